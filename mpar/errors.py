@@ -1,0 +1,74 @@
+"""The errors that mpar raises on purpose.
+
+MparError
+├ ConfigError      an option or a configuration value (also a ValueError)
+├ InputError       videos or label files, with every problem found (also a ValueError)
+├ StoreError       a cache that is not ours, of an unknown version, or damaged
+└ CheckpointError  a checkpoint that is not ours, damaged, or at odds with the data
+
+Messages read ``where: found X, expected Y; do Z``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong with one input file.
+
+    Parameters
+    ----------
+    path : str
+        File the problem lies in, as it is to be shown.
+    line : int
+        1-based line of the file, or 0 when the problem concerns the whole file.
+    message : str
+        What was found, what was expected and what to do.
+    """
+
+    path: str
+    line: int
+    message: str
+
+    @classmethod
+    def of(cls, path: Path | str, message: str, line: int = 0) -> Problem:
+        """Make a problem of `path` that shows the file by its name."""
+        return cls(Path(path).name, line, message)
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{where}: {self.message}"
+
+
+class MparError(Exception):
+    """Base of all errors that mpar raises on purpose."""
+
+
+class ConfigError(MparError, ValueError):
+    """An option or a configuration value cannot be used."""
+
+
+class InputError(MparError, ValueError):
+    """Input files cannot be used; `problems` says everything that is wrong with them.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+        At least one problem; kept sorted by file and line.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class StoreError(MparError):
+    """A cache is not ours, has an unknown version, or is damaged."""
+
+
+class CheckpointError(MparError):
+    """A checkpoint is not ours, is damaged, or disagrees with the data."""
