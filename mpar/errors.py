@@ -65,6 +65,11 @@ class InputError(MparError, ValueError):
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(map(str, self.problems)))
 
+    @classmethod
+    def of(cls, path: Path | str, message: str, line: int = 0) -> InputError:
+        """Make an error of one problem."""
+        return cls([Problem.of(path, message, line)])
+
 
 class StoreError(MparError):
     """A cache is not ours, has an unknown version, or is damaged."""

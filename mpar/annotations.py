@@ -1,0 +1,235 @@
+"""Read label files into per-frame codes. The only module that parses label files.
+
+A label file is a CSV with the columns ``Frame`` and ``Action``, one row a frame, frames
+counted from 0, Action an integer code or a name of the class map; ``-1`` or an empty cell
+means unlabelled. Further columns are ignored, so predictions read back as annotations.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpar.classes import MAX_CODE, UNLABELLED, ClassMap
+from mpar.errors import InputError, Problem
+
+ANNOTATION_SUFFIXES = (".csv", ".tsv")
+MAX_PROBLEMS_PER_FILE = 20
+MAX_FRAME = 2**31 - 1
+
+_BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+_DELIMITERS = ",;\t"
+_WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The rows of one label file, sorted by frame.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    frames : (N,) int64 array
+        Frame numbers as written, strictly increasing.
+    codes : (N,) int16 array
+        Code of each row, -1 for unlabelled.
+    notices : tuple of str
+        What was accepted but is worth knowing.
+    """
+
+    path: Path
+    frames: np.ndarray
+    codes: np.ndarray
+    notices: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert self.frames.shape == self.codes.shape == (len(self.frames),)
+
+
+def read_annotation(
+    path: Path | str, class_map: ClassMap, *, allow_gaps: bool = False
+) -> Annotation:
+    """Read one label file.
+
+    Parameters
+    ----------
+    path : Path or str
+        CSV with comma, semicolon or tab; UTF-8 (with or without byte order mark) or UTF-16
+        with byte order mark.
+    class_map : ClassMap
+        The codes and names that may occur.
+    allow_gaps : bool
+        Accept missing frames, as in predictions of every n-th frame.
+
+    Returns
+    -------
+    Annotation
+        At least one row; without `allow_gaps` its frames are consecutive.
+
+    Raises
+    ------
+    InputError
+        With every problem of the file (at most 20, then a count), by line.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    frame_column, action_column = _find_columns(path, rows)
+    width = len(rows[0][1])
+
+    problems: list[Problem] = []
+    frames: list[int] = []
+    codes: list[int] = []
+    lines: list[int] = []
+    for line, cells in rows[1:]:
+        if len(cells) != width:
+            problems.append(
+                Problem.of(path, f"found {len(cells)} cells, expected {width}; fix the row", line)
+            )
+            continue
+        try:
+            frame = _parse_frame(cells[frame_column])
+            code = _parse_action(cells[action_column], class_map)
+        except ValueError as error:
+            problems.append(Problem.of(path, str(error), line))
+            continue
+        frames.append(frame)
+        codes.append(code)
+        lines.append(line)
+
+    if not rows[1:]:
+        problems.append(Problem.of(path, "has no rows below its header; score it or remove it"))
+    order = np.argsort(frames, kind="stable")
+    frames_N = np.asarray(frames, np.int64)[order]
+    # a bad row leaves a gap of its own: report gaps only when all rows were read
+    problems += _find_order_problems(
+        path, frames_N, np.asarray(lines)[order], allow_gaps or bool(problems)
+    )
+    if problems:
+        hidden = len(problems) - MAX_PROBLEMS_PER_FILE
+        problems = sorted(problems)[:MAX_PROBLEMS_PER_FILE]
+        if hidden > 0:
+            problems.append(Problem.of(path, f"and {hidden} more problems", problems[-1].line + 1))
+        raise InputError(problems)
+    is_sorted = bool((order == np.arange(len(order))).all())
+    notices = () if is_sorted else ("its rows were not in order of frames; sorted",)
+    return Annotation(path, frames_N, np.asarray(codes, np.int16)[order], notices)
+
+
+def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return (line, cells) of every row; blank rows at the end are dropped."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError.of(path, f"cannot be read ({error.strerror})") from None
+    encoding = next(
+        (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8"
+    )
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InputError.of(path, "holds a NUL byte; it is not a text file", line)
+
+    header = text.split("\n", 1)[0]
+    delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            rows.append((reader.line_num, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        raise InputError.of(
+            path, f"is not a well-formed CSV ({error}); fix the row", reader.line_num
+        ) from None
+    while rows and not any(rows[-1][1]):
+        rows.pop()
+    return rows
+
+
+def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int]:
+    if not rows:
+        raise InputError.of(path, "is empty; expected a header Frame,Action")
+    header = [cell.lower() for cell in rows[0][1]]
+    for name in ("frame", "action"):
+        if header.count(name) != 1:
+            found = ",".join(rows[0][1])[:100]
+            raise InputError.of(
+                path,
+                f"found the columns {found!r}, expected one Frame and one Action; fix the header",
+                rows[0][0],
+            )
+    return header.index("frame"), header.index("action")
+
+
+def _parse_frame(cell: str) -> int:
+    match = _WHOLE_NUMBER.fullmatch(cell)
+    if not match or len(match[1]) > 12 or int(match[1]) > MAX_FRAME:
+        raise ValueError(f"frame is {cell[:40]!r}, expected a whole number from 0; fix the row")
+    return int(match[1])
+
+
+def _parse_action(cell: str, class_map: ClassMap) -> int:
+    if cell == "" or re.fullmatch(r"-1(\.0*)?", cell):
+        return UNLABELLED
+    known = f"{_shown(class_map.codes)} or {', '.join(class_map.class_names)}"
+    match = _WHOLE_NUMBER.fullmatch(cell)
+    if match:
+        if len(match[1]) <= 6 and int(match[1]) <= MAX_CODE and int(match[1]) in class_map.codes:
+            return int(match[1])
+    else:
+        try:
+            return class_map.code_of(cell)
+        except KeyError:
+            pass
+    raise ValueError(
+        f"action {cell[:40]!r} is not in the class map ({known}); fix the row or pass --class-map"
+    )
+
+
+def _shown(codes: tuple[int, ...]) -> str:
+    """Show codes shortly: 0-7, or a list when they are not consecutive."""
+    codes = tuple(sorted(codes))
+    if codes == tuple(range(codes[0], codes[-1] + 1)):
+        return f"{codes[0]}-{codes[-1]}"
+    return ", ".join(map(str, codes))
+
+
+def _find_order_problems(
+    path: Path, frames: np.ndarray, lines: np.ndarray, allow_gaps: bool
+) -> list[Problem]:
+    problems = []
+    steps = np.diff(frames)
+    for i in np.flatnonzero(steps == 0):
+        problems.append(
+            Problem.of(
+                path,
+                f"frame {frames[i]} occurs twice (also in line {lines[i]}); remove one row",
+                int(lines[i + 1]),
+            )
+        )
+    if allow_gaps:
+        return problems
+    for i in np.flatnonzero(steps > 1):
+        first, last = int(frames[i]) + 1, int(frames[i + 1]) - 1
+        missing = f"frame {first} is" if first == last else f"frames {first}-{last} are"
+        problems.append(
+            Problem.of(
+                path,
+                f"{missing} missing before this row; add them (empty Action = unlabelled)",
+                int(lines[i + 1]),
+            )
+        )
+    return problems

@@ -1,0 +1,221 @@
+"""Class maps: from the codes and names in a lab's label files to the classes that are learnt."""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpar.errors import ConfigError
+
+UNLABELLED = -1
+MAX_CODE = np.iinfo(np.int16).max
+MAX_CLASSES = np.iinfo(np.int8).max
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Raw codes, their names, and the class that each is merged into.
+
+    Parameters
+    ----------
+    rows : tuple of (int, str, str)
+        ``(code, name, class)``, one a code. Codes are 0 to 32767. The order of the classes
+        is that of their first row.
+
+    Raises
+    ------
+    ConfigError
+        A code occurs twice, a name means two things, fewer than two or more than 127
+        classes, or a name is empty, a number or holds a character that CSV files cannot
+        carry safely.
+
+    Examples
+    --------
+    >>> DEFAULT_CLASS_MAP.class_names
+    ('rest', 'paw_withdraw', 'paw_lick', 'paw_shake', 'walk', 'active')
+    >>> DEFAULT_CLASS_MAP.code_of("flinch"), DEFAULT_CLASS_MAP.class_index_of(5)
+    (5, 1)
+    """
+
+    rows: tuple[tuple[int, str, str], ...]
+
+    def __post_init__(self) -> None:
+        if problems := [*self._find_problems()]:
+            raise ConfigError("class map: " + "; ".join(problems))
+
+    def _find_problems(self) -> list[str]:
+        problems = []
+        seen_codes: set[int] = set()
+        seen_names: dict[str, int] = {}
+        for code, name, class_name in self.rows:
+            if not 0 <= code <= MAX_CODE:
+                problems.append(f"code {code} is outside 0-{MAX_CODE}")
+            if code in seen_codes:
+                problems.append(f"code {code} occurs twice")
+            seen_codes.add(code)
+            if name in seen_names:
+                problems.append(f"name {name!r} is used by codes {seen_names[name]} and {code}")
+            seen_names[name] = code
+            problems += [
+                f"{text!r} cannot be a name (empty, a number, 'nan', longer than 60 characters, "
+                "or with one of = + - @ at its start or a comma, quote, slash or control "
+                "character in it)"
+                for text in {name, class_name}
+                if not _is_valid_name(text)
+            ]
+        class_of = {name: class_name for _, name, class_name in self.rows}
+        problems += [
+            f"{class_name!r} is a class but also names a code of class {class_of[class_name]!r}"
+            for class_name in self.class_names
+            if class_of.get(class_name, class_name) != class_name
+        ]
+        if not 2 <= len(self.class_names) <= MAX_CLASSES:
+            problems.append(f"found {len(self.class_names)} classes, expected 2-{MAX_CLASSES}")
+        return problems
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in order of class index."""
+        return tuple(dict.fromkeys(class_name for _, _, class_name in self.rows))
+
+    @cached_property
+    def codes(self) -> tuple[int, ...]:
+        """All codes, as listed."""
+        return tuple(code for code, _, _ in self.rows)
+
+    @cached_property
+    def _code_of_name(self) -> dict[str, int]:
+        # a class name stands for its first code, so that predictions read back; the name of
+        # a code takes precedence (both mean the same class, see _find_problems)
+        of_class = {class_name: code for code, _, class_name in reversed(self.rows)}
+        return of_class | {name: code for code, name, _ in self.rows}
+
+    def code_of(self, name: str) -> int:
+        """Return the code of a raw name, or the first code of a class name (KeyError if none)."""
+        return self._code_of_name[name]
+
+    def class_index_of(self, code: int) -> int:
+        """Return the class index of `code` (KeyError if it is not in the map)."""
+        for row_code, _, class_name in self.rows:
+            if row_code == code:
+                return self.class_names.index(class_name)
+        raise KeyError(code)
+
+    def merge(self, codes: np.ndarray) -> np.ndarray:
+        """Map raw codes to class indices.
+
+        Parameters
+        ----------
+        codes : integer array, any shape
+            Codes of this map, or -1 for unlabelled.
+
+        Returns
+        -------
+        int8 array of the same shape
+            Class index, or -1 where `codes` is -1.
+
+        Raises
+        ------
+        ValueError
+            A code is not in the map.
+        """
+        # one slot more than the largest code: index -1 (unlabelled) lands on it
+        table = np.full(max(self.codes) + 2, -2, np.int8)
+        table[-1] = UNLABELLED
+        for code in self.codes:
+            table[code] = self.class_index_of(code)
+        codes = np.asarray(codes)
+        if codes.size and (codes.min() < -1 or codes.max() > max(self.codes)):
+            raise ValueError(f"codes outside the class map: {codes.min()} to {codes.max()}")
+        labels = table[codes]
+        if (labels == -2).any():
+            raise ValueError(f"codes not in the class map: {np.unique(codes[labels == -2])}")
+        return labels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the map as plain types, for JSON and checkpoints."""
+        return {"rows": [list(row) for row in self.rows]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ClassMap:
+        """Rebuild a map from `to_dict`; ConfigError when it is not one."""
+        try:
+            rows = tuple((int(code), str(name), str(merged)) for code, name, merged in data["rows"])
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError("class map: found no list of (code, name, class) rows") from None
+        return cls(rows)
+
+    @classmethod
+    def from_csv(cls, path: Path | str) -> ClassMap:
+        """Read a class map file.
+
+        Parameters
+        ----------
+        path : Path or str
+            UTF-8 CSV with the columns ``code,name,class``, one row a code.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read or the map is invalid.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path.name}: cannot be read as a UTF-8 text file ({error})"
+            ) from None
+        lines = [row for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
+        header = [cell.strip().lower() for cell in lines[0]] if lines else []
+        if header != ["code", "name", "class"]:
+            raise ConfigError(
+                f"{path.name}: found the columns {','.join(header) or '(none)'}, "
+                "expected code,name,class"
+            )
+        rows = []
+        for number, cells in enumerate(lines[1:], start=2):
+            cells = [cell.strip() for cell in cells]
+            if len(cells) != 3 or not re.fullmatch(r"[0-9]{1,5}", cells[0]):
+                raise ConfigError(
+                    f"{path.name}: row {number} is {','.join(cells)!r}, expected code,name,class "
+                    "with a whole number as code"
+                )
+            rows.append((int(cells[0]), cells[1], cells[2]))
+        try:
+            return cls(tuple(rows))
+        except ConfigError as error:
+            raise ConfigError(f"{path.name}: {error}") from None
+
+
+def _is_valid_name(name: str) -> bool:
+    """Tell whether `name` survives CSV files, spreadsheets, file names and figures."""
+    return (
+        0 < len(name) <= 60
+        and name == name.strip()
+        and name[0] not in "=+-@'"
+        and not re.fullmatch(r"[0-9.,]+", name)
+        and name.lower() not in {"nan", "none", "null", "na", "n/a", "inf"}
+        and not any(c in ',;"/\\' or unicodedata.category(c).startswith("C") for c in name)
+    )
+
+
+DEFAULT_CLASS_MAP = ClassMap(
+    (
+        (0, "rest", "rest"),
+        (1, "paw_withdraw", "paw_withdraw"),
+        (2, "paw_lick", "paw_lick"),
+        (3, "paw_guard", "paw_withdraw"),
+        (4, "paw_shake", "paw_shake"),
+        (5, "flinch", "paw_withdraw"),
+        (6, "walk", "walk"),
+        (7, "active", "active"),
+    )
+)

@@ -1,0 +1,148 @@
+"""Write files so that a reader sees the old content or the new one, never a piece of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mpar.errors import ConfigError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it when the block ends well.
+
+    Parameters
+    ----------
+    path : Path or str
+        File to create or replace. Its folder is made if it is missing.
+
+    Yields
+    ------
+    Path
+        A name in the same folder, with the same suffix. The block writes the whole file there.
+
+    Notes
+    -----
+    On success the data is flushed to the disk, put in place by one rename, and the folder is
+    flushed too. On any error, an interrupt included, the temporary file is removed and `path`
+    is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its rename is journalled
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8 with plain newlines, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path | str, data: Any) -> None:
+    """Write `data` as indented JSON, atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def spreadsheet_safe(cell: str) -> str:
+    """Neutralise a text cell that a spreadsheet program would execute as a formula.
+
+    Notes
+    -----
+    A leading ``= + - @``, tab or line break gets an apostrophe in front, which spreadsheets
+    show as text. Source: OWASP, "CSV Injection".
+    """
+    return "'" + cell if cell[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} else cell
+
+
+@contextlib.contextmanager
+def locked(path: Path | str) -> Iterator[None]:
+    """Keep a second writer of `path` out while the block runs.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to be written; the lock is ``.<name>.lock`` beside it.
+
+    Raises
+    ------
+    ConfigError
+        Another process holds the lock. A lock left behind by a dead process of this
+        machine is taken over.
+
+    Notes
+    -----
+    The lock file is created with ``O_EXCL`` and holds the process id and the host, so that
+    it works on network disks too and says who to ask.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    owner = {"pid": os.getpid(), "host": socket.gethostname()}
+    for _ in range(2):  # the second time after a stale lock was taken away
+        try:
+            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            break
+        except FileExistsError:
+            holder = _read_lock(lock)
+            if not _is_stale(holder):
+                raise ConfigError(
+                    f"{path.name}: is being written by process {holder.get('pid', '?')} on "
+                    f"{holder.get('host', '?')}; wait for it, or delete {lock} if that "
+                    "process no longer exists"
+                ) from None
+            lock.unlink(missing_ok=True)
+    else:
+        raise ConfigError(f"{path.name}: another process took the lock {lock}; try again")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(owner, file)
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _read_lock(lock: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(lock.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _is_stale(holder: dict[str, Any]) -> bool:
+    """Tell whether the lock's process is known to be dead: same host, no such process."""
+    pid = holder.get("pid")
+    if holder.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name == "nt":
+        return False  # elsewhere, or unknowable here: the person decides
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
