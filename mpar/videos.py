@@ -14,8 +14,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from mpar.errors import InputError, Problem
+from mpar.errors import InputError
 
 VIDEO_SUFFIXES = (
     ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp"
@@ -39,7 +40,7 @@ _LIMITED_LUMA = frozenset(
     "yuva444p".split()
 )
 _FULL_LUMA = frozenset("gray yuvj420p yuvj422p yuvj444p yuvj440p yuvj411p".split())
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+
 
 # Limited range (16-235) to full range. Source: ITU-R BT.601-7, 2.5.3 (219 luma levels).
 _RANGE_MAP = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
@@ -252,14 +253,14 @@ class _GreyConverter:
 
     def __init__(self, size: tuple[int, int] | None) -> None:
         self._size = size
-        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         quarter_turns = round(frame.rotation / 90) % 4
         name = frame.format.name
         if self._size is None and name in _FULL_LUMA | _LIMITED_LUMA:
             grey = _luma(frame)
-            if name in _LIMITED_LUMA and frame.color_range != _FULL_RANGE:
+            if name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG:
                 grey = cv2.LUT(grey, _RANGE_MAP)
         else:
             height, width = self._size or (frame.height, frame.width)
@@ -273,9 +274,9 @@ class _GreyConverter:
                     "gray",
                     interpolation="AREA",
                     # one matrix on both sides, so that luma stays luma whatever the tags say
-                    src_colorspace="ITU601",
-                    dst_colorspace="ITU601",
-                    dst_color_range="JPEG",
+                    src_colorspace=Colorspace.ITU601,
+                    dst_colorspace=Colorspace.ITU601,
+                    dst_color_range=ColorRange.JPEG,
                 )
             )
         # the decoder reuses its buffers: what is yielded must be a copy of its own

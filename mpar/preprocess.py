@@ -1,0 +1,549 @@
+"""Decode videos and lay their labels down in a cache: in parallel, resumable, all or nothing.
+
+Each video is decoded into a staging folder first (``.<cache>.parts/``), so that a run that was
+killed goes on with what is done; frames that an existing cache already holds are taken from
+there. The cache is then written beside its final name and published by one rename.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mpar.annotations import Annotation, read_annotation
+from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.files import locked, spreadsheet_safe, write_text
+from mpar.recordings import (
+    SEVERAL,
+    Recording,
+    Source,
+    check_recording,
+    find_group,
+    find_recordings,
+)
+from mpar.staging import (
+    DecodedVideo,
+    count_frames,
+    load_part,
+    remove_parts,
+    sha256_of,
+    stage_pieces,
+    stage_video,
+)
+from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, probe_video
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessConfig:
+    """How videos and labels become a cache.
+
+    Parameters
+    ----------
+    size : (int, int), optional
+        Height and width in px that frames are resized to; by default they stay as they are.
+    group_pattern : str, optional
+        Regular expression that finds the animal's id in a video's file name: its first group,
+        or the whole match. By default each video is an animal of its own.
+    several : {"trials", "annotators"}, optional
+        What several label files of one video are; by default the row counts decide.
+    label_offset : int, optional
+        Frame at which the first row of a label file that is too short lies.
+    """
+
+    size: tuple[int, int] | None = None
+    group_pattern: str | None = None
+    several: str | None = None
+    label_offset: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (
+            min(self.size) < MIN_SIDE_PX or self.size[0] * self.size[1] > MAX_PIXELS
+        ):
+            raise ConfigError(
+                f"size: found {self.size[0]}x{self.size[1]}, expected at least "
+                f"{MIN_SIDE_PX}x{MIN_SIDE_PX} px and at most {MAX_PIXELS} in all"
+            )
+        if self.several is not None and self.several not in SEVERAL:
+            raise ConfigError(f"several: found {self.several!r}, expected one of {SEVERAL}")
+        if self.label_offset is not None and self.label_offset < 0:
+            raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
+        if self.group_pattern is not None:
+            try:
+                re.compile(self.group_pattern)
+            except re.error as error:
+                raise ConfigError(
+                    f"group_pattern: {self.group_pattern!r} is not a regular expression ({error})"
+                ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain types."""
+        data = dataclasses.asdict(self)
+        return data | {"size": list(self.size) if self.size else None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessReport:
+    """What a run of `preprocess` found and did.
+
+    Parameters
+    ----------
+    recordings : tuple of RecordingInfo
+        The good ones.
+    problems : tuple of Problem
+        Why the others were left out.
+    code_counts, class_counts : dict
+        Frames by raw code (first annotator) and by class; key -1 or "unlabelled" for none.
+    notices : tuple of str
+        What was accepted in label files but is worth knowing.
+    num_decoded : int
+        Videos decoded in this run; the others were known from an earlier one.
+    is_written : bool
+        False when only checking, and when the cache was up to date.
+    """
+
+    recordings: tuple[RecordingInfo, ...]
+    problems: tuple[Problem, ...]
+    code_counts: dict[int, int]
+    class_counts: dict[str, int]
+    notices: tuple[str, ...]
+    num_decoded: int
+    is_written: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Video:
+    """A video whose label files could be read."""
+
+    source: Source
+    group: str
+    annotations: tuple[Annotation, ...]
+    sha256: str
+    size_bytes: int
+    num_frames_hint: int
+
+    @property
+    def path(self) -> Path:
+        return self.source.video
+
+
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """A video whose labels lie on its frames."""
+
+    video: _Video
+    decoded: DecodedVideo
+    recordings: list[Recording]
+
+
+def preprocess(
+    video_folder: Path | str,
+    annotation_folder: Path | str,
+    cache_path: Path | str,
+    *,
+    class_map: ClassMap = DEFAULT_CLASS_MAP,
+    config: PreprocessConfig | None = None,
+    workers: int | None = None,
+    check_only: bool = False,
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> PreprocessReport:
+    """Turn a folder of videos and a folder of label files into a cache.
+
+    Parameters
+    ----------
+    video_folder, annotation_folder : Path or str
+        Searched with their subfolders; paired by name (`mpar.recordings.find_recordings`).
+    cache_path : Path or str
+        The cache to make. An existing cache is replaced when the new one is complete; what it
+        already holds is not decoded again.
+    class_map : ClassMap
+        From codes and names to classes.
+    config : PreprocessConfig, optional
+        Everything else that shapes the cache.
+    workers : int, optional
+        Videos decoded side by side; by default one a processor core.
+    check_only : bool
+        Decode and check everything, write nothing.
+    overwrite : bool
+        Replace an existing cache even if recordings would be lost or it cannot be read.
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    PreprocessReport
+        Bad inputs are in its `problems`, which are also written to ``<cache>.problems.csv``.
+
+    Raises
+    ------
+    InputError
+        Not one recording is good; with all problems.
+    ConfigError
+        A folder or option is wrong, the cache is being written by another process, or the
+        new cache would lack recordings that the old one has.
+    """
+    config = config or PreprocessConfig()
+    cache_path = Path(cache_path)
+    workers = max(1, workers or os.cpu_count() or 1)
+    videos, problems = _collect(video_folder, annotation_folder, class_map, config)
+    if check_only:
+        decoded = _decode_all(
+            videos,
+            lambda video, threads, on_frames: count_frames(
+                video.path, size=config.size, threads=threads, on_frames=on_frames
+            ),
+            workers,
+            problems,
+            quiet,
+        )
+        good = _lay_labels(videos, decoded, class_map, config, problems)
+        return _report(good, problems, class_map, num_decoded=len(decoded), is_written=False)
+    with locked(cache_path):
+        return _write_cache(
+            cache_path, videos, problems, class_map, config, workers, overwrite, quiet
+        )
+
+
+def _write_cache(
+    cache_path: Path,
+    videos: list[_Video],
+    problems: list[Problem],
+    class_map: ClassMap,
+    config: PreprocessConfig,
+    workers: int,
+    overwrite: bool,
+    quiet: bool,
+) -> PreprocessReport:
+    staging = cache_path.with_name(f".{cache_path.name}.parts")
+    old = _open_old(cache_path, overwrite)
+    known: dict[str, DecodedVideo] = {}
+    for video in videos:
+        found = load_part(video.sha256, staging, size=config.size)
+        if found is None and old is not None:
+            found = _find_in_old(video, old, staging, config)
+        if found is not None:
+            known[video.sha256] = found
+    decoded = _decode_all(
+        [video for video in videos if video.sha256 not in known],
+        lambda video, threads, on_frames: stage_video(
+            video.path,
+            video.sha256,
+            staging,
+            size=config.size,
+            threads=threads,
+            on_frames=on_frames,
+        ),
+        workers,
+        problems,
+        quiet,
+    )
+    good = _lay_labels(videos, known | decoded, class_map, config, problems)
+    report = _report(good, problems, class_map, num_decoded=len(decoded), is_written=True)
+    _write_problems(cache_path, report.problems)
+    if not report.recordings:
+        raise InputError(report.problems)
+    _refuse_loss(cache_path, old, report, overwrite)
+    new = [recording for item in good for recording in _new_recordings(item)]
+    if old is not None and _is_same(old, new, class_map, config):
+        report = dataclasses.replace(report, is_written=False)
+    else:
+        total = sum(info.num_frames for info in report.recordings)
+        with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
+            write_store(
+                cache_path,
+                new,
+                class_map=class_map,
+                config=config.to_dict(),
+                on_frames=bar.update,
+            )
+    # Windows removes no file that is still mapped
+    del known, decoded, good, new
+    remove_parts(staging)
+    return report
+
+
+def _collect(
+    video_folder: Path | str,
+    annotation_folder: Path | str,
+    class_map: ClassMap,
+    config: PreprocessConfig,
+) -> tuple[list[_Video], list[Problem]]:
+    """Pair, group and read all that is quick to read, before anything slow begins."""
+    sources, problems = find_recordings(video_folder, annotation_folder)
+    pattern = re.compile(config.group_pattern) if config.group_pattern else None
+    videos: list[_Video] = []
+    first: dict[str, _Video] = {}
+    for source in sources:
+        found: list[Problem] = []
+        annotations = []
+        for path in source.annotations:
+            try:
+                annotations.append(read_annotation(path, class_map))
+            except InputError as error:
+                found += error.problems
+        try:
+            group = find_group(source.video, pattern)
+            hint = probe_video(source.video).num_frames_hint
+        except InputError as error:
+            found += error.problems
+        if found:
+            problems += found
+            continue
+        sha256 = sha256_of(source.video)
+        if sha256 in first:
+            # a copy could put the same frames on both sides of a split
+            message = f"has the same content as {first[sha256].path.name}; remove one of them"
+            problems.append(Problem.of(source.video, message))
+            continue
+        size_bytes = source.video.stat().st_size
+        video = _Video(source, group, tuple(annotations), sha256, size_bytes, hint)
+        videos.append(video)
+        first[sha256] = video
+    return videos, problems
+
+
+def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
+    if not cache_path.exists():
+        return None
+    try:
+        return Store(cache_path)
+    except StoreError as error:
+        if overwrite:
+            return None
+        raise ConfigError(
+            f"{error}; it will not be replaced without --overwrite, or choose another --output"
+        ) from None
+
+
+def _find_in_old(
+    video: _Video, old: Store, staging: Path, config: PreprocessConfig
+) -> DecodedVideo | None:
+    """Return the frames of a video that the existing cache holds whole, else None."""
+    if old.config.get("size") != config.to_dict()["size"]:
+        return None
+    pieces = [i for i, info in enumerate(old.recordings) if info.sha256 == video.sha256]
+    pieces.sort(key=lambda i: old.recordings[i].start_frame)
+    infos = [old.recordings[i] for i in pieces]
+    if not infos or sum(info.num_frames for info in infos) != infos[0].video_num_frames:
+        return None
+    try:
+        frames = [old.frames(i) for i in pieces]
+    except StoreError:  # damaged: decode it again
+        return None
+    fps, warnings = infos[0].fps, infos[0].warnings
+    if len(frames) == 1:
+        return DecodedVideo(frames[0], fps, warnings)
+    return stage_pieces(frames, video.sha256, staging, size=config.size, fps=fps, warnings=warnings)
+
+
+def _decode_all(
+    videos: list[_Video],
+    decode: Callable[[_Video, int, Callable[[int], object]], DecodedVideo],
+    workers: int,
+    problems: list[Problem],
+    quiet: bool,
+) -> dict[str, DecodedVideo]:
+    """Decode videos side by side, by SHA-256; the decoder releases the interpreter."""
+    stop = threading.Event()
+    # one decoder thread a video when several are decoded side by side, else all there are
+    threads = 1 if min(workers, len(videos)) > 1 else 0
+    total = sum(video.num_frames_hint for video in videos)
+    decoded = {}
+    with (
+        tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+
+        def on_frames(num_frames: int) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            bar.update(num_frames)
+
+        futures = {pool.submit(decode, v, threads, on_frames): v.sha256 for v in videos}
+        try:
+            for future in as_completed(futures):
+                try:
+                    decoded[futures[future]] = future.result()
+                except InputError as error:
+                    problems += error.problems
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return decoded
+
+
+def _lay_labels(
+    videos: list[_Video],
+    decoded: dict[str, DecodedVideo],
+    class_map: ClassMap,
+    config: PreprocessConfig,
+    problems: list[Problem],
+) -> list[_Good]:
+    """Lay labels on frames and check that all frames have one size."""
+    good = []
+    for video in videos:
+        if video.sha256 not in decoded:
+            continue
+        try:
+            recordings = check_recording(
+                video.source,
+                video.annotations,
+                len(decoded[video.sha256].frames),
+                class_map,
+                group=video.group,
+                several=config.several,
+                label_offset=config.label_offset,
+            )
+            good.append(_Good(video, decoded[video.sha256], recordings))
+        except InputError as error:
+            problems += error.problems
+    sizes = Counter(item.decoded.frames.shape[1:] for item in good)
+    if len(sizes) > 1:
+        (height, width), _ = sizes.most_common(1)[0]
+        for item in good:
+            found = item.decoded.frames.shape[1:]
+            if found != (height, width):
+                message = (
+                    f"frames are {found[1]}x{found[0]} px, most others are {width}x{height}; pass "
+                    f"--size {height} {width} (height, width) or another to bring all to one size"
+                )
+                problems.append(Problem.of(item.video.path, message))
+        good = [item for item in good if item.decoded.frames.shape[1:] == (height, width)]
+    return good
+
+
+def _report(
+    good: list[_Good],
+    problems: list[Problem],
+    class_map: ClassMap,
+    *,
+    num_decoded: int,
+    is_written: bool,
+) -> PreprocessReport:
+    codes: Counter[int] = Counter()
+    labels: Counter[int] = Counter()
+    for item in good:
+        for recording in item.recordings:
+            codes.update(recording.codes[0].tolist())
+            labels.update(recording.labels.tolist())
+    class_counts = {name: labels[i] for i, name in enumerate(class_map.class_names)}
+    return PreprocessReport(
+        recordings=tuple(info for item in good for info in _infos(item)),
+        problems=tuple(sorted(problems)),
+        code_counts={code: codes[code] for code in (*class_map.codes, UNLABELLED)},
+        class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
+        notices=tuple(
+            f"{annotation.path.name}: {notice}"
+            for item in good
+            for annotation in item.video.annotations
+            for notice in annotation.notices
+        ),
+        num_decoded=num_decoded,
+        is_written=is_written,
+    )
+
+
+def _infos(item: _Good) -> list[RecordingInfo]:
+    video = item.video
+    return [
+        RecordingInfo(
+            name=recording.name,
+            video=video.path.name,
+            group=recording.group,
+            fps=item.decoded.fps,
+            start_frame=recording.start_frame,
+            num_frames=recording.num_frames,
+            video_num_frames=len(item.decoded.frames),
+            size_bytes=video.size_bytes,
+            sha256=video.sha256,
+            annotators=recording.annotators,
+            warnings=item.decoded.warnings,
+        )
+        for recording in item.recordings
+    ]
+
+
+def _new_recordings(item: _Good) -> list[NewRecording]:
+    new = []
+    for info, recording in zip(_infos(item), item.recordings, strict=True):
+        frames = item.decoded.frames[info.start_frame :][: info.num_frames]
+        new.append(
+            NewRecording(
+                info=info,
+                frames=frames,
+                labels=recording.labels,
+                codes=recording.codes,
+                chunk_hashes=hash_chunks(frames),
+            )
+        )
+    return new
+
+
+def _refuse_loss(
+    cache_path: Path, old: Store | None, report: PreprocessReport, overwrite: bool
+) -> None:
+    if old is None or overwrite:
+        return
+    kept = {info.name for info in report.recordings}
+    lost = [info.name for info in old.recordings if info.name not in kept]
+    if lost:
+        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        reasons = "".join(f"\n{problem}" for problem in report.problems)
+        raise ConfigError(
+            f"{cache_path}: the new cache would lack {len(lost)} recordings that this one has "
+            f"({shown}); pass --overwrite to replace it, or choose another --output{reasons}"
+        )
+
+
+def _is_same(
+    old: Store, new: list[NewRecording], class_map: ClassMap, config: PreprocessConfig
+) -> bool:
+    """Tell whether the existing cache already says all that a new one would."""
+    return (
+        old.class_map == class_map
+        and old.config == config.to_dict()
+        and old.recordings == tuple(recording.info for recording in new)
+        and all(
+            np.array_equal(old.labels(i), recording.labels)
+            and np.array_equal(old.codes(i), recording.codes)
+            and np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
+            for i, recording in enumerate(new)
+        )
+    )
+
+
+def problems_path(cache_path: Path | str) -> Path:
+    """Return where the problems of a cache's inputs are listed."""
+    cache_path = Path(cache_path)
+    return cache_path.with_name(f"{cache_path.name}.problems.csv")
+
+
+def _write_problems(cache_path: Path, problems: tuple[Problem, ...]) -> None:
+    """List the problems beside the cache; a list of an earlier run is never left to mislead."""
+    path = problems_path(cache_path)
+    if not problems:
+        path.unlink(missing_ok=True)
+        return
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["File", "Line", "Problem"])
+    for problem in problems:
+        cells = problem.path, str(problem.line or ""), problem.message
+        writer.writerow([spreadsheet_safe(cell) for cell in cells])
+    write_text(path, buffer.getvalue())

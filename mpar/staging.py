@@ -1,0 +1,185 @@
+"""Decoded videos on the disk, between the video files and the cache.
+
+A staged video is two files: ``<sha256>_<size>.raw``, its grey frames end to end, and a small
+json with its shape and checksums, written last: without it the raw file counts for nothing.
+No HDF5 here: a killed process or a full disk leaves either a whole part or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mpar.files import atomic_path, write_json
+from mpar.store import hash_chunks
+from mpar.videos import probe_video, read_frames
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedVideo:
+    """A video's frames with what is known of it.
+
+    Parameters
+    ----------
+    frames : (T, H, W) uint8 array
+        Usually memory-mapped. From `count_frames` only its shape means anything.
+    fps : Fraction
+        Frames per second.
+    warnings : tuple of str
+        From decoding.
+    """
+
+    frames: np.ndarray
+    fps: Fraction
+    warnings: tuple[str, ...]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def count_frames(
+    path: Path, *, size: Size | None, threads: int, on_frames: Callable[[int], object]
+) -> DecodedVideo:
+    """Decode a video and keep nothing but its shape. Raises InputError as `read_frames` does."""
+    warnings: list[str] = []
+    fps = probe_video(path).fps
+    num_frames, shape = 0, (0, 0)
+    for frame in read_frames(path, size=size, threads=threads, warnings=warnings):
+        num_frames, shape = num_frames + 1, frame.shape
+        on_frames(1)
+    # an array of the right shape that takes no memory
+    frames = np.broadcast_to(np.uint8(0), (num_frames, *shape))
+    return DecodedVideo(frames, fps, tuple(warnings))
+
+
+def stage_video(
+    path: Path,
+    sha256: str,
+    folder: Path,
+    *,
+    size: Size | None,
+    threads: int,
+    on_frames: Callable[[int], object],
+) -> DecodedVideo:
+    """Decode a video into the staging folder.
+
+    Parameters
+    ----------
+    path : Path
+        The video.
+    sha256 : str
+        Of the video file; names the part.
+    folder : Path
+        Made if it is missing.
+    size : (height, width), optional
+        Resize to this many px.
+    threads : int
+        Decoder threads, 0 for automatic.
+    on_frames : callable
+        Called with the number of frames decoded since the last call; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        The video cannot be decoded.
+    """
+    warnings: list[str] = []
+    fps = probe_video(path).fps
+    frames = read_frames(path, size=size, threads=threads, warnings=warnings)
+    return _write_part(_counted(frames, on_frames), sha256, folder, size, fps, warnings)
+
+
+def _counted(
+    frames: Iterable[np.ndarray], on_frames: Callable[[int], object]
+) -> Iterator[np.ndarray]:
+    for frame in frames:
+        on_frames(1)
+        yield frame
+
+
+def stage_pieces(
+    pieces: Sequence[np.ndarray],
+    sha256: str,
+    folder: Path,
+    *,
+    size: Size | None,
+    fps: Fraction,
+    warnings: Sequence[str],
+) -> DecodedVideo:
+    """Put the consecutive (T, H, W) pieces of a decoded video together in the staging folder."""
+    blocks = (chunk for piece in pieces for chunk in piece)
+    return _write_part(blocks, sha256, folder, size, fps, list(warnings))
+
+
+def _write_part(
+    frames: Iterable[np.ndarray],
+    sha256: str,
+    folder: Path,
+    size: Size | None,
+    fps: Fraction,
+    warnings: list[str],
+) -> DecodedVideo:
+    raw_path = _part_path(folder, sha256, size, "raw")
+    num_frames = 0
+    with atomic_path(raw_path) as temporary, temporary.open("wb") as file:
+        for frame in frames:
+            file.write(memoryview(np.ascontiguousarray(frame)))  # type: ignore[arg-type]
+            num_frames += 1
+    shape = (num_frames, *frame.shape)
+    staged = np.memmap(raw_path, np.uint8, "r", shape=shape)
+    write_json(
+        _part_path(folder, sha256, size, "json"),
+        {
+            "shape": list(shape),
+            "fps": str(fps),
+            "warnings": warnings,
+            "chunk_hashes": hash_chunks(staged).tolist(),
+        },
+    )
+    return DecodedVideo(staged, fps, tuple(warnings))
+
+
+def load_part(sha256: str, folder: Path, *, size: Size | None) -> DecodedVideo | None:
+    """Return what an earlier run staged, or None if it is missing, incomplete or damaged."""
+    raw_path = _part_path(folder, sha256, size, "raw")
+    try:
+        part = json.loads(_part_path(folder, sha256, size, "json").read_text(encoding="utf-8"))
+        num_frames, height, width = map(int, part["shape"])
+        if raw_path.stat().st_size != math.prod((num_frames, height, width)):
+            return None
+        frames = np.memmap(raw_path, np.uint8, "r", shape=(num_frames, height, width))
+        if hash_chunks(frames).tolist() != part["chunk_hashes"]:
+            return None
+        return DecodedVideo(frames, Fraction(part["fps"]), tuple(part["warnings"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _part_path(folder: Path, sha256: str, size: Size | None, suffix: str) -> Path:
+    return folder / f"{sha256}_{'x'.join(map(str, size)) if size else 'native'}.{suffix}"
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove all parts, and the folder if nothing else lies in it."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.suffix in {".raw", ".json"}:
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,674 @@
+"""The cache: frames and labels of many recordings in one HDF5 file, read through a memory map.
+
+The only module that imports h5py. Layout, format version 1::
+
+    /                     attrs: format, format_version, generator, created_utc, class_names,
+                                 class_map (json), config (json), index_hash
+    /index                (bytes) uint8: json with all of the above and, for each recording,
+                                 its attributes, byte offsets and checksums
+    /recordings/000000/   attrs: name, video, group, fps ("30/1"), start_frame, num_frames,
+                                 video_num_frames, size_bytes, sha256, annotators, warnings
+        frames            (T, H, W) uint8, chunks (16, H, W) or (T, H, W) if T < 16, no filter;
+                                 the chunks lie end to end from a multiple of 4096 bytes on
+        labels            (T,) int8, class index, -1 = unlabelled
+        codes             (A, T) int16, raw codes, one row an annotator, -1 = unlabelled
+        chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
+
+Anyone can read it with h5py. mpar itself reads only ``/index`` through HDF5 and everything
+else at the offsets given there, each piece checked against its checksum before its first use;
+so links, external files, virtual data sets and filters in the rest of a file have no effect.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import mmap
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xxhash
+
+import mpar
+from mpar.classes import ClassMap
+from mpar.errors import ConfigError, StoreError
+from mpar.files import atomic_path
+
+FORMAT = "mpar-cache"
+FORMAT_VERSION = 1
+CHUNK_FRAMES = 16
+PAGE_BYTES = 4096
+MAX_INDEX_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingInfo:
+    """What the cache says of a recording.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the cache.
+    video : str
+        File name of the source video.
+    group : str
+        The animal.
+    fps : Fraction
+        Frames per second, exact.
+    start_frame, num_frames : int
+        The stretch of the video that this is.
+    video_num_frames, size_bytes, sha256
+        Decoded frame count, size and SHA-256 of the source video.
+    annotators : tuple of str
+        One a row of the codes.
+    warnings : tuple of str
+        Oddities met while decoding.
+    """
+
+    name: str
+    video: str
+    group: str
+    fps: Fraction
+    start_frame: int
+    num_frames: int
+    video_num_frames: int
+    size_bytes: int
+    sha256: str
+    annotators: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for HDF5 attributes and JSON."""
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return data | {
+            "fps": f"{self.fps.numerator}/{self.fps.denominator}",
+            "annotators": list(self.annotators),
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RecordingInfo:
+        """Rebuild from `to_dict`; further keys are ignored."""
+        kinds = {"name": str, "video": str, "group": str, "sha256": str}
+        values: dict[str, Any] = {
+            f.name: kinds.get(f.name, int)(data[f.name]) for f in _PLAIN_FIELDS
+        }
+        return cls(
+            **values,
+            fps=Fraction(data["fps"]),
+            annotators=tuple(map(str, data["annotators"])),
+            warnings=tuple(map(str, data["warnings"])),
+        )
+
+
+_PLAIN_FIELDS = [
+    field
+    for field in dataclasses.fields(RecordingInfo)
+    if field.name not in {"fps", "annotators", "warnings"}
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecording:
+    """A recording on its way into a cache.
+
+    Parameters
+    ----------
+    info : RecordingInfo
+        Its attributes.
+    frames : (T, H, W) uint8 array
+        May be memory-mapped; read chunk by chunk.
+    labels : (T,) int8 array
+        Class index, -1 for unlabelled.
+    codes : (A, T) int16 array
+        Raw codes by annotator.
+    chunk_hashes : (ceil(T / 16),) uint64 array
+        From `hash_chunks`.
+    """
+
+    info: RecordingInfo
+    frames: np.ndarray
+    labels: np.ndarray
+    codes: np.ndarray
+    chunk_hashes: np.ndarray
+
+    def __post_init__(self) -> None:
+        num_frames = self.info.num_frames
+        for found, expected in (
+            (self.frames.shape[0], num_frames),
+            (self.labels.shape, (num_frames,)),
+            (self.codes.shape, (len(self.info.annotators), num_frames)),
+            (self.chunk_hashes.shape, (num_chunks(num_frames),)),
+        ):
+            if found != expected:
+                raise ValueError(f"{self.info.name}: found shape {found}, expected {expected}")
+
+
+def num_chunks(num_frames: int) -> int:
+    """Return how many chunks hold `num_frames` frames."""
+    return -(-num_frames // CHUNK_FRAMES)
+
+
+def chunk_length(num_frames: int) -> int:
+    """Return the frames of a chunk: 16, or all when there are fewer."""
+    return min(CHUNK_FRAMES, num_frames)
+
+
+def _stored_frames(num_frames: int) -> int:
+    return num_chunks(num_frames) * chunk_length(num_frames)
+
+
+def split_chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield (T, H, W) frames in chunks as stored: the last one is filled up with zero frames."""
+    length = chunk_length(len(frames))
+    for start in range(0, len(frames), CHUNK_FRAMES):
+        chunk = frames[start : start + CHUNK_FRAMES]
+        if len(chunk) < length:
+            missing = np.zeros((length - len(chunk), *chunk.shape[1:]), np.uint8)
+            chunk = np.concatenate([chunk, missing])
+        yield np.ascontiguousarray(chunk)
+
+
+def hash_chunks(frames: np.ndarray) -> np.ndarray:
+    """Return the XXH3 of every chunk of (T, H, W) frames as stored, (ceil(T / 16),) uint64."""
+    return np.array([hash_bytes(chunk) for chunk in split_chunks(frames)], np.uint64)
+
+
+def hash_bytes(array: np.ndarray) -> int:
+    """Return the 64-bit XXH3 of an array's bytes."""
+    return xxhash.xxh3_64_intdigest(_bytes_of(np.ascontiguousarray(array)))
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+def write_store(
+    path: Path | str,
+    recordings: Sequence[NewRecording],
+    *,
+    class_map: ClassMap,
+    config: dict[str, Any],
+    on_frames: Callable[[int], object] = lambda num_frames: None,
+) -> None:
+    """Write a cache beside its final name and publish it by one rename.
+
+    Parameters
+    ----------
+    path : Path or str
+        Replaced only when the new cache is complete and on the disk.
+    recordings : sequence of NewRecording
+        At least one, with different names and one frame size.
+    class_map : ClassMap
+        Gives the labels their meaning.
+    config : dict
+        How the frames were made; kept for predictions.
+    on_frames : callable
+        Called with the number of frames written since the last call.
+
+    Raises
+    ------
+    ConfigError
+        The disk has too little room.
+    ValueError
+        Names repeat or frame sizes differ.
+
+    Notes
+    -----
+    HDF5 lays out the file and writes the small parts. Frames, nearly all of the bytes, are
+    written with ordinary file calls at the offsets HDF5 gave them: as fast as a copy, and a
+    full disk is an error that can be caught (inside HDF5 it ends the process).
+    """
+    path = Path(path)
+    if not recordings or len({r.info.name for r in recordings}) < len(recordings):
+        raise ValueError("expected at least one recording, each with a name of its own")
+    shapes = {r.frames.shape[1:] for r in recordings}
+    if len(shapes) > 1:
+        raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size")
+    (frame_size,) = shapes
+    num_bytes = sum(_stored_frames(r.info.num_frames) for r in recordings) * math.prod(frame_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if num_bytes + (1 << 24) > free:
+        raise ConfigError(
+            f"{path}: needs {num_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB free on its disk; "
+            "make room, choose another disk, or pass a smaller --size"
+        )
+    with atomic_path(path) as temporary:
+        offsets = _write_structure(temporary, recordings, frame_size, class_map, config)
+        with temporary.open("r+b", buffering=0) as file:
+            for recording, offset in zip(recordings, offsets, strict=True):
+                file.seek(offset)
+                for chunk in split_chunks(recording.frames):
+                    _write_all(file, chunk)
+                    on_frames(len(chunk))
+        Store(temporary).close()  # what cannot be opened is not published
+
+
+def _write_all(file: Any, array: np.ndarray) -> None:
+    view = _bytes_of(array)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _write_structure(
+    path: Path,
+    recordings: Sequence[NewRecording],
+    frame_size: tuple[int, ...],
+    class_map: ClassMap,
+    config: dict[str, Any],
+) -> list[int]:
+    """Write all but the frames; return the byte offset of each recording's frames."""
+    entries = []
+    with h5py.File(
+        path,
+        "w",
+        libver=("v110", "v110"),  # chunks without a filter then lie end to end
+        alignment_threshold=PAGE_BYTES,
+        alignment_interval=PAGE_BYTES,
+    ) as file:
+        for number, recording in enumerate(recordings):
+            group = file.create_group(f"recordings/{number:06d}")
+            entry = recording.info.to_dict()
+            group.attrs.update({key: _attribute(value) for key, value in entry.items()})
+            entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
+            for name in ("labels", "codes", "chunk_hashes"):
+                array = getattr(recording, name)
+                dataset = group.create_dataset(name, data=array)
+                entry[f"{name}_offset"] = dataset.id.get_offset()
+                entry[f"{name}_hash"] = hash_bytes(array)
+            entries.append(entry)
+        index = {
+            "class_map": class_map.to_dict(),
+            "config": config,
+            "frame_size": [int(side) for side in frame_size],
+            "recordings": entries,
+        }
+        index_bytes = np.frombuffer(json.dumps(index, allow_nan=False).encode(), np.uint8)
+        file.create_dataset("index", data=index_bytes)
+        file.attrs.update(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "generator": f"mpar {mpar.__version__}",
+                "created_utc": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "class_names": list(class_map.class_names),
+                "class_map": json.dumps(index["class_map"]),
+                "config": json.dumps(config),
+                "index_hash": np.uint64(hash_bytes(index_bytes)),
+            }
+        )
+    return [entry["frames_offset"] for entry in entries]
+
+
+def _attribute(value: Any) -> Any:
+    """Give lists of text their type, which HDF5 cannot guess from an empty list."""
+    return np.array(value, dtype=h5py.string_dtype()) if isinstance(value, list) else value
+
+
+def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, ...]) -> int:
+    """Create `frames` with all its chunks end to end, unwritten; return the first byte's offset."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((chunk_length(num_frames), *frame_size))
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space = h5py.h5s.create_simple((num_frames, *frame_size))
+    dataset = h5py.h5d.create(group.id, b"frames", h5py.h5t.STD_U8LE, space, properties)
+    offsets = _chunk_offsets(dataset)
+    if offsets != _end_to_end(offsets[0], num_frames, frame_size):
+        raise StoreError("HDF5 did not lay the chunks end to end; please report this")
+    return offsets[0]
+
+
+def _chunk_offsets(dataset: h5py.h5d.DatasetID) -> list[int]:
+    chunks: list[Any] = []
+    dataset.chunk_iter(chunks.append)
+    return [chunk.byte_offset for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset)]
+
+
+def _end_to_end(first: int, num_frames: int, frame_size: tuple[int, ...]) -> list[int]:
+    chunk_bytes = chunk_length(num_frames) * math.prod(frame_size)
+    return [first + i * chunk_bytes for i in range(num_chunks(num_frames))]
+
+
+class Store:
+    """An open cache.
+
+    Parameters
+    ----------
+    path : Path or str
+        A cache written by `write_store`.
+    access : {"mmap", "pread"}
+        Map the file, or read it with positioned reads: slower, but on a network disk that
+        fails a read raises an error where a map ends the process.
+
+    Attributes
+    ----------
+    recordings : tuple of RecordingInfo
+        In order of the file; methods take positions in it.
+    frame_size : (int, int)
+        Height and width in px.
+    class_map : ClassMap
+        Gives the labels their meaning.
+    config : dict
+        How the frames were made.
+
+    Raises
+    ------
+    StoreError
+        The file is not a cache, has another version, is cut short or damaged.
+
+    Notes
+    -----
+    Every chunk is checked against its checksum before its first use. Pickles as its path, so
+    that worker processes open the file themselves.
+    """
+
+    def __init__(self, path: Path | str, *, access: str = "mmap") -> None:
+        if access not in {"mmap", "pread"}:
+            raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
+        self.path = Path(path)
+        self.access = access
+        self._lock = threading.Lock()
+        try:
+            self._file = self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be opened ({error.strerror})") from None
+        try:
+            index = self._read_index()
+            self._size_bytes = os.fstat(self._file.fileno()).st_size
+            self._adopt(index)
+            self._map = (
+                mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+                if access == "mmap"
+                else None
+            )
+        except BaseException:
+            self._file.close()
+            raise
+        self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
+        self._hashes: list[np.ndarray | None] = [None] * len(self.recordings)
+        # chunks still to be checked; an emptied entry is the fast path of every later read
+        self._unchecked: list[bytearray | None] = [
+            bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
+        ]
+
+    def _read_index(self) -> dict[str, Any]:
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                attrs = file.attrs
+                found = attrs.get("format"), attrs.get("format_version")
+                if found[0] != FORMAT:
+                    raise StoreError(f"{self.path}: is an HDF5 file but not an mpar cache")
+                if found[1] != FORMAT_VERSION:
+                    raise StoreError(
+                        f"{self.path}: found cache format version {found[1]}, expected "
+                        f"{FORMAT_VERSION}; make it again with mpar-preprocess"
+                    )
+                link = file.get("index", getlink=True)
+                dataset = file.get("index") if isinstance(link, h5py.HardLink) else None
+                if (
+                    not isinstance(dataset, h5py.Dataset)
+                    or dataset.dtype != np.uint8
+                    or dataset.ndim != 1
+                    or not 0 < dataset.size <= MAX_INDEX_BYTES
+                    or dataset.chunks
+                    or dataset.external
+                    or dataset.is_virtual
+                ):
+                    raise StoreError(f"{self.path}: its index is not as mpar writes it")
+                data = dataset[:]
+                expected = int(attrs.get("index_hash", 0))
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise StoreError(
+                f"{self.path}: cannot be read as an HDF5 file ({str(error)[:200]})"
+            ) from None
+        if not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
+            raise StoreError(f"{self.path}: was replaced while it was being opened; try again")
+        if hash_bytes(data) != expected:
+            raise StoreError(f"{self.path}: its index is damaged; make it again")
+        index = json.loads(data.tobytes())
+        assert isinstance(index, dict)
+        return index
+
+    def _adopt(self, index: dict[str, Any]) -> None:
+        """Take over the index after checking that all it points at lies within the file."""
+        try:
+            self.class_map = ClassMap.from_dict(index["class_map"])
+            self.config: dict[str, Any] = dict(index["config"])
+            height, width = map(int, index["frame_size"])
+            self.frame_size = (height, width)
+            self.recordings = tuple(RecordingInfo.from_dict(e) for e in index["recordings"])
+            self._entries: list[dict[str, int]] = [
+                {key: int(e[key]) for key in e if key.endswith(("_offset", "_hash"))}
+                for e in index["recordings"]
+            ]
+            for info, entry in zip(self.recordings, self._entries, strict=True):
+                for key, num_bytes in self._extents(info).items():
+                    if not 0 <= entry[f"{key}_offset"] <= self._size_bytes - num_bytes:
+                        raise StoreError(
+                            f"{self.path}: recording {info.name} lies beyond the end of the file; "
+                            "it was cut short, make it again or copy it again"
+                        )
+                if info.num_frames < 1 or height < 1 or width < 1:
+                    raise ValueError("empty recording")
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise StoreError(f"{self.path}: its index is not as mpar writes it ({error})") from None
+
+    def _extents(self, info: RecordingInfo) -> dict[str, int]:
+        chunks = num_chunks(info.num_frames)
+        return {
+            "frames": _stored_frames(info.num_frames) * math.prod(self.frame_size),
+            "labels": info.num_frames,
+            "codes": 2 * len(info.annotators) * info.num_frames,
+            "chunk_hashes": 8 * chunks,
+        }
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Views from `frames` stay valid; the map goes when they are gone."""
+        self._frames = [None] * len(self.recordings)
+        self._map = None
+        self._file.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "access": self.access}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], access=state["access"])  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __repr__(self) -> str:
+        height, width = self.frame_size
+        frames = sum(info.num_frames for info in self.recordings)
+        return f"Store({self.path.name}: {len(self)} recordings, {frames} frames, {height}x{width})"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in order of class index."""
+        return self.class_map.class_names
+
+    def labels(self, recording: int) -> np.ndarray:
+        """Return the (T,) int8 labels of a recording: class index, -1 = unlabelled."""
+        return self._read_small(recording, "labels", np.int8)
+
+    def codes(self, recording: int) -> np.ndarray:
+        """Return the (A, T) int16 raw codes of a recording, one row an annotator."""
+        codes = self._read_small(recording, "codes", np.int16)
+        return codes.reshape(len(self.recordings[recording].annotators), -1)
+
+    def chunk_hashes(self, recording: int) -> np.ndarray:
+        """Return the (ceil(T / 16),) uint64 checksums of a recording's chunks."""
+        hashes = self._hashes[recording]
+        if hashes is None:
+            hashes = self._read_small(recording, "chunk_hashes", np.uint64)
+            self._hashes[recording] = hashes
+        return hashes
+
+    def _read_small(self, recording: int, key: str, dtype: type[np.generic]) -> np.ndarray:
+        info, entry = self.recordings[recording], self._entries[recording]
+        array = np.empty(self._extents(info)[key], np.uint8)
+        self._read_into(entry[f"{key}_offset"], array)
+        if hash_bytes(array) != entry[f"{key}_hash"]:
+            raise StoreError(
+                f"{self.path}: the {key} of recording {info.name} do not match their checksum; "
+                "the file is damaged, make it again with mpar-preprocess"
+            )
+        return array.view(dtype)
+
+    def frames(self, recording: int) -> np.ndarray:
+        """Return all frames of a recording, (T, H, W) uint8, read-only, checked.
+
+        In mode "mmap" this is a view of the map, in mode "pread" a copy.
+        """
+        num_frames = self.recordings[recording].num_frames
+        if self._map is None:
+            frames = np.empty((num_frames, *self.frame_size), np.uint8)
+            self.copy_frames(recording, 0, num_frames, frames)
+            frames.flags.writeable = False
+            return frames
+        self._check_chunks(recording, 0, num_frames)
+        return self._view(recording)
+
+    def copy_frames(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
+        """Copy frames `start` to `stop` - 1 of a recording into `out`, (stop - start, H, W) uint8.
+
+        Raises
+        ------
+        StoreError
+            A chunk does not match its checksum, or the file cannot be read.
+        """
+        if self._unchecked[recording] is not None:
+            self._check_chunks(recording, start, stop)
+        if self._map is not None:
+            out[...] = self._view(recording)[start:stop]
+        elif out.flags.c_contiguous:
+            self._read_into(self._frame_offset(recording, start), out)
+        else:
+            self.copy_frames(recording, start, stop, buffer := np.empty(out.shape, np.uint8))
+            out[...] = buffer
+
+    def _frame_offset(self, recording: int, frame: int) -> int:
+        return self._entries[recording]["frames_offset"] + frame * math.prod(self.frame_size)
+
+    def _view(self, recording: int) -> np.ndarray:
+        view = self._frames[recording]
+        if view is None:
+            num_frames = self.recordings[recording].num_frames
+            view = np.frombuffer(
+                self._map,  # type: ignore[arg-type]
+                np.uint8,
+                num_frames * math.prod(self.frame_size),
+                self._frame_offset(recording, 0),
+            ).reshape(num_frames, *self.frame_size)
+            self._frames[recording] = view
+        return view
+
+    def _check_chunks(self, recording: int, start: int, stop: int) -> None:
+        """Compare the chunks that hold frames `start` to `stop` - 1 with their checksums, once."""
+        unchecked = self._unchecked[recording]
+        if unchecked is None:
+            return
+        hashes = self.chunk_hashes(recording)
+        length = chunk_length(self.recordings[recording].num_frames)
+        chunk_bytes = length * math.prod(self.frame_size)
+        for chunk in range(start // CHUNK_FRAMES, num_chunks(stop)):
+            if not unchecked[chunk]:
+                continue
+            offset = self._frame_offset(recording, chunk * CHUNK_FRAMES)
+            if self._map is not None:
+                data = np.frombuffer(self._map, np.uint8, chunk_bytes, offset)
+            else:
+                data = np.empty(chunk_bytes, np.uint8)
+                self._read_into(offset, data)
+            if hash_bytes(data) != hashes[chunk]:
+                first = chunk * CHUNK_FRAMES
+                raise StoreError(
+                    f"{self.path}: frames {first}-{first + CHUNK_FRAMES - 1} of recording "
+                    f"{self.recordings[recording].name} do not match their checksum; the file is "
+                    "damaged, make it again with mpar-preprocess"
+                )
+            unchecked[chunk] = 0
+        if not any(unchecked):
+            self._unchecked[recording] = None
+
+    def _read_into(self, offset: int, out: np.ndarray) -> None:
+        view = _bytes_of(out)
+        try:
+            with self._lock:  # position and read belong together
+                self._file.seek(offset)
+                while view:
+                    num_bytes = self._file.readinto(view)
+                    if not num_bytes:
+                        raise StoreError(f"{self.path}: was cut short while it was being read")
+                    view = view[num_bytes:]
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path}: cannot be read ({error})") from None
+
+    def verify(self, on_frames: Callable[[int], object] = lambda num_frames: None) -> list[str]:
+        """Check every byte that mpar uses, and that HDF5 readers see the same data.
+
+        Returns
+        -------
+        list of str
+            What is wrong; empty for a sound cache.
+        """
+        problems = []
+        for number, info in enumerate(self.recordings):
+            try:
+                self.labels(number)
+                self.codes(number)
+                for start in range(0, info.num_frames, CHUNK_FRAMES):
+                    stop = min(start + CHUNK_FRAMES, info.num_frames)
+                    self._check_chunks(number, start, stop)
+                    on_frames(stop - start)
+            except StoreError as error:
+                problems.append(str(error))
+        return problems + self._compare_with_hdf5()
+
+    def _compare_with_hdf5(self) -> list[str]:
+        problems = []
+        with h5py.File(self.path, "r", locking=False) as file:
+            for number, (info, entry) in enumerate(
+                zip(self.recordings, self._entries, strict=True)
+            ):
+                try:
+                    group = file[f"recordings/{number:06d}"]
+                    attrs = {
+                        key: value.tolist() if hasattr(value, "tolist") else value
+                        for key, value in group.attrs.items()
+                    }
+                    is_same = (
+                        RecordingInfo.from_dict(attrs) == info
+                        and _chunk_offsets(group["frames"].id)
+                        == _end_to_end(entry["frames_offset"], info.num_frames, self.frame_size)
+                        and all(
+                            group[key].id.get_offset() == entry[f"{key}_offset"]
+                            for key in ("labels", "codes", "chunk_hashes")
+                        )
+                    )
+                except (OSError, KeyError, ValueError, TypeError, RuntimeError):
+                    is_same = False
+                if not is_same:
+                    problems.append(
+                        f"{self.path}: recording {info.name} is not the same in the index and in "
+                        "the HDF5 tree; make it again with mpar-preprocess"
+                    )
+        return problems
