@@ -1,0 +1,395 @@
+"""Figures of scores and of scorings, in one look and with one colour per class.
+
+Every function returns a `matplotlib.figure.Figure` with a canvas of its own. pyplot, the global
+backend and the global settings are left alone, so the functions work without a display and
+inside other programs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
+from numpy.typing import ArrayLike
+
+from mpar.bouts import UNLABELLED, as_labels, find_bouts
+from mpar.metrics import FrameScores
+
+TEXT_PT = 8.0
+SMALL_PT = 7.0
+INK = "#222222"
+NO_DATA: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "//////"}
+PNG_DPI = 300
+TEXT_WIDTH_IN = 7.2
+OUTLINE_PT = 0.4
+
+# Found by a search that makes the smallest CIELAB distance between any two of them as large as
+# it can, as seen with normal vision and with full protanopia, deuteranopia and tritanopia
+# (Machado et al. 2009, doi:10.1109/TVCG.2009.113), while each has a lightness of its own for
+# grey print. The first is pale, since class 0 (rest) is the background that events stand out from.
+_PALETTE = (
+    "#E0E0E0",
+    "#D04838",
+    "#002890",
+    "#F8B010",
+    "#10A0E8",
+    "#803860",
+    "#90B888",
+    "#9000F8",
+    "#880020",
+    "#30F078",
+    "#A880A8",
+    "#380048",
+)
+
+
+def class_colors(num_classes: int) -> tuple[str, ...]:
+    """Give each class its colour, the same in every figure.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K.
+
+    Returns
+    -------
+    tuple of str, length K
+        Distinct colours as ``#rrggbb``; class k has the same one for every K. The first 12 can
+        be told apart by colour-blind readers and in grey print. The later ones are darker
+        shades of these and should be read with the legend at hand.
+
+    Raises
+    ------
+    ValueError
+        `num_classes` is negative.
+    """
+    if num_classes < 0:
+        raise ValueError(f"num_classes: found {num_classes}, expected 0 or more")
+    colors = []
+    for k in range(num_classes):
+        cycle, position = divmod(k, len(_PALETTE))
+        # The black put into each further cycle tends to, but never reaches, all black.
+        red, green, blue = (0.8**cycle * value for value in to_rgb(_PALETTE[position]))
+        colors.append(to_hex((red, green, blue)))
+    return tuple(colors)
+
+
+def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
+    """Plot the confusion matrix: true classes down, predicted classes across.
+
+    Parameters
+    ----------
+    scores : mpar.metrics.FrameScores
+        What to plot.
+    normalize : bool
+        Write percent of the true class in the cells instead of numbers of frames. The shade is
+        the percentage either way: by numbers all but the most frequent class would be white.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A class without frames in the truth is a hatched row that says n/a. The column
+        "unlabelled" is there only if something was predicted as unlabelled.
+    """
+    names = [_plain(name) for name in scores.class_names]
+    num_columns = len(names) + (scores.num_unpredicted > 0)
+    counts = scores.confusion[:, :num_columns]
+    columns = [*names, "unlabelled"][:num_columns]
+    support = scores.support[:, None]
+    percent = np.divide(100 * counts, support, out=np.zeros(counts.shape), where=support > 0)
+    rows = [f"{name}\nn = {n:,}" for name, n in zip(names, scores.support, strict=True)]
+    cells = [
+        [_percent_text(p) if normalize else f"{n:,}" for n, p in zip(*line, strict=True)]
+        for line in zip(counts, percent, strict=True)
+    ]
+
+    cell_in = max(0.34, _text_inches([text for line in cells for text in line], SMALL_PT) + 0.08)
+    label_in = _text_inches([*rows, *columns], TEXT_PT)
+    figure = _figure(
+        cell_in * num_columns + label_in + 0.6, cell_in * len(names) + 0.75 * label_in + 0.9
+    )
+    axes = figure.add_subplot()
+    # Blues from white to a middle blue only: black text is readable on all of them.
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=180)
+    for row, column in np.argwhere(support.repeat(num_columns, axis=1) > 0).tolist():
+        axes.text(column, row, cells[row][column], size=SMALL_PT, ha="center", va="center")
+    for row in np.flatnonzero(scores.support == 0).tolist():
+        axes.add_patch(Rectangle((-0.5, row - 0.5), num_columns, 1, linewidth=0, **NO_DATA))
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(
+            (num_columns - 1) / 2, row, "n/a", size=SMALL_PT, ha="center", va="center", bbox=box
+        )
+
+    axes.set_xticks(range(num_columns), columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), rows)
+    # White lines part the cells, a dark one the column that is no class.
+    axes.set_xticks(np.arange(num_columns - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0, labelsize=TEXT_PT)
+    if num_columns > len(names):
+        axes.axvline(len(names) - 0.5, color=INK, linewidth=1)
+    axes.set_xlabel("predicted", size=TEXT_PT)
+    axes.set_ylabel("true", size=TEXT_PT)
+    title = "% of true class" if normalize else "frames (shade: % of true class)"
+    axes.set_title(title, size=TEXT_PT)
+    return figure
+
+
+def plot_class_f1(scores: FrameScores) -> Figure:
+    """Plot the F1 score of every class as a bar, with the macro-F1 as a line.
+
+    Parameters
+    ----------
+    scores : mpar.metrics.FrameScores
+        What to plot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One bar per class from top to bottom, with its number of frames in the truth beside its
+        name; a class without such frames says n/a.
+    """
+    num_classes = len(scores.class_names)
+    labels = [
+        f"{_plain(name)}\nn = {n:,}"
+        for name, n in zip(scores.class_names, scores.support, strict=True)
+    ]
+    figure = _figure(2.4 + _text_inches(labels, TEXT_PT), 0.34 * num_classes + 0.9)
+    axes = figure.add_subplot()
+    has_support = scores.support > 0
+    heights = np.where(has_support, scores.f1, 0.0)
+    axes.barh(
+        range(num_classes),
+        heights,
+        height=0.7,
+        color=class_colors(num_classes),
+        edgecolor=INK,
+        linewidth=0.6,
+    )
+    for k, score in enumerate(heights):
+        text = f"{score:.2f}" if has_support[k] else "n/a"
+        axes.text(1.03, k, text, size=TEXT_PT, va="center", color=INK)
+        if not has_support[k]:
+            axes.add_patch(Rectangle((0, k - 0.35), 1, 0.7, linewidth=0, **NO_DATA))
+    label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
+    # The white rim keeps the line in sight across dark bars.
+    rim = [withStroke(linewidth=2.5, foreground="white")]
+    axes.axvline(
+        scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(num_classes - 0.5, -0.5)
+    axes.set_yticks(range(num_classes), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=TEXT_PT)
+    axes.set_xlabel("F1", size=TEXT_PT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
+    return figure
+
+
+def plot_ethogram(
+    rows: Sequence[tuple[str, ArrayLike]],
+    class_names: Sequence[str],
+    *,
+    fps: Fraction | float,
+    title: str = "",
+) -> Figure:
+    """Plot scorings over time, one coloured strip per row.
+
+    Parameters
+    ----------
+    rows : sequence of (str, array_like of int, shape (T,))
+        Name and labels of each strip from top to bottom, such as truth above prediction: class
+        index per frame, -1 where unlabelled. T may differ between rows.
+    class_names : sequence of str, length K
+        Name of each class.
+    fps : fractions.Fraction or float
+        Frames per second.
+    title : str
+        Shown above the strips.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Unlabelled frames are hatched white; after the end of a shorter row there is nothing.
+
+    Raises
+    ------
+    ValueError
+        No row, no frame in any row, labels out of range, or an fps that is not positive.
+
+    Notes
+    -----
+    Bouts have an outline of 0.4 pt in their own colour, and in each strip classes with fewer
+    frames lie above those with more. A rare event of one frame can thus be seen in any
+    recording, at the price of being drawn 0.4 pt too wide (about 0.1 % of the time axis):
+    many stray frames look like more than they are. Plot a part of the recording to see how long
+    events last.
+    """
+    arrays = [(name, as_labels(array, num_classes=len(class_names))) for name, array in rows]
+    num_frames = max((len(array) for _, array in arrays), default=0)
+    if num_frames == 0:
+        raise ValueError("rows: found no frames, expected at least one")
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps: found {fps}, expected a positive number")
+    has_unlabelled = any((array == UNLABELLED).any() for _, array in arrays)
+    names = [_plain(name) for name in class_names]
+    if has_unlabelled:
+        names.append("unlabelled")
+    styles: list[dict[str, Any]] = [
+        {"facecolor": color, "edgecolor": color} for color in class_colors(len(class_names))
+    ]
+    styles.append(NO_DATA)
+
+    num_columns = _num_legend_columns(names)
+    num_legend_lines = -(-len(names) // num_columns)
+    height = 0.36 * len(arrays) + 0.17 * num_legend_lines + 0.65 + 0.2 * bool(title)
+    figure = _figure(TEXT_WIDTH_IN, height)
+    axes = figure.add_subplot()
+    for row, (_, array) in enumerate(arrays):
+        _draw_strip(axes, row, array, styles, float(fps), num_frames)
+    axes.set_xlim(0, num_frames / float(fps))
+    axes.set_ylim(len(arrays) - 0.5, -0.5)
+    axes.set_yticks(range(len(arrays)), [_plain(name) for name, _ in arrays])
+    axes.tick_params(labelsize=TEXT_PT)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.set_xlabel("time (s)", size=TEXT_PT)
+    if title:
+        axes.set_title(_plain(title), size=TEXT_PT)
+    figure.legend(
+        [Patch(linewidth=OUTLINE_PT, **style) for style in styles[: len(names)]],
+        names,
+        loc="outside lower center",
+        ncols=num_columns,
+        frameon=False,
+        fontsize=TEXT_PT,
+        handlelength=1.2,
+        columnspacing=1.2,
+    )
+    return figure
+
+
+def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
+    """Save a figure as PNG (300 dpi) and as PDF beside it.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to save.
+    path : pathlib.Path or str
+        Where to, without a suffix: ``.png`` and ``.pdf`` are appended. The folder must exist.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The PNG and the PDF.
+
+    Raises
+    ------
+    OSError
+        A file cannot be written.
+
+    Notes
+    -----
+    Both files are complete under temporary names before either takes its place, so a file under
+    its final name is never a part of one. The PDF holds no date, so that equal figures are equal
+    files, and embeds its fonts as TrueType, since many journals refuse Type 3.
+    """
+    path = Path(path)
+    finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    parts = [final.with_name(f".{final.name}.{os.getpid()}.part") for final in finals]
+    metadata: tuple[dict[str, Any], ...] = ({}, {"CreationDate": None})
+    try:
+        with mpl.rc_context({"pdf.fonttype": 42}):
+            for part, form, entries in zip(parts, ("png", "pdf"), metadata, strict=True):
+                figure.savefig(
+                    part,
+                    format=form,
+                    dpi=PNG_DPI,
+                    bbox_inches="tight",
+                    pad_inches=0.04,
+                    metadata=entries,
+                )
+        for part, final in zip(parts, finals, strict=True):
+            part.replace(final)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return finals
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Make an empty figure of so many inches that draws itself without a display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_strip(
+    axes: Axes,
+    row: int,
+    labels: np.ndarray,
+    styles: Sequence[dict[str, Any]],
+    fps: float,
+    num_frames: int,
+) -> None:
+    """Draw the runs of every label; `styles` has that of unlabelled last, at index -1."""
+    # Shifted by one, unlabelled runs are found like any others.
+    runs = find_bouts(labels + 1)
+    runs["label"] -= 1
+    values, counts = np.unique(labels, return_counts=True)
+    for label in values[np.argsort(-counts, kind="stable")]:
+        mine = runs[runs["label"] == label]
+        start, stop = mine["start"].to_numpy(), mine["stop"].to_numpy()
+        # Gaps that the outlines close anyway need no edges: this bounds the size of the PDF.
+        is_apart = start[1:] - stop[:-1] > num_frames / 4000
+        start, stop = start[np.append(True, is_apart)], stop[np.append(is_apart, True)]
+        spans = list(zip(start / fps, (stop - start) / fps, strict=True))
+        axes.broken_barh(spans, (row - 0.4, 0.8), linewidth=OUTLINE_PT, **styles[label])
+
+
+def _num_legend_columns(names: Sequence[str]) -> int:
+    """Find the most columns of legend entries that fit, filled evenly as matplotlib does."""
+    for num_columns in range(len(names), 1, -1):
+        columns = np.array_split(np.array(names, dtype=object), num_columns)
+        widths = [_text_inches(column.tolist(), TEXT_PT) + 0.4 for column in columns]
+        if sum(widths) < TEXT_WIDTH_IN:
+            return num_columns
+    return 1
+
+
+def _text_inches(texts: Sequence[str], size: float) -> float:
+    """Measure the widest line of some texts, in inches."""
+    lines = {line for text in texts for line in text.split("\n") if line.strip()}
+    widths = (TextPath((0, 0), line, size=size).get_extents().width for line in lines)
+    # Hinting can widen text by some percent where pixels are coarse.
+    return 1.05 * max(widths, default=0) / 72
+
+
+def _plain(text: str) -> str:
+    """Keep a name from being read as a formula."""
+    return text.replace("$", r"\$")
+
+
+def _percent_text(percent: float) -> str:
+    """Show a percentage with one decimal, and 0 and 100 only where they are exact."""
+    if percent in (0, 100):
+        return f"{percent:.0f}"
+    if percent < 0.05:
+        return "<0.1"
+    return ">99.9" if percent >= 99.95 else f"{percent:.1f}"
