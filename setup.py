@@ -1,3 +1,5 @@
+"""Setuptools reads everything from setup.cfg."""
+
 from setuptools import setup
 
 setup()

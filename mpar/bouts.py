@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-UNLABELLED = -1
+from mpar.classes import UNLABELLED
+
 BOUT_COLUMNS = ("start", "stop", "label")
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix
 
-from mpar.bouts import UNLABELLED, as_labels
+from mpar.bouts import as_labels
+from mpar.classes import UNLABELLED
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
