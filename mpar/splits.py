@@ -1,0 +1,229 @@
+"""Split recordings into training, validation and test by animal, never by clip.
+
+Two clips of one animal are nearly the same picture: with both sides of a split holding the
+same animal, a score says how well animals are remembered, not how well actions are recognised.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpar.classes import UNLABELLED
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.files import spreadsheet_safe, write_text
+from mpar.store import Store
+
+PARTS = ("train", "val", "test")
+_NUM_TRIES = 2000
+_COLUMNS = ["Recording", "Group", "Part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which recordings of a cache go where.
+
+    Parameters
+    ----------
+    train, val, test : tuple of int
+        Positions in the cache; `test` may be empty. No group lies in two parts.
+    """
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def part(self, name: str) -> tuple[int, ...]:
+        """Return the recordings of the part "train", "val" or "test"."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+def class_counts(store: Store, recordings: Sequence[int]) -> np.ndarray:
+    """Count the labelled frames of each class in some recordings, (K,) int64."""
+    counts = np.zeros(len(store.class_names), np.int64)
+    for recording in recordings:
+        labels = store.labels(recording)
+        counts += np.bincount(labels[labels != UNLABELLED], minlength=len(counts))
+    return counts
+
+
+def split_store(
+    store: Store, *, val_fraction: float = 0.2, test_fraction: float = 0.2, seed: int = 0
+) -> Split:
+    """Split a cache by animal so that, where possible, every part holds every class.
+
+    Parameters
+    ----------
+    store : Store
+        The cache; a group is an animal.
+    val_fraction, test_fraction : float
+        Share of the groups, 0 to below 1 and below 1 together; at least one group each
+        unless 0. `val_fraction` may not be 0.
+    seed : int
+        Same seed, same split.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ConfigError
+        A fraction is out of range, or there are too few groups.
+
+    Notes
+    -----
+    Of many random orders of the groups the best is kept: first the fewest classes missing in
+    a part (the training part counting most), then class shares nearest to those of the whole.
+    """
+    if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
+        raise ConfigError(
+            f"val_fraction, test_fraction: found {val_fraction} and {test_fraction}, expected "
+            "0 to 1, below 1 together, and some validation"
+        )
+    groups = sorted({info.group for info in store.recordings})
+    num_val = max(1, round(val_fraction * len(groups)))
+    num_test = max(1, round(test_fraction * len(groups))) if test_fraction else 0
+    if len(groups) - num_val - num_test < 1:
+        needed = 3 if test_fraction else 2
+        raise ConfigError(
+            f"{store.path}: found {len(groups)} groups (animals), expected at least {needed} for "
+            "parts that share none; add recordings, pass --test-fraction 0, or give your own "
+            "--split"
+        )
+    members = {
+        group: [i for i, info in enumerate(store.recordings) if info.group == group]
+        for group in groups
+    }
+    counts_GK = np.stack([class_counts(store, members[group]) for group in groups])
+    order = _best_order(counts_GK, num_val, num_test, np.random.default_rng(seed))
+    chosen = {
+        "val": order[:num_val],
+        "test": order[num_val : num_val + num_test],
+        "train": order[num_val + num_test :],
+    }
+    parts = {
+        part: tuple(sorted(i for group in indices for i in members[groups[group]]))
+        for part, indices in chosen.items()
+    }
+    return Split(**parts)
+
+
+def _best_order(
+    counts_GK: np.ndarray, num_val: int, num_test: int, rng: np.random.Generator
+) -> np.ndarray:
+    occurs_K = counts_GK.sum(axis=0) > 0
+    shares_K = counts_GK.sum(axis=0) / max(1, counts_GK.sum())
+    best: tuple[tuple[float, ...], np.ndarray] | None = None
+    for _ in range(_NUM_TRIES):
+        order = rng.permutation(len(counts_GK))
+        parts = np.split(order, [num_val, num_val + num_test])
+        missing, distance = [], 0.0
+        for part in parts:
+            part_counts_K = counts_GK[part].sum(axis=0)
+            missing.append(int((occurs_K & (part_counts_K == 0)).sum()) if len(part) else 0)
+            if len(part):
+                part_shares_K = part_counts_K / max(1, part_counts_K.sum())
+                # relative to the class's own share, so that rare classes count as much
+                distance += np.abs(part_shares_K / np.maximum(shares_K, 1e-9) - 1)[occurs_K].sum()
+        score = (missing[2], sum(missing), distance)
+        if best is None or score < best[0]:
+            best = score, order
+    assert best is not None
+    return best[1]
+
+
+def check_split(split: Split, store: Store) -> list[str]:
+    """Return what a reader should know of a split: classes that a part lacks."""
+    all_counts_K = class_counts(store, range(len(store)))
+    remarks = []
+    for part in PARTS:
+        recordings = split.part(part)
+        if recordings:
+            absent = (class_counts(store, recordings) == 0) & (all_counts_K > 0)
+            names = [
+                name for name, is_absent in zip(store.class_names, absent, strict=True) if is_absent
+            ]
+            if names:
+                remarks.append(f"the {part} part has no frames of {', '.join(names)}")
+    return remarks
+
+
+def write_split(path: Path | str, split: Split, store: Store) -> None:
+    """Write a split as CSV ``Recording,Group,Part``, one row a recording of the cache."""
+    part_of = {i: part for part in PARTS for i in split.part(part)}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for i, info in enumerate(store.recordings):
+        if i in part_of:
+            cells = (info.name, info.group, part_of[i])
+            writer.writerow([spreadsheet_safe(cell) for cell in cells])
+    write_text(path, buffer.getvalue())
+
+
+def read_split(path: Path | str, store: Store) -> Split:
+    """Read a split file.
+
+    Parameters
+    ----------
+    path : Path or str
+        CSV with the columns Recording and Part (train, val or test); recordings of the cache
+        that are not listed are left out of all parts.
+    store : Store
+        The cache that it splits.
+
+    Raises
+    ------
+    InputError
+        With every problem: unknown recordings or parts, a recording or a group in two parts,
+        no training or no validation recordings.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError.of(path, f"cannot be read as UTF-8 text ({error})") from None
+    rows = list(csv.reader(io.StringIO(text)))
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if "recording" not in header or "part" not in header:
+        raise InputError.of(
+            path, f"found the columns {','.join(header)}, expected Recording and Part"
+        )
+    positions = {spreadsheet_safe(info.name): i for i, info in enumerate(store.recordings)}
+    part_of: dict[int, str] = {}
+    part_of_group: dict[str, str] = {}
+    problems = []
+    for line, row in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
+        name, part = cells.get("recording", ""), cells.get("part", "")
+        message = ""
+        if name not in positions:
+            message = f"recording {name!r} is not in {store.path.name}; remove the row"
+        elif part not in PARTS:
+            message = f"part is {part!r}, expected train, val or test"
+        elif positions[name] in part_of:
+            message = f"recording {name!r} is listed twice; remove one row"
+        else:
+            group = store.recordings[positions[name]].group
+            if part_of_group.setdefault(group, part) != part:
+                message = (
+                    f"group {group!r} lies in {part_of_group[group]} and in {part}: the same "
+                    "animal on both sides flatters the scores; move it to one part"
+                )
+            part_of[positions[name]] = part
+        if message:
+            problems.append(Problem.of(path, message, line))
+    for part in ("train", "val"):
+        if not problems and part not in part_of.values():
+            problems.append(Problem.of(path, f"has no recording of part {part}; add one"))
+    if problems:
+        raise InputError(problems)
+    return Split(**{p: tuple(sorted(i for i, q in part_of.items() if q == p)) for p in PARTS})
