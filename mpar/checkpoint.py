@@ -44,10 +44,10 @@ class Checkpoint:
     class_map : ClassMap
         Names its outputs.
     data : dict
-        The cache it was trained on: ``frame_size`` [H, W] in px, ``config`` of preprocessing,
-        ``fingerprint``, ``name``.
+        The cache it was trained on: ``path``, ``access``, ``fingerprint``, ``frame_size``
+        [H, W] in px, and ``config`` of preprocessing.
     split : dict
-        Recording names by part.
+        By part, the ``name``, ``group`` and ``sha256`` (of the video) of each recording.
     training : dict
         The training config as plain types.
     scores : dict
@@ -62,7 +62,7 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     class_map: ClassMap
     data: dict[str, Any]
-    split: dict[str, list[str]]
+    split: dict[str, list[dict[str, str]]]
     training: dict[str, Any]
     scores: dict[str, Any]
     state: dict[str, Any] = field(default_factory=dict)

@@ -362,6 +362,8 @@ class Store:
         Gives the labels their meaning.
     config : dict
         How the frames were made.
+    fingerprint : str
+        Checksum of the index: equal for caches of equal content.
 
     Raises
     ------
@@ -437,6 +439,7 @@ class Store:
             raise StoreError(f"{self.path}: was replaced while it was being opened; try again")
         if hash_bytes(data) != expected:
             raise StoreError(f"{self.path}: its index is damaged; make it again")
+        self.fingerprint = f"{expected:016x}"
         index = json.loads(data.tobytes())
         assert isinstance(index, dict)
         return index

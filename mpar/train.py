@@ -1,0 +1,243 @@
+"""Train a network on a cache, or on folders of videos and labels: one run folder each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mpar.checkpoint import load_checkpoint
+from mpar.devices import select_device
+from mpar.errors import CheckpointError, ConfigError, InputError
+from mpar.files import write_json
+from mpar.loop import TrainConfig, TrainingRun
+from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.splits import (
+    PARTS,
+    Split,
+    check_split,
+    class_counts,
+    read_split,
+    split_store,
+    write_split,
+)
+from mpar.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    cache_path: Path | str,
+    output_folder: Path | str = "checkpoints",
+    *,
+    config: TrainConfig | None = None,
+    split_path: Path | str | None = None,
+    device: str = "auto",
+    access: str = "mmap",
+    quiet: bool = True,
+) -> Path:
+    """Train a network on a cache.
+
+    Parameters
+    ----------
+    cache_path : Path or str
+        Made by mpar-preprocess.
+    output_folder : Path or str
+        The run gets a folder of its own in it, ``run_YYYYMMDD_HHMMSS``.
+    config : TrainConfig, optional
+        The recipe.
+    split_path : Path or str, optional
+        CSV ``Recording,Part`` instead of a random split by group.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    access : {"mmap", "pread"}
+        How to read the cache (`mpar.store.Store`).
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    Path
+        The run folder: ``config.json``, ``split.csv``, ``metrics.csv``, TensorBoard events,
+        ``last.pt`` and ``best_model_epochN.pt``.
+
+    Raises
+    ------
+    ConfigError, InputError, StoreError
+        The options, the split file or the cache cannot be used.
+    TrainingInterruptedError
+        By SIGINT or SIGTERM, after the state was saved.
+    """
+    config = config or TrainConfig()
+    chosen, remarks = select_device(device)
+    with Store(cache_path, access=access) as store:
+        if split_path is None:
+            split = split_store(
+                store,
+                val_fraction=config.val_fraction,
+                test_fraction=config.test_fraction,
+                seed=config.seed,
+            )
+        else:
+            split = read_split(split_path, store)
+        for part in ("train", "val"):
+            if not class_counts(store, split.part(part)).any():
+                raise ConfigError(
+                    f"{store.path}: the {part} part has no labelled frame; label some, or choose "
+                    "another --split"
+                )
+        run_folder = _make_run_folder(Path(output_folder))
+        write_split(run_folder / "split.csv", split, store)
+        write_json(
+            run_folder / "config.json",
+            {
+                "cache": str(Path(cache_path).absolute()),
+                "access": access,
+                "training": config.to_dict(),
+            },
+        )
+        run = TrainingRun(run_folder, store, split, config, chosen)
+        for remark in (*remarks, *check_split(split, store), *run.describe()):
+            log.info("%s", remark)
+        run.execute(quiet=quiet)
+    return run_folder
+
+
+def resume_training(
+    run_folder: Path | str,
+    *,
+    device: str = "auto",
+    cache_path: Path | str | None = None,
+    quiet: bool = True,
+) -> Path:
+    """Go on with an interrupted run; on the CPU it ends with the weights of an undisturbed one.
+
+    Parameters
+    ----------
+    run_folder : Path or str
+        Holds ``last.pt``.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    cache_path : Path or str, optional
+        If the cache was moved.
+    quiet : bool
+        Show no progress bar.
+
+    Raises
+    ------
+    CheckpointError
+        ``last.pt`` is missing or damaged, or the cache is not the one trained on.
+    """
+    run_folder = Path(run_folder)
+    checkpoint = load_checkpoint(run_folder / "last.pt")
+    if not checkpoint.state:
+        raise CheckpointError(f"{run_folder}: its last.pt has no state to go on from")
+    config = TrainConfig.from_dict(checkpoint.training)
+    chosen, remarks = select_device(device)
+    with Store(cache_path or checkpoint.data["path"], access=checkpoint.data["access"]) as store:
+        if store.fingerprint != checkpoint.data["fingerprint"]:
+            raise CheckpointError(
+                f"{store.path}: is not the cache that {run_folder} was trained on; pass the right "
+                "one, or start a new run"
+            )
+        positions = {info.name: i for i, info in enumerate(store.recordings)}
+        split = Split(
+            **{part: tuple(positions[r["name"]] for r in checkpoint.split[part]) for part in PARTS}
+        )
+        run = TrainingRun(run_folder, store, split, config, chosen)
+        run.restore(checkpoint)
+        for remark in (*remarks, *run.describe()):
+            log.info("%s", remark)
+        run.execute(quiet=quiet)
+    return run_folder
+
+
+def train_model(
+    video_dir: Path | str,
+    annotation_dir: Path | str,
+    output_dir: Path | str = "checkpoints",
+    num_epochs: int = 100,
+    batch_size: int = 32,
+    clip_length: int = 16,
+    learning_rate: float = 1e-3,
+    model_type: str = "standard",
+    use_amp: bool = True,
+    *,
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+    allow_problems: bool = False,
+    quiet: bool = True,
+    **options: Any,
+) -> Path:
+    """Train from folders: preprocess into ``output_dir/cache.h5`` (once), then train.
+
+    Parameters
+    ----------
+    video_dir, annotation_dir : Path or str
+        As for `mpar.preprocess.preprocess`.
+    output_dir : Path or str
+        Gets the cache and the run folder.
+    num_epochs, batch_size, clip_length, learning_rate, model_type, use_amp
+        As in `TrainConfig`.
+    size : (int, int), optional
+        Height and width in px to resize frames to.
+    device : str
+        As for `train`.
+    allow_problems : bool
+        Train on the good recordings when some are bad.
+    quiet : bool
+        Show no progress bars.
+    **options
+        Further fields of `TrainConfig`.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError
+        Videos or label files have problems; all are named.
+    """
+    config = TrainConfig.from_dict(
+        {
+            "num_epochs": num_epochs,
+            "batch_size": batch_size,
+            "clip_length": clip_length,
+            "learning_rate": learning_rate,
+            "model_type": model_type,
+            "use_amp": use_amp,
+            **options,
+        }
+    )
+    cache_path = Path(output_dir) / "cache.h5"
+    report = preprocess(
+        video_dir, annotation_dir, cache_path, config=PreprocessConfig(size=size), quiet=quiet
+    )
+    if report.problems and not allow_problems:
+        raise InputError(report.problems)
+    return train(cache_path, output_dir, config=config, device=device, quiet=quiet)
+
+
+def _make_run_folder(parent: Path) -> Path:
+    """Make ``run_YYYYMMDD_HHMMSS``, with ``_2``... when runs begin in the same second."""
+    name = datetime.now().strftime("run_%Y%m%d_%H%M%S")
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f"{name}_{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise ConfigError(f"{parent}: found 999 runs of this second")
+
+
+def best_checkpoint(run_folder: Path | str) -> Path:
+    """Return the best checkpoint of a run folder; CheckpointError if there is none."""
+    run_folder = Path(run_folder)
+    found = sorted(run_folder.glob("best_model_epoch*.pt"), key=os.path.getmtime)
+    if not found:
+        raise CheckpointError(f"{run_folder}: holds no best_model_epochN.pt; train it further")
+    return found[-1]
