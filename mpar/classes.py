@@ -101,6 +101,13 @@ class ClassMap:
         """Return the code of a raw name, or the first code of a class name (KeyError if none)."""
         return self._code_of_name[name]
 
+    def code_of_class(self, class_name: str) -> int:
+        """Return the first code that is merged into a class (KeyError if none)."""
+        for code, _, row_class in self.rows:
+            if row_class == class_name:
+                return code
+        raise KeyError(class_name)
+
     def class_index_of(self, code: int) -> int:
         """Return the class index of `code` (KeyError if it is not in the map)."""
         for row_code, _, class_name in self.rows:

@@ -7,7 +7,6 @@ inside other programs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +23,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike
 
-from mpar.bouts import UNLABELLED, as_labels, find_bouts
+from mpar.bouts import as_labels, find_bouts
+from mpar.classes import UNLABELLED
+from mpar.files import atomic_path
 from mpar.metrics import FrameScores
 
 TEXT_PT = 8.0
@@ -292,7 +293,7 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     figure : matplotlib.figure.Figure
         What to save.
     path : pathlib.Path or str
-        Where to, without a suffix: ``.png`` and ``.pdf`` are appended. The folder must exist.
+        Where to, without a suffix: ``.png`` and ``.pdf`` are appended.
 
     Returns
     -------
@@ -312,24 +313,13 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     """
     path = Path(path)
     finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
-    parts = [final.with_name(f".{final.name}.{os.getpid()}.part") for final in finals]
     metadata: tuple[dict[str, Any], ...] = ({}, {"CreationDate": None})
-    try:
+    with atomic_path(finals[0]) as png, atomic_path(finals[1]) as pdf:
         with mpl.rc_context({"pdf.fonttype": 42}):
-            for part, form, entries in zip(parts, ("png", "pdf"), metadata, strict=True):
+            for part, entries in zip((png, pdf), metadata, strict=True):
                 figure.savefig(
-                    part,
-                    format=form,
-                    dpi=PNG_DPI,
-                    bbox_inches="tight",
-                    pad_inches=0.04,
-                    metadata=entries,
+                    part, dpi=PNG_DPI, bbox_inches="tight", pad_inches=0.04, metadata=entries
                 )
-        for part, final in zip(parts, finals, strict=True):
-            part.replace(final)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
     return finals
 
 

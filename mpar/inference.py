@@ -1,0 +1,336 @@
+"""Predict every frame of videos and caches with a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mpar.checkpoint import Checkpoint, load_checkpoint
+from mpar.dense import DensePredictor
+from mpar.devices import select_device
+from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.predictions import (
+    SUMMARY_NAME,
+    OutputConfig,
+    Prediction,
+    output_paths,
+    update_summary,
+    write_prediction,
+)
+from mpar.recordings import find_files
+from mpar.store import Store
+from mpar.videos import VIDEO_SUFFIXES, probe_video, read_frames
+
+STORE_SUFFIXES = (".h5", ".hdf5")
+
+
+class ActionRecognitionInference:
+    """A trained network, ready to predict.
+
+    Parameters
+    ----------
+    checkpoint_path : Path or str
+        A ``.pt`` file of mpar-train.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        Where it comes from.
+    class_names : tuple of str
+        Names of the classes.
+    remarks : tuple of str
+        The device, in words.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not a checkpoint of mpar, or is damaged.
+    """
+
+    def __init__(self, checkpoint_path: Path | str, device: str = "auto") -> None:
+        self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
+        self.class_names = self.checkpoint.class_map.class_names
+        self.device, self.remarks = select_device(device)
+        self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
+
+    def predict_video(
+        self, video_path: Path | str, stride: int = 1, return_probs: bool = False
+    ) -> dict[str, Any]:
+        """Predict a video.
+
+        Parameters
+        ----------
+        video_path : Path or str
+            A video of any size; resized as the training frames were.
+        stride : int
+            Return every `stride`-th frame.
+        return_probs : bool
+            Return the probabilities of all classes too.
+
+        Returns
+        -------
+        dict
+            ``video``, ``num_frames``, ``fps``, ``class_names``, ``warnings`` and
+            ``predictions``: for each frame a dict of ``frame`` (int), ``action`` (class name),
+            ``confidence`` (0-1) and, if asked, ``probabilities`` (class name to 0-1).
+
+        Raises
+        ------
+        InputError
+            The video cannot be decoded.
+        """
+        if stride < 1:
+            raise ConfigError(f"stride: found {stride}, expected 1 or more")
+        prediction = self.predict(video_path)
+        rows = []
+        for frame in range(0, len(prediction.probabilities), stride):
+            probabilities = prediction.probabilities[frame].tolist()
+            best = int(np.argmax(probabilities))
+            row = {
+                "frame": frame,
+                "action": self.class_names[best],
+                "confidence": probabilities[best],
+            }
+            if return_probs:
+                row["probabilities"] = dict(zip(self.class_names, probabilities, strict=True))
+            rows.append(row)
+        return {
+            "video": prediction.video,
+            "num_frames": len(prediction.probabilities),
+            "fps": float(prediction.fps),
+            "class_names": list(self.class_names),
+            "warnings": list(prediction.warnings),
+            "predictions": rows,
+        }
+
+    def predict(
+        self,
+        video_path: Path | str,
+        on_frames: Callable[[int], object] = lambda num_frames: None,
+    ) -> Prediction:
+        """Predict a video, as arrays. Raises InputError when it cannot be decoded."""
+        path = Path(video_path)
+        info = probe_video(path)
+        size = self.checkpoint.frame_size
+        warnings: list[str] = []
+        is_resized = (info.height, info.width) != size
+        if is_resized:
+            warnings.append(
+                f"frames are {info.width}x{info.height} px, resized to {size[1]}x{size[0]} as in "
+                "training"
+            )
+        frames = read_frames(path, size=size if is_resized else None, warnings=warnings)
+        return Prediction(
+            name=path.stem,
+            video=path.name,
+            fps=info.fps,
+            probabilities=self._predictor.predict(frames, on_frames),
+            warnings=tuple(warnings),
+        )
+
+    def predict_recording(
+        self,
+        store: Store,
+        recording: int,
+        on_frames: Callable[[int], object] = lambda num_frames: None,
+    ) -> Prediction:
+        """Predict a recording of a cache.
+
+        Raises
+        ------
+        ConfigError
+            Its frames have another size than those of training.
+        """
+        if store.frame_size != self.checkpoint.frame_size:
+            height, width = self.checkpoint.frame_size
+            raise ConfigError(
+                f"{store.path}: frames are {store.frame_size[1]}x{store.frame_size[0]} px, the "
+                f"network learnt from {width}x{height}; preprocess with --size {height} {width}"
+            )
+        info = store.recordings[recording]
+        probabilities = self._predictor.predict(store.frames(recording), on_frames)
+        return Prediction(
+            name=info.name, video=info.video, fps=info.fps, probabilities=probabilities
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video, or a recording of a cache, to be predicted."""
+
+    name: str
+    path: Path
+    recording: int | None = None
+
+
+def find_sources(paths: Iterable[Path | str]) -> tuple[list[Source], list[Problem]]:
+    """List what is to be predicted: videos, the videos of folders, the recordings of caches.
+
+    Returns
+    -------
+    sources : list of Source
+        With different names, since the outputs are named after them.
+    problems : list of Problem
+        Names that occur twice, and files that do not exist or cannot be read.
+
+    Raises
+    ------
+    ConfigError
+        There is nothing to predict.
+    """
+    sources: list[Source] = []
+    problems = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            sources += [Source(video.stem, video) for video in find_files(path, VIDEO_SUFFIXES)]
+        elif path.suffix.lower() in STORE_SUFFIXES:
+            try:
+                with Store(path) as store:
+                    sources += [Source(r.name, path, i) for i, r in enumerate(store.recordings)]
+            except StoreError as error:
+                problems.append(Problem(path.name, 0, str(error)))
+        else:
+            sources.append(Source(path.stem, path))
+    first: dict[str, Source] = {}
+    for source in sources:
+        if first.setdefault(source.name, source) is not source:
+            other = first[source.name].path
+            problems.append(
+                Problem.of(
+                    source.path,
+                    f"its predictions would have the same file name as those of {other}; rename "
+                    "one, or predict it into another folder",
+                )
+            )
+    if not sources and not problems:
+        raise ConfigError("sources: found no video in them; check the paths")
+    return list(first.values()), problems
+
+
+def predict_sources(
+    network: ActionRecognitionInference,
+    sources: Sequence[Source],
+    output_folder: Path | str,
+    *,
+    config: OutputConfig | None = None,
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> tuple[list[Prediction], list[Problem]]:
+    """Predict sources one after the other and write each as soon as it is done.
+
+    Parameters
+    ----------
+    network : ActionRecognitionInference
+        Predicts.
+    sources : sequence of Source
+        From `find_sources`.
+    output_folder : Path or str
+        Made if it is missing.
+    config : OutputConfig, optional
+        How to write.
+    overwrite : bool
+        Replace predictions that are there already.
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    predictions : list of Prediction
+        What was written.
+    problems : list of Problem
+        Sources that were skipped.
+
+    Raises
+    ------
+    ConfigError
+        Outputs exist already and `overwrite` is not set.
+    """
+    config = config or OutputConfig()
+    folder = Path(output_folder)
+    existing = [
+        path.name
+        for source in sources
+        for path in output_paths(folder, source.name).values()
+        if path.exists()
+    ]
+    if existing and not overwrite:
+        shown = ", ".join(existing[:3]) + (" ..." if len(existing) > 3 else "")
+        raise ConfigError(
+            f"{folder}: {len(existing)} files exist already ({shown}); pass --overwrite to replace "
+            "them, or choose another --output"
+        )
+    predictions, problems = [], []
+    for source in tqdm(sources, desc="predicting", unit="video", disable=quiet or None):
+        try:
+            if source.recording is None:
+                prediction = network.predict(source.path)
+            else:
+                with Store(source.path) as store:
+                    prediction = network.predict_recording(store, source.recording)
+        except InputError as error:
+            problems += error.problems
+            continue
+        except (ConfigError, StoreError) as error:
+            problems.append(Problem(source.path.name, 0, str(error)))
+            continue
+        row = write_prediction(folder, prediction, network.checkpoint, config)
+        update_summary(folder / SUMMARY_NAME, row)
+        predictions.append(prediction)
+    return predictions, problems
+
+
+def predict_multiple_videos(
+    checkpoint_path: Path | str,
+    video_paths: Iterable[Path | str],
+    output_dir: Path | str,
+    stride: int = 1,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> list[Path]:
+    """Predict videos (or folders of videos, or caches) and write the predictions.
+
+    Parameters
+    ----------
+    checkpoint_path : Path or str
+        A ``.pt`` file of mpar-train.
+    video_paths : iterable of Path or str
+        As for `find_sources`.
+    output_dir : Path or str
+        Gets the CSV files.
+    stride : int
+        Write every `stride`-th frame.
+    device, overwrite, quiet
+        As elsewhere.
+
+    Returns
+    -------
+    list of Path
+        The prediction CSVs.
+
+    Raises
+    ------
+    InputError
+        Some videos could not be predicted; all others are done and written.
+    """
+    network = ActionRecognitionInference(checkpoint_path, device)
+    sources, problems = find_sources(video_paths)
+    predictions, more = predict_sources(
+        network,
+        sources,
+        output_dir,
+        config=OutputConfig(stride=stride),
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if problems + more:
+        raise InputError(problems + more)
+    return [output_paths(Path(output_dir), p.name)["predictions"] for p in predictions]

@@ -1,0 +1,221 @@
+"""Predictions on the disk: what is written for a recording, and how it is read back.
+
+For a recording NAME a folder gets ``NAME_predictions.csv`` (one row a frame),
+``NAME_predictions.json`` (how they were made), ``NAME_bouts.csv``, and a row in ``summary.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import mpar
+from mpar.bouts import bout_table, summarize
+from mpar.checkpoint import Checkpoint
+from mpar.classes import UNLABELLED, ClassMap
+from mpar.errors import ConfigError, InputError
+from mpar.files import atomic_path, spreadsheet_safe, write_json, write_text
+
+ACTION_FORMATS = ("name", "code")
+SUMMARY_NAME = "summary.csv"
+_SUFFIX = "_predictions"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputConfig:
+    """How predictions are written.
+
+    Parameters
+    ----------
+    stride : int
+        Write every `stride`-th frame; all frames are seen in any case.
+    min_confidence : float
+        0 to 1; a frame whose best class is less probable stays unlabelled.
+    action_format : {"name", "code"}
+        Write the class's name, or its first raw code.
+    """
+
+    stride: int = 1
+    min_confidence: float = 0.0
+    action_format: str = "name"
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ConfigError(f"stride: found {self.stride}, expected 1 or more")
+        if not 0 <= self.min_confidence <= 1:
+            raise ConfigError(f"min_confidence: found {self.min_confidence}, expected 0 to 1")
+        if self.action_format not in ACTION_FORMATS:
+            raise ConfigError(
+                f"action_format: found {self.action_format!r}, expected one of {ACTION_FORMATS}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """Class probabilities of one recording.
+
+    Parameters
+    ----------
+    name : str
+        Names the output files: the video's name without suffix, or the recording's.
+    video : str
+        File name of the video.
+    fps : Fraction
+        Frames per second.
+    probabilities : (T, K) float32 array
+        One row a frame; rows add up to 1.
+    warnings : tuple of str
+        From decoding, and whether frames were resized.
+    """
+
+    name: str
+    video: str
+    fps: Fraction
+    probabilities: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    def labels(self, min_confidence: float = 0.0) -> np.ndarray:
+        """Return the best class of each frame, (T,) int8, -1 below `min_confidence`."""
+        labels = self.probabilities.argmax(axis=1).astype(np.int8)
+        labels[self.confidence() < min_confidence] = UNLABELLED
+        return labels
+
+    def confidence(self) -> np.ndarray:
+        """Return the probability of the best class of each frame, (T,) float32."""
+        return self.probabilities.max(axis=1)
+
+
+def output_paths(folder: Path, name: str) -> dict[str, Path]:
+    """Return the files of one prediction: "predictions", "bouts" and "sidecar"."""
+    return {
+        "predictions": folder / f"{name}_predictions.csv",
+        "bouts": folder / f"{name}_bouts.csv",
+        "sidecar": folder / f"{name}_predictions.json",
+    }
+
+
+def write_prediction(
+    folder: Path, prediction: Prediction, checkpoint: Checkpoint, config: OutputConfig
+) -> dict[str, Any]:
+    """Write the files of one prediction, the CSV that counts last; return its summary row."""
+    class_map = checkpoint.class_map
+    num_frames = len(prediction.probabilities)
+    labels = prediction.labels(config.min_confidence)[:: config.stride]
+    confidence = prediction.confidence()[:: config.stride]
+    paths = output_paths(folder, prediction.name)
+    bouts = bout_table(
+        labels,
+        prediction.fps,
+        class_map.class_names,
+        confidence=np.clip(confidence, 0, 1),
+        stride=config.stride,
+        num_frames=num_frames,
+    )
+    _write_table(paths["bouts"], bouts)
+    write_json(
+        paths["sidecar"],
+        {
+            "mpar_version": mpar.__version__,
+            "checkpoint_sha256": checkpoint.digest,
+            "checkpoint_epoch": checkpoint.scores.get("epoch"),
+            "video": prediction.video,
+            "num_frames": num_frames,
+            "fps": str(prediction.fps),
+            "frame_size": list(checkpoint.frame_size),
+            "stride": config.stride,
+            "min_confidence": config.min_confidence,
+            "class_map": class_map.to_dict(),
+            "warnings": list(prediction.warnings),
+        },
+    )
+    table = pd.DataFrame(
+        {
+            "Frame": np.arange(0, num_frames, config.stride),
+            "Action": _actions(class_map, config.action_format)[labels],
+            "Confidence": confidence,
+            **{
+                f"{name}_prob": prediction.probabilities[:: config.stride, k]
+                for k, name in enumerate(class_map.class_names)
+            },
+        }
+    )
+    _write_table(paths["predictions"], table)
+    return {"video": prediction.name, "fps": float(prediction.fps)} | summarize(
+        labels,
+        prediction.fps,
+        class_map.class_names,
+        stride=config.stride,
+        num_frames=num_frames,
+    )
+
+
+def _actions(class_map: ClassMap, action_format: str) -> np.ndarray:
+    """Return the text of each class index; the last, for -1, is that of no label."""
+    names = class_map.class_names
+    if action_format == "name":
+        return np.array([*names, ""], dtype=object)
+    return np.array([*(str(class_map.code_of_class(name)) for name in names), "-1"], dtype=object)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(
+            temporary, index=False, float_format="%.6f", lineterminator="\n", encoding="utf-8"
+        )
+
+
+def update_summary(path: Path, row: dict[str, Any]) -> None:
+    """Put a row into the summary of a folder, in place of an older row of the same video."""
+    cells = {key: _cell(value) for key, value in row.items()}
+    rows = {}
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames == list(cells):  # of other classes: begin anew
+                rows = {old["video"]: old for old in reader}
+    rows[cells["video"]] = cells
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(cells), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[name] for name in sorted(rows))
+    write_text(path, buffer.getvalue())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return spreadsheet_safe(str(value))
+
+
+def name_of(path: Path) -> str | None:
+    """Return NAME of ``NAME_predictions.csv``, or None for other files."""
+    is_prediction = path.suffix == ".csv" and path.stem.endswith(_SUFFIX)
+    return path.stem.removesuffix(_SUFFIX) if is_prediction else None
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Return how a prediction CSV was made; nothing if it has no json beside it.
+
+    Raises
+    ------
+    InputError
+        The json cannot be read.
+    """
+    sidecar_path = path.with_suffix(".json")
+    try:
+        sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise InputError.of(sidecar_path, "cannot be read as json; predict again") from None
+    return sidecar if isinstance(sidecar, dict) else {}
