@@ -20,8 +20,9 @@ from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.files import write_json, write_text
 from mpar.inference import ActionRecognitionInference
-from mpar.metrics import FrameScores, frame_scores
+from mpar.metrics import frame_scores
 from mpar.plots import plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.predictions import name_of, read_sidecar
 from mpar.recordings import Source, check_recording, find_files, find_owner
 from mpar.store import Store
 
@@ -191,6 +192,117 @@ def _scores_or_none(comparison: Comparison, class_names: Sequence[str]) -> dict[
     if (comparison.truth == UNLABELLED).all():
         return None
     return frame_scores(comparison.truth, comparison.predicted, class_names).to_dict()
+
+
+def evaluate_checkpoint(
+    checkpoint_path: Path | str,
+    cache_path: Path | str | None,
+    output_folder: Path | str,
+    *,
+    selection: str = "held-out",
+    device: str = "auto",
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on recordings of a cache.
+
+    Parameters
+    ----------
+    checkpoint_path : Path or str
+        A ``.pt`` file of mpar-train.
+    cache_path : Path or str, optional
+        By default the cache it was trained on.
+    output_folder : Path or str
+        Gets the files of `write_evaluation`.
+    selection : str
+        As for `select_recordings`. Where "held-out" finds nothing in the very cache of
+        training, which was then split without a test part, "val" takes its place.
+    device, overwrite, quiet
+        As elsewhere.
+
+    Returns
+    -------
+    dict
+        What ``metrics.json`` holds.
+    """
+    network = ActionRecognitionInference(checkpoint_path, device)
+    checkpoint = network.checkpoint
+    with Store(cache_path or checkpoint.data["path"]) as store:
+        if (
+            selection == "held-out"
+            and not checkpoint.split["test"]
+            and store.fingerprint == checkpoint.data["fingerprint"]
+        ):
+            selection = "val"
+        recordings, remark = select_recordings(checkpoint, store, selection)
+        comparisons = compare_with_store(network, store, recordings, quiet=quiet)
+        provenance = {
+            "checkpoint": str(checkpoint_path),
+            "checkpoint_sha256": checkpoint.digest,
+            "cache": str(store.path),
+            "cache_fingerprint": store.fingerprint,
+            "selection": selection,
+        }
+    return write_evaluation(
+        output_folder,
+        comparisons,
+        network.class_names,
+        provenance=provenance,
+        remark=remark,
+        overwrite=overwrite,
+    )
+
+
+def evaluate_folders(
+    prediction_folder: Path | str,
+    annotation_folder: Path | str,
+    output_folder: Path | str,
+    *,
+    class_map: ClassMap | None = None,
+    several: str | None = None,
+    label_offset: int | None = None,
+    overwrite: bool = False,
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Evaluate a folder of predictions against a folder of label files.
+
+    Parameters as for `compare_folders` and `write_evaluation`.
+
+    Returns
+    -------
+    metrics : dict
+        What ``metrics.json`` holds.
+    problems : list of Problem
+        Files that were left out.
+
+    Raises
+    ------
+    InputError
+        Nothing could be compared.
+    """
+    comparisons, class_map, problems = compare_folders(
+        prediction_folder,
+        annotation_folder,
+        class_map=class_map,
+        several=several,
+        label_offset=label_offset,
+    )
+    if not any((c.truth != UNLABELLED).any() for c in comparisons):
+        raise InputError(
+            problems
+            or [Problem(str(annotation_folder), 0, "holds no labelled frame of these predictions")]
+        )
+    metrics = write_evaluation(
+        output_folder,
+        comparisons,
+        class_map.class_names,
+        provenance={
+            "predictions": str(prediction_folder),
+            "annotations": str(annotation_folder),
+            "left_out": [str(problem) for problem in problems],
+        },
+        overwrite=overwrite,
+    )
+    return metrics, problems
 
 
 def select_recordings(
@@ -401,7 +513,7 @@ def _compare_files(
     return comparisons
 
 
-def headline(scores: FrameScores | dict[str, Any]) -> str:
-    """Return the scores that matter most in one line."""
-    data = scores.to_dict() if isinstance(scores, FrameScores) else scores
-    return f"macro-F1 {data['macro_f1']:.3f}, accuracy {data['accuracy']:.3f}"
+def headline(metrics: dict[str, Any]) -> str:
+    """Return the scores that matter most of what `write_evaluation` returned, in one line."""
+    scores = metrics["scores"]
+    return f"macro-F1 {scores['macro_f1']:.3f}, accuracy {scores['accuracy']:.3f}"

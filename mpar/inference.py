@@ -266,7 +266,8 @@ def predict_sources(
             f"{folder}: {len(existing)} files exist already ({shown}); pass --overwrite to replace "
             "them, or choose another --output"
         )
-    predictions, problems = [], []
+    predictions: list[Prediction] = []
+    problems: list[Problem] = []
     for source in tqdm(sources, desc="predicting", unit="video", disable=quiet or None):
         try:
             if source.recording is None:

@@ -314,12 +314,15 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     path = Path(path)
     finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
     metadata: tuple[dict[str, Any], ...] = ({}, {"CreationDate": None})
-    with atomic_path(finals[0]) as png, atomic_path(finals[1]) as pdf:
-        with mpl.rc_context({"pdf.fonttype": 42}):
-            for part, entries in zip((png, pdf), metadata, strict=True):
-                figure.savefig(
-                    part, dpi=PNG_DPI, bbox_inches="tight", pad_inches=0.04, metadata=entries
-                )
+    with (
+        atomic_path(finals[0]) as png,
+        atomic_path(finals[1]) as pdf,
+        mpl.rc_context({"pdf.fonttype": 42}),
+    ):
+        for part, entries in zip((png, pdf), metadata, strict=True):
+            figure.savefig(
+                part, dpi=PNG_DPI, bbox_inches="tight", pad_inches=0.04, metadata=entries
+            )
     return finals
 
 

@@ -1,0 +1,83 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import mpar
+
+EXISTING = click.Path(exists=True, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+version = click.version_option(mpar.__version__, prog_name="mpar")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress bar and no remarks.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist already.")
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes a GPU if one works.",
+)
+class_map = click.option(
+    "--class-map",
+    "class_map_path",
+    type=FILE,
+    help="CSV code,name,class that replaces the default codes and classes.",
+)
+several = click.option(
+    "--several",
+    type=click.Choice(["trials", "annotators"]),
+    help="What several label files of one video are, where row counts cannot tell.",
+)
+label_offset = click.option(
+    "--label-offset",
+    type=click.IntRange(min=0),
+    help="Frame at which the first row lies of a label file that is too short.",
+)
+
+
+class SizeCommand(click.Command):
+    """A command whose --size takes one number or two, which click's options cannot."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the two numbers of --size into one value before click sees them."""
+        joined: list[str] = []
+        rest = list(args)
+        while rest:
+            arg = rest.pop(0)
+            joined.append(arg)
+            if arg == "--size" and len(rest) >= 2 and rest[0].isdigit() and rest[1].isdigit():
+                joined.append(f"{rest.pop(0)}x{rest.pop(0)}")
+        return super().parse_args(ctx, joined)
+
+
+def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+    """Turn "128" or "96x128" into (height, width)."""
+    if value is None:
+        return None
+    sides = value.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() for side in sides):
+        raise click.BadParameter(f"found {value!r}, expected one number, or height and width")
+    height, width = int(sides[0]), int(sides[-1])
+    return height, width
+
+
+size = click.option(
+    "--size",
+    metavar="N | H W",
+    callback=parse_size,
+    help="Resize frames to N x N, or to height H and width W, in px.",
+)
+
+
+def read_class_map(path: Path | None) -> Any:
+    """Return the class map of a file, or the default."""
+    from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
+
+    return DEFAULT_CLASS_MAP if path is None else ClassMap.from_csv(path)

@@ -1,0 +1,87 @@
+"""What all commands share around their one call: logging, and errors as plain messages."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from mpar.errors import InputError, MparError, Problem
+
+PROBLEMS_EXIT = 1  # some inputs were bad, the rest is done
+ERROR_EXIT = 2  # nothing was done
+MAX_PROBLEMS_SHOWN = 30
+
+
+class _EchoHandler(logging.Handler):
+    """Show log records on the error stream; warnings say that they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        click.echo(prefix + record.getMessage(), err=True)
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Make a command of `function`, which returns the exit code (None for 0).
+
+    Everything that mpar raises on purpose becomes one message and exit code 2.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> None:
+        quiet = options.get("quiet", False)
+        logger = logging.getLogger("mpar")
+        handler = _EchoHandler()
+        logger.addHandler(handler)
+        logger.setLevel(logging.WARNING if quiet else logging.INFO)
+        try:
+            code = function(*args, **options) or 0
+        except InputError as error:
+            show_problems(error.problems)
+            code = ERROR_EXIT
+        except MparError as error:
+            click.echo(f"error: {error}", err=True)
+            code = 128 + error.signum if hasattr(error, "signum") else ERROR_EXIT
+        except KeyboardInterrupt:
+            click.echo("interrupted; what is done is kept, run it again to go on", err=True)
+            code = 130
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror or error}", err=True)
+            code = ERROR_EXIT
+        finally:
+            logger.removeHandler(handler)
+        sys.exit(code)
+
+    return wrapper
+
+
+def show_problems(problems: Iterable[Problem]) -> None:
+    """List problems on the error stream, the first thirty in full."""
+    problems = list(problems)
+    click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", err=True)
+    for problem in problems[:MAX_PROBLEMS_SHOWN]:
+        click.echo(f"  {problem}", err=True)
+    if len(problems) > MAX_PROBLEMS_SHOWN:
+        click.echo(f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more", err=True)
+
+
+def show_table(rows: list[list[str]]) -> None:
+    """Print rows in aligned columns, the first one as header; numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [
+            cell.ljust(width) if i == 0 or not _is_number(rows[-1][i]) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
+        if number == 0:
+            click.echo("  ".join("-" * width for width in widths))
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "").replace("%", "").strip().isdigit()

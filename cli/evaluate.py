@@ -1,0 +1,96 @@
+"""mpar-evaluate: predictions against human labels -> scores and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from mpar_cli import _options
+from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
+
+
+@click.command()
+@click.argument("predictions", metavar="CHECKPOINT|PREDICTIONS", type=_options.EXISTING)
+@click.argument("labels", metavar="CACHE|ANNOTATIONS", type=_options.EXISTING)
+@click.option(
+    "--output",
+    "-o",
+    "output_folder",
+    type=_options.ANY_PATH,
+    default="evaluation",
+    show_default=True,
+    help="Gets the report and the figures.",
+)
+@click.option(
+    "--part",
+    "selection",
+    type=click.Choice(["held-out", "train", "val", "test", "all"]),
+    default="held-out",
+    show_default=True,
+    help="Recordings of a cache; held-out: animals that had no part in training.",
+)
+@_options.class_map
+@_options.label_offset
+@_options.several
+@_options.device
+@_options.overwrite
+@_options.quiet
+@_options.version
+@command
+def main(
+    predictions: Path,
+    labels: Path,
+    output_folder: Path,
+    selection: str,
+    class_map_path: Path | None,
+    label_offset: int | None,
+    several: str | None,
+    device: str,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
+    """Score a network, or predictions, against human labels.
+
+    Give a CHECKPOINT and a CACHE, or a folder of PREDICTIONS (from mpar-predict) and a folder of
+    ANNOTATIONS. Writes metrics.json, classification_report.txt, confusion matrices, F1 by class
+    and an ethogram of each recording, as PNG and PDF.
+    """
+    from mpar.errors import ConfigError, Problem
+    from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline
+
+    if predictions.is_dir() != labels.is_dir():
+        raise ConfigError(
+            "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
+            "PREDICTIONS and ANNOTATIONS (two folders)"
+        )
+    problems: list[Problem] = []
+    if predictions.is_dir():
+        result, problems = evaluate_folders(
+            predictions,
+            labels,
+            output_folder,
+            class_map=_options.read_class_map(class_map_path) if class_map_path else None,
+            several=several,
+            label_offset=label_offset,
+            overwrite=overwrite,
+        )
+    else:
+        result = evaluate_checkpoint(
+            predictions,
+            labels,
+            output_folder,
+            selection=selection,
+            device=device,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+    click.echo((output_folder / "classification_report.txt").read_text(encoding="utf-8"))
+    click.echo(f"{len(result['recordings'])} recordings: {headline(result)}")
+    click.echo(f"report and figures: {output_folder}")
+    if problems:
+        show_problems(problems)
+    return PROBLEMS_EXIT if problems else 0
+
+
+if __name__ == "__main__":
+    main()

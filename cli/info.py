@@ -1,0 +1,92 @@
+"""mpar-info: what a cache or a checkpoint holds, and whether it is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from mpar_cli import _options
+from mpar_cli._run import ERROR_EXIT, command, show_table
+
+
+@click.command()
+@click.argument("path", metavar="CACHE|CHECKPOINT", type=_options.FILE)
+@click.option("--verify", is_flag=True, help="Check every byte of a cache.")
+@_options.quiet
+@_options.version
+@command
+def main(path: Path, verify: bool, quiet: bool) -> int:
+    """Show what a CACHE or a CHECKPOINT holds."""
+    if path.suffix == ".pt":
+        _show_checkpoint(path)
+        return 0
+    return _show_store(path, verify, quiet)
+
+
+def _show_store(path: Path, verify: bool, quiet: bool) -> int:
+    from tqdm import tqdm
+
+    from mpar.store import Store
+
+    with Store(path) as store:
+        height, width = store.frame_size
+        num_frames = sum(info.num_frames for info in store.recordings)
+        click.echo(
+            f"{path}: mpar cache, {len(store)} recordings of "
+            f"{len({info.group for info in store.recordings})} animals, {num_frames:,} frames of "
+            f"{width}x{height} px"
+        )
+        click.echo(f"classes: {', '.join(store.class_names)}")
+        rows = [["recording", "animal", "fps", "annotators", "labelled", "frames"]]
+        for number, info in enumerate(store.recordings):
+            rows.append(
+                [
+                    info.name,
+                    info.group,
+                    f"{float(info.fps):.6g}",
+                    ", ".join(info.annotators),
+                    f"{int((store.labels(number) >= 0).sum()):,}",
+                    f"{info.num_frames:,}",
+                ]
+            )
+        show_table(rows)
+        for info in store.recordings:
+            for warning in info.warnings:
+                click.echo(f"warning: {info.video}: {warning}")
+        if not verify:
+            return 0
+        with tqdm(total=num_frames, unit="frame", disable=quiet or None) as bar:
+            problems = store.verify(bar.update)
+    for problem in problems:
+        click.echo(problem, err=True)
+    click.echo("damaged" if problems else "sound: every checksum matches")
+    return ERROR_EXIT if problems else 0
+
+
+def _show_checkpoint(path: Path) -> None:
+    from mpar.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    net = checkpoint.build_net()
+    height, width = checkpoint.frame_size
+    click.echo(f"{path}: mpar checkpoint, made by mpar {checkpoint.version}")
+    rows = [
+        ["what", "value"],
+        ["network", f"{net.config.model_type}, {net.num_parameters():,} parameters"],
+        ["clip length", f"{net.config.clip_length} frames"],
+        ["frames", f"{width}x{height} px"],
+        ["classes", ", ".join(checkpoint.class_map.class_names)],
+        ["epoch", str(checkpoint.scores.get("epoch"))],
+    ]
+    if validation := checkpoint.scores.get("validation"):
+        rows.append(["validation macro-F1", f"{validation['macro_f1']:.3f}"])
+        for name, scores in validation["classes"].items():
+            text = "n/a" if scores["f1"] is None else f"{scores['f1']:.3f}"
+            rows.append([f"  F1 {name}", text])
+    rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
+    rows.append(["sha256", checkpoint.digest])
+    show_table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""mpar-predict: checkpoint and videos -> one CSV row for every frame of every video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from mpar_cli import _options
+from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
+
+
+@click.command()
+@click.argument("checkpoint", type=_options.FILE)
+@click.argument("sources", nargs=-1, required=True, type=_options.ANY_PATH)
+@click.option(
+    "--output",
+    "-o",
+    "output_folder",
+    type=_options.ANY_PATH,
+    default="predictions",
+    show_default=True,
+    help="Gets the CSV files.",
+)
+@click.option(
+    "--stride",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Write every n-th frame.",
+)
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave frames below it unlabelled.",
+)
+@click.option(
+    "--format",
+    "action_format",
+    type=click.Choice(["name", "code"]),
+    default="name",
+    show_default=True,
+    help="Write class names, or raw codes.",
+)
+@_options.device
+@_options.overwrite
+@_options.quiet
+@_options.version
+@command
+def main(
+    checkpoint: Path,
+    sources: tuple[Path, ...],
+    output_folder: Path,
+    stride: int,
+    min_confidence: float,
+    action_format: str,
+    device: str,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
+    """Predict every frame of SOURCES: videos, folders of videos, or caches.
+
+    Each video gets NAME_predictions.csv, NAME_bouts.csv and a row in summary.csv. A bad video
+    is reported and skipped; the exit code is then 1.
+    """
+    from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
+    from mpar.predictions import OutputConfig
+
+    config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
+    network = ActionRecognitionInference(checkpoint, device)
+    for remark in () if quiet else network.remarks:
+        click.echo(remark, err=True)
+    found, problems = find_sources(sources)
+    predictions, more = predict_sources(
+        network, found, output_folder, config=config, overwrite=overwrite, quiet=quiet
+    )
+    problems += more
+    for prediction in predictions:
+        for warning in prediction.warnings:
+            click.echo(f"warning: {prediction.video}: {warning}", err=True)
+    num_frames = sum(len(prediction.probabilities) for prediction in predictions)
+    click.echo(f"{len(predictions)} videos, {num_frames:,} frames -> {output_folder}")
+    if problems:
+        show_problems(problems)
+    return PROBLEMS_EXIT if problems else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""mpar-preprocess: videos and label files -> cache."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from mpar_cli import _options
+from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_table
+
+if TYPE_CHECKING:
+    from mpar.classes import ClassMap
+    from mpar.preprocess import PreprocessReport
+
+
+@click.command(cls=_options.SizeCommand)
+@click.argument("video_folder", metavar="VIDEOS", type=_options.FOLDER)
+@click.argument("annotation_folder", metavar="ANNOTATIONS", type=_options.FOLDER)
+@click.option(
+    "--output",
+    "-o",
+    "cache_path",
+    type=_options.ANY_PATH,
+    default="cache.h5",
+    show_default=True,
+    help="The cache to make; what it already holds is not decoded again.",
+)
+@_options.size
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Videos decoded side by side; by default one a processor core.",
+)
+@_options.class_map
+@_options.label_offset
+@_options.several
+@click.option(
+    "--group-pattern",
+    metavar="REGEX",
+    help="Finds the animal's id in a video's file name; by default each video is an animal.",
+)
+@click.option("--check", "check_only", is_flag=True, help="Decode and check all, write nothing.")
+@click.option("--allow-problems", is_flag=True, help="Exit with 0 though some inputs are bad.")
+@_options.overwrite
+@_options.quiet
+@_options.version
+@command
+def main(
+    video_folder: Path,
+    annotation_folder: Path,
+    cache_path: Path,
+    size: tuple[int, int] | None,
+    workers: int | None,
+    class_map_path: Path | None,
+    label_offset: int | None,
+    several: str | None,
+    group_pattern: str | None,
+    check_only: bool,
+    allow_problems: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
+    """Turn a folder of VIDEOS and a folder of ANNOTATIONS into a cache for training.
+
+    Video NAME.ext owns the label files NAME.csv, NAME_*.csv and prediction_NAME.ext_*.csv.
+    Label files have the columns Frame (from 0) and Action (code or name). Recordings with
+    problems are left out and listed; the exit code is then 1.
+    """
+    from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+
+    class_map = _options.read_class_map(class_map_path)
+    report = preprocess(
+        video_folder,
+        annotation_folder,
+        cache_path,
+        class_map=class_map,
+        config=PreprocessConfig(
+            size=size, group_pattern=group_pattern, several=several, label_offset=label_offset
+        ),
+        workers=workers,
+        check_only=check_only,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    _show_report(report, class_map)
+    if report.problems:
+        show_problems(report.problems)
+        if not check_only:
+            click.echo(f"also listed in {problems_path(cache_path)}", err=True)
+    if check_only:
+        click.echo("checked only, nothing written")
+    elif report.is_written:
+        size_mb = cache_path.stat().st_size / 1e6
+        click.echo(f"wrote {cache_path} ({size_mb:.1f} MB); next: mpar-train {cache_path}")
+    else:
+        click.echo(f"{cache_path} is up to date")
+    return PROBLEMS_EXIT if report.problems and not allow_problems else 0
+
+
+def _show_report(report: PreprocessReport, class_map: ClassMap) -> None:
+    for line in report.notices:
+        click.echo(f"notice: {line}")
+    for (warning, num_videos), video in _group_warnings(report).items():
+        others = f" (and {num_videos - 1} more videos)" if num_videos > 1 else ""
+        click.echo(f"warning: {video}{others}: {warning}")
+    num_frames = sum(info.num_frames for info in report.recordings)
+    seconds = float(sum(info.num_frames / info.fps for info in report.recordings))
+    groups = len({info.group for info in report.recordings})
+    click.echo(
+        f"{len(report.recordings)} recordings of {groups} animals, {num_frames:,} frames, "
+        f"{seconds:,.1f} s; {report.num_decoded} videos decoded"
+    )
+    rows = [["code", "name", "frames", "->", "class", "frames"]]
+    shown: set[str] = set()
+    for code, name, class_name in class_map.rows:
+        merged = f"{report.class_counts[class_name]:,}" if class_name not in shown else ""
+        shown.add(class_name)
+        rows.append([str(code), name, f"{report.code_counts[code]:,}", "", class_name, merged])
+    unlabelled = f"{report.class_counts['unlabelled']:,}"
+    rows.append(["-1", "unlabelled", f"{report.code_counts[-1]:,}", "", "unlabelled", unlabelled])
+    show_table(rows)
+
+
+def _group_warnings(report: PreprocessReport) -> dict[Any, str]:
+    """Return {(warning, videos that have it): the first of them}."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for video, warnings in {info.video: info.warnings for info in report.recordings}.items():
+        for warning in warnings:
+            counts[warning] += 1
+            first.setdefault(warning, video)
+    return {(warning, counts[warning]): video for warning, video in first.items()}
+
+
+if __name__ == "__main__":
+    main()
