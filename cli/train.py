@@ -42,6 +42,13 @@ log = logging.getLogger("mpar.cli")
     show_default=True,
     help="Consecutive frames learnt from one window; more share work. 1: clip by clip.",
 )
+@click.option(
+    "--sampling",
+    type=click.Choice(["all", "balanced"]),
+    default="all",
+    show_default=True,
+    help="An epoch is every frame, with a class-weighted loss; or each class equally often.",
+)
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Of Adam.")
 @click.option("--weight-decay", default=1e-5, show_default=True, help="Of Adam.")
 @click.option(
@@ -53,7 +60,7 @@ log = logging.getLogger("mpar.cli")
     type=click.Choice(["cross_entropy", "focal"]),
     default="cross_entropy",
     show_default=True,
-    help="Either is weighted by inverse class frequency.",
+    help="What is minimised.",
 )
 @click.option("--focal-gamma", default=2.0, show_default=True, help="Of the focal loss.")
 @click.option("--grad-clip", default=1.0, show_default=True, help="Largest gradient norm.")

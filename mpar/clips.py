@@ -103,6 +103,35 @@ def tile_windows(
     return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
 
 
+def balanced_windows(
+    store: Store, recordings: Sequence[int], *, window: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw as many windows as cover some recordings, each class equally often.
+
+    Parameters
+    ----------
+    window : int
+        Labels a window, k.
+    rng : numpy.random.Generator
+        Draws.
+
+    Returns
+    -------
+    (N, 2) int64 array
+        Rows of (recording, first labelled position). Each window holds, at a random place, a
+        frame that was drawn with replacement from all frames of a class drawn at random.
+    """
+    frames = labelled_frames(store, recordings)
+    labels_of = {recording: store.labels(recording) for recording in recordings}
+    labels = np.array([labels_of[recording][frame] for recording, frame in frames])
+    by_class = [frames[labels == label] for label in np.unique(labels)]
+    num_windows = -(-len(frames) // window)
+    classes = rng.integers(len(by_class), size=num_windows)
+    samples = np.stack([by_class[c][rng.integers(len(by_class[c]))] for c in classes])
+    samples[:, 1] -= rng.integers(window, size=num_windows)
+    return samples
+
+
 class ClipSampler:
     """Gather whole batches of windows from a store, in this process, without allocating.
 

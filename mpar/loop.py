@@ -26,7 +26,13 @@ from tqdm import tqdm
 from mpar.augment import augment
 from mpar.checkpoint import Checkpoint, save_checkpoint
 from mpar.classes import UNLABELLED
-from mpar.clips import ClipSampler, check_clip_length, labelled_frames, tile_windows
+from mpar.clips import (
+    ClipSampler,
+    balanced_windows,
+    check_clip_length,
+    labelled_frames,
+    tile_windows,
+)
 from mpar.dense import DensePredictor
 from mpar.errors import ConfigError, MparError
 from mpar.files import write_text
@@ -39,6 +45,7 @@ from mpar.store import Store
 log = logging.getLogger(__name__)
 
 LOSSES = ("cross_entropy", "focal")
+SAMPLINGS = ("all", "balanced")
 _SAVE_SECONDS = 600  # within a long epoch
 
 
@@ -80,12 +87,15 @@ class TrainConfig:
     window : int
         Consecutive labelled frames learnt from one window. 1 is plain clip training; more share
         the work of their overlapping clips.
+    sampling : {"all", "balanced"}
+        An epoch takes every labelled frame once, with the loss weighted by inverse class
+        frequency; or draws as many with each class equally often, without weights.
     learning_rate, weight_decay : float
         Of Adam.
     restart_epochs : int
         Period of the cosine learning rate with warm restarts (T_0).
     loss : {"cross_entropy", "focal"}
-        With weights by inverse class frequency.
+        What is minimised.
     focal_gamma : float
         Focusing exponent of the focal loss.
     grad_clip : float
@@ -109,6 +119,7 @@ class TrainConfig:
     num_epochs: int = 100
     batch_size: int = 32
     window: int = 1
+    sampling: str = "all"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     restart_epochs: int = 10
@@ -124,7 +135,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_clip_length(self.clip_length)
-        for name, choices in (("model_type", MODEL_TYPES), ("loss", LOSSES)):
+        for name, choices in (
+            ("model_type", MODEL_TYPES),
+            ("loss", LOSSES),
+            ("sampling", SAMPLINGS),
+        ):
             if getattr(self, name) not in choices:
                 raise ConfigError(
                     f"{name}: found {getattr(self, name)!r}, expected one of {', '.join(choices)}"
@@ -193,7 +208,8 @@ class TrainingRun:
         self.uses_amp = config.use_amp and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp)
         self.counts = class_counts(store, split.train)
-        weights = class_weights(self.counts).to(device)
+        is_balanced = config.sampling == "balanced"
+        weights = None if is_balanced else class_weights(self.counts).to(device)
         self.loss: nn.Module
         if config.loss == "focal":
             self.loss = FocalLoss(config.focal_gamma, weights)
@@ -258,13 +274,13 @@ class TrainingRun:
     def _samples(self, epoch: int) -> np.ndarray:
         """Return the windows of an epoch in its random order, (N, 2)."""
         rng = np.random.default_rng(_seeds(self.config.seed, epoch, 0)[0])
-        window = self.config.window
+        window, recordings = self.config.window, self.split.train
+        if self.config.sampling == "balanced":
+            return balanced_windows(self.store, recordings, window=window, rng=rng)
         if window == 1:
-            samples = labelled_frames(self.store, self.split.train)
-        else:
-            offset = int(rng.integers(window))
-            samples = tile_windows(self.store, self.split.train, window=window, offset=offset)
-        return rng.permutation(samples)
+            return rng.permutation(labelled_frames(self.store, recordings))
+        offset = int(rng.integers(window))
+        return rng.permutation(tile_windows(self.store, recordings, window=window, offset=offset))
 
     def _run_epoch(self, caught: list[int], bar: tqdm) -> float:
         """Take the steps of one epoch that are not done yet; return the seconds they took."""

@@ -1,0 +1,54 @@
+"""Settings and inputs that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no failure because a machine is busy.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_per_worker():
+    """Tests run side by side: threads of one would only wait for those of the other."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for commands that tests start
+    import torch
+
+    torch.set_num_threads(1)
+
+
+class Study(NamedTuple):
+    """A small study: folders, cache, and a network trained on it for two epochs."""
+
+    videos: Path
+    annotations: Path
+    cache: Path
+    run: Path
+    checkpoint: Path
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Study:
+    """Six animals, 48 frames of 64x64 px, preprocessed to 32x32 and trained on."""
+    from mpar.loop import TrainConfig
+    from mpar.preprocess import PreprocessConfig, preprocess
+    from mpar.synthetic import write_sample
+    from mpar.train import best_checkpoint, train
+
+    folder = tmp_path_factory.mktemp("study")
+    write_sample(
+        folder, num_animals=6, seed=3, num_frames=48, height=64, width=64, pain_fraction=0.3
+    )
+    videos, annotations, cache = folder / "Videos", folder / "Annotations", folder / "cache.h5"
+    preprocess(videos, annotations, cache, config=PreprocessConfig(size=(32, 32)))
+    config = TrainConfig(
+        model_type="light", num_epochs=2, batch_size=4, window=12, sampling="balanced"
+    )
+    run = train(cache, folder / "checkpoints", config=config, device="cpu")
+    return Study(videos, annotations, cache, run, best_checkpoint(run))

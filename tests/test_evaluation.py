@@ -1,0 +1,198 @@
+"""Evaluation: the right frames compared, and honest about the animals."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mpar.checkpoint import load_checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.errors import ConfigError, InputError
+from mpar.evaluation import (
+    SAME_ANIMAL,
+    compare_folders,
+    evaluate_and_save_results,
+    evaluate_checkpoint,
+    evaluate_folders,
+    select_recordings,
+)
+from mpar.predictions import OutputConfig, Prediction, write_prediction
+from mpar.store import Store
+from mpar.synthetic import write_annotation
+
+CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
+
+
+def write_fake_prediction(folder, checkpoint, name, codes, *, stride=1, video=None):
+    """Write predictions that say `codes` with certainty."""
+    labels = DEFAULT_CLASS_MAP.merge(np.asarray(codes))
+    probabilities = np.full((len(labels), len(CLASS_NAMES)), 0.01, np.float32)
+    probabilities[np.arange(len(labels)), labels] = 0.95
+    prediction = Prediction(
+        name=name,
+        video=video or f"{name}.mp4",
+        fps=Fraction(30),
+        probabilities=probabilities,
+    )
+    write_prediction(folder, prediction, checkpoint, OutputConfig(stride=stride))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(study):
+    """The checkpoint of the small study."""
+    return load_checkpoint(study.checkpoint)
+
+
+def test_original_call_writes_all_files(tmp_path):
+    """evaluate_and_save_results: metrics, report, figures as PNG and PDF, n/a instead of NaN."""
+    truth = np.array([0, 0, 1, 1, 2, -1])
+    predicted = np.array([0, 1, 1, 1, 2, 0])
+    metrics = evaluate_and_save_results(truth, predicted, CLASS_NAMES, tmp_path / "e")
+    # by hand: F1 of rest 2/3, paw_withdraw 4/5, paw_lick 1, others without support
+    assert metrics["scores"]["macro_f1"] == pytest.approx((2 / 3 + 4 / 5 + 1) / 3)
+    assert metrics["scores"]["accuracy"] == pytest.approx(4 / 5)
+    text = (tmp_path / "e" / "metrics.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text) == metrics
+    report = (tmp_path / "e" / "classification_report.txt").read_text()
+    assert "n/a" in report
+    assert "nan" not in report.lower()
+    for stem in ("confusion_matrix", "confusion_matrix_normalized", "class_f1"):
+        assert (tmp_path / "e" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "e" / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "e" / "ethograms" / "recording.png").exists()
+
+
+def test_existing_evaluation_is_kept(tmp_path):
+    """A second evaluation into the same folder needs to be asked for."""
+    evaluate_and_save_results([0, 1], [0, 1], ["a", "b"], tmp_path)
+    with pytest.raises(ConfigError, match="--overwrite"):
+        evaluate_and_save_results([0, 1], [1, 1], ["a", "b"], tmp_path)
+    metrics = evaluate_and_save_results([0, 1], [1, 1], ["a", "b"], tmp_path, overwrite=True)
+    assert metrics["scores"]["accuracy"] == 0.5
+
+
+def test_recordings_must_agree():
+    """Names that only one side has are an error, not left out."""
+    with pytest.raises(ValueError, match="b is only in one"):
+        evaluate_and_save_results({"a": [0], "b": [0]}, {"a": [0]}, ["x", "y"], "unused")
+
+
+def test_held_out_recordings_are_those_of_unseen_animals(study, checkpoint):
+    """By default only the test animals are scored; others are labelled same-animal."""
+    names = {part: {r["name"] for r in checkpoint.split[part]} for part in checkpoint.split}
+    with Store(study.cache) as store:
+        held_out, remark = select_recordings(checkpoint, store)
+        assert {store.recordings[i].name for i in held_out} == names["test"]
+        assert remark == ""
+        for part in ("train", "val"):
+            chosen, remark = select_recordings(checkpoint, store, part)
+            assert {store.recordings[i].name for i in chosen} == names[part]
+            assert remark == SAME_ANIMAL
+        everything, remark = select_recordings(checkpoint, store, "all")
+        assert len(everything) == len(store)
+        assert remark == SAME_ANIMAL
+
+
+def test_remark_is_in_every_file(study, tmp_path):
+    """Scores of animals that were trained on say so wherever they are read."""
+    metrics = evaluate_checkpoint(study.checkpoint, study.cache, tmp_path, selection="train")
+    assert metrics["remark"] == SAME_ANIMAL
+    assert SAME_ANIMAL in (tmp_path / "classification_report.txt").read_text()
+
+
+def test_checkpoint_scores_equal_predictions_scored_by_hand(study, tmp_path):
+    """Checkpoint + cache, and predictions + annotations, give the same scores of same frames."""
+    from mpar.inference import predict_multiple_videos
+
+    direct = evaluate_checkpoint(study.checkpoint, study.cache, tmp_path / "a", selection="all")
+    predict_multiple_videos(study.checkpoint, [study.cache], tmp_path / "predictions")
+    by_folder, problems = evaluate_folders(
+        tmp_path / "predictions", study.annotations, tmp_path / "b"
+    )
+    assert problems == []
+    assert by_folder["scores"] == direct["scores"]
+    assert by_folder["recordings"].keys() == direct["recordings"].keys()
+
+
+def test_folders_are_compared_frame_by_frame(checkpoint, tmp_path):
+    """Perfect predictions score 1, and one wrong frame is exactly one frame."""
+    codes = np.array([0, 0, 1, 5, 2, 2, 6, 7, 4, 0])
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m_a.csv", codes)
+    wrong = codes.copy()
+    wrong[-1] = 6
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", wrong)
+    (comparison,), _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert problems == []
+    assert np.flatnonzero(comparison.truth != comparison.predicted).tolist() == [9]
+
+
+def test_strided_predictions_meet_their_own_frames(checkpoint, tmp_path):
+    """Every third frame is compared with the label of that frame."""
+    codes = np.arange(20) % 8
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", codes)
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", codes, stride=3)
+    (comparison,), _, _ = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert comparison.truth.tolist() == DEFAULT_CLASS_MAP.merge(codes[::3]).tolist()
+    assert comparison.predicted.tolist() == comparison.truth.tolist()
+    assert comparison.fps == 10
+
+
+def test_trials_of_one_video_are_found(checkpoint, tmp_path):
+    """Two trials in the field's naming lie end to end in the predictions of their video."""
+    codes = np.arange(24) % 8
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "prediction_m.avi_10.csv", codes[16:])
+    write_annotation(tmp_path / "ann" / "prediction_m.avi_2.csv", codes[:16])
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", codes, video="m.avi")
+    comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert problems == []
+    assert [c.name for c in comparisons] == ["m_trial2", "m_trial10"]
+    for comparison in comparisons:
+        assert (comparison.truth == comparison.predicted).all()
+
+
+def test_what_does_not_pair_is_named(checkpoint, tmp_path):
+    """Predictions without labels, and labels without predictions, are listed."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "a.csv", np.zeros(5, int))
+    write_annotation(tmp_path / "ann" / "zzz.csv", np.zeros(5, int))
+    write_annotation(tmp_path / "ann" / "c.csv", np.zeros(4, int))
+    for name in ("a", "b", "c"):
+        write_fake_prediction(tmp_path / "p", checkpoint, name, np.zeros(5, int))
+    metrics, problems = evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "out")
+    assert list(metrics["recordings"]) == ["a"]
+    assert [problem.path for problem in problems] == ["b_predictions.csv", "c.csv", "zzz.csv"]
+    assert len(metrics["left_out"]) == 3
+
+
+def test_nothing_to_compare_is_an_error(checkpoint, tmp_path):
+    """Without a single pair there is no report of nothing."""
+    (tmp_path / "ann").mkdir()
+    with pytest.raises(ConfigError, match="found no NAME_predictions"):
+        compare_folders(tmp_path / "ann", tmp_path / "ann")
+    write_fake_prediction(tmp_path / "p", checkpoint, "a", np.zeros(5, int))
+    with pytest.raises(InputError, match=r"a_predictions\.csv: has no labels"):
+        evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cache_of_other_classes_is_refused(study, tmp_path):
+    """A network is never scored against classes it does not know."""
+    from mpar.classes import ClassMap
+    from mpar.preprocess import PreprocessConfig, preprocess
+
+    rows = tuple((code, f"name{code}", "even" if code % 2 == 0 else "odd") for code in range(8))
+    cache = tmp_path / "other.h5"
+    preprocess(
+        study.videos,
+        study.annotations,
+        cache,
+        class_map=ClassMap(rows),
+        config=PreprocessConfig(size=(32, 32)),
+    )
+    with pytest.raises(ConfigError, match="found the classes even, odd"):
+        evaluate_checkpoint(study.checkpoint, cache, tmp_path / "out", selection="all")

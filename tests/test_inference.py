@@ -1,0 +1,259 @@
+"""Predictions: the right frame in every row, and every row written."""
+
+import csv
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from mpar.annotations import read_annotation
+from mpar.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.clips import ClipSampler, clip_frames
+from mpar.errors import ConfigError, InputError
+from mpar.inference import (
+    ActionRecognitionInference,
+    find_sources,
+    predict_multiple_videos,
+    predict_sources,
+)
+from mpar.model import ClipNet, ModelConfig
+from mpar.predictions import OutputConfig, Prediction, write_prediction
+from mpar.preprocess import preprocess
+from mpar.store import Store
+from mpar.synthetic import draw_frame_numbers, read_frame_number, write_annotation, write_video
+
+CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
+
+
+def make_checkpoint(path, *, clip_length=16, frame_size=(32, 32), class_map=DEFAULT_CLASS_MAP):
+    """Save an untrained network; its outputs differ for every clip, which is all it takes."""
+    config = ModelConfig(
+        model_type="light", clip_length=clip_length, num_classes=len(class_map.class_names)
+    )
+    torch.manual_seed(1)
+    net = ClipNet(config)
+    for block in net.blocks:  # so that clips are far apart
+        block.norm.running_var.fill_(0.2)
+    checkpoint = Checkpoint(
+        model_config=config,
+        weights=net.state_dict(),
+        class_map=class_map,
+        data={"frame_size": list(frame_size), "config": {}, "fingerprint": "", "path": ""},
+        split={"train": [], "val": [], "test": []},
+        training={},
+        scores={"epoch": 1},
+    )
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+def read_rows(path):
+    """Return the rows of a CSV as dicts."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    """A video of 75 frames that spell their number, and its cache: five chunks, the last of 11."""
+    folder = tmp_path_factory.mktemp("numbers")
+    (folder / "v").mkdir()
+    (folder / "a").mkdir()
+    write_video(folder / "v" / "numbers.mp4", draw_frame_numbers(75, 32, 32))
+    write_annotation(folder / "a" / "numbers.csv", np.arange(75) % 8)
+    preprocess(folder / "v", folder / "a", folder / "cache.h5")
+    return folder
+
+
+@pytest.mark.parametrize("clip_length", [8, 16, 24])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_every_frame_is_the_right_one(numbers, tmp_path, clip_length, stride):
+    """Video, cache, sampler and prediction agree on every frame, by value, to both edges."""
+    with Store(numbers / "cache.h5") as store:
+        frames = store.frames(0).copy()
+        assert [read_frame_number(frame) for frame in frames] == list(range(75))
+        sampler = ClipSampler(store, clip_length=clip_length)
+        samples = np.array([[0, t] for t in range(0, 75, stride)])
+        clips, labels = sampler.gather(samples)
+        expected = np.stack(
+            [clip_frames(t, clip_length=clip_length, num_frames=75) for _, t in samples.tolist()]
+        )
+        found = [[read_frame_number(frame) for frame in clip[0]] for clip in clips.numpy()]
+        assert found == expected.tolist()
+        assert labels[:, 0].tolist() == [
+            DEFAULT_CLASS_MAP.class_index_of(t % 8) for t in range(0, 75, stride)
+        ]
+    checkpoint = make_checkpoint(tmp_path / "net.pt", clip_length=clip_length)
+    (path,) = predict_multiple_videos(
+        checkpoint_path=checkpoint,
+        video_paths=[numbers / "v" / "numbers.mp4"],
+        output_dir=tmp_path / "out",
+        stride=stride,
+    )
+    rows = read_rows(path)
+    assert [int(row["Frame"]) for row in rows] == list(range(0, 75, stride))
+    net = load_checkpoint(checkpoint).build_net()
+    with torch.no_grad():
+        reference = net(clips.float() / 255).softmax(1).numpy()
+    written = np.array([[float(row[f"{name}_prob"]) for name in CLASS_NAMES] for row in rows])
+    np.testing.assert_allclose(written, reference, atol=1e-5)
+    shifted = np.abs(reference[1:] - reference[:-1]).max(axis=1)
+    assert (shifted > 1e-4).mean() > 0.9, "neighbouring clips must differ for this test to see"
+
+
+def test_predictions_are_read_back_as_annotations(numbers, tmp_path):
+    """Name or code, any stride: the CSV is a label file of the same frames."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"), "cpu")
+    prediction = network.predict(numbers / "v" / "numbers.mp4")
+    for stride in (1, 4):
+        for action_format in ("name", "code"):
+            config = OutputConfig(stride=stride, action_format=action_format, min_confidence=0.3)
+            write_prediction(tmp_path, prediction, network.checkpoint, config)
+            path = tmp_path / "numbers_predictions.csv"
+            table = read_annotation(path, DEFAULT_CLASS_MAP, allow_gaps=True)
+            assert table.frames.tolist() == list(range(0, 75, stride))
+            expected = prediction.labels(0.3)[::stride]
+            assert DEFAULT_CLASS_MAP.merge(table.codes).tolist() == expected.tolist()
+
+
+def test_low_confidence_is_unlabelled():
+    """Below the threshold a frame has no label; at it, it has."""
+    probabilities = np.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]], np.float32)
+    prediction = Prediction(name="a", video="a.mp4", fps=Fraction(30), probabilities=probabilities)
+    assert prediction.labels(0.55).tolist() == [0, -1, 1]
+    assert prediction.labels().tolist() == [0, 0, 1]
+
+
+def test_api_returns_what_the_original_documented(numbers, tmp_path):
+    """The original's call and the shape of what it returns."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    result = network.predict_video(
+        video_path=numbers / "v" / "numbers.mp4", stride=2, return_probs=True
+    )
+    assert (result["num_frames"], result["fps"], result["video"]) == (75, 30.0, "numbers.mp4")
+    assert len(result["predictions"]) == 38
+    row = result["predictions"][5]
+    assert row["frame"] == 10
+    assert row["action"] == max(row["probabilities"], key=row["probabilities"].get)
+    assert row["confidence"] == max(row["probabilities"].values())
+    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    plain = network.predict_video(numbers / "v" / "numbers.mp4")["predictions"][0]
+    assert "probabilities" not in plain
+
+
+def test_other_sizes_are_resized_and_said_so(tmp_path):
+    """A video of another size is predicted at the size of training, with a warning."""
+    frames = draw_frame_numbers(20, 64, 96)
+    write_video(tmp_path / "wide.mp4", frames)
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    prediction = network.predict(tmp_path / "wide.mp4")
+    assert len(prediction.probabilities) == 20
+    assert prediction.warnings == ("frames are 96x64 px, resized to 32x32 as in training",)
+
+
+def test_video_and_cache_give_the_same_predictions(numbers, tmp_path):
+    """What is predicted from a cache equals what is predicted from its video."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    from_video = network.predict(numbers / "v" / "numbers.mp4")
+    with Store(numbers / "cache.h5") as store:
+        from_cache = network.predict_recording(store, 0)
+    assert np.array_equal(from_video.probabilities, from_cache.probabilities)
+
+
+def test_cache_of_another_size_is_refused(numbers, tmp_path):
+    """A cache is not resized behind the user's back."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "n.pt", frame_size=(48, 64)))
+    with (
+        Store(numbers / "cache.h5") as store,
+        pytest.raises(ConfigError, match="--size 48 64"),
+    ):
+        network.predict_recording(store, 0)
+
+
+def test_bad_video_is_skipped_and_named(numbers, tmp_path):
+    """The good videos are predicted, the bad ones named, none in silence."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "a.mp4").write_bytes((numbers / "v" / "numbers.mp4").read_bytes())
+    (videos / "b.mp4").write_text("not a video")
+    with pytest.raises(InputError, match=r"b\.mp4: cannot be opened as a video"):
+        predict_multiple_videos(
+            make_checkpoint(tmp_path / "net.pt"), [videos, tmp_path / "gone.mp4"], tmp_path / "out"
+        )
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a_bouts.csv", "a_predictions.csv", "a_predictions.json", "summary.csv"]
+
+
+def test_same_name_twice_is_a_problem(numbers, tmp_path):
+    """Two videos of one name would write one file: the second is named, not predicted."""
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.mp4").write_bytes(b"")
+    sources, problems = find_sources([tmp_path / "x", tmp_path / "y"])
+    assert [source.path for source in sources] == [tmp_path / "x" / "m.mp4"]
+    assert "same file name" in problems[0].message
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ConfigError, match="found no video"):
+        find_sources([empty])
+
+
+def test_nothing_is_overwritten_unasked(numbers, tmp_path):
+    """Predictions that exist are kept, and checked for before anything is computed."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    sources, _ = find_sources([numbers / "v"])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "numbers_predictions.csv").write_text("mine")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        predict_sources(network, sources, out)
+    assert [p.name for p in out.iterdir()] == ["numbers_predictions.csv"]
+    assert (out / "numbers_predictions.csv").read_text() == "mine"
+    predict_sources(network, sources, out, overwrite=True)
+    assert len(read_rows(out / "numbers_predictions.csv")) == 75
+
+
+def test_sidecar_bouts_and_summary_agree_with_the_rows(numbers, tmp_path):
+    """All files of a prediction tell one story."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    sources, _ = find_sources([numbers / "v"])
+    predict_sources(network, sources, tmp_path / "out")
+    rows = read_rows(tmp_path / "out" / "numbers_predictions.csv")
+    bouts = read_rows(tmp_path / "out" / "numbers_bouts.csv")
+    (summary,) = read_rows(tmp_path / "out" / "summary.csv")
+    sidecar = json.loads((tmp_path / "out" / "numbers_predictions.json").read_text())
+    for bout in bouts:
+        for frame in range(int(bout["First_frame"]), int(bout["Last_frame"]) + 1):
+            assert rows[frame]["Action"] == bout["Class"]
+    for name in CLASS_NAMES:
+        count = sum(row["Action"] == name for row in rows)
+        assert int(summary[f"{name}_frames"]) == count
+        assert int(summary[f"{name}_bouts"]) == sum(bout["Class"] == name for bout in bouts)
+    assert (sidecar["num_frames"], sidecar["fps"], sidecar["stride"]) == (75, "30", 1)
+    assert sidecar["checkpoint_sha256"] == network.checkpoint.digest
+
+
+def test_summary_gathers_all_videos_of_a_folder(numbers, tmp_path):
+    """Later predictions add rows; a video predicted again replaces its own."""
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    write_video(tmp_path / "other.mp4", draw_frame_numbers(10, 32, 32))
+    for paths in ([numbers / "v"], [tmp_path / "other.mp4"], [tmp_path / "other.mp4"]):
+        predict_sources(network, find_sources(paths)[0], tmp_path / "out", overwrite=True)
+    rows = read_rows(tmp_path / "out" / "summary.csv")
+    assert [(row["video"], row["frames"]) for row in rows] == [("numbers", "75"), ("other", "10")]
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        ({"stride": 0}, "stride: found 0"),
+        ({"min_confidence": 1.5}, "min_confidence: found 1.5"),
+        ({"action_format": "number"}, "action_format: found 'number'"),
+    ],
+)
+def test_bad_output_options_are_refused(options, fragment):
+    """Each option names itself and its range."""
+    with pytest.raises(ConfigError, match=fragment):
+        OutputConfig(**options)

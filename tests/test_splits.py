@@ -1,0 +1,143 @@
+"""Splits never let one animal into two parts, and hold every class where they can."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.errors import ConfigError, InputError
+from mpar.splits import Split, check_split, class_counts, read_split, split_store, write_split
+from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+
+NUM_CLASSES = len(DEFAULT_CLASS_MAP.class_names)
+
+
+def make_store(path, recordings):
+    """Write a cache of (group, labels) pairs with 16x16 frames."""
+    new = []
+    for number, (group, labels) in enumerate(recordings):
+        frames = np.full((len(labels), 16, 16), number, np.uint8)
+        info = RecordingInfo(
+            name=f"r{number}",
+            video=f"r{number}.mp4",
+            group=group,
+            fps=Fraction(30),
+            start_frame=0,
+            num_frames=len(labels),
+            video_num_frames=len(labels),
+            size_bytes=1,
+            sha256=f"{number:064x}",
+            annotators=("a",),
+            warnings=(),
+        )
+        labels = np.asarray(labels, np.int8)
+        new.append(
+            NewRecording(
+                info=info,
+                frames=frames,
+                labels=labels,
+                codes=labels[None].astype(np.int16),
+                chunk_hashes=hash_chunks(frames),
+            )
+        )
+    write_store(path, new, class_map=DEFAULT_CLASS_MAP, config={"size": None})
+    return Store(path)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Ten animals with two recordings each; paw_lick and paw_shake in three animals only."""
+    recordings = []
+    for animal in range(10):
+        labels = [0, 1, 4, 5]
+        labels += [2, 3] if animal in {1, 4, 8} else []
+        recordings += [(f"animal{animal}", labels), (f"animal{animal}", [0, 0, 5, -1])]
+    with make_store(tmp_path / "c.h5", recordings) as opened:
+        yield opened
+
+
+@settings(max_examples=12)
+@given(seed=st.integers(0, 50), val=st.sampled_from([0.1, 0.2, 0.3]), test=st.sampled_from([0, 0.2]))
+def test_no_animal_in_two_parts(tmp_path_factory, seed, val, test):
+    """Every recording lies in exactly one part, every animal too, whatever the seed."""
+    path = tmp_path_factory.mktemp("split") / "c.h5"
+    with make_store(path, [(f"g{i // 3}", [i % 6, 0]) for i in range(24)]) as store:
+        split = split_store(store, val_fraction=val, test_fraction=test, seed=seed)
+    assert sorted(split.train + split.val + split.test) == list(range(24))
+    groups = [{i // 3 for i in split.part(part)} for part in ("train", "val", "test")]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    assert len(groups[1]) == max(1, round(val * 8))
+    assert len(groups[2]) == round(test * 8)
+
+
+def test_every_part_holds_every_class_where_possible(store):
+    """Rare classes that three animals show end up in all three parts, for any seed."""
+    for seed in range(5):
+        split = split_store(store, seed=seed)
+        for part in ("train", "val", "test"):
+            assert (class_counts(store, split.part(part)) > 0).all(), (seed, part)
+        assert check_split(split, store) == []
+
+
+def test_seed_fixes_the_split(store):
+    """The same seed gives the same split, another one another."""
+    assert split_store(store, seed=4) == split_store(store, seed=4)
+    assert len({split_store(store, seed=seed) for seed in range(8)}) > 1
+
+
+def test_class_that_a_part_lacks_is_named(store):
+    """A reader is told when a part cannot score a class."""
+    split = Split(train=(0, 1), val=(4, 5), test=(2, 3))
+    remarks = check_split(split, store)
+    assert remarks[0] == "the train part has no frames of paw_lick, paw_shake"
+
+
+@pytest.mark.parametrize(
+    ("fractions", "fragment"),
+    [((0, 0.2), "some validation"), ((0.5, 0.5), "below 1"), ((-0.1, 0.2), "0 to 1")],
+)
+def test_bad_fractions_are_refused(store, fractions, fragment):
+    """Fractions that leave nothing to train or validate on are refused."""
+    with pytest.raises(ConfigError, match=fragment):
+        split_store(store, val_fraction=fractions[0], test_fraction=fractions[1])
+
+
+def test_too_few_animals_are_refused(tmp_path):
+    """Two animals cannot be split three ways; the message says what to do."""
+    with (
+        make_store(tmp_path / "c.h5", [("a", [0]), ("b", [1])]) as store,
+        pytest.raises(ConfigError, match=r"found 2 groups .* pass --test-fraction 0"),
+    ):
+        split_store(store)
+
+
+def test_file_round_trip(store, tmp_path):
+    """A written split reads back equal."""
+    split = split_store(store, seed=2)
+    write_split(tmp_path / "split.csv", split, store)
+    assert read_split(tmp_path / "split.csv", store) == split
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "fragment"),
+    [
+        (["r0,train", "zz,val"], 3, "recording 'zz' is not in c.h5"),
+        (["r0,train", "r2,validation"], 3, "part is 'validation', expected train, val or test"),
+        (["r0,train", "r0,train", "r2,val"], 3, "listed twice"),
+        (["r0,train", "r1,val"], 3, "group 'animal0' lies in train and in val"),
+        (["r0,train"], 0, "no recording of part val"),
+    ],
+    ids=["unknown recording", "unknown part", "twice", "animal in two parts", "no validation"],
+)
+def test_bad_split_files_are_refused(store, tmp_path, rows, line, fragment):
+    """Each problem of a split file is named with its line."""
+    path = tmp_path / "split.csv"
+    path.write_text("Recording,Part\n" + "\n".join(rows) + "\n")
+    with pytest.raises(InputError) as caught:
+        read_split(path, store)
+    assert any(p.line == line and fragment in p.message for p in caught.value.problems)

@@ -1,0 +1,249 @@
+"""Training: what a run leaves behind, and that a resumed run equals an undisturbed one."""
+
+import csv
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from mpar.checkpoint import load_checkpoint
+from mpar.errors import CheckpointError, ConfigError, InputError, MparError
+from mpar.loop import TrainConfig, TrainingInterruptedError, TrainingRun
+from mpar.store import Store
+from mpar.train import best_checkpoint, resume_training, train, train_model
+
+CONFIG = TrainConfig(
+    model_type="light", num_epochs=2, batch_size=4, window=12, augment=True, seed=5
+)
+
+
+def weights_of(path):
+    """Return the weights of a checkpoint."""
+    return load_checkpoint(path).weights
+
+
+def assert_equal_weights(first, second):
+    """Compare two networks to the bit."""
+    for key, value in weights_of(first).items():
+        assert torch.equal(value, weights_of(second)[key]), key
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study, tmp_path_factory):
+    """A run of two epochs without any interruption."""
+    return train(study.cache, tmp_path_factory.mktemp("runs"), config=CONFIG, device="cpu")
+
+
+def interrupt_after(monkeypatch, num_steps, signum=signal.SIGINT):
+    """Send this process a signal after so many training steps."""
+    take_step = TrainingRun._take_step
+    taken = [0]
+
+    def counting(self, samples):
+        value = take_step(self, samples)
+        taken[0] += 1
+        if taken[0] == num_steps:
+            os.kill(os.getpid(), signum)
+        return value
+
+    monkeypatch.setattr(TrainingRun, "_take_step", counting)
+
+
+def test_run_folder_holds_what_the_readme_says(study):
+    """Config, split, metrics, events, the last and only the best checkpoint."""
+    names = sorted(path.name for path in study.run.iterdir())
+    best = [name for name in names if name.startswith("best_model_epoch")]
+    events = [name for name in names if name.startswith("events.out.tfevents")]
+    assert len(best) == len(events) == 1
+    assert set(names) == {*best, *events, "config.json", "last.pt", "metrics.csv", "split.csv"}
+    config = json.loads((study.run / "config.json").read_text())
+    assert TrainConfig.from_dict(config["training"]).window == 12
+
+
+def test_metrics_agree_with_the_best_checkpoint(study):
+    """The best checkpoint carries the score of its row in metrics.csv, which is the highest."""
+    with (study.run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Epoch"] for row in rows] == ["1", "2"]
+    scores = load_checkpoint(study.checkpoint).scores
+    best = max(rows, key=lambda row: float(row["Val_macro_F1"]))
+    assert scores["epoch"] == int(best["Epoch"])
+    assert scores["validation"]["macro_f1"] == pytest.approx(float(best["Val_macro_F1"]), abs=1e-5)
+
+
+def test_training_learns(study, tmp_path):
+    """The loss falls when a network sees the same few clips again and again."""
+    config = TrainConfig(model_type="light", num_epochs=6, batch_size=4, window=24, dropout=0.0)
+    run = train(study.cache, tmp_path, config=config, device="cpu")
+    with (run / "metrics.csv").open(newline="") as file:
+        losses = [float(row["Train_loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_same_seed_same_weights(study, undisturbed, tmp_path):
+    """A seed fixes everything; another seed gives another network."""
+    again = train(study.cache, tmp_path, config=CONFIG, device="cpu")
+    assert_equal_weights(undisturbed / "last.pt", again / "last.pt")
+    other = TrainConfig(**{**CONFIG.to_dict(), "seed": 6, "num_epochs": 1})
+    other_run = train(study.cache, tmp_path, config=other, device="cpu")
+    key = "blocks.0.conv.weight"
+    assert not torch.equal(
+        weights_of(again / "last.pt")[key], weights_of(other_run / "last.pt")[key]
+    )
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 4, 6])
+def test_resumed_run_equals_an_undisturbed_one(
+    study, undisturbed, tmp_path, monkeypatch, num_steps
+):
+    """Stopped in mid-epoch or at its end and resumed: same weights, same metrics, to the bit."""
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, num_steps)
+        with pytest.raises(TrainingInterruptedError) as caught:
+            train(study.cache, tmp_path, config=CONFIG, device="cpu")
+    assert caught.value.signum == signal.SIGINT
+    run = caught.value.run_folder
+    resume_training(run, device="cpu")
+    assert_equal_weights(undisturbed / "last.pt", run / "last.pt")
+    assert_equal_weights(best_checkpoint(undisturbed), best_checkpoint(run))
+    columns = ["Epoch", "Train_loss", "Val_macro_F1"]
+    for a, b in zip(
+        csv.DictReader((undisturbed / "metrics.csv").read_text().splitlines()),
+        csv.DictReader((run / "metrics.csv").read_text().splitlines()),
+        strict=True,
+    ):
+        assert [a[c] for c in columns] == [b[c] for c in columns]
+
+
+def test_signal_handlers_are_given_back(study, tmp_path, monkeypatch):
+    """After training, Ctrl-C means again what it meant before."""
+    before = signal.getsignal(signal.SIGINT)
+    interrupt_after(monkeypatch, 1, signal.SIGTERM)
+    with pytest.raises(TrainingInterruptedError, match="SIGTERM"):
+        train(study.cache, tmp_path, config=CONFIG, device="cpu")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_another_cache_is_refused_on_resume(study, tmp_path, monkeypatch):
+    """A run never goes on with other data than it began with."""
+    from mpar.preprocess import preprocess
+
+    other = tmp_path / "other.h5"
+    preprocess(study.videos, study.annotations, other)
+    with pytest.raises(CheckpointError, match="is not the cache"):
+        resume_training(study.run, cache_path=other, device="cpu")
+
+
+def test_damaged_last_checkpoint_is_refused(study, tmp_path):
+    """A run folder without a sound last.pt says so."""
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        resume_training(tmp_path)
+    with pytest.raises(CheckpointError, match="holds no best_model_epochN"):
+        best_checkpoint(tmp_path)
+
+
+def test_early_stopping(study, tmp_path, monkeypatch):
+    """Training ends `patience` epochs after the best one."""
+    from mpar.metrics import frame_scores
+
+    monkeypatch.setattr(
+        TrainingRun, "validate", lambda self: frame_scores([0, 1], [0, 0], ["a", "b"])
+    )
+    config = TrainConfig(
+        model_type="light", num_epochs=9, batch_size=8, window=48, patience=2, seed=1
+    )
+    run = train(study.cache, tmp_path, config=config, device="cpu")
+    assert load_checkpoint(run / "last.pt").state["epoch"] == 3
+    assert best_checkpoint(run).name == "best_model_epoch1.pt"
+
+
+def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
+    """A loss that is not a number ends the run with what to do."""
+    monkeypatch.setattr(TrainingRun, "_samples", TrainingRun._samples)
+    config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
+    monkeypatch.setattr("mpar.loop.FocalLoss.forward", lambda *_: torch.tensor(float("nan")))
+    config = TrainConfig(**{**config.to_dict(), "loss": "focal"})
+    with pytest.raises(MparError, match="lower --learning-rate"):
+        train(study.cache, tmp_path, config=config, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        ({"clip_length": 15}, "clip_length: found 15"),
+        ({"model_type": "huge"}, "expected one of standard, light"),
+        ({"loss": "hinge"}, "expected one of cross_entropy, focal"),
+        ({"sampling": "some"}, "expected one of all, balanced"),
+        ({"num_epochs": 0}, "num_epochs: found 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: found nan"),
+        ({"seed": -1}, "seed: found -1"),
+    ],
+)
+def test_bad_options_are_refused(options, fragment):
+    """Every option names itself, what was found and what was expected."""
+    with pytest.raises(ConfigError, match=fragment):
+        TrainConfig(**options)
+
+
+def test_unknown_option_lists_the_known_ones():
+    """A misspelt option of the API is not swallowed."""
+    with pytest.raises(ConfigError, match=r"unknown epochs, expected \['augment'"):
+        TrainConfig.from_dict({"epochs": 3})
+
+
+def test_defaults_are_the_published_recipe():
+    """The recipe of the original, value by value."""
+    config = TrainConfig()
+    assert (config.learning_rate, config.weight_decay, config.restart_epochs) == (1e-3, 1e-5, 10)
+    assert (config.batch_size, config.num_epochs, config.patience) == (32, 100, 15)
+    assert (config.grad_clip, config.clip_length, config.model_type) == (1.0, 16, "standard")
+    assert (config.loss, config.sampling, config.window) == ("cross_entropy", "all", 1)
+    run_config = {"dropout": 0.5, "use_amp": True, "augment": False}
+    assert run_config.items() <= config.to_dict().items()
+
+
+@pytest.mark.parametrize("sampling", ["all", "balanced"])
+@pytest.mark.parametrize("window", [1, 7])
+def test_epochs_differ_but_repeat(study, sampling, window):
+    """The order of an epoch depends on its number alone."""
+    from mpar.splits import split_store
+
+    config = TrainConfig(model_type="light", window=window, sampling=sampling)
+    with Store(study.cache) as store:
+        run = TrainingRun(study.run, store, split_store(store), config, torch.device("cpu"))
+        first, second = run._samples(0), run._samples(1)
+        assert (run._samples(0) == first).all()
+        assert first.shape != second.shape or (first != second).any()
+
+
+def test_train_model_from_folders(study, tmp_path):
+    """The original's call: folders in, run folder out; the cache is made once."""
+    options = {"device": "cpu", "size": (32, 32), "window": 48, "val_fraction": 0.2}
+    call = {
+        "video_dir": study.videos,
+        "annotation_dir": study.annotations,
+        "output_dir": tmp_path,
+        "num_epochs": 1,
+        "batch_size": 8,
+        "clip_length": 8,
+        "learning_rate": 1e-3,
+        "model_type": "light",
+        "use_amp": False,
+    }
+    first = train_model(**call, **options)
+    made = (tmp_path / "cache.h5").stat().st_mtime_ns
+    second = train_model(**call, **options)
+    assert first != second
+    assert (tmp_path / "cache.h5").stat().st_mtime_ns == made
+    assert load_checkpoint(best_checkpoint(second)).model_config.clip_length == 8
+
+
+def test_train_model_refuses_bad_inputs(study, tmp_path):
+    """Problems of the inputs are all named; nothing is trained behind the user's back."""
+    (tmp_path / "a").mkdir()
+    for path in sorted(study.annotations.iterdir())[:-1]:
+        (tmp_path / "a" / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=r"mouse_6\.mp4: has no labels|has no labels"):
+        train_model(study.videos, tmp_path / "a", tmp_path / "out", num_epochs=1)
