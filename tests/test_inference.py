@@ -36,7 +36,7 @@ def make_checkpoint(path, *, clip_length=16, frame_size=(32, 32), class_map=DEFA
     torch.manual_seed(1)
     net = ClipNet(config)
     for block in net.blocks:  # so that clips are far apart
-        block.norm.running_var.fill_(0.2)
+        block.norm.running_var.fill_(0.1)
     checkpoint = Checkpoint(
         model_config=config,
         weights=net.state_dict(),
