@@ -90,7 +90,17 @@ def tile_windows(
     -------
     (N, 2) int64 array
         Rows of (recording, first labelled position); windows without any label are left out.
+
+    Raises
+    ------
+    ValueError
+        `window` is less than 1, or `offset` is not 0 to `window` - 1.
     """
+    if not 0 <= offset < window:
+        raise ValueError(
+            f"found window {window} and offset {offset}, expected a window of 1 or more and an "
+            "offset from 0 to below it"
+        )
     parts = []
     for recording in recordings:
         is_labelled = store.labels(recording) != UNLABELLED
@@ -164,14 +174,16 @@ class ClipSampler:
         ring: int = 2,
     ) -> None:
         check_clip_length(clip_length)
-        if window < 1:
-            raise ConfigError(f"window: found {window}, expected 1 or more")
+        for name, value in (("window", window), ("ring", ring)):
+            if value < 1:
+                raise ConfigError(f"{name}: found {value}, expected 1 or more")
         self.store = store
         self.clip_length = clip_length
         self.window = window
         self._labels = [store.labels(i) for i in range(len(store))]
         self._pin_memory = pin_memory
-        self._ring: list[torch.Tensor] = [torch.empty(0)] * ring
+        self._shape = (clip_length + window - 1, *store.frame_size)
+        self._ring = [torch.empty((0, *self._shape), dtype=torch.uint8)] * ring
         self._turn = 0
 
     def gather(self, samples: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -195,7 +207,7 @@ class ClipSampler:
         for i, (recording, start) in enumerate(samples.tolist()):
             copy_window(self.store, recording, start - self.clip_length // 2, arrays[i])
             first = max(start, 0)
-            known = self._labels[recording][first : start + self.window]
+            known = self._labels[recording][first : max(start + self.window, 0)]
             labels[i, first - start : first - start + len(known)] = known
         return windows.unsqueeze(1), torch.from_numpy(labels)
 
@@ -203,8 +215,9 @@ class ClipSampler:
         self._turn = (self._turn + 1) % len(self._ring)
         buffer = self._ring[self._turn]
         if len(buffer) < batch_size:
-            shape = (batch_size, self.clip_length + self.window - 1, *self.store.frame_size)
-            buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory)
+            buffer = torch.empty(
+                (batch_size, *self._shape), dtype=torch.uint8, pin_memory=self._pin_memory
+            )
             self._ring[self._turn] = buffer
         return buffer[:batch_size]
 

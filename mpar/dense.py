@@ -8,6 +8,7 @@ Shapes as in `mpar.model`, P = 2 phases.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mpar.model import ClipNet, _Block
+from mpar.model import MIN_SIDE_PX, ClipNet, _Block
 
 # Sizes that keep the activations in the processor's caches, found by trial on CPUs
 _FIRST_LAYER_PX = 1 << 15
@@ -55,6 +56,11 @@ class DensePredictor:
         -------
         (T, K) float32 array
             Softmax probabilities, one row a frame; past the edges the edge frame repeats.
+
+        Raises
+        ------
+        ValueError
+            Frames differ in size, are too small or are not (H, W) uint8.
         """
         length = self._clip_length
         outputs: list[np.ndarray] = []
@@ -72,11 +78,21 @@ class DensePredictor:
         frame = None
         for frame in frames:
             if not buffer.size:
+                if frame.ndim != 2 or min(frame.shape) < MIN_SIDE_PX:
+                    raise ValueError(
+                        f"found a frame of shape {frame.shape}, expected (H, W) with H and W at "
+                        f"least {MIN_SIDE_PX}"
+                    )
                 stretch = _STRETCH_PX // frame.size
                 stretch = min(max(stretch, _MIN_STRETCH), _MAX_STRETCH)
                 buffer = np.empty((stretch + length - 1, *frame.shape), np.uint8)
                 filled = length // 2
                 buffer[:filled] = frame
+            if frame.shape != buffer.shape[1:] or frame.dtype != np.uint8:
+                raise ValueError(
+                    f"found a frame of shape {frame.shape} and type {frame.dtype}, expected "
+                    f"{buffer.shape[1:]} and uint8 like the first"
+                )
             buffer[filled] = frame
             filled += 1
             if filled == len(buffer):
@@ -108,7 +124,7 @@ class FoldedNet:
     def __init__(self, net: ClipNet) -> None:
         self.config = net.config
         self._output_frames = net.output_frames
-        self._head = net.head
+        self._head = copy.deepcopy(net.head).eval()
         self._device = next(net.parameters()).device
         self._layers = []
         for i, block in enumerate(net.blocks):
@@ -135,12 +151,24 @@ class FoldedNet:
         -------
         (N, K) float32 tensor
             Logits on the network's device; equal to clip-by-clip evaluation but for rounding.
+
+        Raises
+        ------
+        ValueError
+            The shape or the type is another.
         """
-        num_outputs = len(frames_FHW) - self.config.clip_length + 1
-        if num_outputs < 1:
+        shape, length = tuple(frames_FHW.shape), self.config.clip_length
+        if (
+            frames_FHW.dtype != torch.uint8
+            or len(shape) != 3
+            or shape[0] < length
+            or min(shape[1:]) < MIN_SIDE_PX
+        ):
             raise ValueError(
-                f"found {len(frames_FHW)} frames, expected at least {self.config.clip_length}"
+                f"found frames of shape {shape} and type {frames_FHW.dtype}, expected (at least "
+                f"{length}, H, W) with H and W at least {MIN_SIDE_PX}, and torch.uint8"
             )
+        num_outputs = len(frames_FHW) - length + 1
         x_FHW = frames_FHW.to(self._device).float().mul_(1 / 255)
         if num_outputs % 2:  # both phases must be of one length
             x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
@@ -164,10 +192,7 @@ class FoldedNet:
         x_PCT = x_PCTHW.mean(dim=(3, 4))
         x_PCN = functional.avg_pool1d(x_PCT, self._output_frames, stride=1)
         x_NC = x_PCN.permute(2, 0, 1).flatten(0, 1)[:num_outputs]
-        for layer in self._head:
-            if not isinstance(layer, nn.Dropout):
-                x_NC = layer(x_NC) if isinstance(layer, nn.Linear) else x_NC.relu()
-        return x_NC
+        return self._head(x_NC)
 
     def _first_layer(self, x_FHW: torch.Tensor) -> torch.Tensor:
         """Convolve and pool the full-size frames, a few at a time to bound the memory."""

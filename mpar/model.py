@@ -28,6 +28,7 @@ _BLOCKS = {
     "standard": ((32, 3, True), (64, 1, True), (128, 3, True), (256, 3, False), (256, 3, True)),
     "light": ((32, 3, True), (64, 3, True), (128, 3, False), (128, 2, True)),
 }
+MIN_SIDE_PX = 16  # what four poolings leave one pixel of
 MODEL_TYPES = tuple(_BLOCKS)
 _HIDDEN = 512
 
@@ -134,6 +135,11 @@ class ClipNet(nn.Module):
         -------
         (B, K) float tensor
             Logits.
+
+        Raises
+        ------
+        ValueError
+            The shape is another.
         """
         self._check(clips_B1LHW, exact=True)
         x_BCTHW = functional.max_pool3d(self.blocks[0](clips_B1LHW), (2, 1, 1))
@@ -153,6 +159,11 @@ class ClipNet(nn.Module):
         -------
         (B, N, K) float tensor
             Logits; output i equals `forward` of frames i to i + L - 1 (in evaluation mode).
+
+        Raises
+        ------
+        ValueError
+            The shape is another.
         """
         self._check(frames_B1FHW, exact=False)
         batch_size, _, num_frames = frames_B1FHW.shape[:3]
@@ -171,12 +182,16 @@ class ClipNet(nn.Module):
         return self.head(x_BNC)
 
     def _check(self, frames: torch.Tensor, *, exact: bool) -> None:
-        length = self.config.clip_length
-        is_length_good = frames.shape[2] == length if exact else frames.shape[2] >= length
-        if frames.ndim != 5 or frames.shape[1] != 1 or not is_length_good:
+        length, shape = self.config.clip_length, tuple(frames.shape)
+        if (
+            len(shape) != 5
+            or shape[1] != 1
+            or not (shape[2] == length if exact else shape[2] >= length)
+            or min(shape[3:]) < MIN_SIDE_PX
+        ):
             raise ValueError(
-                f"found frames of shape {tuple(frames.shape)}, expected (B, 1, "
-                f"{'' if exact else 'at least '}{length}, H, W)"
+                f"found frames of shape {shape}, expected (B, 1, "
+                f"{'' if exact else 'at least '}{length}, H, W) with H and W at least {MIN_SIDE_PX}"
             )
 
     def num_parameters(self) -> int:

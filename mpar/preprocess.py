@@ -7,6 +7,7 @@ there. The cache is then written beside its final name and published by one rena
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -27,14 +28,7 @@ from mpar.annotations import Annotation, read_annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.files import locked, spreadsheet_safe, write_text
-from mpar.recordings import (
-    SEVERAL,
-    Recording,
-    Source,
-    check_recording,
-    find_group,
-    find_recordings,
-)
+from mpar.recordings import SEVERAL, Source, check_recording, find_group, find_recordings
 from mpar.staging import (
     DecodedVideo,
     count_frames,
@@ -142,12 +136,13 @@ class _Video:
 
 
 @dataclass(frozen=True, slots=True)
-class _Good:
-    """A video whose labels lie on its frames."""
+class _Labelled:
+    """A recording whose labels lie on its frames."""
 
-    video: _Video
-    decoded: DecodedVideo
-    recordings: list[Recording]
+    info: RecordingInfo
+    frames: np.ndarray
+    labels: np.ndarray
+    codes: np.ndarray
 
 
 def preprocess(
@@ -201,80 +196,69 @@ def preprocess(
     cache_path = Path(cache_path)
     workers = max(1, workers or os.cpu_count() or 1)
     videos, problems = _collect(video_folder, annotation_folder, class_map, config)
+
+    def report(
+        good: list[_Labelled], decoded: dict[str, DecodedVideo], is_written: bool
+    ) -> PreprocessReport:
+        return _report(videos, good, problems, class_map, len(decoded), is_written)
+
     if check_only:
         decoded = _decode_all(
             videos,
-            lambda video, threads, on_frames: count_frames(
-                video.path, size=config.size, threads=threads, on_frames=on_frames
-            ),
+            lambda video, **how: count_frames(video.path, size=config.size, **how),
             workers,
             problems,
             quiet,
         )
         good = _lay_labels(videos, decoded, class_map, config, problems)
-        return _report(good, problems, class_map, num_decoded=len(decoded), is_written=False)
-    with locked(cache_path):
-        return _write_cache(
-            cache_path, videos, problems, class_map, config, workers, overwrite, quiet
-        )
+        return report(good, decoded, is_written=False)
 
-
-def _write_cache(
-    cache_path: Path,
-    videos: list[_Video],
-    problems: list[Problem],
-    class_map: ClassMap,
-    config: PreprocessConfig,
-    workers: int,
-    overwrite: bool,
-    quiet: bool,
-) -> PreprocessReport:
     staging = cache_path.with_name(f".{cache_path.name}.parts")
-    old = _open_old(cache_path, overwrite)
-    known: dict[str, DecodedVideo] = {}
-    for video in videos:
-        found = load_part(video.sha256, staging, size=config.size)
-        if found is None and old is not None:
-            found = _find_in_old(video, old, staging, config)
-        if found is not None:
-            known[video.sha256] = found
-    decoded = _decode_all(
-        [video for video in videos if video.sha256 not in known],
-        lambda video, threads, on_frames: stage_video(
-            video.path,
-            video.sha256,
-            staging,
-            size=config.size,
-            threads=threads,
-            on_frames=on_frames,
-        ),
-        workers,
-        problems,
-        quiet,
-    )
-    good = _lay_labels(videos, known | decoded, class_map, config, problems)
-    report = _report(good, problems, class_map, num_decoded=len(decoded), is_written=True)
-    _write_problems(cache_path, report.problems)
-    if not report.recordings:
-        raise InputError(report.problems)
-    _refuse_loss(cache_path, old, report, overwrite)
-    new = [recording for item in good for recording in _new_recordings(item)]
-    if old is not None and _is_same(old, new, class_map, config):
-        report = dataclasses.replace(report, is_written=False)
-    else:
-        total = sum(info.num_frames for info in report.recordings)
-        with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
-            write_store(
-                cache_path,
-                new,
-                class_map=class_map,
-                config=config.to_dict(),
-                on_frames=bar.update,
+    with locked(cache_path), contextlib.ExitStack() as stack:
+        old = _open_old(cache_path, overwrite)
+        if old is not None:
+            stack.enter_context(old)
+        known = _find_known(videos, old, staging, config)
+        decoded = _decode_all(
+            [video for video in videos if video.sha256 not in known],
+            lambda video, **how: stage_video(
+                video.path, video.sha256, staging, size=config.size, **how
+            ),
+            workers,
+            problems,
+            quiet,
+        )
+        good = _lay_labels(videos, known | decoded, class_map, config, problems)
+        _write_problems(cache_path, problems)
+        if not good:
+            raise InputError(problems)
+        _refuse_loss(cache_path, old, good, problems, overwrite)
+        new = [
+            NewRecording(
+                info=item.info,
+                frames=item.frames,
+                labels=item.labels,
+                codes=item.codes,
+                chunk_hashes=hash_chunks(item.frames),
             )
-    # Windows removes no file that is still mapped
-    del known, decoded, good, new
-    remove_parts(staging)
-    return report
+            for item in good
+        ]
+        is_same = old is not None and _is_same(old, new, class_map, config)
+        if not is_same:
+            total = sum(item.info.num_frames for item in good)
+            with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
+                write_store(
+                    cache_path,
+                    new,
+                    class_map=class_map,
+                    config=config.to_dict(),
+                    on_frames=bar.update,
+                )
+        result = report(good, decoded, is_written=not is_same)
+        # Windows removes no file that is still mapped
+        del known, decoded, good, new
+        remove_parts(staging)
+        return result
 
 
 def _collect(
@@ -323,11 +307,25 @@ def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
     try:
         return Store(cache_path)
     except StoreError as error:
-        if overwrite:
+        if overwrite and cache_path.is_file():
             return None
         raise ConfigError(
             f"{error}; it will not be replaced without --overwrite, or choose another --output"
         ) from None
+
+
+def _find_known(
+    videos: list[_Video], old: Store | None, staging: Path, config: PreprocessConfig
+) -> dict[str, DecodedVideo]:
+    """Return what earlier runs decoded, by SHA-256, each checked against its checksums."""
+    known = {}
+    for video in videos:
+        found = load_part(video.sha256, staging, size=config.size)
+        if found is None and old is not None:
+            found = _find_in_old(video, old, staging, config)
+        if found is not None:
+            known[video.sha256] = found
+    return known
 
 
 def _find_in_old(
@@ -353,7 +351,7 @@ def _find_in_old(
 
 def _decode_all(
     videos: list[_Video],
-    decode: Callable[[_Video, int, Callable[[int], object]], DecodedVideo],
+    decode: Callable[..., DecodedVideo],
     workers: int,
     problems: list[Problem],
     quiet: bool,
@@ -374,7 +372,10 @@ def _decode_all(
                 raise KeyboardInterrupt
             bar.update(num_frames)
 
-        futures = {pool.submit(decode, v, threads, on_frames): v.sha256 for v in videos}
+        futures = {
+            pool.submit(decode, video, threads=threads, on_frames=on_frames): video.sha256
+            for video in videos
+        }
         try:
             for future in as_completed(futures):
                 try:
@@ -394,64 +395,84 @@ def _lay_labels(
     class_map: ClassMap,
     config: PreprocessConfig,
     problems: list[Problem],
-) -> list[_Good]:
+) -> list[_Labelled]:
     """Lay labels on frames and check that all frames have one size."""
     good = []
+    sizes: dict[Path, tuple[int, ...]] = {}
     for video in videos:
         if video.sha256 not in decoded:
             continue
+        frames = decoded[video.sha256].frames
         try:
             recordings = check_recording(
                 video.source,
                 video.annotations,
-                len(decoded[video.sha256].frames),
+                len(frames),
                 class_map,
                 group=video.group,
                 several=config.several,
                 label_offset=config.label_offset,
             )
-            good.append(_Good(video, decoded[video.sha256], recordings))
         except InputError as error:
             problems += error.problems
-    sizes = Counter(item.decoded.frames.shape[1:] for item in good)
-    if len(sizes) > 1:
-        (height, width), _ = sizes.most_common(1)[0]
-        for item in good:
-            found = item.decoded.frames.shape[1:]
-            if found != (height, width):
-                message = (
-                    f"frames are {found[1]}x{found[0]} px, most others are {width}x{height}; pass "
-                    f"--size {height} {width} (height, width) or another to bring all to one size"
-                )
-                problems.append(Problem.of(item.video.path, message))
-        good = [item for item in good if item.decoded.frames.shape[1:] == (height, width)]
-    return good
+            continue
+        sizes[video.path] = frames.shape[1:]
+        for recording in recordings:
+            start, stop = recording.start_frame, recording.start_frame + recording.num_frames
+            info = RecordingInfo(
+                name=recording.name,
+                video=video.path.name,
+                group=recording.group,
+                fps=decoded[video.sha256].fps,
+                start_frame=start,
+                num_frames=recording.num_frames,
+                video_num_frames=len(frames),
+                size_bytes=video.size_bytes,
+                sha256=video.sha256,
+                annotators=recording.annotators,
+                warnings=decoded[video.sha256].warnings,
+            )
+            good.append(_Labelled(info, frames[start:stop], recording.labels, recording.codes))
+    if not good:
+        return []
+    (height, width), _ = Counter(sizes.values()).most_common(1)[0]
+    problems += [
+        Problem.of(
+            path,
+            f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
+            f"--size {height} {width} (height, width) or another to bring all to one size",
+        )
+        for path, size in sizes.items()
+        if size != (height, width)
+    ]
+    return [item for item in good if item.frames.shape[1:] == (height, width)]
 
 
 def _report(
-    good: list[_Good],
+    videos: list[_Video],
+    good: list[_Labelled],
     problems: list[Problem],
     class_map: ClassMap,
-    *,
     num_decoded: int,
     is_written: bool,
 ) -> PreprocessReport:
     codes: Counter[int] = Counter()
     labels: Counter[int] = Counter()
     for item in good:
-        for recording in item.recordings:
-            codes.update(recording.codes[0].tolist())
-            labels.update(recording.labels.tolist())
+        codes.update(item.codes[0].tolist())
+        labels.update(item.labels.tolist())
     class_counts = {name: labels[i] for i, name in enumerate(class_map.class_names)}
+    used = {item.info.sha256 for item in good}
     return PreprocessReport(
-        recordings=tuple(info for item in good for info in _infos(item)),
+        recordings=tuple(item.info for item in good),
         problems=tuple(sorted(problems)),
         code_counts={code: codes[code] for code in (*class_map.codes, UNLABELLED)},
         class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
         notices=tuple(
             f"{annotation.path.name}: {notice}"
-            for item in good
-            for annotation in item.video.annotations
+            for video in videos
+            if video.sha256 in used
+            for annotation in video.annotations
             for notice in annotation.notices
         ),
         num_decoded=num_decoded,
@@ -459,52 +480,20 @@ def _report(
     )
 
 
-def _infos(item: _Good) -> list[RecordingInfo]:
-    video = item.video
-    return [
-        RecordingInfo(
-            name=recording.name,
-            video=video.path.name,
-            group=recording.group,
-            fps=item.decoded.fps,
-            start_frame=recording.start_frame,
-            num_frames=recording.num_frames,
-            video_num_frames=len(item.decoded.frames),
-            size_bytes=video.size_bytes,
-            sha256=video.sha256,
-            annotators=recording.annotators,
-            warnings=item.decoded.warnings,
-        )
-        for recording in item.recordings
-    ]
-
-
-def _new_recordings(item: _Good) -> list[NewRecording]:
-    new = []
-    for info, recording in zip(_infos(item), item.recordings, strict=True):
-        frames = item.decoded.frames[info.start_frame :][: info.num_frames]
-        new.append(
-            NewRecording(
-                info=info,
-                frames=frames,
-                labels=recording.labels,
-                codes=recording.codes,
-                chunk_hashes=hash_chunks(frames),
-            )
-        )
-    return new
-
-
 def _refuse_loss(
-    cache_path: Path, old: Store | None, report: PreprocessReport, overwrite: bool
+    cache_path: Path,
+    old: Store | None,
+    good: list[_Labelled],
+    problems: list[Problem],
+    overwrite: bool,
 ) -> None:
     if old is None or overwrite:
         return
-    kept = {info.name for info in report.recordings}
+    kept = {item.info.name for item in good}
     lost = [info.name for info in old.recordings if info.name not in kept]
     if lost:
         shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-        reasons = "".join(f"\n{problem}" for problem in report.problems)
+        reasons = "".join(f"\n{problem}" for problem in sorted(problems))
         raise ConfigError(
             f"{cache_path}: the new cache would lack {len(lost)} recordings that this one has "
             f"({shown}); pass --overwrite to replace it, or choose another --output{reasons}"
@@ -514,11 +503,12 @@ def _refuse_loss(
 def _is_same(
     old: Store, new: list[NewRecording], class_map: ClassMap, config: PreprocessConfig
 ) -> bool:
-    """Tell whether the existing cache already says all that a new one would."""
+    """Tell whether the existing cache is sound and says all that a new one would."""
     return (
         old.class_map == class_map
         and old.config == config.to_dict()
         and old.recordings == tuple(recording.info for recording in new)
+        and not old.verify()
         and all(
             np.array_equal(old.labels(i), recording.labels)
             and np.array_equal(old.codes(i), recording.codes)
@@ -534,7 +524,7 @@ def problems_path(cache_path: Path | str) -> Path:
     return cache_path.with_name(f"{cache_path.name}.problems.csv")
 
 
-def _write_problems(cache_path: Path, problems: tuple[Problem, ...]) -> None:
+def _write_problems(cache_path: Path, problems: list[Problem]) -> None:
     """List the problems beside the cache; a list of an earlier run is never left to mislead."""
     path = problems_path(cache_path)
     if not problems:
@@ -543,7 +533,8 @@ def _write_problems(cache_path: Path, problems: tuple[Problem, ...]) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["File", "Line", "Problem"])
-    for problem in problems:
+    for problem in sorted(problems):
         cells = problem.path, str(problem.line or ""), problem.message
         writer.writerow([spreadsheet_safe(cell) for cell in cells])
-    write_text(path, buffer.getvalue())
+    # file names need not be UTF-8
+    write_text(path, buffer.getvalue().encode("utf-8", "replace").decode())

@@ -166,7 +166,7 @@ def load_part(sha256: str, folder: Path, *, size: Size | None) -> DecodedVideo |
         if hash_chunks(frames).tolist() != part["chunk_hashes"]:
             return None
         return DecodedVideo(frames, Fraction(part["fps"]), tuple(part["warnings"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
         return None
 
 

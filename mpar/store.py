@@ -9,10 +9,14 @@ The only module that imports h5py. Layout, format version 1::
     /recordings/000000/   attrs: name, video, group, fps ("30/1"), start_frame, num_frames,
                                  video_num_frames, size_bytes, sha256, annotators, warnings
         frames            (T, H, W) uint8, chunks (16, H, W) or (T, H, W) if T < 16, no filter;
-                                 the chunks lie end to end from a multiple of 4096 bytes on
+                                 the chunks lie end to end, from a multiple of 4096 bytes on
+                                 (fewer than 4096 bytes in all: anywhere)
         labels            (T,) int8, class index, -1 = unlabelled
         codes             (A, T) int16, raw codes, one row an annotator, -1 = unlabelled
         chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
+
+Text in attributes is UTF-8 of fixed length: HDF5 keeps text of variable length in heaps that
+have no checksum, and one flipped bit in them can make it search for ever.
 
 Anyone can read it with h5py. mpar itself reads only ``/index`` through HDF5 and everything
 else at the offsets given there, each piece checked against its checksum before its first use;
@@ -28,7 +32,7 @@ import mmap
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fractions import Fraction
@@ -143,15 +147,20 @@ class NewRecording:
     chunk_hashes: np.ndarray
 
     def __post_init__(self) -> None:
-        num_frames = self.info.num_frames
-        for found, expected in (
-            (self.frames.shape[0], num_frames),
-            (self.labels.shape, (num_frames,)),
-            (self.codes.shape, (len(self.info.annotators), num_frames)),
-            (self.chunk_hashes.shape, (num_chunks(num_frames),)),
-        ):
-            if found != expected:
-                raise ValueError(f"{self.info.name}: found shape {found}, expected {expected}")
+        num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
+        expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+            "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
+            "labels": ((num_frames,), np.int8),
+            "codes": ((num_annotators, num_frames), np.int16),
+            "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
+        }
+        for key, (shape, dtype) in expected.items():
+            array = getattr(self, key)
+            if (array.shape, array.dtype) != (shape, dtype) or not array.size:
+                raise ValueError(
+                    f"{self.info.name}: found {key} of shape {array.shape} and type {array.dtype}, "
+                    f"expected {shape} and {np.dtype(dtype)}, not empty"
+                )
 
 
 def num_chunks(num_frames: int) -> int:
@@ -249,9 +258,11 @@ def write_store(
         with temporary.open("r+b", buffering=0) as file:
             for recording, offset in zip(recordings, offsets, strict=True):
                 file.seek(offset)
+                num_left = recording.info.num_frames
                 for chunk in split_chunks(recording.frames):
                     _write_all(file, chunk)
-                    on_frames(len(chunk))
+                    on_frames(min(num_left, CHUNK_FRAMES))
+                    num_left -= CHUNK_FRAMES
         Store(temporary).close()  # what cannot be opened is not published
 
 
@@ -280,7 +291,7 @@ def _write_structure(
         for number, recording in enumerate(recordings):
             group = file.create_group(f"recordings/{number:06d}")
             entry = recording.info.to_dict()
-            group.attrs.update({key: _attribute(value) for key, value in entry.items()})
+            _set_attributes(group, entry)
             entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
             for name in ("labels", "codes", "chunk_hashes"):
                 array = getattr(recording, name)
@@ -296,7 +307,8 @@ def _write_structure(
         }
         index_bytes = np.frombuffer(json.dumps(index, allow_nan=False).encode(), np.uint8)
         file.create_dataset("index", data=index_bytes)
-        file.attrs.update(
+        _set_attributes(
+            file,
             {
                 "format": FORMAT,
                 "format_version": FORMAT_VERSION,
@@ -306,14 +318,31 @@ def _write_structure(
                 "class_map": json.dumps(index["class_map"]),
                 "config": json.dumps(config),
                 "index_hash": np.uint64(hash_bytes(index_bytes)),
-            }
+            },
         )
     return [entry["frames_offset"] for entry in entries]
 
 
-def _attribute(value: Any) -> Any:
-    """Give lists of text their type, which HDF5 cannot guess from an empty list."""
-    return np.array(value, dtype=h5py.string_dtype()) if isinstance(value, list) else value
+def _set_attributes(target: h5py.Group, values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, (str, list)):
+            texts = np.char.encode(np.array(value, np.str_), "utf-8", "surrogateescape")
+            kind = h5py.string_dtype("utf-8", max(1, texts.dtype.itemsize))
+            target.attrs.create(key, texts, dtype=kind)
+        else:
+            target.attrs[key] = value
+
+
+def _read_attributes(source: h5py.Group, keys: Iterable[str]) -> dict[str, Any]:
+    """Read numbers and text of fixed length; whatever else an attribute holds is left alone."""
+    values = {}
+    for key in keys:
+        if key in source.attrs and source.attrs.get_id(key).dtype.kind in "iuS":
+            value = np.asarray(source.attrs[key])
+            if value.dtype.kind == "S":
+                value = np.char.decode(value, "utf-8", "surrogateescape")
+            values[key] = value.tolist()
+    return values
 
 
 def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, ...]) -> int:
@@ -387,9 +416,9 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be opened ({error.strerror})") from None
         try:
-            index = self._read_index()
+            index_bytes = self._read_index()
             self._size_bytes = os.fstat(self._file.fileno()).st_size
-            self._adopt(index)
+            self._adopt(index_bytes)
             self._map = (
                 mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
                 if access == "mmap"
@@ -405,16 +434,18 @@ class Store:
             bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
         ]
 
-    def _read_index(self) -> dict[str, Any]:
+    def _read_index(self) -> bytes:
         try:
             with h5py.File(self.path, "r", locking=False) as file:
-                attrs = file.attrs
-                found = attrs.get("format"), attrs.get("format_version")
-                if found[0] != FORMAT:
-                    raise StoreError(f"{self.path}: is an HDF5 file but not an mpar cache")
-                if found[1] != FORMAT_VERSION:
+                attrs = _read_attributes(file, ("format", "format_version", "index_hash"))
+                if attrs.get("format") != FORMAT:
                     raise StoreError(
-                        f"{self.path}: found cache format version {found[1]}, expected "
+                        f"{self.path}: found an HDF5 file of another kind, expected a cache made "
+                        "by mpar-preprocess; check the path"
+                    )
+                if (version := attrs.get("format_version")) != FORMAT_VERSION:
+                    raise StoreError(
+                        f"{self.path}: found cache format version {version}, expected "
                         f"{FORMAT_VERSION}; make it again with mpar-preprocess"
                     )
                 link = file.get("index", getlink=True)
@@ -428,25 +459,30 @@ class Store:
                     or dataset.external
                     or dataset.is_virtual
                 ):
-                    raise StoreError(f"{self.path}: its index is not as mpar writes it")
+                    raise StoreError(
+                        f"{self.path}: its index is not as mpar writes it; make it again with "
+                        "mpar-preprocess"
+                    )
                 data = dataset[:]
-                expected = int(attrs.get("index_hash", 0))
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise StoreError(
-                f"{self.path}: cannot be read as an HDF5 file ({str(error)[:200]})"
+                f"{self.path}: cannot be read as an HDF5 file ({str(error)[:200]}); it is damaged "
+                "or no cache, check the path or make it again with mpar-preprocess"
             ) from None
         if not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
             raise StoreError(f"{self.path}: was replaced while it was being opened; try again")
-        if hash_bytes(data) != expected:
-            raise StoreError(f"{self.path}: its index is damaged; make it again")
-        self.fingerprint = f"{expected:016x}"
-        index = json.loads(data.tobytes())
-        assert isinstance(index, dict)
-        return index
+        if hash_bytes(data) != attrs.get("index_hash"):
+            raise StoreError(
+                f"{self.path}: its index does not match its checksum; the file is damaged, make it "
+                "again with mpar-preprocess"
+            )
+        self.fingerprint = f"{attrs['index_hash']:016x}"
+        return data.tobytes()
 
-    def _adopt(self, index: dict[str, Any]) -> None:
+    def _adopt(self, index_bytes: bytes) -> None:
         """Take over the index after checking that all it points at lies within the file."""
         try:
+            index = json.loads(index_bytes)
             self.class_map = ClassMap.from_dict(index["class_map"])
             self.config: dict[str, Any] = dict(index["config"])
             height, width = map(int, index["frame_size"])
@@ -465,8 +501,11 @@ class Store:
                         )
                 if info.num_frames < 1 or height < 1 or width < 1:
                     raise ValueError("empty recording")
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
-            raise StoreError(f"{self.path}: its index is not as mpar writes it ({error})") from None
+        except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise StoreError(
+                f"{self.path}: its index is not as mpar writes it ({error!r}); make it again with "
+                "mpar-preprocess"
+            ) from None
 
     def _extents(self, info: RecordingInfo) -> dict[str, int]:
         chunks = num_chunks(info.num_frames)
@@ -557,7 +596,19 @@ class Store:
         ------
         StoreError
             A chunk does not match its checksum, or the file cannot be read.
+        ValueError
+            The recording has no such frames, or `out` is not made for them.
         """
+        num_frames = self.recordings[recording].num_frames
+        if not 0 <= start < stop <= num_frames:
+            raise ValueError(
+                f"found frames {start} to {stop}, expected 0 <= start < stop <= {num_frames}"
+            )
+        if out.shape != (stop - start, *self.frame_size) or out.dtype != np.uint8:
+            raise ValueError(
+                f"out: found shape {out.shape} and type {out.dtype}, expected "
+                f"{(stop - start, *self.frame_size)} and uint8"
+            )
         if self._unchecked[recording] is not None:
             self._check_chunks(recording, start, stop)
         if self._map is not None:
@@ -602,11 +653,11 @@ class Store:
                 data = np.empty(chunk_bytes, np.uint8)
                 self._read_into(offset, data)
             if hash_bytes(data) != hashes[chunk]:
-                first = chunk * CHUNK_FRAMES
+                info, first = self.recordings[recording], chunk * CHUNK_FRAMES
+                last = min(first + CHUNK_FRAMES, info.num_frames) - 1
                 raise StoreError(
-                    f"{self.path}: frames {first}-{first + CHUNK_FRAMES - 1} of recording "
-                    f"{self.recordings[recording].name} do not match their checksum; the file is "
-                    "damaged, make it again with mpar-preprocess"
+                    f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
+                    "their checksum; the file is damaged, make it again with mpar-preprocess"
                 )
             unchecked[chunk] = 0
         if not any(unchecked):
@@ -654,12 +705,11 @@ class Store:
             ):
                 try:
                     group = file[f"recordings/{number:06d}"]
-                    attrs = {
-                        key: value.tolist() if hasattr(value, "tolist") else value
-                        for key, value in group.attrs.items()
-                    }
+                    attrs = _read_attributes(group, group.attrs)
                     is_same = (
                         RecordingInfo.from_dict(attrs) == info
+                        and group["frames"].shape == (info.num_frames, *self.frame_size)
+                        and group["frames"].dtype == np.uint8
                         and _chunk_offsets(group["frames"].id)
                         == _end_to_end(entry["frames_offset"], info.num_frames, self.frame_size)
                         and all(

@@ -1,0 +1,156 @@
+"""The network is as large as promised, and dense evaluation is evaluation clip by clip."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from mpar.errors import ConfigError
+from mpar.model import MODEL_TYPES, ClipNet, ModelConfig
+
+CLIP_LENGTHS = tuple(range(8, 33, 2))
+
+
+def make_net(seed=0, **options):
+    """Make a network in evaluation mode whose outputs differ from clip to clip.
+
+    Batch norm does something, and weights are large enough for signals to reach the end.
+    """
+    torch.manual_seed(seed)
+    net = ClipNet(ModelConfig(**options)).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(module.weight, 1, 0.5)  # some below 0
+            torch.nn.init.normal_(module.bias, 0, 0.3)
+        elif isinstance(module, (torch.nn.Conv3d, torch.nn.Linear)):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return net
+
+
+def draw(batch_size, num_frames):
+    """Noise that is bright or dark frame by frame, (B, 1, F, 20, 26): order can be seen."""
+    levels = torch.rand(batch_size, 1, num_frames, 1, 1)
+    return torch.rand(batch_size, 1, num_frames, 20, 26) * levels
+
+
+def clips_of(frames_B1FHW, clip_length):
+    """Every whole clip, (N, B, 1, L, H, W)."""
+    num_outputs = frames_B1FHW.shape[2] - clip_length + 1
+    return torch.stack([frames_B1FHW[:, :, i : i + clip_length] for i in range(num_outputs)])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "promised", "exact"), [("standard", 3.0e6, 3_030_822), ("light", 0.6e6, 642_086)]
+)
+def test_number_of_parameters(model_type, promised, exact):
+    """Both sizes stay within a tenth of what is promised, whatever else changes."""
+    net = ClipNet(ModelConfig(model_type=model_type))
+    assert abs(net.num_parameters() - promised) < 0.1 * promised
+    assert net.num_parameters() == exact
+
+
+@pytest.mark.parametrize("clip_length", CLIP_LENGTHS)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_dense_equals_clip_by_clip(model_type, clip_length):
+    """Output i of a stretch is that of its i-th clip, for every length and both parities."""
+    net = make_net(model_type=model_type, clip_length=clip_length)
+    for num_outputs in (1, 4):
+        frames = draw(2, clip_length + num_outputs - 1)
+        with torch.inference_mode():
+            dense = net.dense(frames)
+            clips = clips_of(frames, clip_length)
+            single = net(clips.flatten(0, 1)).unflatten(0, (num_outputs, 2)).transpose(0, 1)
+        assert dense.shape == (2, num_outputs, 6)
+        torch.testing.assert_close(dense, single, atol=1e-5, rtol=0)
+        spread = single.amax(dim=1) - single.amin(dim=1)
+        assert num_outputs == 1 or spread.max() > 0.02  # else anything would agree
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_gradients_equal_clip_by_clip(model_type):
+    """Training on a stretch moves the weights as training on its clips does."""
+    net = make_net(model_type=model_type, clip_length=8)
+    other = copy.deepcopy(net)
+    frames, weights = torch.rand(1, 1, 12, 20, 26), torch.randn(5, 6)
+    (net.dense(frames)[0] * weights).sum().backward()
+    (other(clips_of(frames, 8)[:, 0]) * weights).sum().backward()
+    for (name, one), two in zip(net.named_parameters(), other.parameters(), strict=True):
+        scale = two.grad.abs().max().item()
+        assert scale > 0, name
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-4 * scale, rtol=0, msg=name)
+
+
+def test_only_the_frames_of_the_clip_matter():
+    """Every frame of a clip is seen, and none beyond it."""
+    net = make_net(clip_length=8)
+    frames = torch.rand(1, 1, 12, 16, 16)
+    changes = []
+    with torch.inference_mode():
+        before = net.dense(frames)
+        for t in range(12):
+            changed = frames.clone()
+            changed[:, :, t] = 1 - changed[:, :, t]
+            moved = (net.dense(changed) - before).abs().amax(dim=(0, 2)) > 1e-6
+            changes.append(moved.nonzero().flatten().tolist())
+    expected = [[i for i in range(5) if i <= t < i + 8] for t in range(12)]
+    assert changes == expected
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("clip_length", [8, 32])
+def test_smallest_frames_and_any_number_of_classes(model_type, clip_length):
+    """16 x 16 px are enough for both sizes, and classes are as many as asked for."""
+    net = make_net(model_type=model_type, clip_length=clip_length, num_classes=3)
+    assert net(torch.rand(2, 1, clip_length, 16, 16)).shape == (2, 3)
+    assert net.output_frames >= 1
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((1, 1, 17, 16, 16), id="longer than a clip"),
+        pytest.param((1, 1, 15, 16, 16), id="shorter than a clip"),
+        pytest.param((1, 3, 16, 16, 16), id="three colours"),
+        pytest.param((1, 16, 16, 16), id="no channel"),
+        pytest.param((16, 16), id="one frame"),
+        pytest.param((1, 1, 16, 15, 16), id="too low"),
+        pytest.param((1, 1, 16, 16, 15), id="too narrow"),
+    ],
+)
+def test_wrong_shapes_are_refused(shape):
+    """A batch of another shape is named with the right one, not half evaluated."""
+    net = make_net(model_type="light")
+    with pytest.raises(ValueError, match=r"found frames of shape \(.*expected \(B, 1, 16, H, W\)"):
+        net(torch.zeros(shape))
+    if shape[2:3] != (17,):
+        with pytest.raises(ValueError, match=r"found frames .*expected \(B, 1, at least 16, H, W"):
+            net.dense(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model_type": "huge"}, "model_type: found 'huge', expected one of standard, light"),
+        ({"num_classes": 1}, "num_classes: found 1, expected 2-127"),
+        ({"num_classes": 128}, "num_classes: found 128"),
+        ({"dropout": 1.0}, "dropout: found 1.0, expected 0 to below 1"),
+        ({"dropout": -0.1}, "dropout: found -0.1"),
+        ({"dropout": float("nan")}, "dropout: found nan"),
+        ({"clip_length": 15}, "clip_length: found 15, expected an even number from 8 to 32"),
+        ({"clip_length": 34}, "clip_length: found 34"),
+    ],
+)
+def test_bad_configs_are_refused(options, message):
+    """A network that cannot be built is refused with the value and the range."""
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig(**options)
+
+
+def test_config_round_trip():
+    """A config comes back from its plain types."""
+    config = ModelConfig(model_type="light", num_classes=4, clip_length=24, dropout=0.25)
+    assert ModelConfig(**config.to_dict()) == config

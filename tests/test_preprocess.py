@@ -1,0 +1,654 @@
+"""Videos and labels become a cache frame by frame, once each, all or nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import mpar.preprocess
+from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.errors import ConfigError, InputError
+from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from mpar.staging import (
+    count_frames,
+    load_part,
+    remove_parts,
+    sha256_of,
+    stage_pieces,
+    stage_video,
+)
+from mpar.store import Store
+from mpar.synthetic import (
+    draw_frame_numbers,
+    read_frame_number,
+    write_annotation,
+    write_sample,
+    write_video,
+)
+
+NUMBERS = draw_frame_numbers(300)
+LENGTHS = {"m1": 40, "m2": 33, "m3": 16}
+
+
+def codes_of(name, num_frames):
+    return np.random.default_rng([ord(c) for c in name]).integers(-1, 8, num_frames)
+
+
+def add_recording(folder, name, num_frames, *, first=0, side=64, width=64):
+    """Write a video whose frames spell `first` and on, with its label file."""
+    for sub in ("Videos", "Annotations"):
+        (folder / sub).mkdir(parents=True, exist_ok=True)
+    frames = NUMBERS[first : first + num_frames, :side, :]
+    if (side, width) != (64, 64):
+        frames = draw_frame_numbers(first + num_frames, side, width)[first:]
+    write_video(folder / "Videos" / f"{name}.mp4", frames)
+    write_annotation(folder / "Annotations" / f"{name}_a.csv", codes_of(name, num_frames))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    for k, (name, num_frames) in enumerate(LENGTHS.items()):
+        add_recording(folder, name, num_frames, first=100 * k)
+    return folder
+
+
+@pytest.fixture
+def inputs(drawn, tmp_path):
+    """Copy three recordings, free to be changed."""
+    shutil.copytree(drawn, tmp_path / "in")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "out" / "cache.h5"
+
+
+def run(inputs, cache, *, workers=2, **keywords):
+    options = {
+        key: keywords.pop(key)
+        for key in ("check_only", "overwrite", "class_map")
+        if key in keywords
+    }
+    return preprocess(
+        inputs / "Videos",
+        inputs / "Annotations",
+        cache,
+        config=PreprocessConfig(**keywords),
+        workers=workers,
+        **options,
+    )
+
+
+def listing(folder):
+    return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in _all(folder)}
+
+
+def _all(folder):
+    return sorted(folder.rglob("*"))
+
+
+def content(cache):
+    """Everything in the cache but the time it was made."""
+    found = {}
+
+    def visit(name, item):
+        values = {key: np.asarray(value).tolist() for key, value in item.attrs.items()}
+        data = item[()].tolist() if isinstance(item, h5py.Dataset) else None
+        found[name] = values, data
+
+    with h5py.File(cache) as file:
+        visit("/", file)
+        file.visititems(visit)
+    del found["/"][0]["created_utc"]
+    return found
+
+
+def numbers(store, recording):
+    return [read_frame_number(frame) for frame in store.frames(recording)]
+
+
+def damage(cache, needle):
+    """Flip a bit of the first byte of `needle` in the file."""
+    data = bytearray(cache.read_bytes())
+    data[data.index(needle)] ^= 1
+    cache.write_bytes(data)
+
+
+# --- what is in the cache
+
+
+def test_frame_i_of_the_video_is_frame_i_of_the_cache(inputs, cache):
+    """Frames and labels agree to the last frame, in every recording."""
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.is_written, report.problems) == (3, True, ())
+    with Store(cache) as store:
+        assert store.verify() == []
+        assert store.recordings == report.recordings
+        assert [info.name for info in store.recordings] == list(LENGTHS)
+        for i, (name, num_frames) in enumerate(LENGTHS.items()):
+            assert numbers(store, i) == list(range(100 * i, 100 * i + num_frames))
+            codes = codes_of(name, num_frames)
+            np.testing.assert_array_equal(store.codes(i), codes[None])
+            np.testing.assert_array_equal(store.labels(i), DEFAULT_CLASS_MAP.merge(codes))
+            info, video = store.recordings[i], inputs / "Videos" / f"{name}.mp4"
+            assert (info.video, info.group, info.fps) == (video.name, name, Fraction(30))
+            assert (info.start_frame, info.video_num_frames) == (0, num_frames)
+            assert (info.size_bytes, info.sha256) == (video.stat().st_size, sha256_of(video))
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+def test_trials_are_consecutive_pieces_of_their_video(tmp_path, cache):
+    """Each trial holds its own frames and labels, in order of its number, and one group."""
+    add_recording(tmp_path, "m1", 45)
+    (tmp_path / "Annotations" / "m1_a.csv").unlink()
+    for number, rows in ((1, 12), (2, 16), (10, 17)):
+        codes = np.full(rows, number % 8)
+        write_annotation(tmp_path / "Annotations" / f"m1_{number}.csv", codes)
+    run(tmp_path, cache)
+    with Store(cache) as store:
+        names = [info.name for info in store.recordings]
+        assert names == ["m1_trial1", "m1_trial2", "m1_trial10"]
+        assert [info.group for info in store.recordings] == ["m1"] * 3
+        assert [info.start_frame for info in store.recordings] == [0, 12, 28]
+        assert numbers(store, 0) + numbers(store, 1) + numbers(store, 2) == list(range(45))
+        assert [set(store.codes(i)[0].tolist()) for i in range(3)] == [{1}, {2}, {2}]
+    # the pieces in the cache are put together again when another video comes in
+    before = content(cache)
+    add_recording(tmp_path, "m2", 20, first=50)
+    report = run(tmp_path, cache)
+    assert (report.num_decoded, report.is_written) == (1, True)
+    after = content(cache)
+    assert {key: after[key] for key in before if "recordings/" in key} == {
+        key: before[key] for key in before if "recordings/" in key
+    }
+
+
+def test_a_sample_of_drawn_mice(tmp_path, cache):
+    """The sample that the documentation uses passes without a problem or a notice."""
+    write_sample(tmp_path, num_animals=2, seed=3, num_frames=36, height=64, width=64)
+    report = run(tmp_path, cache)
+    assert (report.problems, report.notices) == ((), ())
+    assert [info.num_frames for info in report.recordings] == [36, 36]
+
+
+def test_size_is_height_then_width(inputs, cache):
+    """Frames are resized to rows and columns in the order that is documented."""
+    run(inputs, cache, size=(48, 32))
+    with Store(cache) as store:
+        assert store.frame_size == (48, 32)
+        assert store.frames(0).shape == (40, 48, 32)
+        assert numbers(store, 0) == list(range(40))
+        assert store.config["size"] == [48, 32]
+
+
+def test_group_pattern_finds_the_animal(inputs, cache):
+    """The pattern's group names the animal; a name without one is a problem."""
+    (inputs / "Videos" / "m3.mp4").rename(inputs / "Videos" / "other.mp4")
+    (inputs / "Annotations" / "m3_a.csv").rename(inputs / "Annotations" / "other.csv")
+    report = run(inputs, cache, group_pattern="m([0-9])")
+    assert [info.group for info in report.recordings] == ["1", "2"]
+    assert [(p.path, "finds no animal" in p.message) for p in report.problems] == [
+        ("other.mp4", True)
+    ]
+
+
+def test_several_annotators_vote_and_keep_their_codes(inputs, cache):
+    """Labels are the majority's, and every annotator's codes stay, one row each."""
+    codes = {"ann": [0] * 16, "bob": [2] * 8 + [0] * 8, "eve": [2] * 16}
+    (inputs / "Annotations" / "m3_a.csv").unlink()
+    for name, values in codes.items():
+        write_annotation(inputs / "Annotations" / f"m3_{name}.csv", values)
+    report = run(inputs, cache)
+    with Store(cache) as store:
+        assert store.recordings[2].annotators == ("ann", "bob", "eve")
+        assert store.codes(2).tolist() == list(codes.values())
+        assert store.labels(2).tolist() == [2] * 8 + [0] * 8
+    first = np.concatenate([codes_of("m1", 40), codes_of("m2", 33)])
+    assert report.code_counts[0] == (first == 0).sum() + 16  # the first annotator's
+
+
+def test_label_offset_leaves_the_first_frames_unlabelled(inputs, cache):
+    """A label file that is too short is a problem until its place is said."""
+    write_annotation(inputs / "Annotations" / "m1_a.csv", [7] * 30)
+    report = run(inputs, cache)
+    (problem,) = report.problems
+    assert problem.path == "m1_a.csv"
+    assert "found 30 rows, expected 40" in problem.message
+    assert "pass --label-offset 10" in problem.message
+    report = run(inputs, cache, label_offset=10)
+    assert report.problems == ()
+    with Store(cache) as store:
+        assert store.codes(0).tolist() == [[-1] * 10 + [7] * 30]
+        assert store.labels(0).tolist() == [-1] * 10 + [5] * 30
+
+
+def test_counts_are_those_of_the_label_files(inputs, cache):
+    """Frames are counted by code and by class, those without either included."""
+    report = run(inputs, cache)
+    codes = np.concatenate([codes_of(name, n) for name, n in LENGTHS.items()])
+    assert report.code_counts == {code: (codes == code).sum() for code in (*range(8), -1)}
+    merged = {"rest": [0], "paw_withdraw": [1, 3, 5], "paw_lick": [2], "paw_shake": [4]}
+    merged |= {"walk": [6], "active": [7], "unlabelled": [-1]}
+    assert report.class_counts == {
+        name: np.isin(codes, members).sum() for name, members in merged.items()
+    }
+    assert list(report.class_counts) == list(merged)
+
+
+def test_notices_name_their_file(inputs, cache):
+    """What was accepted with a shrug is told, with the file it lies in."""
+    path = inputs / "Annotations" / "m2_a.csv"
+    header, first, second, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([header, second, first, *rest]))
+    report = run(inputs, cache)
+    assert report.notices == ("m2_a.csv: its rows were not in order of frames; sorted",)
+
+
+# --- doing things once
+
+
+def test_a_second_run_does_nothing(inputs, cache):
+    """An up-to-date cache is neither decoded for nor written again."""
+    first = run(inputs, cache)
+    before, stat = cache.read_bytes(), cache.stat()
+    second = run(inputs, cache)
+    assert (second.num_decoded, second.is_written) == (0, False)
+    assert second.recordings == first.recordings
+    assert second.class_counts == first.class_counts
+    assert cache.read_bytes() == before
+    assert (cache.stat().st_ino, cache.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+def test_one_more_video_decodes_only_that_one(inputs, cache, tmp_path):
+    """A growing project pays for what is new, and gets the cache of a fresh run."""
+    run(inputs, cache)
+    add_recording(inputs, "m0", 20, first=250)
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.is_written) == (1, True)
+    run(inputs, tmp_path / "fresh.h5")
+    assert content(cache) == content(tmp_path / "fresh.h5")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"group_pattern": "m"}, id="groups"),
+        pytest.param(
+            {"class_map": ClassMap(((0, "rest", "a"), *DEFAULT_CLASS_MAP.rows[1:]))}, id="classes"
+        ),
+    ],
+)
+def test_new_settings_are_written_without_decoding(inputs, cache, change):
+    """A change that leaves the frames alone rewrites the cache from the frames it has."""
+    run(inputs, cache)
+    report = run(inputs, cache, **change)
+    assert (report.num_decoded, report.is_written) == (0, True)
+
+
+def test_changed_labels_are_written_without_decoding(inputs, cache):
+    """A corrected label file reaches the cache."""
+    run(inputs, cache)
+    codes = codes_of("m1", 40)
+    codes[39] = (codes[39] + 1) % 8
+    write_annotation(inputs / "Annotations" / "m1_a.csv", codes)
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.is_written) == (0, True)
+    with Store(cache) as store:
+        np.testing.assert_array_equal(store.codes(0)[0], codes)
+
+
+def test_another_size_is_decoded_again(inputs, cache):
+    """Frames of one size never pass for those of another."""
+    run(inputs, cache)
+    report = run(inputs, cache, size=(32, 32))
+    assert (report.num_decoded, report.is_written) == (3, True)
+    assert run(inputs, cache, size=(32, 32)).is_written is False
+
+
+def test_workers_do_not_change_the_cache(inputs, tmp_path):
+    """One worker and three give the same file."""
+    for workers in (1, 3):
+        run(inputs, tmp_path / f"{workers}.h5", workers=workers)
+    assert content(tmp_path / "1.h5") == content(tmp_path / "3.h5")
+
+
+@pytest.mark.parametrize(
+    ("what", "num_decoded"), [("frames", 1), ("labels", 0), ("codes", 0), ("chunk_hashes", 1)]
+)
+def test_a_damaged_cache_is_made_sound_again(inputs, cache, what, num_decoded):
+    """Damage in the old cache costs one decode and never stays."""
+    run(inputs, cache)
+    before = content(cache)
+    with Store(cache) as store:
+        damage(cache, np.ascontiguousarray(getattr(store, what)(1)).tobytes())
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.is_written) == (num_decoded, True)
+    with Store(cache) as store:
+        assert store.verify() == []
+    assert content(cache) == before
+
+
+# --- interrupted runs
+
+
+def interrupt_second_video(monkeypatch):
+    """Raise KeyboardInterrupt after ten frames of the second video."""
+    calls = []
+
+    def stage(*arguments, on_frames, **keywords):
+        calls.append(0)
+
+        def counting(num_frames):
+            on_frames(num_frames)
+            calls[-1] += num_frames
+            if len(calls) == 2 and calls[-1] == 10:
+                raise KeyboardInterrupt
+
+        return stage_video(*arguments, on_frames=counting, **keywords)
+
+    monkeypatch.setattr(mpar.preprocess, "stage_video", stage)
+
+
+def interrupt_writing(monkeypatch):
+    """Raise KeyboardInterrupt in the middle of the frames of the new cache."""
+
+    def write(path, new, **keywords):
+        def fail(num_frames):
+            raise KeyboardInterrupt
+
+        original(path, new, **{**keywords, "on_frames": fail})
+
+    original = mpar.preprocess.write_store
+    monkeypatch.setattr(mpar.preprocess, "write_store", write)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "num_left"), [(interrupt_second_video, 2), (interrupt_writing, 0)]
+)
+@pytest.mark.parametrize("has_old", [False, True])
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    inputs, cache, tmp_path, monkeypatch, interrupt, num_left, has_old
+):
+    """Ctrl-C leaves the old cache and whole parts only, and the next run uses them."""
+    if has_old:
+        run(inputs, cache, size=(32, 32))
+    old = cache.read_bytes() if has_old else None
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache, workers=1)
+    assert (cache.read_bytes() if cache.exists() else None) == old
+    left = {path.name for path in cache.parent.iterdir()}
+    assert left == {".cache.h5.parts"} | ({"cache.h5"} if has_old else set())
+    parts = [path.suffix for path in (cache.parent / ".cache.h5.parts").iterdir()]
+    assert sorted(parts) == sorted((3 - num_left) * [".raw", ".json"])
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.is_written) == (num_left, True)
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+    run(inputs, tmp_path / "undisturbed.h5")
+    assert content(cache) == content(tmp_path / "undisturbed.h5")
+
+
+def test_parts_of_another_size_are_not_mixed_up(inputs, cache, tmp_path, monkeypatch):
+    """Parts left by an interrupted run count only for the same size."""
+    with monkeypatch.context() as patch:
+        interrupt_writing(patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache, size=(64, 32))
+    assert run(inputs, cache, size=(32, 64)).num_decoded == 3
+    run(inputs, tmp_path / "fresh.h5", size=(32, 64))
+    assert content(cache) == content(tmp_path / "fresh.h5")
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+def flip_raw(raw, note):
+    raw.write_bytes(bytes([raw.read_bytes()[0] ^ 1]) + raw.read_bytes()[1:])
+
+
+def change_note(**values):
+    def change(raw, note):
+        note.write_text(json.dumps(json.loads(note.read_text()) | values))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        pytest.param(flip_raw, id="bit flipped"),
+        pytest.param(lambda raw, note: raw.write_bytes(raw.read_bytes()[:-1]), id="cut short"),
+        pytest.param(lambda raw, note: raw.unlink(), id="no frames"),
+        pytest.param(lambda raw, note: note.unlink(), id="no note"),
+        pytest.param(lambda raw, note: note.write_text("{"), id="note cut short"),
+        pytest.param(lambda raw, note: note.write_text("[]"), id="note of another kind"),
+        pytest.param(change_note(fps="1/0"), id="rate without a value"),
+        pytest.param(change_note(shape=[1e999, 64, 64]), id="endless"),
+        pytest.param(change_note(chunk_hashes=[0]), id="checksums of something else"),
+    ],
+)
+def test_a_damaged_part_is_decoded_again(inputs, cache, tmp_path, monkeypatch, tamper):
+    """Nothing in the staging folder is trusted that does not match its checksums."""
+    with monkeypatch.context() as patch:
+        interrupt_writing(patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache)
+    sha256 = sha256_of(inputs / "Videos" / "m2.mp4")
+    part = cache.parent / ".cache.h5.parts" / f"{sha256}_native.raw"
+    tamper(part, part.with_suffix(".json"))
+    assert run(inputs, cache).num_decoded == 1
+    with Store(cache) as store:
+        assert numbers(store, 1) == list(range(100, 133))
+
+
+def test_the_second_of_two_runs_is_refused(inputs, cache, monkeypatch):
+    """Two writers of one cache never meet, and the first is not disturbed."""
+    original = mpar.preprocess.write_store
+    refused = []
+
+    def write(*arguments, **keywords):
+        with pytest.raises(ConfigError, match=r"cache\.h5: is being written by process") as error:
+            run(inputs, cache)
+        refused.append(error)
+        original(*arguments, **keywords)
+
+    monkeypatch.setattr(mpar.preprocess, "write_store", write)
+    report = run(inputs, cache)
+    assert len(refused) == 1
+    assert report.is_written
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+# --- problems
+
+
+def add_problems(inputs):
+    """Put one of each kind of bad input beside the good ones."""
+    videos, annotations = inputs / "Videos", inputs / "Annotations"
+    (videos / "broken.mp4").write_bytes(b"no video")
+    write_annotation(annotations / "broken.csv", [0])
+    shutil.copy(videos / "m1.mp4", videos / "silent.mp4")
+    shutil.copy(videos / "m1.mp4", videos / "twin.mp4")
+    write_annotation(annotations / "twin.csv", [0] * 40)
+    write_annotation(annotations / "m2_a.csv", [0, 9, 0, 99] + [0] * 29)
+    write_annotation(annotations / "=orphan.csv", [0])
+
+
+def test_problems_are_collected_over_all_files(inputs, cache):
+    """Bad inputs are listed together, good ones go in, and a solved list is taken away."""
+    add_problems(inputs)
+    report = run(inputs, cache)
+    assert [info.name for info in report.recordings] == ["m1", "m3"]
+    expected = [
+        ("=orphan.csv", 0, "fits no video"),
+        ("broken.mp4", 0, "cannot be opened as a video"),
+        ("m2_a.csv", 3, "action '9' is not in the class map"),
+        ("m2_a.csv", 5, "action '99' is not in the class map"),
+        ("silent.mp4", 0, "has no labels"),
+        ("twin.mp4", 0, "has the same content as m1.mp4; remove one of them"),
+    ]
+    found = [(problem.path, problem.line) for problem in report.problems]
+    assert found == [(path, line) for path, line, _ in expected]
+    with problems_path(cache).open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["File", "Line", "Problem"]
+    cells = [
+        ("'=orphan.csv" if i == 0 else p, str(n or "")) for i, (p, n, _) in enumerate(expected)
+    ]
+    assert [tuple(row[:2]) for row in rows] == cells
+    for problem, row, (_, _, message) in zip(report.problems, rows, expected, strict=True):
+        assert message in problem.message
+        assert row[2] == problem.message
+    for path in [*inputs.rglob("*orphan*"), *inputs.rglob("broken*"), *inputs.rglob("twin*")]:
+        path.unlink()
+    (inputs / "Videos" / "silent.mp4").unlink()
+    write_annotation(inputs / "Annotations" / "m2_a.csv", codes_of("m2", 33))
+    assert run(inputs, cache).problems == ()
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+def test_a_name_that_is_no_utf_8_can_be_listed(inputs, cache):
+    """A file name from an old disk does not end the run while it is being complained of."""
+    try:
+        write_annotation(inputs / "Annotations" / "K\udce4fig.csv", [0])
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert len(run(inputs, cache).problems) == 1
+    assert problems_path(cache).read_text(encoding="utf-8").count("\n") == 2
+
+
+def test_nothing_good_is_an_error_with_every_problem(tmp_path, cache):
+    """Without one good recording there is no cache, but a list of what is wrong."""
+    add_recording(tmp_path, "m1", 3)
+    write_annotation(tmp_path / "Annotations" / "m1_a.csv", [0, 99, 0])
+    write_annotation(tmp_path / "Annotations" / "x.csv", [0])
+    with pytest.raises(InputError) as error:
+        run(tmp_path, cache)
+    assert [problem.path for problem in error.value.problems] == ["m1_a.csv", "x.csv"]
+    assert [path.name for path in cache.parent.iterdir()] == ["cache.h5.problems.csv"]
+
+
+def test_sizes_that_differ_are_a_problem(inputs, cache):
+    """The odd one out is named, with the option that brings all to one size."""
+    add_recording(inputs, "m4", 20, side=48, width=80)
+    report = run(inputs, cache)
+    assert [info.name for info in report.recordings] == list(LENGTHS)
+    (problem,) = report.problems
+    assert problem.path == "m4.mp4"
+    assert "80x48 px, most others are 64x64; pass --size 64 64 (height, width)" in problem.message
+    report = run(inputs, cache, size=(64, 64))
+    assert report.problems == ()
+    assert len(report.recordings) == 4
+
+
+def test_recordings_are_not_lost_by_accident(inputs, cache):
+    """A cache that would lack recordings is not written unless told, and says which."""
+    run(inputs, cache)
+    before = cache.read_bytes()
+    (inputs / "Videos" / "m1.mp4").unlink()
+    (inputs / "Videos" / "m3.mp4").write_bytes(b"no video")
+    message = r"cache\.h5: .* lack 2 recordings .*\(m1, m3\); pass --overwrite"
+    with pytest.raises(ConfigError, match=message) as error:
+        run(inputs, cache)
+    assert "m3.mp4: cannot be opened" in str(error.value)
+    assert cache.read_bytes() == before
+    report = run(inputs, cache, overwrite=True)
+    assert (report.num_decoded, report.is_written) == (0, True)
+    with Store(cache) as store:
+        assert [info.name for info in store.recordings] == ["m2"]
+
+
+def test_what_is_no_cache_is_not_replaced(inputs, cache):
+    """A slip in the output path costs nobody a file."""
+    cache.parent.mkdir()
+    cache.write_text("a thesis")
+    with pytest.raises(
+        ConfigError, match=r"cache\.h5: .* will not be replaced without --overwrite"
+    ):
+        run(inputs, cache)
+    assert listing(cache.parent) == {Path("cache.h5"): b"a thesis"}
+    assert run(inputs, cache, overwrite=True).is_written
+    folder = cache.parent / "folder.h5"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=r"folder\.h5"):
+        run(inputs, folder, overwrite=True)
+
+
+def test_checking_writes_nothing_at_all(inputs, tmp_path):
+    """A check says all that a run would say, and leaves every folder as it was."""
+    add_problems(inputs)
+    before = listing(tmp_path)
+    checked = run(inputs, tmp_path / "cache.h5", check_only=True)
+    assert listing(tmp_path) == before
+    assert (checked.num_decoded, checked.is_written) == (2, False)
+    real = run(inputs, tmp_path / "cache.h5")
+    for field in ("recordings", "problems", "code_counts", "class_counts", "notices"):
+        assert getattr(checked, field) == getattr(real, field)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (15, 64)}, "size: found 15x64, expected at least 16x16"),
+        ({"size": (1 << 14, 1 << 13)}, "size: found 16384x8192"),
+        ({"several": "both"}, "several: found 'both', expected one of"),
+        ({"label_offset": -1}, "label_offset: found -1, expected 0 or more"),
+        ({"group_pattern": "("}, "group_pattern: .* is not a regular expression"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    """Options are checked before anything is read."""
+    with pytest.raises(ConfigError, match=message):
+        PreprocessConfig(**options)
+
+
+# --- staging
+
+
+def test_a_part_comes_back_as_it_was_staged(drawn, tmp_path):
+    """Frames, rate and warnings survive the staging folder; other sizes do not see them."""
+    video = drawn / "Videos" / "m1.mp4"
+    counts = []
+    staged = stage_video(video, "ab", tmp_path, size=None, threads=1, on_frames=counts.append)
+    assert sum(counts) == 40
+    loaded = load_part("ab", tmp_path, size=None)
+    np.testing.assert_array_equal(loaded.frames, staged.frames)
+    assert [read_frame_number(frame) for frame in loaded.frames] == list(range(40))
+    assert (loaded.fps, loaded.warnings) == (Fraction(30), ())
+    assert load_part("ab", tmp_path, size=(64, 64)) is None
+    assert load_part("cd", tmp_path, size=None) is None
+    counted = count_frames(video, size=None, threads=1, on_frames=counts.append)
+    assert (counted.frames.shape, counted.fps, sum(counts)) == ((40, 64, 64), Fraction(30), 80)
+
+
+def test_pieces_are_put_together(tmp_path):
+    """Consecutive pieces of a video become one part, with its rate and warnings."""
+    pieces = [NUMBERS[:3], NUMBERS[3:4], NUMBERS[4:20]]
+    keywords = {"size": None, "fps": Fraction(30000, 1001), "warnings": ["odd"]}
+    stage_pieces(pieces, "ab", tmp_path, **keywords)
+    loaded = load_part("ab", tmp_path, size=None)
+    np.testing.assert_array_equal(loaded.frames, NUMBERS[:20])
+    assert (loaded.fps, loaded.warnings) == (Fraction(30000, 1001), ("odd",))
+
+
+def test_removing_parts_leaves_other_files(tmp_path):
+    """Only parts are removed; the folder goes when nothing else lies in it."""
+    folder = tmp_path / "parts"
+    remove_parts(folder)
+    for name in ("notes.txt", "ab_native.raw", "ab_native.json", ".ab.1234.tmp.raw"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    remove_parts(folder)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    remove_parts(folder)
+    assert not folder.exists()

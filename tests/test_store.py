@@ -1,0 +1,643 @@
+"""The cache holds what was put in, for h5py and for mpar, and damage never passes as data."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mpar
+from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.errors import ConfigError, StoreError
+from mpar.store import (
+    NewRecording,
+    RecordingInfo,
+    Store,
+    hash_bytes,
+    hash_chunks,
+    split_chunks,
+    write_store,
+)
+
+LENGTHS = (1, 15, 16, 17, 100)
+CONFIG = {"size": [5, 7], "group_pattern": "(m.)", "several": None, "label_offset": None}
+
+
+def make_recording(name, num_frames, *, height=5, width=7, num_annotators=2):
+    rng = np.random.default_rng([num_frames, height, width])
+    frames = rng.integers(0, 256, (num_frames, height, width), dtype=np.uint8)
+    codes = rng.integers(-1, 8, (num_annotators, num_frames)).astype(np.int16)
+    info = RecordingInfo(
+        name=name,
+        video=f"{name}.mp4",
+        group="mouse ä",
+        fps=Fraction(30000, 1001),
+        start_frame=3,
+        num_frames=num_frames,
+        video_num_frames=num_frames + 3,
+        size_bytes=1 << 40,
+        sha256="ab" * 32,
+        annotators=("anna", "bo", "chloë")[:num_annotators],
+        warnings=("runs at 29.97",) if num_frames % 2 else (),
+    )
+    return NewRecording(
+        info=info,
+        frames=frames,
+        labels=DEFAULT_CLASS_MAP.merge(codes[0]),
+        codes=codes,
+        chunk_hashes=hash_chunks(frames),
+    )
+
+
+def write(path, recordings, **keywords):
+    write_store(path, recordings, class_map=DEFAULT_CLASS_MAP, config=CONFIG, **keywords)
+    return path
+
+
+def assert_holds(store, recordings):
+    """A store gives back every value and type of what was written."""
+    assert store.recordings == tuple(recording.info for recording in recordings)
+    assert (store.class_map, store.config) == (DEFAULT_CLASS_MAP, CONFIG)
+    assert store.class_names == DEFAULT_CLASS_MAP.class_names
+    for i, recording in enumerate(recordings):
+        for found, expected in (
+            (store.frames(i), recording.frames),
+            (store.labels(i), recording.labels),
+            (store.codes(i), recording.codes),
+            (store.chunk_hashes(i), recording.chunk_hashes),
+        ):
+            np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return [make_recording(f"m{num_frames}", num_frames) for num_frames in LENGTHS]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory, recordings):
+    return write(tmp_path_factory.mktemp("cache") / "cache.h5", recordings)
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_store_returns_what_was_written(cache, recordings, access):
+    """Every value and type survives, for recordings shorter, as long and longer than a chunk."""
+    with Store(cache, access=access) as store:
+        assert_holds(store, recordings)
+        assert store.frame_size == (5, 7)
+        assert len(store) == 5
+        assert repr(store) == "Store(cache.h5: 5 recordings, 149 frames, 5x7)"
+        assert store.verify() == []
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_copy_frames_returns_any_stretch(cache, recordings, access):
+    """Stretches within, across and up to the borders of chunks are the frames asked for."""
+    with Store(cache, access=access) as store:
+        for start, stop in [(0, 1), (15, 16), (15, 17), (16, 32), (3, 99), (99, 100), (0, 100)]:
+            out = np.empty((stop - start, 5, 7), np.uint8)
+            store.copy_frames(4, start, stop, out)
+            np.testing.assert_array_equal(out, recordings[4].frames[start:stop])
+            spread = np.empty((5, stop - start, 7), np.uint8).transpose(1, 0, 2)
+            store.copy_frames(4, start, stop, spread)
+            np.testing.assert_array_equal(spread, out)
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+@pytest.mark.parametrize(
+    ("start", "stop", "shape"),
+    [(-1, 1, (2, 5, 7)), (99, 101, (2, 5, 7)), (9, 9, (0, 5, 7)), (0, 2, (3, 5, 7))],
+    ids=["before the first frame", "beyond the last", "no frame", "out of another length"],
+)
+def test_copy_frames_refuses_frames_that_are_not_there(cache, access, start, stop, shape):
+    """A wrong stretch is an error, never bytes of something else, nor one frame repeated."""
+    with Store(cache, access=access) as store:
+        store.frames(4)  # all checked: the quick path is guarded too
+        with pytest.raises(ValueError, match=r"found .*, expected"):
+            store.copy_frames(4, start, stop, np.empty(shape, np.uint8))
+        with pytest.raises(ValueError, match="float32"):
+            store.copy_frames(4, 0, 2, np.empty((2, 5, 7), np.float32))
+
+
+def test_plain_h5py_reads_the_cache(cache, recordings):
+    """People without mpar find the documented tree, types and attributes."""
+    with h5py.File(cache) as file:
+        assert sorted(file) == ["index", "recordings"]
+        assert sorted(file["recordings"]) == [f"{i:06d}" for i in range(len(recordings))]
+        attrs = file.attrs
+        assert attrs["format"].decode() == "mpar-cache"
+        assert attrs["format_version"] == 1
+        assert attrs["generator"].decode() == f"mpar {mpar.__version__}"
+        assert attrs["created_utc"].decode()[10:].startswith("T")
+        assert [n.decode() for n in attrs["class_names"]] == list(DEFAULT_CLASS_MAP.class_names)
+        assert ClassMap.from_dict(json.loads(attrs["class_map"])) == DEFAULT_CLASS_MAP
+        assert json.loads(attrs["config"]) == CONFIG
+        for i, recording in enumerate(recordings):
+            group = file[f"recordings/{i:06d}"]
+            info, attrs = recording.info, group.attrs
+            for key in ("name", "video", "group", "sha256"):
+                assert attrs[key].decode() == getattr(info, key)
+            for key in ("start_frame", "num_frames", "video_num_frames", "size_bytes"):
+                assert attrs[key] == getattr(info, key)
+            assert attrs["fps"].decode() == "30000/1001"
+            for key in ("annotators", "warnings"):
+                assert [text.decode() for text in attrs[key]] == list(getattr(info, key))
+            assert len(attrs) == 11
+            np.testing.assert_array_equal(group["frames"][:16], recording.frames[:16], strict=True)
+            for key in ("frames", "labels", "codes", "chunk_hashes"):
+                np.testing.assert_array_equal(group[key][:], getattr(recording, key), strict=True)
+
+
+def test_chunks_lie_end_to_end_from_a_page_on(tmp_path):
+    """A recording is one stretch of the file, unfiltered, so that it maps as one array."""
+    recordings = [make_recording(f"r{t}", t, height=13, width=21) for t in (1, 16, 17, 100)]
+    cache = write(tmp_path / "cache.h5", recordings)
+    data = cache.read_bytes()
+    with h5py.File(cache) as file:
+        for i, recording in enumerate(recordings):
+            frames = file[f"recordings/{i:06d}/frames"]
+            length = min(16, recording.info.num_frames)
+            assert frames.chunks == (length, 13, 21)
+            assert frames.id.get_create_plist().get_nfilters() == 0
+            num_chunks = -(-recording.info.num_frames // 16)
+            infos = [frames.id.get_chunk_info(k) for k in range(num_chunks)]
+            first = infos[0].byte_offset
+            assert first % 4096 == 0 or frames.nbytes < 4096
+            assert [k.byte_offset for k in infos] == [
+                first + k * length * 273 for k in range(num_chunks)
+            ]
+            assert [k.chunk_offset[0] for k in infos] == [16 * k for k in range(num_chunks)]
+            raw = recording.frames.tobytes()
+            assert data[first : first + len(raw)] == raw
+
+
+def test_attributes_hold_no_text_of_variable_length(cache):
+    """Such text lies in heaps without checksum, where one bit can hang the HDF5 library."""
+    with h5py.File(cache) as file:
+        for target in (file, *file["recordings"].values()):
+            for key in target.attrs:
+                assert target.attrs.get_id(key).dtype.kind in "iuS"
+
+
+def test_long_and_odd_texts_survive(tmp_path):
+    """Texts beyond 64 kB and file names that are not UTF-8 come back as they were."""
+    recording = make_recording("K\udce4fig ä🐭", 3)
+    recording = replace(recording, info=replace(recording.info, warnings=("x" * 70_000, "")))
+    path = write(tmp_path / "cache.h5", [recording])
+    with Store(path) as store:
+        assert_holds(store, [recording])
+        assert store.verify() == []
+
+
+@settings(derandomize=True, deadline=None, max_examples=15)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    num_annotators=st.integers(1, 3),
+    access=st.sampled_from(["mmap", "pread"]),
+)
+def test_round_trip(tmp_path_factory, lengths, size, num_annotators, access):
+    """Any lengths, frame sizes and numbers of annotators come back as written."""
+    recordings = [
+        make_recording(f"r{i}", t, height=size[0], width=size[1], num_annotators=num_annotators)
+        for i, t in enumerate(lengths)
+    ]
+    path = write(tmp_path_factory.mktemp("trip") / "cache.h5", recordings)
+    with Store(path, access=access) as store:
+        assert_holds(store, recordings)
+        assert store.verify() == []
+
+
+def test_split_chunks_fills_up_the_last():
+    """Chunks are as stored: 16 frames with zeros behind the last, or all when fewer."""
+    frames = np.arange(18, dtype=np.uint8).reshape(18, 1, 1)
+    chunks = list(split_chunks(frames))
+    assert [chunk.ravel().tolist() for chunk in chunks] == [
+        list(range(16)),
+        [16, 17] + 14 * [0],
+    ]
+    assert [chunk.shape for chunk in split_chunks(frames[:3])] == [(3, 1, 1)]
+    assert hash_chunks(frames).tolist() == [hash_bytes(chunk) for chunk in chunks]
+
+
+# --- damage
+
+
+def small_recordings():
+    return [make_recording("one", 17), make_recording("two", 3)]
+
+
+@pytest.fixture(scope="module")
+def small_cache(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("small") / "cache.h5", small_recordings())
+
+
+def data_offsets(cache):
+    """Byte offsets of all that mpar uses, by (recording or "index", what)."""
+    with h5py.File(cache) as file:
+        offset = file["index"].id.get_offset()
+        spans = {("index", "index"): range(offset, offset + file["index"].size)}
+        for group in file["recordings"].values():
+            name = group.attrs["name"].decode()
+            for key in ("labels", "codes", "chunk_hashes"):
+                offset = group[key].id.get_offset()
+                spans[name, key] = range(offset, offset + group[key].nbytes)
+            offset = group["frames"].id.get_chunk_info(0).byte_offset
+            spans[name, "frames"] = range(offset, offset + group["frames"].nbytes)
+    return spans
+
+
+def flip(path, source, offset, bit):
+    data = bytearray(source.read_bytes())
+    data[offset] ^= 1 << bit
+    path.write_bytes(data)
+
+
+USES = {
+    "frames": lambda store, i: store.frames(i),
+    "chunk_hashes": lambda store, i: store.frames(i),
+    "labels": lambda store, i: store.labels(i),
+    "codes": lambda store, i: store.codes(i),
+}
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_one_flipped_bit_in_the_data_is_found_before_use(tmp_path, small_cache, access):
+    """Damaged frames, labels, codes, checksums and index never reach anybody as data."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged.h5"
+    for (name, what), span in data_offsets(small_cache).items():
+        picks = {span[0], span[-1], *rng.choice(span, 3).tolist()}
+        for offset in sorted(picks):
+            flip(path, small_cache, offset, int(rng.integers(8)))
+            if what == "index":
+                with pytest.raises(StoreError, match=r"damaged\.h5: its index does not match"):
+                    Store(path, access=access)
+                continue
+            with Store(path, access=access) as store:
+                number = [info.name for info in store.recordings].index(name)
+                message = f"damaged.h5: .*of recording {name} do not match.*mpar-preprocess"
+                with pytest.raises(StoreError, match=message):
+                    USES[what](store, number)
+                problems = store.verify()
+                assert len(problems) == 1
+                assert f"recording {name} " in problems[0]
+                assert_sound_beside(store, name)
+
+
+def assert_sound_beside(store, damaged):
+    for i, recording in enumerate(small_recordings()):
+        if recording.info.name != damaged:
+            np.testing.assert_array_equal(store.frames(i), recording.frames)
+
+
+def test_one_flipped_bit_anywhere_is_found_or_irrelevant(tmp_path, small_cache):
+    """Wherever the bit lies, the file is refused, verify finds it, or no value changes."""
+    rng = np.random.default_rng(1)
+    path = tmp_path / "damaged.h5"
+    num_bytes = small_cache.stat().st_size
+    num_irrelevant, messages = 0, []
+    for offset in rng.choice(num_bytes, 150, replace=False).tolist():
+        flip(path, small_cache, offset, int(rng.integers(8)))
+        try:
+            store = Store(path)
+        except StoreError as error:
+            messages.append(str(error))
+            continue
+        with store:
+            problems = store.verify()
+            messages += problems
+            if problems:
+                continue
+            assert_holds(store, small_recordings())
+        with h5py.File(path) as file:
+            for i, recording in enumerate(small_recordings()):
+                group = file[f"recordings/{i:06d}"]
+                for key in ("frames", "labels", "codes", "chunk_hashes"):
+                    np.testing.assert_array_equal(group[key][:], getattr(recording, key))
+        num_irrelevant += 1
+    assert num_irrelevant < 75  # padding between the parts, not most of the file
+    assert all(str(path) in message for message in messages)
+
+
+def test_a_damaged_chunk_names_its_frames(tmp_path, cache):
+    """The message counts frames to the last real one, and sound chunks stay readable."""
+    span = data_offsets(cache)["m100", "frames"]
+    path = tmp_path / "damaged.h5"
+    flip(path, cache, span[-1], 0)
+    with Store(path) as store:
+        out = np.empty((96, 5, 7), np.uint8)
+        store.copy_frames(4, 0, 96, out)
+        with pytest.raises(StoreError, match="frames 96-99 of recording m100 do not match"):
+            store.copy_frames(4, 95, 97, out[:2])
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_cut_short_is_refused(tmp_path, small_cache, fraction):
+    """Half a copy is refused on opening, whatever its length."""
+    data = small_cache.read_bytes()
+    path = tmp_path / "short.h5"
+    path.write_bytes(data[: int(fraction * len(data))])
+    with pytest.raises(StoreError, match=r"short\.h5: "):
+        Store(path)
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_frames_beyond_the_end_are_refused(tmp_path, small_cache, access):
+    """An index that points past the end of the file never becomes a read there."""
+    with pytest.raises(StoreError, match="recording one lies beyond the end of the file"):
+        Store(change_index(tmp_path, small_cache, "frames_offset", 1 << 40), access=access)
+
+
+def change_index(folder, source, key, value):
+    """Copy a cache and change its index, checksum and all."""
+
+    def change(index):
+        target = index if key in index else index["recordings"][0]
+        target[key] = value
+        return json.dumps(index).encode()
+
+    return replace_index(folder, source, change)
+
+
+def replace_index(folder, source, change):
+    path = Path(shutil.copy(source, folder / "changed.h5"))
+    with h5py.File(path, "r+") as file:
+        data = np.frombuffer(change(json.loads(file["index"][:].tobytes())), np.uint8)
+        del file["index"]
+        file.create_dataset("index", data=data)
+        file.attrs["index_hash"] = np.uint64(hash_bytes(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("frames_offset", -1, id="offset before the file"),
+        pytest.param("frames_offset", "x", id="offset not a number"),
+        pytest.param("num_frames", 0, id="empty recording"),
+        pytest.param("num_frames", -16, id="negative length"),
+        pytest.param("num_frames", 1e999, id="infinite length"),
+        pytest.param("fps", "1/0", id="rate without a value"),
+        pytest.param("frame_size", [5], id="one side"),
+        pytest.param("frame_size", [0, 7], id="no height"),
+        pytest.param("class_map", {"rows": []}, id="no classes"),
+        pytest.param("config", 7, id="config not a table"),
+        pytest.param("recordings", [None], id="recording not a table"),
+    ],
+)
+def test_an_index_that_makes_no_sense_is_refused(tmp_path, small_cache, key, value):
+    """A forged index with a true checksum is a StoreError, not a crash."""
+    with pytest.raises(StoreError, match=r"changed\.h5: "):
+        Store(change_index(tmp_path, small_cache, key, value))
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"7", b"\xff", b"[" * 100_000])
+def test_an_index_that_is_no_json_table_is_refused(tmp_path, small_cache, text):
+    """Whatever the index holds, opening ends in a StoreError."""
+    with pytest.raises(StoreError, match="index is not as mpar writes it"):
+        Store(replace_index(tmp_path, small_cache, lambda index: text))
+
+
+def soft_link(file, data, folder):
+    file["elsewhere"] = data
+    file["index"] = h5py.SoftLink("/elsewhere")
+
+
+def external_link(file, data, folder):
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["index"] = data
+    file["index"] = h5py.ExternalLink("other.h5", "/index")
+
+
+def external_storage(file, data, folder):
+    (folder / "other.bin").write_bytes(data.tobytes())
+    external = [(str(folder / "other.bin"), 0, len(data))]
+    file.create_dataset("index", (len(data),), np.uint8, external=external)
+
+
+def virtual(file, data, folder):
+    file["elsewhere"] = data
+    layout = h5py.VirtualLayout(data.shape, np.uint8)
+    layout[:] = h5py.VirtualSource(file["elsewhere"])
+    file.create_virtual_dataset("index", layout)
+
+
+PLANTS = {
+    "soft link": soft_link,
+    "external link": external_link,
+    "external storage": external_storage,
+    "virtual": virtual,
+    "compressed": lambda file, data, _: file.create_dataset("index", data=data, compression="gzip"),
+    "chunked": lambda file, data, _: file.create_dataset("index", data=data, chunks=(8,)),
+    "group": lambda file, data, _: file.create_group("index"),
+    "missing": lambda file, data, _: None,
+    "other type": lambda file, data, _: file.create_dataset("index", data=data.view(np.int8)),
+    "two-dimensional": lambda file, data, _: file.create_dataset("index", data=data[None]),
+    "empty": lambda file, data, _: file.create_dataset("index", data=data[:0]),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS.keys())
+def test_an_index_that_leads_elsewhere_is_refused(tmp_path, small_cache, plant):
+    """Opening a cache never follows links, nor opens other files, nor decompresses."""
+    path = Path(shutil.copy(small_cache, tmp_path / "planted.h5"))
+    with h5py.File(path, "r+") as file:
+        data = file["index"][:]
+        del file["index"]
+        plant(file, data, tmp_path)
+    with pytest.raises(StoreError, match=r"planted\.h5: its index is not as mpar writes it; make"):
+        Store(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "found an HDF5 file of another kind"),
+        ({"format": None}, "found an HDF5 file of another kind"),
+        ({"format_version": 2}, "found cache format version 2, expected 1; make it again"),
+        ({"format_version": None}, "found cache format version None, expected 1"),
+        ({"index_hash": None}, "its index does not match its checksum"),
+    ],
+    ids=["other format", "no format", "newer version", "no version", "no checksum"],
+)
+def test_another_format_or_version_is_refused(tmp_path, small_cache, change, message):
+    """What this version cannot read is named, not guessed at."""
+    path = Path(shutil.copy(small_cache, tmp_path / "other.h5"))
+    with h5py.File(path, "r+") as file:
+        for key, value in change.items():
+            del file.attrs[key]
+            if value is not None:
+                file.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
+    with pytest.raises(StoreError, match=rf"other\.h5: {message}"):
+        Store(path)
+
+
+def test_what_is_no_hdf5_is_refused(tmp_path):
+    """A missing file, a folder, text and noise are a StoreError that names the path."""
+    (tmp_path / "text.h5").write_text("Frame,Action\n")
+    (tmp_path / "noise.h5").write_bytes(np.random.default_rng(0).bytes(5000))
+    (tmp_path / "folder.h5").mkdir()
+    for name in ("text", "noise", "folder", "missing"):
+        with pytest.raises(StoreError, match=rf"{name}\.h5: cannot be "):
+            Store(tmp_path / f"{name}.h5")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("name", np.bytes_("x")), ("num_frames", 16), ("frames", None)]
+)
+def test_verify_finds_a_tree_that_differs_from_the_index(tmp_path, small_cache, key, value):
+    """What readers of plain HDF5 see is compared with what mpar sees."""
+    path = Path(shutil.copy(small_cache, tmp_path / "differs.h5"))
+    with h5py.File(path, "r+") as file:
+        group = file["recordings/000000"]
+        if value is None:
+            del group[key]
+            group[key] = h5py.SoftLink("/index")
+        else:
+            group.attrs[key] = value
+    with Store(path) as store:
+        (problem,) = store.verify()
+        assert "recording one is not the same in the index and in the HDF5 tree" in problem
+
+
+# --- use
+
+
+def test_frames_are_views_that_nobody_can_write_to(cache):
+    """Mapped frames are not copied, and no mode lets a caller change the cache."""
+    with Store(cache) as store:
+        assert np.shares_memory(store.frames(4), store.frames(4))
+        for access in ("mmap", "pread"):
+            with (
+                Store(cache, access=access) as other,
+                pytest.raises(ValueError, match="read-only"),
+            ):
+                other.frames(4)[0] = 0
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_closing_leaves_views_valid(cache, recordings, access):
+    """What was handed out stays; what was not is refused."""
+    store = Store(cache, access=access)
+    frames = store.frames(3)
+    store.close()
+    store.close()
+    np.testing.assert_array_equal(frames, recordings[3].frames)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.labels(0)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.frames(4)
+
+
+def test_store_pickles_as_its_path(cache, recordings):
+    """Workers get a path and a mode, no open file and no frames."""
+    with Store(cache, access="pread") as store:
+        data = pickle.dumps(store)
+    assert len(data) < 500
+    with pickle.loads(data) as copy:
+        assert (copy.path, copy.access) == (cache, "pread")
+        assert_holds(copy, recordings)
+
+
+def sum_of_frames(store):
+    with store:
+        return [int(store.frames(i).sum()) for i in range(len(store))]
+
+
+def test_store_opens_in_a_spawned_process(cache, recordings):
+    """A process that shares nothing reads the same frames."""
+    with Store(cache) as store, multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(sum_of_frames, (store,))
+    assert found == [int(recording.frames.sum()) for recording in recordings]
+
+
+def test_unknown_access_is_refused(cache):
+    """A misspelt mode is named with the right ones."""
+    with pytest.raises(ConfigError, match="access: found 'read', expected 'mmap' or 'pread'"):
+        Store(cache, access="read")
+
+
+# --- writing
+
+
+def test_on_frames_adds_up(tmp_path, recordings):
+    """Progress counts real frames, not the padding of the last chunk."""
+    counts = []
+    write(tmp_path / "cache.h5", recordings, on_frames=counts.append)
+    assert sum(counts) == sum(LENGTHS)
+    with Store(tmp_path / "cache.h5") as store:
+        counts.clear()
+        store.verify(counts.append)
+    assert sum(counts) == sum(LENGTHS)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_writer_leaves_the_old_cache(tmp_path, small_cache, recordings, error):
+    """A full disk or Ctrl-C in the middle of the frames changes nothing in the folder."""
+    path = Path(shutil.copy(small_cache, tmp_path / "cache.h5"))
+    before = path.read_bytes()
+    written = []
+
+    def fail(num_frames):
+        written.append(num_frames)
+        if len(written) == 4:
+            raise error
+
+    with pytest.raises(type(error)):
+        write(path, recordings, on_frames=fail)
+    assert len(written) == 4
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["cache.h5"]  # noqa: PTH208
+
+
+def test_too_little_room_is_said_before_writing(tmp_path, monkeypatch, recordings):
+    """A disk that cannot hold the cache is refused with both sizes, and nothing is written."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(
+        ConfigError, match=r"cache\.h5: needs 0\.00 GB, found 0\.00 GB free.*--size"
+    ):
+        write(tmp_path / "cache.h5", recordings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recordings_must_fit_together(tmp_path):
+    """No cache without recordings, with a name twice or with frames of two sizes."""
+    one = make_recording("one", 3)
+    for recordings in ([], [one, one]):
+        with pytest.raises(ValueError, match="at least one recording, each with a name"):
+            write(tmp_path / "cache.h5", recordings)
+    with pytest.raises(ValueError, match=r"sizes \[\(5, 7\), \(7, 5\)\], expected one size"):
+        write(tmp_path / "cache.h5", [one, make_recording("two", 3, height=7, width=5)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"labels": np.zeros(3, np.int64)}, id="wide labels"),
+        pytest.param({"labels": np.zeros(4, np.int8)}, id="more labels than frames"),
+        pytest.param({"codes": np.zeros((1, 3), np.int16)}, id="an annotator without codes"),
+        pytest.param({"codes": np.zeros((2, 3), np.int32)}, id="wide codes"),
+        pytest.param({"frames": np.zeros((3, 5, 7), np.float32)}, id="float frames"),
+        pytest.param({"frames": np.zeros((3, 35), np.uint8)}, id="flat frames"),
+        pytest.param({"frames": np.zeros((3, 0, 7), np.uint8)}, id="frames without a pixel"),
+        pytest.param({"chunk_hashes": np.zeros(2, np.uint64)}, id="a checksum too many"),
+    ],
+)
+def test_a_recording_checks_its_arrays(change):
+    """Arrays that the format cannot hold are refused before they are written."""
+    with pytest.raises(ValueError, match=f"one: found {next(iter(change))} of shape .*, expected"):
+        replace(make_recording("one", 3), **change)
