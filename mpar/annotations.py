@@ -28,6 +28,8 @@ _BYTE_ORDER_MARKS = {
     b"\xfe\xff": "utf-16",
 }
 _DELIMITERS = ",;\t"
+_COLUMNS = {"frame", "action"}
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
 
 
@@ -79,7 +81,7 @@ def read_annotation(
     Raises
     ------
     InputError
-        With every problem of the file (at most 20, then a count), by line.
+        With every problem of the file by line; the 20th says how many follow it.
     """
     path = Path(path)
     rows = _read_rows(path)
@@ -118,7 +120,9 @@ def read_annotation(
         hidden = len(problems) - MAX_PROBLEMS_PER_FILE
         problems = sorted(problems)[:MAX_PROBLEMS_PER_FILE]
         if hidden > 0:
-            problems.append(Problem.of(path, f"and {hidden} more problems", problems[-1].line + 1))
+            last = problems[-1]
+            message = f"{last.message} (and {hidden} more problems in this file)"
+            problems[-1] = Problem.of(path, message, last.line)
         raise InputError(problems)
     is_sorted = bool((order == np.arange(len(order))).all())
     notices = () if is_sorted else ("its rows were not in order of frames; sorted",)
@@ -126,44 +130,54 @@ def read_annotation(
 
 
 def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return (line, cells) of every row; blank rows at the end are dropped."""
+    """Return (line it begins in, cells) of every row; blank rows at the end are dropped."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError.of(path, f"cannot be read ({error.strerror})") from None
+        raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
     encoding = next(
         (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8"
     )
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = _line_of(error.object[: error.start].decode(encoding, "replace"))
         raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
     if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise InputError.of(path, "holds a NUL byte; it is not a text file", line)
+        line = _line_of(text[: text.index("\0")])
+        raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
 
-    header = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=header.count)
+    header = _LINE_BREAK.split(text, maxsplit=1)[0]
+    delimiter = max(_DELIMITERS, key=lambda d: len(_COLUMNS & {*_plain_cells(header, d)}))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
+    line = 1
     try:
         for cells in reader:
-            rows.append((reader.line_num, [cell.strip() for cell in cells]))
+            rows.append((line, [cell.strip() for cell in cells]))
+            line = reader.line_num + 1  # a quoted cell may span several lines
     except csv.Error as error:
         raise InputError.of(
-            path, f"is not a well-formed CSV ({error}); fix the row", reader.line_num
+            path, f"is not a well-formed CSV ({error}); fix the row", line
         ) from None
     while rows and not any(rows[-1][1]):
         rows.pop()
     return rows
 
 
+def _plain_cells(header: str, delimiter: str) -> list[str]:
+    return [cell.strip(' "').lower() for cell in header.split(delimiter)]
+
+
+def _line_of(text_before: str) -> int:
+    return len(_LINE_BREAK.findall(text_before)) + 1
+
+
 def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int]:
     if not rows:
-        raise InputError.of(path, "is empty; expected a header Frame,Action")
+        raise InputError.of(path, "is empty, expected a header Frame,Action; score or remove it")
     header = [cell.lower() for cell in rows[0][1]]
-    for name in ("frame", "action"):
+    for name in _COLUMNS:
         if header.count(name) != 1:
             found = ",".join(rows[0][1])[:100]
             raise InputError.of(

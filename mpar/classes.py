@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class ClassMap:
                 f"{text!r} cannot be a name (empty, a number, 'nan', longer than 60 characters, "
                 "or with one of = + - @ at its start or a comma, quote, slash or control "
                 "character in it)"
-                for text in {name, class_name}
+                for text in dict.fromkeys((name, class_name))
                 if not _is_valid_name(text)
             ]
         class_of = {name: class_name for _, name, class_name in self.rows}
@@ -154,7 +155,9 @@ class ClassMap:
     def from_dict(cls, data: dict[str, Any]) -> ClassMap:
         """Rebuild a map from `to_dict`; ConfigError when it is not one."""
         try:
-            rows = tuple((int(code), str(name), str(merged)) for code, name, merged in data["rows"])
+            rows = tuple((code, name, merged) for code, name, merged in data["rows"])
+            if any(tuple(map(type, row)) != (int, str, str) for row in rows):
+                raise TypeError
         except (KeyError, TypeError, ValueError):
             raise ConfigError("class map: found no list of (code, name, class) rows") from None
         return cls(rows)
@@ -178,22 +181,33 @@ class ClassMap:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"{path.name}: cannot be read as a UTF-8 text file ({error})"
+                f"{path.name}: cannot be read as a UTF-8 text file ({error}); check the path, "
+                "or save it as 'CSV UTF-8'"
             ) from None
-        lines = [row for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
-        header = [cell.strip().lower() for cell in lines[0]] if lines else []
+        reader = csv.reader(io.StringIO(text, newline=""))
+        lines: list[tuple[int, list[str]]] = []
+        line = 1
+        try:
+            for row in reader:
+                if any(cells := [cell.strip() for cell in row]):
+                    lines.append((line, cells))
+                line = reader.line_num + 1  # a quoted cell may span several lines
+        except csv.Error as error:
+            raise ConfigError(
+                f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
+            ) from None
+        header = [cell.lower() for cell in lines[0][1]] if lines else []
         if header != ["code", "name", "class"]:
             raise ConfigError(
                 f"{path.name}: found the columns {','.join(header) or '(none)'}, "
-                "expected code,name,class"
+                "expected code,name,class; fix the header"
             )
         rows = []
-        for number, cells in enumerate(lines[1:], start=2):
-            cells = [cell.strip() for cell in cells]
+        for line, cells in lines[1:]:
             if len(cells) != 3 or not re.fullmatch(r"[0-9]{1,5}", cells[0]):
                 raise ConfigError(
-                    f"{path.name}: row {number} is {','.join(cells)!r}, expected code,name,class "
-                    "with a whole number as code"
+                    f"{path.name}:{line}: found {','.join(cells)!r}, expected code,name,class "
+                    "with a whole number as code; fix the row"
                 )
             rows.append((int(cells[0]), cells[1], cells[2]))
         try:

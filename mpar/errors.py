@@ -37,11 +37,16 @@ class Problem:
     @classmethod
     def of(cls, path: Path | str, message: str, line: int = 0) -> Problem:
         """Make a problem of `path` that shows the file by its name."""
-        return cls(Path(path).name, line, message)
+        return cls(_printable(Path(path).name), line, _printable(message))
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
         return f"{where}: {self.message}"
+
+
+def _printable(text: str) -> str:
+    """Return `text` with what no UTF-8 file or terminal can take (a name's stray bytes) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class MparError(Exception):
@@ -64,6 +69,9 @@ class InputError(MparError, ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
 
     @classmethod
     def of(cls, path: Path | str, message: str, line: int = 0) -> InputError:

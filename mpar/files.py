@@ -141,7 +141,7 @@ def _is_stale(holder: dict[str, Any]) -> bool:
         return False  # elsewhere, or unknowable here: the person decides
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         return False

@@ -22,7 +22,6 @@ from mpar.videos import VIDEO_SUFFIXES
 
 SEVERAL = ("trials", "annotators")
 _PREDICTION = "prediction_"
-_PREDICTIONS = "_predictions"  # what mpar-predict appends to a video's name
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
 
 
@@ -80,14 +79,14 @@ def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
     Raises
     ------
     ConfigError
-        The folder does not exist.
+        The folder does not exist, or a folder cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is not a folder; check the path")
     suffixes = set(suffixes)
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)
@@ -95,6 +94,12 @@ def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
             if not name.startswith(".") and Path(name).suffix.lower() in suffixes
         ]
     return sorted(found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise ConfigError(
+        f"{error.filename}: cannot be listed ({error.strerror}); allow reading it or move it away"
+    ) from None
 
 
 def find_recordings(
@@ -112,7 +117,8 @@ def find_recordings(
     sources : list of Source
         Videos with at least one label file, in order of path.
     problems : list of Problem
-        Videos without labels, labels without a video, and names that occur twice.
+        Videos without labels, labels without a video, videos whose name occurs twice (nobody
+        knows whose labels are whose, so none of them is a source), and names that are not text.
 
     Raises
     ------
@@ -125,34 +131,44 @@ def find_recordings(
         raise ConfigError(
             f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
         )
-    problems = []
-    by_name: dict[str, Path] = {}
-    for video in videos:
-        name = _normal(video.stem)
-        if name in by_name:
-            problems.append(
-                Problem.of(
-                    video, f"has the same name as {by_name[name]}; rename one so that labels fit"
-                )
+    problems = [
+        Problem.of(path, "has a name that is not UTF-8 text; rename it")
+        for path in videos + annotations
+        if not _is_text(path.name)
+    ]
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for video in filter(lambda path: _is_text(path.name), videos):
+        by_name[_normal(video.stem)].append(video)
+    for same in by_name.values():
+        problems += [
+            Problem.of(
+                video, f"has the same name as {other}; rename one of them and its label files"
             )
-        else:
-            by_name[name] = video
+            for video, other in zip(same, same[1:] + same[:1], strict=True)
+            if len(same) > 1
+        ]
     owned: dict[Path, list[Path]] = defaultdict(list)
-    for path in annotations:
-        owner = find_owner(path.stem, by_name.values())
+    firsts = [same[0] for same in by_name.values()]
+    for path in filter(lambda path: _is_text(path.name), annotations):
+        owner = find_owner(path.stem, firsts)
         if owner is None:
             problems.append(
-                Problem.of(path, "fits no video; expected a name that starts with a video's name")
+                Problem.of(
+                    path, "fits no video, expected a name that starts with a video's; rename it"
+                )
             )
         else:
             owned[owner].append(path)
     sources = []
-    for video in by_name.values():
+    for video in (same[0] for same in by_name.values() if len(same) == 1):
         if owned[video]:
             sources.append(Source(video, tuple(sorted(owned[video]))))
         else:
             problems.append(
-                Problem.of(video, f"has no labels; expected {video.stem}.csv or {video.stem}_*.csv")
+                Problem.of(
+                    video,
+                    f"has no labels, expected {video.stem}.csv or {video.stem}_*.csv; add them",
+                )
             )
     return sources, problems
 
@@ -162,12 +178,19 @@ def find_owner(stem: str, videos: Iterable[Path]) -> Path | None:
     stem = _normal(stem)
     fitting = []
     for video in videos:
-        name, file_name = _normal(video.stem), _normal(video.name)
-        if re.fullmatch(f"{re.escape(name)}([_.-].*)?", stem, re.DOTALL) or re.fullmatch(
-            f"{_PREDICTION}{re.escape(file_name)}(_.*)?", stem, re.DOTALL
+        name, prediction = _normal(video.stem), _PREDICTION + _normal(video.name)
+        if (
+            stem in {name, prediction}
+            or stem.startswith((f"{name}_", f"{name}.", f"{name}-"))
+            or stem.startswith(f"{prediction}_")
         ):
             fitting.append(video)
-    return max(fitting, key=lambda video: len(video.stem), default=None)
+    return max(fitting, key=lambda video: len(_normal(video.stem)), default=None)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether `name` is text, not bytes of another encoding that only the disk knows."""
+    return not re.search("[\ud800-\udfff]", name)
 
 
 def _normal(name: str) -> str:
@@ -185,7 +208,7 @@ def find_group(video: Path, pattern: re.Pattern[str] | None) -> str:
     """
     if pattern is None:
         return video.stem
-    match = pattern.search(video.name)
+    match = pattern.search(_normal(video.name))
     group = match and (match[1] if pattern.groups else match[0])
     if not group:
         raise InputError.of(
@@ -246,7 +269,10 @@ def check_recording(
             rows.append(_lay(annotation, num_frames, label_offset))
         except InputError as error:
             problems += error.problems
-    if problems:
+    is_unclear = several is None and any(
+        len(a.frames) not in {num_frames, num_frames - (label_offset or 0)} for a in annotations
+    )
+    if problems or (len(annotations) > 1 and is_unclear):
         if len(annotations) > 1 and several is None:
             counts = " + ".join(str(len(a.frames)) for a in annotations)
             problems.append(
@@ -281,8 +307,8 @@ def _are_trials(
 ) -> bool:
     if len(annotations) == 1 or several is not None:
         return len(annotations) > 1 and several == "trials"
-    num_rows = sum(len(a.frames) + (label_offset or 0) for a in annotations)
-    return num_rows == num_frames
+    num_rows = sum(len(a.frames) for a in annotations)
+    return num_frames in {num_rows, num_rows + len(annotations) * (label_offset or 0)}
 
 
 def _lay_trials(
@@ -293,33 +319,35 @@ def _lay_trials(
     group: str,
     label_offset: int | None,
 ) -> list[Recording]:
-    numbers = [_trial_number(a.path) for a in annotations]
+    numbers = [_trial_number(source.video, a.path) for a in annotations]
     if None in numbers or len(set(numbers)) < len(numbers):
         raise InputError.of(
             source.video,
             "its trials cannot be ordered: expected label files that end in different "
             f"numbers, found {', '.join(a.path.name for a in annotations)}; rename them",
         )
-    lengths = [len(a.frames) + (label_offset or 0) for a in annotations]
+    counts = [len(a.frames) for a in annotations]
+    lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost none
+    lengths = [count + lost for count in counts]
     if sum(lengths) != num_frames:
-        short = num_frames - sum(lengths)
+        each, rest = divmod(num_frames - sum(counts), len(counts))
+        given = f" with --label-offset {lost} each" if lost else ""
         hint = (
-            f"; if each lost its first {short // len(lengths)} frames, pass --several trials "
-            f"--label-offset {short // len(lengths)}"
-            if short > 0 and short % len(lengths) == 0
-            else ""
+            f"if each lost its first {each} frames, pass --several trials --label-offset {each}"
+            if each > 0 and rest == 0
+            else "fix the label files"
         )
         raise InputError.of(
             source.video,
-            f"its {len(lengths)} trials have {' + '.join(map(str, lengths))} = "
-            f"{sum(lengths)} rows, expected {num_frames}{hint or '; fix the label files'}",
+            f"its {len(counts)} trials have {' + '.join(map(str, counts))} = {sum(counts)} "
+            f"rows{given}, expected {num_frames} frames; {hint}",
         )
     recordings = []
     start = 0
     for number, annotation, length in sorted(
         zip(numbers, annotations, lengths, strict=True), key=lambda item: item[0] or 0
     ):
-        codes = _lay(annotation, length, label_offset, start_frame=start)[None]
+        codes = _lay(annotation, length, lost, start_frame=start)[None]
         recordings.append(
             Recording(
                 name=f"{source.name}_trial{number}",
@@ -335,9 +363,11 @@ def _lay_trials(
     return recordings
 
 
-def _trial_number(path: Path) -> int | None:
-    match = re.search(r"([0-9]{1,9})$", path.stem)
-    return int(match[1]) if match else None
+def _trial_number(video: Path, path: Path) -> int | None:
+    """Return the number at the end of what a label file's name adds to the video's."""
+    added = _normal(path.stem).removeprefix(_PREDICTION + _normal(video.name))
+    match = re.search(r"[0-9]+\Z", added.removeprefix(_normal(video.stem)))
+    return int(match[0]) if match else None
 
 
 def _lay(
@@ -345,19 +375,30 @@ def _lay(
 ) -> np.ndarray:
     """Lay rows on `num_frames` frames, (T,) int16; frames without a row are unlabelled.
 
-    Rows may count from 0, from 1 if the row count proves it, or (trials) from `start_frame`.
+    Rows may count from 0, from 1 if the row count proves it, or (trials) on from `start_frame`,
+    and from the offset instead if one is given.
     """
     num_rows, first = len(annotation.frames), int(annotation.frames[0])
     path = annotation.path
+    offset = label_offset or 0 if num_rows < num_frames else 0
+    origins = sorted({0, offset, start_frame, start_frame + offset})
+    if (
+        first not in origins
+        and first - 1 not in origins
+        and (num_rows == num_frames or label_offset is not None)
+    ):
+        raise InputError.of(
+            path,
+            f"its frames begin at {first}, expected {' or '.join(map(str, origins))}; "
+            "renumber them",
+        )
     if num_rows == num_frames:
-        if first not in {0, 1, start_frame}:
-            raise InputError.of(path, f"its frames begin at {first}, expected 0; renumber them")
         return annotation.codes
     if num_rows > num_frames:
         raise InputError.of(
             path,
-            f"found {num_rows} rows, expected {num_frames} (the video's frames); labels "
-            "and video do not belong together, or the video is cut short",
+            f"found {num_rows} rows, expected {num_frames} (the video's frames); check "
+            "that they belong together and that the video is not cut short",
         )
     short = num_frames - num_rows
     if label_offset is None:
@@ -387,7 +428,9 @@ def _name_annotators(source: Source, annotations: Sequence[Annotation]) -> tuple
         rest = stem.removeprefix(_normal(source.name)).strip("_.- ")
         names.append(rest if rest and rest.lower() not in _ANNOTATION_WORDS else stem)
     if max(Counter(names).values()) > 1:
-        return tuple(_normal(annotation.path.stem) for annotation in annotations)
+        names = [_normal(annotation.path.stem) for annotation in annotations]
+    if max(Counter(names).values()) > 1:  # a folder an annotator
+        names = [_normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
     return tuple(names)
 
 

@@ -163,7 +163,7 @@ def _opened(
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Open the first real video stream of a file; every failure becomes an InputError."""
     if not path.is_file():
-        raise InputError.of(path, "is not a file")
+        raise InputError.of(path, "is not a file; check the path")
     try:
         # an absolute path cannot be taken for a protocol such as "concat:..."
         container = av.open(str(path.absolute()), options=_OPEN_OPTIONS)
@@ -208,8 +208,8 @@ def _describe(
         )
     rate = stream.average_rate or stream.guessed_rate
     num_frames_hint = stream.frames
-    if not num_frames_hint and stream.duration and stream.time_base and rate:
-        num_frames_hint = round(stream.duration * stream.time_base * rate)
+    if not num_frames_hint and rate:
+        num_frames_hint = round(_find_duration_seconds(container, stream) * rate)
     return VideoInfo(
         height=height,
         width=width,
@@ -218,6 +218,18 @@ def _describe(
         codec=stream.codec_context.name,
         container=container.format.name,
     )
+
+
+def _find_duration_seconds(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Fraction:
+    """Return how long the video says it is, in seconds, 0 if it does not."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    # Matroska and Flash tell only the file's duration, which sound may stretch
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration - (container.start_time or 0), av.time_base)
+    return Fraction(0)
 
 
 def _find_warnings(
@@ -258,10 +270,12 @@ class _GreyConverter:
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         quarter_turns = round(frame.rotation / 90) % 4
         name = frame.format.name
+        is_own = False
         if self._size is None and name in _FULL_LUMA | _LIMITED_LUMA:
             grey = _luma(frame)
             if name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG:
                 grey = cv2.LUT(grey, _RANGE_MAP)
+                is_own = True
         else:
             height, width = self._size or (frame.height, frame.width)
             if self._size is not None and quarter_turns % 2:
@@ -279,9 +293,9 @@ class _GreyConverter:
                     dst_color_range=ColorRange.JPEG,
                 )
             )
-        # the decoder reuses its buffers: what is yielded must be a copy of its own
         grey = np.rot90(grey, quarter_turns)
-        return np.ascontiguousarray(grey) if grey.flags.writeable else grey.copy()
+        # the decoder refers to its frames again: what is yielded must be a copy of its own
+        return np.ascontiguousarray(grey) if is_own else np.array(grey, order="C")
 
 
 def _luma(frame: av.VideoFrame) -> np.ndarray:
