@@ -1,0 +1,208 @@
+"""A reader sees the old file or the new one, and one writer at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from mpar.errors import ConfigError
+from mpar.files import atomic_path, locked, spreadsheet_safe, write_json, write_text
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_path_replaces_the_file_only_at_the_end(tmp_path):
+    """The old content stays readable until the block has ended, then the new one is there."""
+    path = tmp_path / "cache.h5"
+    path.write_bytes(b"old")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".h5"
+        assert temporary.name.startswith(".")
+    assert path.read_bytes() == b"new"
+    assert names_in(tmp_path) == ["cache.h5"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_atomic_path_keeps_the_old_file_on_an_error(tmp_path, error):
+    """A failed or interrupted block leaves the old file and no temporary one."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_half():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_atomic_path_refuses_a_block_that_wrote_nothing(tmp_path):
+    """A block that forgot to write does not count as a success."""
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_atomic_path_cleans_up_when_the_rename_fails(tmp_path):
+    """A folder in the way stays, and the temporary file goes."""
+    (tmp_path / "a.txt" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError), atomic_path(tmp_path / "a.txt") as temporary:  # noqa: PT011
+        temporary.write_text("new")
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_atomic_path_flushes_the_data_before_the_rename_and_the_folder_after(tmp_path, monkeypatch):
+    """A power cut cannot leave an empty file in place of the old one."""
+    events = []
+    fsync, replace = os.fsync, type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda a, b: (events.append("rename"), replace(a, b))
+    )
+    write_text(tmp_path / "a.txt", "new")
+    assert events[:2] == ["fsync", "rename"]
+    assert events[2:] == ([] if os.name == "nt" else ["fsync"])
+
+
+def test_atomic_path_makes_the_folder(tmp_path):
+    """Missing parents are made, and a relative name works."""
+    write_text(tmp_path / "a" / "b" / "c.txt", "x")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
+
+
+def test_atomic_path_takes_the_longest_names(tmp_path):
+    """The temporary name stays within the 255 bytes of a file system, accents included."""
+    name = "é" * 125 + ".txt"
+    write_text(tmp_path / name, "x")
+    assert names_in(tmp_path) == [name]
+
+
+def test_write_text_is_utf8_with_plain_newlines(tmp_path):
+    """What is written does not depend on the machine."""
+    write_text(tmp_path / "a.txt", "é\n🐭\n")
+    assert (tmp_path / "a.txt").read_bytes() == "é\n🐭\n".encode()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), {1, 2}])
+def test_write_json_refuses_what_json_cannot_hold(tmp_path, value):
+    """No file is left that another program's JSON reader would choke on."""
+    with pytest.raises((ValueError, TypeError)):
+        write_json(tmp_path / "a.json", {"score": [value]})
+    assert names_in(tmp_path) == []
+
+
+def test_write_json_reads_back(tmp_path):
+    """JSON is text that people can read, accents included."""
+    data = {"name": "mäuse", "scores": [1, 2.5, None]}
+    write_json(tmp_path / "a.json", data)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == data
+    assert "mäuse" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\n=1", "'\n=1"),
+        ("mouse=1", "mouse=1"),
+        ("1-2", "1-2"),
+        ("", ""),
+    ],
+)
+def test_spreadsheet_safe_neutralises_formulas_only(cell, shown):
+    """A cell that a spreadsheet would execute becomes text; others are left alone."""
+    assert spreadsheet_safe(cell) == shown
+
+
+def lock_of(path, **holder):
+    lock = path.with_name(f".{path.name}.lock")
+    lock.write_text(json.dumps(holder))
+    return lock
+
+
+def pid_of_a_dead_process():
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+def test_locked_refuses_a_second_writer_and_names_the_first(tmp_path):
+    """The message says which file, who holds it, where, and what to do; the lock stays."""
+    path = tmp_path / "cache.h5"
+    lock = tmp_path / ".cache.h5.lock"
+    with locked(path):
+        with pytest.raises(ConfigError) as caught, locked(path):
+            pytest.fail("two writers")
+        assert json.loads(lock.read_text()) == {"pid": os.getpid(), "host": socket.gethostname()}
+    message = str(caught.value)
+    assert message.startswith(f"cache.h5: is being written by process {os.getpid()} on ")
+    assert f"delete {lock}" in message
+    assert names_in(tmp_path) == []
+
+
+def test_locked_keeps_files_apart(tmp_path):
+    """Two caches in one folder can be written side by side, and the folder is made."""
+    with locked(tmp_path / "new" / "a.h5"), locked(tmp_path / "new" / "b.h5"):
+        assert names_in(tmp_path / "new") == [".a.h5.lock", ".b.h5.lock"]
+
+
+def test_lock_is_released_after_an_error(tmp_path):
+    """A failed writer does not keep the next one out."""
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "a"):
+        raise KeyboardInterrupt
+    with locked(tmp_path / "a"):
+        pass
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot ask for a process without killing it")
+@pytest.mark.parametrize("pid", ["dead", 2**80])
+def test_stale_lock_is_taken_over(tmp_path, pid):
+    """The lock of a process that is no more, or can never have been, is no hindrance."""
+    path = tmp_path / "a"
+    lock = lock_of(
+        path, pid=pid_of_a_dead_process() if pid == "dead" else pid, host=socket.gethostname()
+    )
+    with locked(path):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert names_in(tmp_path) == []
+
+
+def test_lock_of_another_host_is_respected(tmp_path):
+    """Whether a process of another machine lives cannot be known here: the person decides."""
+    path = tmp_path / "a"
+    lock = lock_of(path, pid=pid_of_a_dead_process(), host="elsewhere")
+    with pytest.raises(ConfigError, match="on elsewhere; wait for it, or delete"), locked(path):
+        pytest.fail("two writers")
+    assert lock.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"pid": "x"}', "\xff"])
+def test_unreadable_lock_is_respected(tmp_path, content):
+    """A lock that says nothing may be one that is being written at this moment."""
+    path = tmp_path / "a"
+    (tmp_path / ".a.lock").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match="a: is being written by process"), locked(path):
+        pytest.fail("two writers")
+    assert names_in(tmp_path) == [".a.lock"]

@@ -1,0 +1,190 @@
+"""The modules stay in layers: each imports only those above it, and importing has no effect."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mpar
+
+FOLDER = Path(mpar.__file__).parent
+LAYERS = (
+    "errors files classes videos annotations recordings store staging preprocess splits clips "
+    "devices augment model dense losses checkpoint bouts metrics train inference plots evaluation "
+    "cartoon synthetic"
+).split()
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+# Nothing that merely looks into a cache or at scores waits for torch to load.
+WITHOUT_TORCH = (
+    "errors files classes videos annotations recordings store staging preprocess bouts metrics "
+    "plots cartoon synthetic"
+).split()
+
+
+def parse(module):
+    return ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def find_imports(tree):
+    """Return the dotted names of all that is imported, inside functions too."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            names |= {f"{start}.{alias.name}" for alias in node.names}
+    return names
+
+
+def find_calls(tree):
+    """Return the dotted names of all that is called: ``print``, ``sys.exit``."""
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def find_top_statements(body):
+    """Yield the statements that run on import, below ``if`` and ``try`` too."""
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "finalbody", "handlers"):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield from find_top_statements(getattr(node, field, []))
+
+
+def importers_of(package):
+    return {
+        module
+        for module in MODULES
+        if any(name.split(".")[0] == package for name in find_imports(parse(module)))
+    }
+
+
+def test_helpers_see_what_they_look_for():
+    """The rules below would notice a broken one."""
+    tree = ast.parse(
+        "import a.b as c\nfrom mpar.x import y\nfrom . import z\n"
+        "def f():\n    import d\n    print(1)\n    sys.exit(2)\n"
+        "try:\n    g()\nexcept E:\n    os.environ['A'] = 1\n"
+    )
+    assert find_imports(tree) == {"a.b", "mpar.x.y", "..z", "d"}
+    assert {"print", "sys.exit"} <= find_calls(tree)
+    top = [ast.unparse(node) for node in find_top_statements(tree.body)]
+    assert {"g()", "os.environ['A'] = 1"} <= {*top}
+    assert "print(1)" not in top
+
+
+def test_every_module_has_a_layer():
+    """A new module is put into the order on purpose, and no name stands there twice."""
+    assert MODULES
+    assert {*MODULES} <= {*LAYERS}
+    assert len({*LAYERS}) == len(LAYERS)
+    assert not [
+        path for path in FOLDER.iterdir() if path.is_dir() and (path / "__init__.py").exists()
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_imports_only_what_is_above_it(module):
+    """There is one direction and no circle."""
+    for name in find_imports(parse(module)):
+        assert not name.startswith("."), "imports are absolute"
+        package, *rest = name.split(".")
+        if package == "mpar" and rest:
+            assert rest[0] in LAYERS, f"{name} is no module"
+            assert LAYERS.index(rest[0]) < LAYERS.index(module), f"{module} imports {name}"
+
+
+def test_package_itself_imports_nothing():
+    """The version can be asked for without loading anything."""
+    assert find_imports(parse("__init__")) == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_leaves_the_terminal_to_the_commands(module):
+    """A library does not print, exit, parse options or set up logging."""
+    tree = parse(module)
+    packages = {name.split(".")[0] for name in find_imports(tree)}
+    assert not packages & {"click", "argparse", "mpar_cli", "cli"}
+    forbidden = {"print", "input", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}
+    assert not find_calls(tree) & (forbidden | {"logging.basicConfig"})
+    assert not {"sys.exit", "os._exit"} & find_imports(tree)
+    assert "SystemExit" not in {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+
+
+def test_one_module_knows_hdf5():
+    """The cache format is the business of the store alone."""
+    assert importers_of("h5py") == {"store"}
+
+
+def test_one_module_decodes():
+    """Frames come from one place; the other one writes samples."""
+    assert importers_of("av") == {"videos", "synthetic"}
+
+
+def test_label_files_and_class_maps_are_parsed_in_one_place_each():
+    """No second parser is more lenient than the first."""
+    readers = {"reader", "DictReader", "Sniffer", "read_csv", "read_table", "genfromtxt", "loadtxt"}
+    parsers = {
+        module
+        for module in MODULES
+        if {name.rpartition(".")[2] for name in find_calls(parse(module))} & readers
+    }
+    assert parsers == {"annotations", "classes"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_importing_changes_nothing(module):
+    """No call for its effect and no change to another module's state when a module loads."""
+    for node in find_top_statements(parse(module).body):
+        is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        is_change = any(isinstance(t, ast.Attribute | ast.Subscript) for t in targets)
+        assert not is_call, f"line {node.lineno}: {ast.unparse(node)}"
+        assert not is_change, f"line {node.lineno}: {ast.unparse(node)}"
+
+
+SEE_WHAT_LOADING_CHANGES = """
+import importlib, json, logging, os, signal, sys, threading
+before = signal.getsignal(signal.SIGINT), threading.active_count(), os.getcwd()
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+after = signal.getsignal(signal.SIGINT), threading.active_count(), os.getcwd()
+sys.stdout.write(json.dumps({
+    "torch": "torch" in sys.modules,
+    "click": "click" in sys.modules,
+    "pyplot": "matplotlib.pyplot" in sys.modules,
+    "handlers": len(logging.getLogger().handlers),
+    "changed": [str(b) for b, a in zip(before, after) if b != a],
+    "files": os.listdir(),
+}))
+"""
+
+
+def test_modules_without_torch_load_without_torch(tmp_path):
+    """Checking inputs and reading scores stay quick to start, and starting leaves no trace."""
+    modules = [f"mpar.{module}" for module in WITHOUT_TORCH if module in MODULES]
+    result = subprocess.run(
+        [sys.executable, "-c", SEE_WHAT_LOADING_CHANGES, "mpar", *modules],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stderr == ""
+    found = json.loads(result.stdout)
+    assert found == {
+        "torch": False,
+        "click": False,
+        "pyplot": False,
+        "handlers": 0,
+        "changed": [],
+        "files": [],
+    }

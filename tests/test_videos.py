@@ -1,0 +1,529 @@
+"""Every frame of a video comes once, in order, in true grey levels, or somebody is told."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from mpar.errors import InputError
+from mpar.synthetic import draw_frame_numbers, draw_recording, read_frame_number, write_video
+from mpar.videos import MIN_SIDE_PX, VIDEO_SUFFIXES, probe_video, read_frames
+
+CONTAINERS = [
+    ("libx264", "mp4"),
+    ("libx264", "avi"),
+    ("libx264", "mkv"),
+    ("libx264", "mov"),
+    ("libx264", "ts"),
+    ("libx264", "h264"),
+    ("mpeg4", "mp4"),
+    ("mpeg4", "avi"),
+    ("mpeg4", "mkv"),
+    ("mjpeg", "mp4"),
+    ("mjpeg", "avi"),
+    ("mjpeg", "mkv"),
+    ("ffv1", "mp4"),
+    ("ffv1", "avi"),
+    ("ffv1", "mkv"),
+]
+
+
+def make_video(path, num_frames=20, height=64, width=96, **options):
+    write_video(path, draw_frame_numbers(num_frames, height, width), **options)
+    return path
+
+
+def read(path, **options):
+    """Return the frames and the warnings of a video."""
+    warnings = []
+    frames = [*read_frames(path, warnings=warnings, **options)]
+    return frames, warnings
+
+
+def read_or_refuse(path, **options):
+    """Return the frames and the warnings, or None twice where the file is refused by name."""
+    try:
+        return read(path, **options)
+    except InputError as error:
+        if not str(error).startswith(f"{path.name}: "):
+            raise
+        return None, None
+
+
+def numbers(path, **options):
+    return [read_frame_number(frame) for frame in read(path, **options)[0]]
+
+
+def refusal(path):
+    """Return the message that both functions refuse a file with."""
+    with pytest.raises(InputError) as of_frames:
+        read(path)
+    with pytest.raises(InputError) as of_probe:
+        probe_video(path)
+    assert str(of_frames.value) == str(of_probe.value)
+    (problem,) = of_frames.value.problems
+    assert (problem.path, problem.line) == (path.name, 0)
+    assert ";" in problem.message, "says what to do"
+    return problem.message
+
+
+def read_with_opencv(path):
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        is_read, frame = capture.read()
+        if not is_read:
+            return frames
+        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY))
+
+
+@pytest.mark.parametrize(("codec", "suffix"), CONTAINERS)
+@pytest.mark.parametrize("threads", [0, 1])
+def test_every_frame_comes_once_in_order(tmp_path, codec, suffix, threads):
+    """Counts and order are exact in every container, frames reordered by the codec included."""
+    path = make_video(tmp_path / f"v.{suffix}", num_frames=40, codec=codec)
+    frames, warnings = read(path, threads=threads)
+    assert [read_frame_number(frame) for frame in frames] == [*range(40)]
+    assert {(f.shape, f.dtype, f.ndim) for f in frames} == {((64, 96), np.dtype(np.uint8), 2)}
+    # raw H.264 has no clock, so FFmpeg assumes 25
+    assert warnings == (
+        ["runs at 25 frames per second, expected 30; kept as is"] * (suffix == "h264")
+    )
+    assert f".{suffix}" in VIDEO_SUFFIXES
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3])
+def test_shortest_videos_are_read_to_the_end(tmp_path, num_frames):
+    """The frames that a decoder holds back are not lost."""
+    assert numbers(make_video(tmp_path / "v.mp4", num_frames)) == [*range(num_frames)]
+
+
+def test_size_is_height_and_width(tmp_path):
+    """Resized frames are (height, width), as is the size that the file has."""
+    path = make_video(tmp_path / "v.mp4", height=64, width=128)
+    info = probe_video(path)
+    assert (info.height, info.width) == (64, 128)
+    frames, _ = read(path, size=(40, 56))
+    assert {frame.shape for frame in frames} == {(40, 56)}
+    assert [read_frame_number(frame) for frame in frames] == [*range(20)]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (40, 24), (96, 128)])
+def test_resizing_averages_areas(tmp_path, size):
+    """Resized frames equal OpenCV's averaging of the frames at full size."""
+    drawn, _ = draw_recording(seed=3, num_frames=4, height=96, width=128)
+    write_video(tmp_path / "v.mp4", drawn)
+    full, _ = read(tmp_path / "v.mp4")
+    small, _ = read(tmp_path / "v.mp4", size=size)
+    for frame, resized in zip(full, small, strict=True):
+        expected = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
+        difference = np.abs(expected.astype(int) - resized)
+        assert difference.mean() < 0.7
+        assert difference.max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("libx264", "mp4"), ("mpeg4", "avi"), ("mjpeg", "mkv"), ("ffv1", "mkv")]
+)
+def test_grey_equals_opencvs(tmp_path, codec, suffix):
+    """A second decoder with its own colour conversion sees the same mouse, within rounding."""
+    drawn, _ = draw_recording(seed=1, num_frames=12, height=64, width=96)
+    write_video(tmp_path / f"v.{suffix}", drawn, codec=codec)
+    frames, _ = read(tmp_path / f"v.{suffix}")
+    others = read_with_opencv(tmp_path / f"v.{suffix}")
+    difference = np.abs(np.stack(frames).astype(int) - np.stack(others))
+    assert difference.max() <= 2
+    assert np.abs(np.stack(frames).astype(int) - drawn).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "levels_off"),
+    [
+        pytest.param("ffv1", "gray", 0, id="grey"),
+        pytest.param("libx264", "gray", 0, id="grey H.264"),
+        pytest.param("libx264", "yuvj420p", 0, id="full range"),
+        pytest.param("ffv1", "yuv420p", 1, id="limited range"),
+        pytest.param("libx264", "yuv420p", 1, id="limited range H.264"),
+    ],
+)
+@pytest.mark.parametrize("size", [None, (64, 256), (32, 256)])
+def test_grey_levels_are_those_drawn(tmp_path, codec, pix_fmt, levels_off, size):
+    """Full range is taken as it is; limited range has 220 levels, so it is off by 1 at most."""
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (3, 64, 1))
+    options = {"qp": "0"} if codec == "libx264" else None  # lossless
+    write_video(tmp_path / "v.mkv", ramp, codec=codec, pix_fmt=pix_fmt, options=options)
+    for frame in read(tmp_path / "v.mkv", size=size)[0]:
+        levels = frame.astype(int)
+        assert np.abs(levels - np.arange(256)).max() <= levels_off
+        assert (levels[:, 0] == 0).all()
+        assert (levels[:, -1] == 255).all()
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p"])
+@pytest.mark.parametrize("size", [None, (64, 256)])
+def test_full_range_may_be_a_tag(tmp_path, pix_fmt, size):
+    """Full range that only the file's tag tells is taken as it is, too."""
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 256, 64, pix_fmt
+        stream.codec_context.color_range = 2
+        neutral = np.full_like(ramp, 128)
+        planes = {"yuv420p": np.concatenate([ramp, neutral[:32]])}
+        planes["yuv444p"] = np.stack([ramp, neutral, neutral])
+        frame = av.VideoFrame.from_ndarray(planes[pix_fmt], format=pix_fmt)
+        frame.color_range = 2
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (frame,), _ = read(tmp_path / "v.mkv", size=size)
+    np.testing.assert_array_equal(frame, ramp)
+
+
+def test_colour_and_more_than_8_bits_become_grey(tmp_path):
+    """Other pixel formats come out as the luma that OpenCV makes of them."""
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    rgb[:, :32], rgb[:32, 32:] = (255, 0, 0), (0, 200, 0)
+    for name, codec, pix_fmt in [
+        ("a.mkv", "ffv1", "yuv444p"),
+        ("b.mkv", "ffv1", "yuv422p10le"),
+        ("c.mkv", "ffv1", "bgr0"),
+    ]:
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream(codec, rate=30)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, pix_fmt
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            container.mux(stream.encode())
+        (frame,), _ = read(tmp_path / name)
+        (other,) = read_with_opencv(tmp_path / name)
+        assert np.abs(frame.astype(int) - other).max() <= 2, pix_fmt
+        colours = [int(frame[y, x]) for y, x in [(40, 8), (8, 56), (56, 56)]]
+        assert colours == pytest.approx([76, 117, 0], abs=2), pix_fmt
+
+
+def rotate_tag(path, quarter_turns):
+    """Write into the header of an MP4 by how many quarter turns clockwise it is to be shown."""
+    one = 1 << 16
+    cos, sin = [(one, 0), (0, one), (-one, 0), (0, -one)][quarter_turns]
+    data = path.read_bytes()
+    start = data.index(b"tkhd") + 4 + 4 + 20 + 16  # the matrix. Source: ISO/IEC 14496-12, 8.3.2
+    matrix = struct.pack(">9i", cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+
+
+def convert(path, pix_fmt):
+    """Encode a video again in another pixel format."""
+    with av.open(str(path)) as container:
+        frames = [frame.reformat(format=pix_fmt) for frame in container.decode(video=0)]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, pix_fmt
+        for i, frame in enumerate(frames):
+            frame.pts, frame.time_base = i, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize("quarter_turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+def test_rotation_tag_is_obeyed(tmp_path, quarter_turns, pix_fmt):
+    """A telephone held upright gives upright mice, in the size that players show."""
+    path = make_video(tmp_path / "v.mp4", num_frames=6, height=64, width=96)
+    if pix_fmt != "yuv420p":
+        convert(path, pix_fmt)
+    upright, _ = read(path)
+    assert upright[0].shape == (64, 96)
+    rotate_tag(path, quarter_turns)
+    turned, _ = read(path)
+    for frame, expected in zip(turned, upright, strict=True):
+        np.testing.assert_array_equal(frame, np.rot90(expected, -quarter_turns))
+        assert frame.flags.c_contiguous
+    info = probe_video(path)
+    assert (info.height, info.width) == turned[0].shape
+    small, _ = read(path, size=(40, 72))
+    expected = cv2.resize(turned[5], (72, 40), interpolation=cv2.INTER_AREA)
+    assert small[5].shape == (40, 72)
+    assert np.abs(small[5].astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("fps", "is_expected"),
+    [
+        (30, True),
+        (Fraction(30000, 1001), True),
+        (Fraction(2997, 100), True),
+        (25, False),
+        (Fraction(24000, 1001), False),
+        (60, False),
+        (Fraction(31, 2), False),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])
+def test_frame_rate_is_kept_exactly(tmp_path, fps, is_expected, suffix):
+    """Bout times need the fraction itself; another rate than 30 is kept and told."""
+    path = make_video(tmp_path / f"v.{suffix}", fps=fps)
+    info = probe_video(path)
+    assert info.fps == fps
+    assert isinstance(info.fps, Fraction)
+    _, warnings = read(path)
+    told = f"runs at {float(fps):.6g} frames per second, expected 30; kept as is"
+    assert warnings == ([] if is_expected else [told])
+
+
+def test_variable_frame_rate_is_told(tmp_path):
+    """Frames are counted as they come: none is doubled to fill a pause in the recording."""
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for i, grey in enumerate(draw_frame_numbers(20)):
+            frame = av.VideoFrame.from_ndarray(np.pad(grey, ((0, 32), (0, 0))), format="yuv420p")
+            frame.pts, frame.time_base = i + 10 * (i > 9), Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert numbers(tmp_path / "v.mp4") == [*range(20)]
+    _, warnings = read(tmp_path / "v.mp4")
+    assert any(text.startswith("has a variable frame rate") for text in warnings)
+
+
+def test_header_is_a_hint_only(tmp_path):
+    """The header says how many frames to expect; a plain stream says nothing."""
+    for suffix, hint in [("mp4", 20), ("avi", 20), ("mkv", 20), ("h264", 0)]:
+        info = probe_video(make_video(tmp_path / f"v.{suffix}"))
+        assert info.num_frames_hint == hint
+        assert info.codec == "h264"
+    assert probe_video(tmp_path / "v.mkv").container == "matroska,webm"
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_truncated_file_that_can_be_read_in_part(tmp_path, suffix):
+    """A file cut in the middle gives the frames before the cut and a warning."""
+    path = make_video(tmp_path / f"v.{suffix}", num_frames=40, codec="mjpeg")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames, warnings = read(path)
+    assert 10 < len(frames) < 30
+    assert any(text.endswith("header announces 40; it may be cut short") for text in warnings)
+
+
+CUTTABLE = [pair for pair in CONTAINERS if pair[1] in {"mp4", "avi", "mkv", "mov"}]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), CUTTABLE)
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.9, 0.99])
+def test_truncated_file_is_never_silent(tmp_path, codec, suffix, part):
+    """A copy that broke off is refused, or its frames are right and the loss is told."""
+    path = make_video(tmp_path / f"v.{suffix}", num_frames=40, codec=codec)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    for threads in (0, 1):
+        frames, warnings = read_or_refuse(path, threads=threads)
+        if frames is None:
+            continue
+        num_frames = len(frames)
+        found = [read_frame_number(frame) for frame in frames[:-1]]  # the last may be in pieces
+        assert found == [*range(num_frames - 1)]
+        if num_frames < 40:
+            assert (
+                f"yields {num_frames} frames but its header announces 40; it may be cut short"
+                in warnings
+            )
+
+
+@pytest.mark.parametrize(("codec", "suffix"), CUTTABLE)
+@pytest.mark.parametrize("where", [0.3, 0.5, 0.7])
+def test_damage_that_loses_frames_is_never_silent(tmp_path, codec, suffix, where):
+    """Bad bytes in the middle lead to 40 frames, to a warning or to a refusal."""
+    path = make_video(tmp_path / f"v.{suffix}", num_frames=40, codec=codec)
+    data = bytearray(path.read_bytes())
+    middle = int(len(data) * where)
+    data[middle : middle + 100] = bytes([0x55]) * 100
+    path.write_bytes(data)
+    frames, warnings = read_or_refuse(path)
+    if frames is not None:
+        assert len(frames) == 40 or warnings
+        assert {frame.shape for frame in frames} == {(64, 96)}
+
+
+def test_concealed_damage_is_told(tmp_path):
+    """Frames that the decoder made up keep their place, and the warning counts them."""
+    path = make_video(tmp_path / "v.avi", num_frames=40, codec="mjpeg", height=128, width=128)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][20]
+    data[packet.pos + 8 : packet.pos + 8 + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    frames, warnings = read(path)
+    assert len(frames) < 40
+    assert any("1 packets could not be decoded; frames may be missing" in w for w in warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.mp4", b""),
+        ("text.mp4", b"this is not a video\n" * 100),
+        ("labels.avi", b"Frame,Action\n0,0\n"),
+        ("zeros.mkv", bytes(10_000)),
+        ("half_header.mp4", b"\x00\x00\x00\x20ftypisom"),
+        ("picture.mp4", cv2.imencode(".png", np.zeros((64, 64), np.uint8))[1].tobytes()),
+    ],
+)
+def test_file_that_is_no_video_is_refused(tmp_path, name, content):
+    """The message names the file and asks for another export."""
+    (tmp_path / name).write_bytes(content)
+    assert refusal(tmp_path / name).endswith("; export it again")
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    """Missing files and folders are told as such, and nothing like a URL is opened."""
+    (tmp_path / "folder.mp4").mkdir()
+    for name in ("none.mp4", "folder.mp4", "concat:v.mp4", "http://127.0.0.1:9/v.mp4", "a\0b.mp4"):
+        with pytest.raises(InputError, match="is not a file; check the path"):
+            probe_video(tmp_path / name)
+
+
+PLAYLISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile {name}\n",
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{name}\n#EXT-X-ENDLIST\n",
+    "DASH": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period>'
+    '<AdaptationSet><Representation id="0"><BaseURL>{name}</BaseURL></Representation>'
+    "</AdaptationSet></Period></MPD>",
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "ts"])
+def test_playlist_in_disguise_opens_nothing(tmp_path, kind, suffix):
+    """A file that names others is refused, although what it names could be decoded."""
+    secret = make_video(tmp_path / "secret.ts")
+    (tmp_path / f"v.{suffix}").write_text(PLAYLISTS[kind].format(name=secret.name))
+    assert "cannot be opened as a video" in refusal(tmp_path / f"v.{suffix}")
+
+
+def test_playlist_would_open_what_it_names(tmp_path):
+    """The playlist of the test above does work where nobody forbids it."""
+    make_video(tmp_path / "secret.ts")
+    (tmp_path / "v.mp4").write_text(PLAYLISTS["ffconcat"].format(name="secret.ts"))
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        assert len([*container.decode(video=0)]) == 20
+
+
+def test_sound_alone_is_refused(tmp_path):
+    """A sound file has no frames, whatever its suffix says."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), "s16", "mono")
+        sound.rate = 44100
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    assert refusal(tmp_path / "a.mp4").startswith("has no video stream that can be decoded")
+
+
+def test_sound_that_outlasts_the_video_is_no_loss(tmp_path):
+    """A Matroska file knows only its own duration: sound at its end is no missing frame."""
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        video = container.add_stream("ffv1", rate=30)
+        video.width, video.height, video.pix_fmt = 64, 64, "gray"
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for i, grey in enumerate(draw_frame_numbers(6)):
+            frame = av.VideoFrame.from_ndarray(grey, format="gray")
+            frame.pts, frame.time_base = i, Fraction(1, 30)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        sound.rate = 8000
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+    with av.open(str(tmp_path / "v.mkv")) as container:
+        assert container.duration == 1_000_000, "one second of sound"
+    frames, warnings = read(tmp_path / "v.mkv")
+    assert (len(frames), warnings) == (6, [])
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(MIN_SIDE_PX - 1, 64), (64, MIN_SIDE_PX - 1), (1, 1)]
+)
+def test_frames_that_are_too_small_are_refused(tmp_path, height, width):
+    """The network halves a frame several times; the message gives width x height."""
+    write_video(tmp_path / "v.mkv", np.zeros((2, height, width), np.uint8), codec="ffv1")
+    assert refusal(tmp_path / "v.mkv") == (
+        f"frames are {width}x{height} px, expected at least 16x16; film or export it larger"
+    )
+
+
+def test_smallest_and_odd_frames_are_read(tmp_path):
+    """The limit itself is accepted, and odd sides lose no column."""
+    for height, width in [(MIN_SIDE_PX, MIN_SIDE_PX), (33, 47)]:
+        drawn = np.random.default_rng(0).integers(0, 256, (3, height, width), np.uint8)
+        write_video(tmp_path / "v.mkv", drawn, codec="ffv1")
+        np.testing.assert_array_equal(read(tmp_path / "v.mkv")[0], drawn)
+
+
+@pytest.mark.parametrize("suffix", ["h264", "ts"])
+def test_change_of_size_is_refused(tmp_path, suffix):
+    """Two recordings glued together are told apart, with the frame where the second begins."""
+    first = make_video(tmp_path / f"a.{suffix}", num_frames=12, height=64, width=64)
+    second = make_video(tmp_path / f"b.{suffix}", num_frames=12, height=96, width=64)
+    (tmp_path / f"v.{suffix}").write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / f"v.{suffix}")
+    assert str(caught.value) == (
+        f"v.{suffix}: the frame size changes from 64x64 to 64x96 px at frame 12; "
+        "export it with one size"
+    )
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"),
+    [("libx264", "yuv420p"), ("libx264", "yuvj420p"), ("libx264", "gray"), ("ffv1", "gray")],
+)
+@pytest.mark.parametrize("size", [None, (64, 128), (32, 256)])
+def test_frames_belong_to_the_caller(tmp_path, codec, pix_fmt, size):
+    """Writing to a frame changes no later one, although the codec builds them on each other."""
+    path = tmp_path / "v.mkv"
+    drawn, _ = draw_recording(seed=2, num_frames=20, height=64, width=128)
+    write_video(path, drawn, codec=codec, pix_fmt=pix_fmt)
+    untouched = np.stack([*read_frames(path, size=size)])
+    kept = []
+    for frame, expected in zip(read_frames(path, size=size), untouched, strict=True):
+        np.testing.assert_array_equal(frame, expected)
+        assert frame.flags.c_contiguous
+        frame[:] = 77
+        kept.append(frame)
+    assert (np.stack(kept) == 77).all()
+
+
+@pytest.mark.parametrize("name", ["mäuse  🐭 é;x.mp4", "пробег 鼠 %d %05d.mp4", "-i 'quoted\".mp4"])
+def test_names_of_all_kinds_are_opened(tmp_path, name):
+    """Names with spaces, signs and other scripts are names, not patterns or options."""
+    assert numbers(make_video(tmp_path / "v.mp4", 3).rename(tmp_path / name)) == [0, 1, 2]
+
+
+def test_relative_paths_are_opened(tmp_path, monkeypatch):
+    """A name that looks like a protocol is still a file of the working folder."""
+    make_video(tmp_path / "v.mp4", 3).rename(tmp_path / "concat:v.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert numbers("concat:v.mp4") == [0, 1, 2]
+
+
+def test_reading_can_stop_early(tmp_path):
+    """A caller who has seen enough leaves no open file behind."""
+    path = make_video(tmp_path / "v.mp4")
+    frames = read_frames(path)
+    assert read_frame_number(next(frames)) == 0
+    frames.close()
+    path.unlink()
+    assert not path.exists()
+
+
+def test_warnings_are_appended(tmp_path):
+    """The caller's list keeps what it holds, and no list is needed."""
+    path = make_video(tmp_path / "v.mp4", fps=25)
+    warnings = ["before"]
+    assert len([*read_frames(path, warnings=warnings)]) == 20
+    assert warnings == ["before", "runs at 25 frames per second, expected 30; kept as is"]
+    assert len([*read_frames(path)]) == 20
