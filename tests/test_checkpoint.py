@@ -68,7 +68,7 @@ def test_every_flipped_bit_is_noticed(path):
 def test_cut_files_are_refused(path, keep):
     """A half-copied checkpoint is refused."""
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="not a checkpoint of mpar|digest"):
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of mpar|digest"):
         load_checkpoint(path)
 
 

@@ -16,8 +16,8 @@ import mpar
 FOLDER = Path(mpar.__file__).parent
 LAYERS = (
     "errors files classes videos annotations recordings store staging preprocess splits clips "
-    "devices augment model dense losses checkpoint bouts metrics train inference plots evaluation "
-    "cartoon synthetic"
+    "devices augment model dense losses checkpoint bouts metrics loop train predictions inference "
+    "plots evaluation cartoon synthetic"
 ).split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
@@ -128,14 +128,14 @@ def test_one_module_decodes():
 
 
 def test_label_files_and_class_maps_are_parsed_in_one_place_each():
-    """No second parser is more lenient than the first."""
+    """No second parser of labels: splits and predictions read back only what they wrote."""
     readers = {"reader", "DictReader", "Sniffer", "read_csv", "read_table", "genfromtxt", "loadtxt"}
     parsers = {
         module
         for module in MODULES
         if {name.rpartition(".")[2] for name in find_calls(parse(module))} & readers
     }
-    assert parsers == {"annotations", "classes"}
+    assert parsers == {"annotations", "classes", "splits", "predictions"}
 
 
 @pytest.mark.parametrize("module", MODULES)

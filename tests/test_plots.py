@@ -287,7 +287,7 @@ def test_save_figure_keeps_old_files_when_it_fails(tmp_path, monkeypatch):
 
     def fail_at_pdf(figure, path, **options):
         savefig(figure, path, **options)
-        if options["format"] == "pdf":
+        if Path(path).suffix == ".pdf":
             raise OSError("disk full")
 
     monkeypatch.setattr(Figure, "savefig", fail_at_pdf)

@@ -60,7 +60,9 @@ def store(tmp_path):
 
 
 @settings(max_examples=12)
-@given(seed=st.integers(0, 50), val=st.sampled_from([0.1, 0.2, 0.3]), test=st.sampled_from([0, 0.2]))
+@given(
+    seed=st.integers(0, 50), val=st.sampled_from([0.1, 0.2, 0.3]), test=st.sampled_from([0, 0.2])
+)
 def test_no_animal_in_two_parts(tmp_path_factory, seed, val, test):
     """Every recording lies in exactly one part, every animal too, whatever the seed."""
     path = tmp_path_factory.mktemp("split") / "c.h5"
