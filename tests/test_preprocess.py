@@ -537,17 +537,19 @@ def test_nothing_good_is_an_error_with_every_problem(tmp_path, cache):
     assert [path.name for path in cache.parent.iterdir()] == ["cache.h5.problems.csv"]
 
 
-def test_sizes_that_differ_are_a_problem(inputs, cache):
+def test_sizes_that_differ_are_a_problem(tmp_path, cache):
     """The odd one out is named, with the option that brings all to one size."""
-    add_recording(inputs, "m4", 20, side=48, width=80)
-    report = run(inputs, cache)
-    assert [info.name for info in report.recordings] == list(LENGTHS)
+    add_recording(tmp_path, "m1", 20)
+    add_recording(tmp_path, "m2", 20, first=20, side=48, width=80)
+    add_recording(tmp_path, "m3", 20, first=40, side=48, width=80)
+    report = run(tmp_path, cache)
+    assert [info.name for info in report.recordings] == ["m2", "m3"]
     (problem,) = report.problems
-    assert problem.path == "m4.mp4"
-    assert "80x48 px, most others are 64x64; pass --size 64 64 (height, width)" in problem.message
-    report = run(inputs, cache, size=(64, 64))
+    assert problem.path == "m1.mp4"
+    assert "64x64 px, most others are 80x48; pass --size 48 80 (height, width)" in problem.message
+    report = run(tmp_path, cache, size=(48, 80))
     assert report.problems == ()
-    assert len(report.recordings) == 4
+    assert len(report.recordings) == 3
 
 
 def test_recordings_are_not_lost_by_accident(inputs, cache):

@@ -356,8 +356,11 @@ def test_a_file_cut_short_is_refused(tmp_path, small_cache, fraction):
 @pytest.mark.parametrize("access", ["mmap", "pread"])
 def test_frames_beyond_the_end_are_refused(tmp_path, small_cache, access):
     """An index that points past the end of the file never becomes a read there."""
-    with pytest.raises(StoreError, match="recording one lies beyond the end of the file"):
-        Store(change_index(tmp_path, small_cache, "frames_offset", 1 << 40), access=access)
+    num_bytes = change_index(tmp_path, small_cache, "frames_offset", 10_000).stat().st_size
+    for offset in (1 << 40, num_bytes - 17 * 35):  # the last chunk is stored whole
+        path = change_index(tmp_path, small_cache, "frames_offset", offset)
+        with pytest.raises(StoreError, match="recording one lies beyond the end of the file"):
+            Store(path, access=access)
 
 
 def change_index(folder, source, key, value):
@@ -495,16 +498,26 @@ def test_what_is_no_hdf5_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("name", np.bytes_("x")), ("num_frames", 16), ("frames", None)]
+    ("key", "value"),
+    [
+        pytest.param("name", np.bytes_("x"), id="name"),
+        pytest.param("num_frames", 16, id="length"),
+        pytest.param("frames", np.zeros((17, 5, 7), np.uint8), id="other frames"),
+        pytest.param("labels", np.zeros(17, np.int8), id="other labels"),
+        pytest.param("frames", h5py.SoftLink("/index"), id="link"),
+    ],
 )
 def test_verify_finds_a_tree_that_differs_from_the_index(tmp_path, small_cache, key, value):
     """What readers of plain HDF5 see is compared with what mpar sees."""
     path = Path(shutil.copy(small_cache, tmp_path / "differs.h5"))
     with h5py.File(path, "r+") as file:
         group = file["recordings/000000"]
-        if value is None:
-            del group[key]
-            group[key] = h5py.SoftLink("/index")
+        if key in group:
+            group.move(key, f"old_{key}")  # its space in the file is not used again
+            if getattr(value, "ndim", 0) == 3:
+                group.create_dataset(key, data=value, chunks=(16, 5, 7))
+            else:
+                group[key] = value
         else:
             group.attrs[key] = value
     with Store(path) as store:
