@@ -65,9 +65,9 @@ class ClassMap:
                 problems.append(f"name {name!r} is used by codes {seen_names[name]} and {code}")
             seen_names[name] = code
             problems += [
-                f"{text!r} cannot be a name (empty, a number, 'nan', longer than 60 characters, "
-                "or with one of = + - @ at its start or a comma, quote, slash or control "
-                "character in it)"
+                f"{text!r} cannot be a name (empty, a number, 'nan' or 'unlabelled', longer than "
+                "60 characters, or with one of = + - @ at its start or a comma, quote, slash or "
+                "control character in it)"
                 for text in dict.fromkeys((name, class_name))
                 if not _is_valid_name(text)
             ]
@@ -223,7 +223,7 @@ def _is_valid_name(name: str) -> bool:
         and name == name.strip()
         and name[0] not in "=+-@'"
         and not re.fullmatch(r"[0-9.,]+", name)
-        and name.lower() not in {"nan", "none", "null", "na", "n/a", "inf"}
+        and name.lower() not in {"nan", "none", "null", "na", "n/a", "inf", "unlabelled"}
         and not any(c in ',;"/\\' or unicodedata.category(c).startswith("C") for c in name)
     )
 

@@ -135,16 +135,6 @@ class _Video:
         return self.source.video
 
 
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """A recording whose labels lie on its frames."""
-
-    info: RecordingInfo
-    frames: np.ndarray
-    labels: np.ndarray
-    codes: np.ndarray
-
-
 def preprocess(
     video_folder: Path | str,
     annotation_folder: Path | str,
@@ -198,7 +188,7 @@ def preprocess(
     videos, problems = _collect(video_folder, annotation_folder, class_map, config)
 
     def report(
-        good: list[_Labelled], decoded: dict[str, DecodedVideo], is_written: bool
+        good: list[NewRecording], decoded: dict[str, DecodedVideo], is_written: bool
     ) -> PreprocessReport:
         return _report(videos, good, problems, class_map, len(decoded), is_written)
 
@@ -233,30 +223,22 @@ def preprocess(
         if not good:
             raise InputError(problems)
         _refuse_loss(cache_path, old, good, problems, overwrite)
-        new = [
-            NewRecording(
-                info=item.info,
-                frames=item.frames,
-                labels=item.labels,
-                codes=item.codes,
-                chunk_hashes=hash_chunks(item.frames),
-            )
-            for item in good
-        ]
-        is_same = old is not None and _is_same(old, new, class_map, config)
+        is_same = old is not None and _is_same(old, good, class_map, config)
         if not is_same:
+            if old is not None and os.name == "nt":
+                old.close()
             total = sum(item.info.num_frames for item in good)
             with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
                 write_store(
                     cache_path,
-                    new,
+                    good,
                     class_map=class_map,
                     config=config.to_dict(),
                     on_frames=bar.update,
                 )
         result = report(good, decoded, is_written=not is_same)
         # Windows removes no file that is still mapped
-        del known, decoded, good, new
+        del known, decoded, good
         remove_parts(staging)
         return result
 
@@ -344,7 +326,7 @@ def _find_in_old(
     except StoreError:  # damaged: decode it again
         return None
     fps, warnings = infos[0].fps, infos[0].warnings
-    if len(frames) == 1:
+    if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a file that is mapped
         return DecodedVideo(frames[0], fps, warnings)
     return stage_pieces(frames, video.sha256, staging, size=config.size, fps=fps, warnings=warnings)
 
@@ -395,10 +377,11 @@ def _lay_labels(
     class_map: ClassMap,
     config: PreprocessConfig,
     problems: list[Problem],
-) -> list[_Labelled]:
+) -> list[NewRecording]:
     """Lay labels on frames and check that all frames have one size."""
     good = []
     sizes: dict[Path, tuple[int, ...]] = {}
+    names: set[str] = set()
     for video in videos:
         if video.sha256 not in decoded:
             continue
@@ -432,7 +415,19 @@ def _lay_labels(
                 annotators=recording.annotators,
                 warnings=decoded[video.sha256].warnings,
             )
-            good.append(_Labelled(info, frames[start:stop], recording.labels, recording.codes))
+            if recording.name in names:
+                message = f"its recording {recording.name} has the name of another; rename it"
+                problems.append(Problem.of(video.path, message))
+                continue
+            names.add(recording.name)
+            good.append(
+                NewRecording(
+                    info=info,
+                    frames=frames[start:stop],
+                    labels=recording.labels,
+                    codes=recording.codes,
+                )
+            )
     if not good:
         return []
     (height, width), _ = Counter(sizes.values()).most_common(1)[0]
@@ -450,7 +445,7 @@ def _lay_labels(
 
 def _report(
     videos: list[_Video],
-    good: list[_Labelled],
+    good: list[NewRecording],
     problems: list[Problem],
     class_map: ClassMap,
     num_decoded: int,
@@ -483,7 +478,7 @@ def _report(
 def _refuse_loss(
     cache_path: Path,
     old: Store | None,
-    good: list[_Labelled],
+    good: list[NewRecording],
     problems: list[Problem],
     overwrite: bool,
 ) -> None:
@@ -512,7 +507,7 @@ def _is_same(
         and all(
             np.array_equal(old.labels(i), recording.labels)
             and np.array_equal(old.codes(i), recording.codes)
-            and np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
+            and np.array_equal(old.chunk_hashes(i), hash_chunks(recording.frames))
             for i, recording in enumerate(new)
         )
     )

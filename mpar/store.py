@@ -136,15 +136,12 @@ class NewRecording:
         Class index, -1 for unlabelled.
     codes : (A, T) int16 array
         Raw codes by annotator.
-    chunk_hashes : (ceil(T / 16),) uint64 array
-        From `hash_chunks`.
     """
 
     info: RecordingInfo
     frames: np.ndarray
     labels: np.ndarray
     codes: np.ndarray
-    chunk_hashes: np.ndarray
 
     def __post_init__(self) -> None:
         num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
@@ -152,7 +149,6 @@ class NewRecording:
             "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
             "labels": ((num_frames,), np.int8),
             "codes": ((num_annotators, num_frames), np.int16),
-            "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
         }
         for key, (shape, dtype) in expected.items():
             array = getattr(self, key)
@@ -293,8 +289,11 @@ def _write_structure(
             entry = recording.info.to_dict()
             _set_attributes(group, entry)
             entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
-            for name in ("labels", "codes", "chunk_hashes"):
-                array = getattr(recording, name)
+            for name, array in (
+                ("labels", recording.labels),
+                ("codes", recording.codes),
+                ("chunk_hashes", hash_chunks(recording.frames)),
+            ):
                 dataset = group.create_dataset(name, data=array)
                 entry[f"{name}_offset"] = dataset.id.get_offset()
                 entry[f"{name}_hash"] = hash_bytes(array)

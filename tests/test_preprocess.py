@@ -654,3 +654,19 @@ def test_removing_parts_leaves_other_files(tmp_path):
     (folder / "notes.txt").unlink()
     remove_parts(folder)
     assert not folder.exists()
+
+
+def test_trial_named_like_another_video_is_a_problem(tmp_path):
+    """Two recordings of one name cannot both go into a cache: the second is named, not lost."""
+    for name, num_frames in (("a", 40), ("a_trial1", 16)):
+        (tmp_path / "v").mkdir(exist_ok=True)
+        write_video(tmp_path / "v" / f"{name}.mp4", draw_frame_numbers(num_frames, 32, 32))
+    (tmp_path / "l").mkdir()
+    write_annotation(tmp_path / "l" / "a_1.csv", np.zeros(20, int))
+    write_annotation(tmp_path / "l" / "a_2.csv", np.zeros(20, int))
+    write_annotation(tmp_path / "l" / "a_trial1.csv", np.zeros(16, int))
+    report = preprocess(tmp_path / "v", tmp_path / "l", tmp_path / "c.h5")
+    assert [info.name for info in report.recordings] == ["a_trial1", "a_trial2"]
+    assert [(p.path, "has the name of another" in p.message) for p in report.problems] == [
+        ("a_trial1.mp4", True)
+    ]
