@@ -70,6 +70,16 @@ def show_problems(problems: Iterable[Problem]) -> None:
         click.echo(f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more", err=True)
 
 
+def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
+    """Show (file, warning) pairs on the error stream, equal warnings of many files once."""
+    files: dict[str, list[str]] = {}
+    for file, warning in warnings:
+        files.setdefault(warning, []).append(file)
+    for warning, names in files.items():
+        others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        click.echo(f"warning: {names[0]}{others}: {warning}", err=True)
+
+
 def show_table(rows: list[list[str]]) -> None:
     """Print rows in aligned columns, the first one as header; numbers to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

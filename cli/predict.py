@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
+from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_warnings
 
 
 @click.command()
@@ -76,9 +76,7 @@ def main(
         network, found, output_folder, config=config, overwrite=overwrite, quiet=quiet
     )
     problems += more
-    for prediction in predictions:
-        for warning in prediction.warnings:
-            click.echo(f"warning: {prediction.video}: {warning}", err=True)
+    show_warnings((p.video, warning) for p in predictions for warning in p.warnings)
     num_frames = sum(len(prediction.probabilities) for prediction in predictions)
     click.echo(f"{len(predictions)} videos, {num_frames:,} frames -> {output_folder}")
     if problems:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_table
+from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_table, show_warnings
 
 if TYPE_CHECKING:
     from mpar.classes import ClassMap
@@ -102,9 +101,8 @@ def main(
 def _show_report(report: PreprocessReport, class_map: ClassMap) -> None:
     for line in report.notices:
         click.echo(f"notice: {line}")
-    for (warning, num_videos), video in _group_warnings(report).items():
-        others = f" (and {num_videos - 1} more videos)" if num_videos > 1 else ""
-        click.echo(f"warning: {video}{others}: {warning}")
+    videos = {info.video: info.warnings for info in report.recordings}
+    show_warnings((video, warning) for video, warnings in videos.items() for warning in warnings)
     num_frames = sum(info.num_frames for info in report.recordings)
     seconds = float(sum(info.num_frames / info.fps for info in report.recordings))
     groups = len({info.group for info in report.recordings})
@@ -121,17 +119,6 @@ def _show_report(report: PreprocessReport, class_map: ClassMap) -> None:
     unlabelled = f"{report.class_counts['unlabelled']:,}"
     rows.append(["-1", "unlabelled", f"{report.code_counts[-1]:,}", "", "unlabelled", unlabelled])
     show_table(rows)
-
-
-def _group_warnings(report: PreprocessReport) -> dict[Any, str]:
-    """Return {(warning, videos that have it): the first of them}."""
-    counts: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for video, warnings in {info.video: info.warnings for info in report.recordings}.items():
-        for warning in warnings:
-            counts[warning] += 1
-            first.setdefault(warning, video)
-    return {(warning, counts[warning]): video for warning, video in first.items()}
 
 
 if __name__ == "__main__":

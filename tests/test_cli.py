@@ -1,0 +1,328 @@
+"""The commands as people run them: real videos, bad inputs, exit codes and what is printed."""
+
+import csv
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mpar.store import Store
+from mpar.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
+
+PROJECT = Path(__file__).parent.parent
+COMMANDS = ("preprocess", "train", "predict", "evaluate", "info")
+
+
+def run(command, *arguments):
+    """Run a command in this process; an exception that is not an exit is a failure."""
+    module = importlib.import_module(f"mpar_cli.{command}")
+    result = CliRunner().invoke(module.main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def read_rows(path):
+    """Return the rows of a CSV as dicts."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three good recordings of 24 frames."""
+    write_sample(tmp_path, num_animals=3, seed=0, num_frames=24, height=32, width=48)
+    return tmp_path
+
+
+def test_main_job_end_to_end(tmp_path):
+    """Folders in, scores out, through the installed programs in processes of their own."""
+    write_sample(
+        tmp_path, num_animals=5, seed=3, num_frames=40, height=48, width=48, pain_fraction=0.3
+    )
+
+    def program(name, *arguments):
+        return subprocess.run(
+            [sys.executable, "-m", f"mpar_cli.{name}", *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=True,
+        ).stdout
+
+    out = program("preprocess", "Videos", "Annotations", "-o", "cache.h5", "--size", 32)
+    assert "5 recordings of 5 animals, 200 frames" in out
+    options = "--model light --clip-length 8 --window 10 --batch-size 4 --epochs 1 --device cpu"
+    out = program("train", "cache.h5", "-o", "runs", *options.split())
+    assert re.search(r"held-out recordings: macro-F1 0\.\d{3}", out)
+    (checkpoint,) = tmp_path.glob("runs/run_*/best_model_epoch1.pt")
+    program("predict", checkpoint, "Videos", "-o", "predictions")
+    for video in (tmp_path / "Videos").iterdir():
+        rows = read_rows(tmp_path / "predictions" / f"{video.stem}_predictions.csv")
+        assert [int(row["Frame"]) for row in rows] == list(range(40))
+    out = program("evaluate", checkpoint, "cache.h5", "-o", "evaluation")
+    assert "macro-F1" in out
+    by_folder = program("evaluate", "predictions", "Annotations", "-o", "evaluation2")
+    assert "5 recordings" in by_folder
+    assert (tmp_path / "evaluation" / "confusion_matrix.png").exists()
+    assert "sound" in program("info", "cache.h5", "--verify")
+    assert "clip length" in program("info", checkpoint)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_version(command):
+    """Every command explains itself and every option."""
+    text = run(command, "--help").output
+    assert text.startswith("Usage:")
+    module = importlib.import_module(f"mpar_cli.{command}")
+    for option in module.main.params:
+        if option.param_type_name == "option":
+            assert option.help, f"{command} {option.name} has no help"
+    assert "0.1.0" in run(command, "--version").output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_does_not_load_the_libraries(command):
+    """--help answers at once: nothing heavy is imported for it."""
+    code = (
+        f"import sys, mpar_cli.{command}; "
+        "print([m for m in ('torch', 'numpy', 'h5py', 'av', 'cv2', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_commands_stay_short():
+    """A command is options, one call and a report: under 150 lines each."""
+    for path in (PROJECT / "cli").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 150, path.name
+
+
+def test_preprocess_reports_counts_before_and_after_merging(folders):
+    """The table adds up, code by code and class by class."""
+    result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", folders / "c.h5")
+    assert result.exit_code == 0
+    assert "3 recordings of 3 animals, 72 frames, 2.4 s; 3 videos decoded" in result.output
+    with Store(folders / "c.h5") as store:
+        labels = np.concatenate([store.labels(i) for i in range(3)])
+    for index, name in enumerate(store.class_names):
+        (row,) = re.findall(rf"^\d+ .* {name} +(\d+)$", result.output, re.MULTILINE)
+        assert int(row) == (labels == index).sum()
+    again = run("preprocess", folders / "Videos", folders / "Annotations", "-o", folders / "c.h5")
+    assert "is up to date" in again.output
+
+
+def test_preprocess_leaves_bad_recordings_out(folders):
+    """Good recordings are cached, bad ones named and listed; the exit code says so."""
+    annotations = sorted((folders / "Annotations").iterdir())
+    annotations[0].write_text("Frame,Action\n0,0\n1,99\n2,walking\n")
+    (folders / "Videos" / "mouse_02.mp4").write_bytes(b"no video")
+    arguments = folders / "Videos", folders / "Annotations", "-o", folders / "c.h5"
+    result = run("preprocess", *arguments)
+    assert result.exit_code == 1
+    assert f"{annotations[0].name}:3: action '99' is not in the class map (0-7" in result.output
+    assert f"{annotations[0].name}:4: action 'walking'" in result.output
+    assert "mouse_02.mp4: cannot be opened as a video" in result.output
+    assert len(read_rows(folders / "c.h5.problems.csv")) == 3
+    with Store(folders / "c.h5") as store:
+        assert [info.name for info in store.recordings] == ["mouse_03"]
+    assert run("preprocess", *arguments, "--allow-problems").exit_code == 0
+
+
+def test_preprocess_with_nothing_good(folders):
+    """Without one good recording there is no cache, and the exit code is 2."""
+    shutil.rmtree(folders / "Annotations")
+    (folders / "Annotations").mkdir()
+    result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", folders / "c.h5")
+    assert result.exit_code == 2
+    assert "mouse_01.mp4: has no labels" in result.output
+    assert not (folders / "c.h5").exists()
+
+
+def test_check_writes_nothing(folders):
+    """--check decodes and reports, and leaves no file behind."""
+    before = sorted(folders.rglob("*"))
+    cache = folders / "c.h5"
+    result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", cache, "--check")
+    assert result.exit_code == 0
+    assert "checked only, nothing written" in result.output
+    assert sorted(folders.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(["20"], (20, 20)), (["16", "24"], (16, 24)), (["16x24"], (16, 24))]
+)
+def test_size_takes_one_or_two_numbers(folders, size, expected):
+    """--size N and --size H W, before or after the folders."""
+    options = "--size", *size, "-o", folders / "c.h5"
+    assert run("preprocess", *options, folders / "Videos", folders / "Annotations").exit_code == 0
+    with Store(folders / "c.h5") as store:
+        assert store.frame_size == expected
+    assert run("preprocess", folders / "Videos", folders / "Annotations", *options).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--size", "tiny"], "expected one number, or height and width"),
+        (["--size", "4"], "expected at least 16x16 px"),
+        (["--group-pattern", "("], "is not a regular expression"),
+        (["--label-offset", "-1"], "is not in the range x>=0"),
+        (["--workers", "0"], "is not in the range x>=1"),
+        (["--several", "videos"], "is not one of 'trials', 'annotators'"),
+    ],
+)
+def test_bad_options_of_preprocess(folders, options, fragment):
+    """A wrong option is named, and nothing is written."""
+    arguments = folders / "Videos", folders / "Annotations", "-o", folders / "c.h5", *options
+    result = run("preprocess", *arguments)
+    assert result.exit_code == 2
+    assert fragment in result.output
+    assert not (folders / "c.h5").exists()
+
+
+def test_own_class_map(folders):
+    """--class-map replaces codes and classes; a bad one is refused with its row."""
+    (folders / "classes.csv").write_text(
+        "code,name,class\n" + "".join(f"{c},n{c},{'pain' if c < 6 else 'move'}\n" for c in range(8))
+    )
+    arguments = folders / "Videos", folders / "Annotations", "-o", folders / "c.h5", "--class-map"
+    assert run("preprocess", *arguments, folders / "classes.csv").exit_code == 0
+    with Store(folders / "c.h5") as store:
+        assert store.class_names == ("pain", "move")
+    (folders / "bad.csv").write_text("code,name,class\n0,a,b\n0,c,d\n")
+    result = run("preprocess", *arguments, folders / "bad.csv")
+    assert result.exit_code == 2
+    assert "bad.csv: class map: code 0 occurs twice" in result.output
+
+
+def test_trials_and_offset(tmp_path):
+    """The field's layout: 45 rows for 60 frames are refused, with the option that settles it."""
+    (tmp_path / "v").mkdir()
+    (tmp_path / "a").mkdir()
+    write_video(tmp_path / "v" / "m.mp4", draw_frame_numbers(60, 32, 32))
+    write_annotation(tmp_path / "a" / "prediction_m.mp4_0.csv", np.zeros(45, int))
+    arguments = tmp_path / "v", tmp_path / "a", "-o", tmp_path / "c.h5"
+    result = run("preprocess", *arguments)
+    assert result.exit_code == 2
+    assert "pass --label-offset 15" in result.output
+    assert run("preprocess", *arguments, "--label-offset", 15).exit_code == 0
+    with Store(tmp_path / "c.h5") as store:
+        assert store.labels(0).tolist() == [-1] * 15 + [0] * 45
+
+
+def test_train_without_a_cache_or_with_too_few_animals(folders):
+    """Training says what it lacks."""
+    assert "Give a CACHE" in run("train").output
+    one = folders / "one"
+    (one / "Videos").mkdir(parents=True)
+    (one / "Annotations").mkdir()
+    for kind in ("Videos", "Annotations"):
+        path = sorted((folders / kind).iterdir())[0]
+        shutil.copy(path, one / kind)
+    run("preprocess", one / "Videos", one / "Annotations", "-o", one / "c.h5")
+    result = run("train", one / "c.h5", "-o", one / "runs")
+    assert result.exit_code == 2
+    assert "found 1 groups (animals), expected at least 3" in result.output
+    assert not (one / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "fragment"),
+    [
+        ("train", ["{video}"], "cannot be read as an HDF5 file"),
+        ("predict", ["{video}", "{video}"], "is not a checkpoint of mpar"),
+        ("evaluate", ["{folder}", "{video}"], "found one folder and one file"),
+        ("evaluate", ["{video}", "{video}"], "is not a checkpoint of mpar"),
+        ("info", ["{video}"], "cannot be read as an HDF5 file"),
+    ],
+)
+def test_wrong_files_give_one_line(folders, command, arguments, fragment):
+    """A file of another kind is one clear message and exit code 2, never a traceback."""
+    names = {"video": folders / "Videos" / "mouse_01.mp4", "folder": folders / "Videos"}
+    result = run(command, *[argument.format(**names) for argument in arguments])
+    assert result.exit_code == 2
+    assert fragment in result.output
+
+
+def test_predict_skips_bad_videos(study, tmp_path):
+    """Bad sources are named with exit code 1; the good one is predicted; nothing is replaced."""
+    (tmp_path / "bad.mp4").write_text("no")
+    good = sorted(study.videos.iterdir())[0]
+    arguments = study.checkpoint, good, tmp_path / "bad.mp4", "-o", tmp_path / "out"
+    result = run("predict", *arguments)
+    assert result.exit_code == 1
+    assert "bad.mp4: cannot be opened as a video" in result.output
+    assert "1 videos, 48 frames" in result.output
+    assert "resized to 32x32 as in training" in result.output
+    result = run("predict", *arguments)
+    assert result.exit_code == 2
+    assert "pass --overwrite" in result.output
+
+
+def test_predict_options(study, tmp_path):
+    """--stride, --format code and --min-confidence show in the rows."""
+    video = sorted(study.videos.iterdir())[0]
+    options = "--stride", 5, "--format", "code", "--min-confidence", 1.0
+    assert run("predict", study.checkpoint, video, "-o", tmp_path, *options).exit_code == 0
+    rows = read_rows(tmp_path / f"{video.stem}_predictions.csv")
+    assert [int(row["Frame"]) for row in rows] == list(range(0, 48, 5))
+    assert {row["Action"] for row in rows} == {"-1"}
+
+
+def test_evaluate_prints_what_it_wrote(study, tmp_path):
+    """The report on the screen is the report on the disk, and same-animal scores say so."""
+    arguments = study.checkpoint, study.cache, "-o", tmp_path / "e", "--part", "train"
+    result = run("evaluate", *arguments)
+    assert result.exit_code == 0
+    assert (tmp_path / "e" / "classification_report.txt").read_text() in result.output
+    assert "same-animal" in result.output
+    assert run("evaluate", *arguments).exit_code == 2
+
+
+def test_info_finds_damage(study, tmp_path):
+    """--verify names the damaged recording and exits with 2."""
+    damaged = tmp_path / "c.h5"
+    shutil.copy(study.cache, damaged)
+    with Store(damaged) as store:
+        offset = store._entries[2]["frames_offset"]
+        name = store.recordings[2].name
+    data = bytearray(damaged.read_bytes())
+    data[offset + 100] ^= 1
+    damaged.write_bytes(data)
+    result = run("info", damaged, "--verify")
+    assert result.exit_code == 2
+    assert f"recording {name} do not match their checksum" in result.output
+    assert run("info", study.cache, "--verify").exit_code == 0
+
+
+def test_readme_names_every_module_and_command():
+    """The README's tables and commands are those of the code."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    for path in (PROJECT / "mpar").glob("[a-z]*.py"):
+        assert f"mpar/{path.name}" in text, path.name
+    for command in COMMANDS:
+        assert f"mpar-{command}" in text
+    script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
+    for line in ("python3 data/quickstart.py", ".venv/bin/python -m pytest"):
+        assert f"    {line}\n" in text
+        assert f"\n{line}\n" in script
+
+
+def test_options_of_the_readme_exist():
+    """Every --option that the README names belongs to a command."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    known = {
+        name
+        for command in COMMANDS
+        for option in importlib.import_module(f"mpar_cli.{command}").main.params
+        for name in (*option.opts, *option.secondary_opts)
+    } | {"--help", "--logdir"}
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known
