@@ -75,6 +75,14 @@ class Checkpoint:
         height, width = self.data["frame_size"]
         return int(height), int(width)
 
+    def learnt_part(self, *, sha256: str, group: str | None = None) -> str:
+        """Return "train" or "val" if a video, or its animal, had a part in learning, else ""."""
+        for part in ("train", "val"):
+            for item in self.split[part]:
+                if sha256 == item["sha256"] or group == item["group"]:
+                    return part
+        return ""
+
     def build_net(self) -> ClipNet:
         """Rebuild the network, in evaluation mode on the CPU.
 

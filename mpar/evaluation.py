@@ -27,7 +27,7 @@ from mpar.recordings import Source, check_recording, find_files, find_owner
 from mpar.store import Store
 
 SELECTIONS = ("held-out", "train", "val", "test", "all")
-SAME_ANIMAL = "same-animal: recordings of animals that the network was trained or chosen on"
+SAME_ANIMAL = "same-animal: holds recordings that the network was trained or chosen on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,15 @@ class Comparison:
         Class index, -1 for unlabelled.
     fps : Fraction
         Frames per second of these arrays.
+    is_learnt : bool
+        The network learnt from this video or animal.
     """
 
     name: str
     truth: np.ndarray
     predicted: np.ndarray
     fps: Fraction
+    is_learnt: bool = False
 
 
 def evaluate_and_save_results(
@@ -109,7 +112,6 @@ def write_evaluation(
     class_names: Sequence[str],
     *,
     provenance: dict[str, Any] | None = None,
-    remark: str = "",
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write ``metrics.json``, ``classification_report.txt`` and the figures.
@@ -125,8 +127,6 @@ def write_evaluation(
         Names of the classes.
     provenance : dict, optional
         Where the labels come from; goes into ``metrics.json``.
-    remark : str
-        What a reader must know, such as that animals were trained on; goes into every file.
     overwrite : bool
         Replace an evaluation that is there already.
 
@@ -153,6 +153,8 @@ def write_evaluation(
         np.concatenate([c.predicted for c in comparisons]),
         class_names,
     )
+    num_learnt = sum(c.is_learnt for c in comparisons)
+    remark = f"{SAME_ANIMAL} ({num_learnt} of {len(comparisons)})" if num_learnt else ""
     metrics = {
         "mpar_version": mpar.__version__,
         "remark": remark,
@@ -234,7 +236,7 @@ def evaluate_checkpoint(
             and store.fingerprint == checkpoint.data["fingerprint"]
         ):
             selection = "val"
-        recordings, remark = select_recordings(checkpoint, store, selection)
+        recordings = select_recordings(checkpoint, store, selection)
         comparisons = compare_with_store(network, store, recordings, quiet=quiet)
         provenance = {
             "checkpoint": str(checkpoint_path),
@@ -248,7 +250,6 @@ def evaluate_checkpoint(
         comparisons,
         network.class_names,
         provenance=provenance,
-        remark=remark,
         overwrite=overwrite,
     )
 
@@ -307,7 +308,7 @@ def evaluate_folders(
 
 def select_recordings(
     checkpoint: Checkpoint, store: Store, selection: str = "held-out"
-) -> tuple[list[int], str]:
+) -> list[int]:
     """Choose the recordings of a cache that a checkpoint is evaluated on.
 
     Parameters
@@ -321,10 +322,8 @@ def select_recordings(
 
     Returns
     -------
-    recordings : list of int
+    list of int
         Positions in the cache; those without any label are left out.
-    remark : str
-        Set when animals are among them that the network was trained or chosen on.
 
     Raises
     ------
@@ -333,10 +332,10 @@ def select_recordings(
     """
     if selection not in SELECTIONS:
         raise ConfigError(f"part: found {selection!r}, expected one of {', '.join(SELECTIONS)}")
-    used = [item for part in ("train", "val") for item in checkpoint.split[part]]
-    used_groups = {item["group"] for item in used}
-    used_videos = {item["sha256"] for item in used}
-    is_used = [i.group in used_groups or i.sha256 in used_videos for i in store.recordings]
+    is_used = [
+        bool(checkpoint.learnt_part(sha256=info.sha256, group=info.group))
+        for info in store.recordings
+    ]
     if selection in checkpoint.split:
         names = {(item["name"], item["sha256"]) for item in checkpoint.split[selection]}
         chosen = [i for i, r in enumerate(store.recordings) if (r.name, r.sha256) in names]
@@ -348,7 +347,7 @@ def select_recordings(
             f"{store.path}: found no labelled recording in the selection {selection!r}; pass "
             f"another --part ({', '.join(SELECTIONS)}) or another cache"
         )
-    return chosen, SAME_ANIMAL if any(is_used[i] for i in chosen) else ""
+    return chosen
 
 
 def compare_with_store(
@@ -379,6 +378,7 @@ def compare_with_store(
                 truth=store.labels(recording),
                 predicted=prediction.labels(),
                 fps=prediction.fps,
+                is_learnt=bool(prediction.learnt_part),
             )
         )
     return comparisons
@@ -508,6 +508,7 @@ def _compare_files(
                 truth=recording.labels[frames[is_inside]],
                 predicted=labels[is_inside],
                 fps=fps,
+                is_learnt=bool(sidecar.get("learnt_part")),
             )
         )
     return comparisons

@@ -23,6 +23,7 @@ from mpar.predictions import (
     write_prediction,
 )
 from mpar.recordings import find_files
+from mpar.staging import sha256_of
 from mpar.store import Store
 from mpar.videos import VIDEO_SUFFIXES, probe_video, read_frames
 
@@ -133,6 +134,7 @@ class ActionRecognitionInference:
             fps=info.fps,
             probabilities=self._predictor.predict(frames, on_frames),
             warnings=tuple(warnings),
+            learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path)),
         )
 
     def predict_recording(
@@ -157,7 +159,11 @@ class ActionRecognitionInference:
         info = store.recordings[recording]
         probabilities = self._predictor.predict(store.frames(recording), on_frames)
         return Prediction(
-            name=info.name, video=info.video, fps=info.fps, probabilities=probabilities
+            name=info.name,
+            video=info.video,
+            fps=info.fps,
+            probabilities=probabilities,
+            learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
         )
 
 

@@ -74,6 +74,8 @@ class Prediction:
         One row a frame; rows add up to 1.
     warnings : tuple of str
         From decoding, and whether frames were resized.
+    learnt_part : str
+        "train" or "val" if the network learnt from this very video or animal, else empty.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Prediction:
     fps: Fraction
     probabilities: np.ndarray
     warnings: tuple[str, ...] = ()
+    learnt_part: str = ""
 
     def labels(self, min_confidence: float = 0.0) -> np.ndarray:
         """Return the best class of each frame, (T,) int8, -1 below `min_confidence`."""
@@ -134,6 +137,7 @@ def write_prediction(
             "min_confidence": config.min_confidence,
             "class_map": class_map.to_dict(),
             "warnings": list(prediction.warnings),
+            "learnt_part": prediction.learnt_part,
         },
     )
     table = pd.DataFrame(

@@ -80,26 +80,42 @@ def test_recordings_must_agree():
 
 
 def test_held_out_recordings_are_those_of_unseen_animals(study, checkpoint):
-    """By default only the test animals are scored; others are labelled same-animal."""
+    """By default only the test animals are scored."""
     names = {part: {r["name"] for r in checkpoint.split[part]} for part in checkpoint.split}
     with Store(study.cache) as store:
-        held_out, remark = select_recordings(checkpoint, store)
+        held_out = select_recordings(checkpoint, store)
         assert {store.recordings[i].name for i in held_out} == names["test"]
-        assert remark == ""
-        for part in ("train", "val"):
-            chosen, remark = select_recordings(checkpoint, store, part)
+        for part in ("train", "val", "test"):
+            chosen = select_recordings(checkpoint, store, part)
             assert {store.recordings[i].name for i in chosen} == names[part]
-            assert remark == SAME_ANIMAL
-        everything, remark = select_recordings(checkpoint, store, "all")
-        assert len(everything) == len(store)
-        assert remark == SAME_ANIMAL
+        assert len(select_recordings(checkpoint, store, "all")) == len(store)
 
 
-def test_remark_is_in_every_file(study, tmp_path):
-    """Scores of animals that were trained on say so wherever they are read."""
-    metrics = evaluate_checkpoint(study.checkpoint, study.cache, tmp_path, selection="train")
-    assert metrics["remark"] == SAME_ANIMAL
-    assert SAME_ANIMAL in (tmp_path / "classification_report.txt").read_text()
+@pytest.mark.parametrize(
+    ("selection", "num_learnt"), [("held-out", 0), ("val", 1), ("train", 4), ("all", 5)]
+)
+def test_same_animal_scores_say_so(study, tmp_path, selection, num_learnt):
+    """Scores of animals that were trained on are labelled wherever they are read."""
+    metrics = evaluate_checkpoint(study.checkpoint, study.cache, tmp_path, selection=selection)
+    remark = f"{SAME_ANIMAL} ({num_learnt} of {len(metrics['recordings'])})" if num_learnt else ""
+    assert metrics["remark"] == remark
+    report = (tmp_path / "classification_report.txt").read_text()
+    assert ("same-animal" in report) == bool(num_learnt)
+
+
+def test_predicted_training_videos_are_same_animal_too(study, checkpoint, tmp_path):
+    """Predictions remember that their video was trained on, by its content, not its name."""
+    from mpar.inference import predict_multiple_videos
+
+    name = checkpoint.split["train"][0]["name"]
+    (tmp_path / "v").mkdir()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "v" / "renamed.mp4").write_bytes((study.videos / f"{name}.mp4").read_bytes())
+    (annotation,) = study.annotations.glob(f"{name}_*.csv")
+    (tmp_path / "a" / "renamed.csv").write_bytes(annotation.read_bytes())
+    predict_multiple_videos(study.checkpoint, [tmp_path / "v"], tmp_path / "p")
+    metrics, _ = evaluate_folders(tmp_path / "p", tmp_path / "a", tmp_path / "e")
+    assert metrics["remark"] == f"{SAME_ANIMAL} (1 of 1)"
 
 
 def test_checkpoint_scores_equal_predictions_scored_by_hand(study, tmp_path):
