@@ -21,8 +21,10 @@ class _EchoHandler(logging.Handler):
     """Show log records on the error stream; warnings say that they are."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm  # above a progress bar, not through it
+
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        click.echo(prefix + record.getMessage(), err=True)
+        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:

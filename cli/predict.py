@@ -69,8 +69,6 @@ def main(
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     network = ActionRecognitionInference(checkpoint, device)
-    for remark in () if quiet else network.remarks:
-        click.echo(remark, err=True)
     found, problems = find_sources(sources)
     predictions, more = predict_sources(
         network, found, output_folder, config=config, overwrite=overwrite, quiet=quiet

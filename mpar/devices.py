@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 import torch
+from torch.nn import functional
 
 from mpar.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def select_device(name: str = "auto") -> tuple[torch.device, tuple[str, ...]]:
-    """Choose a device that works.
+def select_device(name: str = "auto") -> torch.device:
+    """Choose a device that works, and log which one it is and why no GPU is used.
 
     Parameters
     ----------
@@ -21,10 +25,8 @@ def select_device(name: str = "auto") -> tuple[torch.device, tuple[str, ...]]:
 
     Returns
     -------
-    device : torch.device
+    torch.device
         A small computation has been done on it.
-    remarks : tuple of str
-        The device in words, then why a GPU that seems present is not used.
 
     Raises
     ------
@@ -33,16 +35,16 @@ def select_device(name: str = "auto") -> tuple[torch.device, tuple[str, ...]]:
     """
     if name not in DEVICES:
         raise ConfigError(f"device: found {name!r}, expected one of {', '.join(DEVICES)}")
-    remarks: list[str] = []
-    for candidate in ("cuda", "mps") if name == "auto" else (name,):
+    for candidate in ("cuda", "mps", "cpu") if name == "auto" else (name,):
         trouble = _find_trouble(candidate)
         if not trouble:
-            return torch.device(candidate), (_describe(candidate), *remarks)
+            log.info("computing on %s", _describe(candidate))
+            return torch.device(candidate)
         if name != "auto":
             raise ConfigError(f"device: {candidate} cannot be used: {trouble}; pass --device auto")
         if _seems_present(candidate):
-            remarks.append(f"a {candidate} GPU seems present but cannot be used: {trouble}")
-    return torch.device("cpu"), (_describe("cpu"), *remarks)
+            log.warning("a %s GPU seems present but cannot be used: %s", candidate, trouble)
+    raise ConfigError(f"device: not even the cpu can be used: {trouble}; reinstall torch")
 
 
 def _find_trouble(name: str) -> str:
@@ -54,14 +56,16 @@ def _find_trouble(name: str) -> str:
     if name == "mps" and not torch.backends.mps.is_available():
         return "torch finds no Metal GPU"
     try:
-        x = torch.ones(1, 1, 3, 3, 3, device=name)
-        torch.nn.functional.conv3d(x, x).item()
+        x = torch.ones(1, 1, 3, 3, 3, device=name, requires_grad=True)
+        functional.max_pool3d(functional.conv3d(x, x), 1).sum().backward()
     except (RuntimeError, NotImplementedError, AssertionError) as error:
         return str(error).splitlines()[0]
     return ""
 
 
 def _seems_present(name: str) -> bool:
+    if name == "cpu":
+        return False
     if name == "cuda":
         return torch.cuda.is_available() or shutil.which("nvidia-smi") is not None
     return torch.backends.mps.is_available()

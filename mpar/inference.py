@@ -46,8 +46,8 @@ class ActionRecognitionInference:
         Where it comes from.
     class_names : tuple of str
         Names of the classes.
-    remarks : tuple of str
-        The device, in words.
+    device : torch.device
+        Where it computes.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class ActionRecognitionInference:
     def __init__(self, checkpoint_path: Path | str, device: str = "auto") -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
         self.class_names = self.checkpoint.class_map.class_names
-        self.device, self.remarks = select_device(device)
+        self.device = select_device(device)
         self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
 
     def predict_video(

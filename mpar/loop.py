@@ -260,7 +260,6 @@ class TrainingRun:
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)
                     self._finish_epoch(seconds, board)
-                    bar.set_postfix_str(self._progress_text())
         finally:
             board.close()
 
@@ -268,8 +267,10 @@ class TrainingRun:
         return self.epoch - self.best_epoch >= self.config.patience
 
     def _progress_text(self) -> str:
-        last = self.history[-1]
-        return f"loss {last['Train_loss']:.3f}, macro-F1 {last['Val_macro_F1']:.3f}"
+        """Return the mean loss of this epoch so far and the last validation score."""
+        loss = self.loss_sum / max(1, self.step)
+        score = f"{self.history[-1]['Val_macro_F1']:.3f}" if self.history else "-"
+        return f"loss {loss:.3f}, macro-F1 {score}"
 
     def _samples(self, epoch: int) -> np.ndarray:
         """Return the windows of an epoch in its random order, (N, 2)."""
@@ -293,6 +294,7 @@ class TrainingRun:
             batch = samples[self.step * size : (self.step + 1) * size]
             self.loss_sum += self._take_step(batch)
             self.step += 1
+            bar.set_postfix_str(self._progress_text(), refresh=False)
             bar.update()
             if caught:
                 self.save_last()
@@ -359,7 +361,13 @@ class TrainingRun:
         self.save_last()
         self._write_metrics()
         board.add(self.epoch, self.history[-1])
-        log.debug("epoch %d: %s", self.epoch, self._progress_text())
+        log.info(
+            "epoch %d: loss %.3f, validation macro-F1 %.3f%s",
+            self.epoch,
+            self.history[-1]["Train_loss"],
+            scores.macro_f1,
+            " (best)" if self.best_epoch == self.epoch else "",
+        )
 
     def validate(self) -> FrameScores:
         """Score every labelled frame of the validation recordings."""

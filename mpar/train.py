@@ -72,7 +72,7 @@ def train(
         By SIGINT or SIGTERM, after the state was saved.
     """
     config = config or TrainConfig()
-    chosen, remarks = select_device(device)
+    chosen = select_device(device)
     with Store(cache_path, access=access) as store:
         if split_path is None:
             split = split_store(
@@ -100,7 +100,7 @@ def train(
             },
         )
         run = TrainingRun(run_folder, store, split, config, chosen)
-        for remark in (*remarks, *check_split(split, store), *run.describe()):
+        for remark in (*check_split(split, store), *run.describe()):
             log.info("%s", remark)
         run.execute(quiet=quiet)
     return run_folder
@@ -136,7 +136,7 @@ def resume_training(
     if not checkpoint.state:
         raise CheckpointError(f"{run_folder}: its last.pt has no state to go on from")
     config = TrainConfig.from_dict(checkpoint.training)
-    chosen, remarks = select_device(device)
+    chosen = select_device(device)
     with Store(cache_path or checkpoint.data["path"], access=checkpoint.data["access"]) as store:
         if store.fingerprint != checkpoint.data["fingerprint"]:
             raise CheckpointError(
@@ -149,7 +149,7 @@ def resume_training(
         )
         run = TrainingRun(run_folder, store, split, config, chosen)
         run.restore(checkpoint)
-        for remark in (*remarks, *run.describe()):
+        for remark in run.describe():
             log.info("%s", remark)
         run.execute(quiet=quiet)
     return run_folder
