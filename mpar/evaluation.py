@@ -423,7 +423,15 @@ def compare_folders(
     paths = {path: name for path, name in names.items() if name is not None}
     if not paths:
         raise ConfigError(f"{prediction_folder}: found no NAME_predictions.csv; check the path")
-    sidecars = {path: read_sidecar(path) for path in paths}
+    problems: list[Problem] = []
+    sidecars = {}
+    left_out = set()  # they still own their label files, which fit no other video
+    for path, name in paths.items():
+        try:
+            sidecars[path] = read_sidecar(path)
+        except InputError as error:
+            problems += error.problems
+            left_out.add(Path(f"{name}.mp4"))
     maps = {ClassMap.from_dict(s["class_map"]) for s in sidecars.values() if "class_map" in s}
     if class_map is None:
         if len(maps) > 1:
@@ -432,16 +440,34 @@ def compare_folders(
                 "--class-map, or evaluate them apart"
             )
         class_map = maps.pop() if maps else DEFAULT_CLASS_MAP
-    videos = {
-        Path(sidecars[path].get("video", f"{name}.mp4")): path for path, name in paths.items()
-    }
-    problems: list[Problem] = []
+    videos: dict[Path, Path] = {}
+    for path, sidecar in sidecars.items():
+        video = Path(sidecar.get("video", f"{paths[path]}.mp4"))
+        if video.stem != paths[path]:
+            left_out.add(video)
+            problems.append(
+                Problem.of(
+                    path,
+                    f"is named other than its video {video}, like a trial of a cache, so that its "
+                    "labels cannot be laid on it; predict the video, or evaluate checkpoint and "
+                    "cache",
+                )
+            )
+        elif videos.setdefault(video, path) != path:
+            problems.append(
+                Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
+            )
+    predicted = {path.resolve() for path in paths}
     owned: dict[Path, list[Path]] = {video: [] for video in videos}
     for path in find_files(annotation_folder, ANNOTATION_SUFFIXES):
-        owner = find_owner(path.stem, videos)
-        if owner is None:
+        owner = find_owner(path.stem, {**videos, **dict.fromkeys(left_out)})
+        if path.resolve() in predicted:
+            problems.append(
+                Problem.of(path, "is a prediction, expected human labels; move it away")
+            )
+        elif owner is None:
             problems.append(Problem.of(path, f"fits no predictions in {prediction_folder}"))
-        else:
+        elif owner in owned:
             owned[owner].append(path)
     comparisons = []
     for video, path in videos.items():

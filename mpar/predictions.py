@@ -218,8 +218,17 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     sidecar_path = path.with_suffix(".json")
     try:
         sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
+        ClassMap.from_dict(sidecar["class_map"])
+        is_sound = (
+            isinstance(sidecar["video"], str)
+            and int(sidecar["num_frames"]) > 0
+            and int(sidecar["stride"]) > 0
+            and Fraction(sidecar["fps"]) > 0
+        )
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
-        raise InputError.of(sidecar_path, "cannot be read as json; predict again") from None
-    return sidecar if isinstance(sidecar, dict) else {}
+    except (OSError, ArithmeticError, KeyError, TypeError, ValueError):  # ConfigError is one
+        is_sound = False
+    if not is_sound:
+        raise InputError.of(sidecar_path, "is not as mpar-predict writes it; predict again")
+    return sidecar

@@ -212,3 +212,54 @@ def test_cache_of_other_classes_is_refused(study, tmp_path):
     )
     with pytest.raises(ConfigError, match="found the classes even, odd"):
         evaluate_checkpoint(study.checkpoint, cache, tmp_path / "out", selection="all")
+
+
+def test_trials_of_a_cache_are_not_laid_on_labels_of_others(checkpoint, tmp_path):
+    """Predictions of two trials of equal length never take both label files for annotators."""
+    (tmp_path / "ann").mkdir()
+    for number in (1, 2):
+        write_annotation(tmp_path / "ann" / f"m_{number}.csv", np.full(6, number))
+        name = f"m_trial{number}"
+        codes = np.full(6, number)
+        write_fake_prediction(tmp_path / "p", checkpoint, name, codes, video="m.mp4")
+    comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert comparisons == []
+    assert ["like a trial" in problem.message for problem in problems] == [True, True]
+
+
+def test_two_predictions_of_one_video_are_named(checkpoint, tmp_path):
+    """A prediction in a folder below never takes another's place unsaid."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", np.zeros(5, int))
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", np.zeros(5, int))
+    write_fake_prediction(tmp_path / "p" / "old", checkpoint, "m", np.ones(5, int))
+    comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert len(comparisons) == 1
+    assert "predicts m.mp4 like" in problems[0].message
+
+
+def test_predictions_are_no_human_labels(checkpoint, tmp_path):
+    """Predictions that lie among the label files are not scored against themselves."""
+    write_fake_prediction(tmp_path, checkpoint, "m", np.zeros(5, int))
+    (tmp_path / "m_bouts.csv").unlink()
+    comparisons, _, problems = compare_folders(tmp_path, tmp_path)
+    assert comparisons == []
+    assert "is a prediction, expected human labels" in str(problems)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"video": 5}', '"stride": 0', '"fps": "0"', '"class_map": []']
+)
+def test_damaged_sidecars_leave_one_recording_out(checkpoint, tmp_path, text):
+    """A json that mpar did not write is named; the other predictions are scored."""
+    (tmp_path / "ann").mkdir()
+    for name in ("b_1", "b"):
+        write_annotation(tmp_path / "ann" / f"{name}.csv", np.zeros(5, int))
+        write_fake_prediction(tmp_path / "p", checkpoint, name, np.zeros(5, int))
+    path = tmp_path / "p" / "b_1_predictions.json"
+    if text[0] == '"':
+        text = json.dumps(json.loads(path.read_text()) | json.loads("{" + text + "}"))
+    path.write_text(text)
+    comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert [c.name for c in comparisons] == ["b"]
+    assert [problem.path for problem in problems] == ["b_1_predictions.json"]
