@@ -18,6 +18,7 @@ from mpar.predictions import (
     SUMMARY_NAME,
     OutputConfig,
     Prediction,
+    check_summary,
     output_paths,
     update_summary,
     write_prediction,
@@ -256,7 +257,7 @@ def predict_sources(
     Raises
     ------
     ConfigError
-        Outputs exist already and `overwrite` is not set.
+        Outputs exist already, or a summary of other classes, and `overwrite` is not set.
     """
     config = config or OutputConfig()
     folder = Path(output_folder)
@@ -272,6 +273,8 @@ def predict_sources(
             f"{folder}: {len(existing)} files exist already ({shown}); pass --overwrite to replace "
             "them, or choose another --output"
         )
+    if not overwrite:
+        check_summary(folder / SUMMARY_NAME, network.class_names)
     predictions: list[Prediction] = []
     problems: list[Problem] = []
     for source in tqdm(sources, desc="predicting", unit="video", disable=quiet or None):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -176,15 +177,34 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
         )
 
 
+def check_summary(path: Path, class_names: Sequence[str]) -> None:
+    """Raise ConfigError if the summary of a folder cannot take rows of these classes."""
+    columns = ["video", "fps", *summarize([UNLABELLED], 1, class_names)]
+    if _read_summary(path, columns) is None:
+        raise ConfigError(
+            f"{path}: is not a summary of the classes {', '.join(class_names)}; pass --overwrite "
+            "to begin it anew, or choose another --output"
+        )
+
+
+def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] | None:
+    """Return the rows of a summary by video, none if it is missing, None if it is another's."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, csv.Error):
+        return None
+    if header != columns or any(len(row) != len(columns) for row in rows):
+        return None
+    return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+
+
 def update_summary(path: Path, row: dict[str, Any]) -> None:
     """Put a row into the summary of a folder, in place of an older row of the same video."""
     cells = {key: _cell(value) for key, value in row.items()}
-    rows = {}
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames == list(cells):  # of other classes: begin anew
-                rows = {old["video"]: old for old in reader}
+    rows = _read_summary(path, list(cells)) or {}
     rows[cells["video"]] = cells
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(cells), lineterminator="\n")

@@ -257,3 +257,21 @@ def test_bad_output_options_are_refused(options, fragment):
     """Each option names itself and its range."""
     with pytest.raises(ConfigError, match=fragment):
         OutputConfig(**options)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"video;fps\nm;30\n", b"video,my notes\nm,\xe9\n", b"video,fps\nm,30,1\n"]
+)
+def test_foreign_summary_is_kept(numbers, tmp_path, content):
+    """A summary.csv of other classes, or the user's own, is replaced only when asked."""
+    checkpoint = make_checkpoint(tmp_path / "n.pt")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.csv").write_bytes(content)
+    video = numbers / "v" / "numbers.mp4"
+    with pytest.raises(ConfigError, match=r"summary\.csv: is not a summary of the classes rest"):
+        predict_multiple_videos(checkpoint, [video], out)
+    assert [path.name for path in out.iterdir()] == ["summary.csv"]
+    assert (out / "summary.csv").read_bytes() == content
+    predict_multiple_videos(checkpoint, [video], out, overwrite=True)
+    assert read_rows(out / "summary.csv")[0]["video"] == "numbers"
