@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import io
 import logging
+import re
 import signal
 import threading
 import time
@@ -150,6 +151,8 @@ class TrainConfig:
         for name in ("learning_rate", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected more than 0")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout: found {self.dropout}, expected 0 to below 1")
         for name in ("weight_decay", "focal_gamma", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 or more")
@@ -247,6 +250,8 @@ class TrainingRun:
         """Train until the last epoch, early stopping or a signal."""
         num_steps = -(-len(self._samples(0)) // self.config.batch_size)
         board = _Board(self.folder, self.epoch)
+        if self.best_epoch:
+            self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
         bar = tqdm(
             total=self.config.num_epochs * num_steps,
@@ -260,6 +265,8 @@ class TrainingRun:
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)
                     self._finish_epoch(seconds, board)
+                    if caught:  # during validation, after which all is saved
+                        raise TrainingInterruptedError(caught[0], self.folder)
         finally:
             board.close()
 
@@ -313,7 +320,8 @@ class TrainingRun:
         if self.config.augment:
             x = augment(x, torch.Generator().manual_seed(augment_seed))
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(self.device.type, enabled=self.uses_amp):
+        # where it is off any type will do, but torch refuses types that it cannot do (mps)
+        with torch.autocast("cuda" if self.uses_amp else "cpu", enabled=self.uses_amp):
             logits = self.net(x) if self.config.window == 1 else self.net.dense(x).flatten(0, 1)
         loss = self.loss(logits.float(), labels.flatten())
         value = float(loss.detach())
@@ -353,13 +361,11 @@ class TrainingRun:
         )
         self.loss_sum = 0.0
         if scores.macro_f1 > self.best_f1:
-            old = self.best_path() if self.best_epoch else None
             self.best_f1, self.best_epoch = scores.macro_f1, self.epoch
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
-            if old is not None:
-                old.unlink(missing_ok=True)
-        self.save_last()
         self._write_metrics()
+        self.save_last()
+        self._remove_older_best()
         board.add(self.epoch, self.history[-1])
         log.info(
             "epoch %d: loss %.3f, validation macro-F1 %.3f%s",
@@ -368,6 +374,12 @@ class TrainingRun:
             scores.macro_f1,
             " (best)" if self.best_epoch == self.epoch else "",
         )
+
+    def _remove_older_best(self) -> None:
+        """Keep the best checkpoint only; called once last.pt names it, so no kill loses both."""
+        for path in self.folder.glob("best_model_epoch*.pt"):
+            if re.fullmatch(r"best_model_epoch[0-9]+\.pt", path.name) and path != self.best_path():
+                path.unlink(missing_ok=True)
 
     def validate(self) -> FrameScores:
         """Score every labelled frame of the validation recordings."""

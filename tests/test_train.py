@@ -179,6 +179,7 @@ def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
         ({"num_epochs": 0}, "num_epochs: found 0"),
         ({"learning_rate": float("nan")}, "learning_rate: found nan"),
         ({"seed": -1}, "seed: found -1"),
+        ({"dropout": 1.0}, "dropout: found 1.0"),
     ],
 )
 def test_bad_options_are_refused(options, fragment):
@@ -247,3 +248,49 @@ def test_train_model_refuses_bad_inputs(study, tmp_path):
         (tmp_path / "a" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(InputError, match=r"mouse_6\.mp4: has no labels|has no labels"):
         train_model(study.videos, tmp_path / "a", tmp_path / "out", num_epochs=1)
+
+
+@pytest.mark.parametrize("function", ["save_last", "_write_metrics"])
+@pytest.mark.parametrize("is_after", [False, True])
+def test_killed_at_the_end_of_an_epoch(
+    study, undisturbed, tmp_path, monkeypatch, function, is_after
+):
+    """Killed between the files of an epoch's end, a resumed run has the same files in the end."""
+    original, calls = getattr(TrainingRun, function), [0]
+
+    def killed(self):
+        calls[0] += 1
+        if calls[0] < 2 or is_after:
+            original(self)
+        if calls[0] == 2:
+            raise MemoryError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, function, killed)
+        with pytest.raises(MemoryError):
+            train(study.cache, tmp_path, config=CONFIG, device="cpu")
+    (run,) = tmp_path.iterdir()
+    state = load_checkpoint(run / "last.pt").state
+    assert (run / f"best_model_epoch{state['best_epoch']}.pt").exists()
+    resume_training(run, device="cpu")
+    assert_equal_weights(undisturbed / "last.pt", run / "last.pt")
+    assert len((run / "metrics.csv").read_text().splitlines()) == 3
+    assert len(list(run.glob("best_model_epoch*.pt"))) == 1
+    assert best_checkpoint(run).name == best_checkpoint(undisturbed).name
+
+
+def test_interrupt_during_the_last_validation(study, tmp_path, monkeypatch):
+    """Ctrl-C is never swallowed; resuming such a run finds nothing left to do."""
+    validate = TrainingRun.validate
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return validate(self)
+
+    config = TrainConfig(**{**CONFIG.to_dict(), "num_epochs": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "validate", interrupted)
+        with pytest.raises(TrainingInterruptedError) as caught:
+            train(study.cache, tmp_path, config=config, device="cpu")
+    run = resume_training(caught.value.run_folder, device="cpu")
+    assert load_checkpoint(run / "last.pt").state["epoch"] == 1
