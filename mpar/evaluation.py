@@ -29,6 +29,14 @@ from mpar.store import Store
 SELECTIONS = ("held-out", "train", "val", "test", "all")
 SAME_ANIMAL = "same-animal: holds recordings that the network was trained or chosen on"
 
+_FIGURES = ("confusion_matrix", "confusion_matrix_normalized", "class_f1")
+_OUTPUTS = (
+    "metrics.json",
+    "classification_report.txt",
+    "ethograms",
+    *(f"{name}.{suffix}" for name in _FIGURES for suffix in ("png", "pdf")),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -143,11 +151,7 @@ def write_evaluation(
         No frame is labelled.
     """
     folder = Path(output_folder)
-    if (folder / "metrics.json").exists() and not overwrite:
-        raise ConfigError(
-            f"{folder}: holds an evaluation already; pass --overwrite to replace it, or choose "
-            "another --output"
-        )
+    _check_output(folder, overwrite)
     scores = frame_scores(
         np.concatenate([c.truth for c in comparisons]),
         np.concatenate([c.predicted for c in comparisons]),
@@ -177,6 +181,15 @@ def write_evaluation(
         save_figure(_titled(figure, remark), folder / name)
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _check_output(folder: Path, overwrite: bool) -> None:
+    found = [name for name in _OUTPUTS if (folder / name).exists()]
+    if found and not overwrite:
+        raise ConfigError(
+            f"{folder}: holds an evaluation already ({found[0]}); pass --overwrite to replace it, "
+            "or choose another --output"
+        )
 
 
 def _titled(figure: Any, remark: str) -> Any:
@@ -227,16 +240,21 @@ def evaluate_checkpoint(
     dict
         What ``metrics.json`` holds.
     """
+    _check_output(Path(output_folder), overwrite)
     network = ActionRecognitionInference(checkpoint_path, device)
     checkpoint = network.checkpoint
     with Store(cache_path or checkpoint.data["path"]) as store:
-        if (
-            selection == "held-out"
-            and not checkpoint.split["test"]
-            and store.fingerprint == checkpoint.data["fingerprint"]
-        ):
+        try:
+            recordings = select_recordings(checkpoint, store, selection)
+        except ConfigError:
+            if (
+                selection != "held-out"
+                or checkpoint.split["test"]
+                or store.fingerprint != checkpoint.data["fingerprint"]
+            ):
+                raise
             selection = "val"
-        recordings = select_recordings(checkpoint, store, selection)
+            recordings = select_recordings(checkpoint, store, selection)
         comparisons = compare_with_store(network, store, recordings, quiet=quiet)
         provenance = {
             "checkpoint": str(checkpoint_path),

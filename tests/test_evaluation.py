@@ -263,3 +263,25 @@ def test_damaged_sidecars_leave_one_recording_out(checkpoint, tmp_path, text):
     comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert [c.name for c in comparisons] == ["b"]
     assert [problem.path for problem in problems] == ["b_1_predictions.json"]
+
+
+@pytest.mark.parametrize("name", ["classification_report.txt", "class_f1.png", "ethograms"])
+def test_files_of_the_user_are_kept(tmp_path, name):
+    """Any file that would be replaced counts, not metrics.json alone."""
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        evaluate_and_save_results([0, 1], [0, 1], ["a", "b"], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
+    """Without a test part, animals that the split leaves out are scored, not the validation."""
+    import dataclasses
+
+    from mpar.checkpoint import save_checkpoint
+
+    split = {**checkpoint.split, "test": []}
+    save_checkpoint(tmp_path / "c.pt", dataclasses.replace(checkpoint, split=split))
+    metrics = evaluate_checkpoint(tmp_path / "c.pt", study.cache, tmp_path / "e")
+    assert metrics["selection"] == "held-out"
+    assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
