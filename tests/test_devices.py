@@ -50,3 +50,18 @@ def test_gpu_that_fails_to_compute_is_not_used(monkeypatch, caplog):
     monkeypatch.setattr(torch, "ones", fail)
     assert devices.select_device("auto").type == "cpu"
     assert "no kernel image" in caplog.text
+
+
+def test_gpu_that_lacks_an_operation_is_not_used(monkeypatch, caplog):
+    """A GPU that cannot pool in 3D, as mps in some builds of torch, is passed over."""
+
+    def fail(*_args, **_kwargs):
+        raise NotImplementedError("max_pool3d is not implemented")
+
+    ones = torch.ones
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", lambda *a, device, **k: ones(*a, **k))
+    monkeypatch.setattr(torch.nn.functional, "max_pool3d", fail)
+    assert devices.select_device("auto").type == "cpu"
+    assert "max_pool3d" in caplog.text
