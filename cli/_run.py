@@ -49,8 +49,21 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             click.echo(f"error: {error}", err=True)
             code = 128 + error.signum if hasattr(error, "signum") else ERROR_EXIT
         except KeyboardInterrupt:
-            click.echo("interrupted; what is done is kept, run it again to go on", err=True)
+            click.echo("interrupted; finished files are kept", err=True)
             code = 130
+        except BrokenPipeError:
+            raise  # the reader went away (| head): click ends quietly
+        except (MemoryError, RuntimeError) as error:
+            text = str(error).partition("\n")[0]
+            is_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()
+            if not is_memory and "allocate memory" not in text:
+                raise
+            click.echo(
+                f"error: not enough memory{text and f' ({text})'}; lower --batch-size or --window, preprocess with a smaller --size, or pass "
+                "--device cpu",
+                err=True,
+            )
+            code = ERROR_EXIT
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {where}{error.strerror or error}", err=True)

@@ -230,7 +230,7 @@ def test_train_without_a_cache_or_with_too_few_animals(folders):
     run("preprocess", one / "Videos", one / "Annotations", "-o", one / "c.h5")
     result = run("train", one / "c.h5", "-o", one / "runs")
     assert result.exit_code == 2
-    assert "found 1 groups (animals), expected at least 3" in result.output
+    assert "found 1 groups (animals) with labels, expected at least 3" in result.output
     assert not (one / "runs").exists()
 
 
@@ -326,3 +326,23 @@ def test_options_of_the_readme_exist():
         for name in (*option.opts, *option.secondary_opts)
     } | {"--help", "--logdir"}
     assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known
+
+
+@pytest.mark.parametrize(
+    ("error", "fragment"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "lower --batch-size"),
+        (KeyboardInterrupt(), "interrupted; finished files are kept"),
+    ],
+)
+def test_errors_that_nobody_meant(folders, monkeypatch, error, fragment):
+    """Too little memory and Ctrl-C are messages in every command, not tracebacks."""
+
+    def fail(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("mpar.evaluation.evaluate_folders", fail)
+    result = run("evaluate", folders / "Videos", folders / "Annotations")
+    assert result.exit_code in {2, 130}
+    assert fragment in result.output
