@@ -60,7 +60,7 @@ def split_store(
     Parameters
     ----------
     store : Store
-        The cache; a group is an animal.
+        The cache; a group is an animal. Groups without any label are left out of all parts.
     val_fraction, test_fraction : float
         Share of the groups, 0 to below 1 and below 1 together; at least one group each
         unless 0. `val_fraction` may not be 0.
@@ -86,14 +86,17 @@ def split_store(
             f"val_fraction, test_fraction: found {val_fraction} and {test_fraction}, expected "
             "0 to 1, below 1 together, and some validation"
         )
-    groups = sorted({info.group for info in store.recordings})
+    is_labelled = [class_counts(store, [i]).any() for i in range(len(store))]
+    groups = sorted(
+        {r.group for r, used in zip(store.recordings, is_labelled, strict=True) if used}
+    )
     num_val = max(1, round(val_fraction * len(groups)))
     num_test = max(1, round(test_fraction * len(groups))) if test_fraction else 0
     if len(groups) - num_val - num_test < 1:
         needed = 3 if test_fraction else 2
         raise ConfigError(
-            f"{store.path}: found {len(groups)} groups (animals), expected at least {needed} for "
-            "parts that share none; add recordings, pass --test-fraction 0, or give your own "
+            f"{store.path}: found {len(groups)} groups (animals) with labels, expected at "
+            f"least {needed} for parts that share none; add recordings, pass --test-fraction 0, or give your own "
             "--split"
         )
     members = {
@@ -189,13 +192,17 @@ def read_split(path: Path | str, store: Store) -> Split:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError.of(path, f"cannot be read as UTF-8 text ({error})") from None
-    rows = list(csv.reader(io.StringIO(text)))
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise InputError.of(path, f"is not a well-formed CSV ({error}); fix it") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "recording" not in header or "part" not in header:
         raise InputError.of(
             path, f"found the columns {','.join(header)}, expected Recording and Part"
         )
-    positions = {spreadsheet_safe(info.name): i for i, info in enumerate(store.recordings)}
+    positions = {spreadsheet_safe(r.name).strip(): i for i, r in enumerate(store.recordings)}
+    positions |= {r.name.strip(): i for i, r in enumerate(store.recordings)}  # typed by hand
     part_of: dict[int, str] = {}
     part_of_group: dict[str, str] = {}
     problems = []

@@ -83,7 +83,7 @@ def train(
             )
         else:
             split = read_split(split_path, store)
-        for part in ("train", "val"):
+        for part in PARTS if split.test else PARTS[:2]:
             if not class_counts(store, split.part(part)).any():
                 raise ConfigError(
                     f"{store.path}: the {part} part has no labelled frame; label some, or choose "

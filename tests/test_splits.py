@@ -142,3 +142,35 @@ def test_bad_split_files_are_refused(store, tmp_path, rows, line, fragment):
     with pytest.raises(InputError) as caught:
         read_split(path, store)
     assert any(p.line == line and fragment in p.message for p in caught.value.problems)
+
+
+def test_animals_without_labels_take_no_place(tmp_path):
+    """A part is never made of animals that cannot be scored."""
+    recordings = [(f"g{i}", [0, 1] if i < 3 else [-1, -1]) for i in range(12)]
+    with make_store(tmp_path / "c.h5", recordings) as store:
+        for seed in range(3):
+            split = split_store(store, seed=seed)
+            assert sorted(split.train + split.val + split.test) == [0, 1, 2]
+
+
+def test_names_are_read_as_people_type_them(tmp_path):
+    """A name with = or spaces at its edges is found with and without what makes it safe."""
+    import dataclasses
+
+    names = ("=a", " b", "c, d")
+    with make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(3)]) as store:
+        store.recordings = tuple(
+            dataclasses.replace(r, name=n) for r, n in zip(store.recordings, names, strict=True)
+        )
+        (tmp_path / "s.csv").write_text('Recording,Part\n=a,train\n b,val\n"c, d",test\n')
+        split = Split(train=(0,), val=(1,), test=(2,))
+        assert read_split(tmp_path / "s.csv", store) == split
+        write_split(tmp_path / "t.csv", split, store)
+        assert read_split(tmp_path / "t.csv", store) == split
+
+
+def test_split_file_that_is_no_csv(store, tmp_path):
+    """A cell beyond every limit is a message, not a traceback."""
+    (tmp_path / "s.csv").write_text("Recording,Part\n" + "x" * 200_000 + ",train\n")
+    with pytest.raises(InputError, match="not a well-formed CSV"):
+        read_split(tmp_path / "s.csv", store)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -294,3 +295,21 @@ def test_interrupt_during_the_last_validation(study, tmp_path, monkeypatch):
             train(study.cache, tmp_path, config=config, device="cpu")
     run = resume_training(caught.value.run_folder, device="cpu")
     assert load_checkpoint(run / "last.pt").state["epoch"] == 1
+
+
+def test_test_part_without_labels_is_refused_at_once(study, tmp_path, monkeypatch):
+    """Nobody trains for hours to hear that nothing can be tested."""
+    labels = Store.labels
+
+    def without(self, recording):
+        array = labels(self, recording)
+        return np.full_like(array, -1) if recording == 2 else array
+
+    monkeypatch.setattr(Store, "labels", without)
+    with Store(study.cache) as store:
+        names = [info.name for info in store.recordings[:3]]
+    rows = zip(names, ("train", "val", "test"), strict=True)
+    (tmp_path / "s.csv").write_text("Recording,Part\n" + "".join(f"{n},{p}\n" for n, p in rows))
+    with pytest.raises(ConfigError, match="the test part has no labelled frame"):
+        train(study.cache, tmp_path / "runs", config=CONFIG, split_path=tmp_path / "s.csv")
+    assert not (tmp_path / "runs").exists()
