@@ -59,8 +59,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             if not is_memory and "allocate memory" not in text:
                 raise
             click.echo(
-                f"error: not enough memory{text and f' ({text})'}; lower --batch-size or --window, preprocess with a smaller --size, or pass "
-                "--device cpu",
+                f"error: not enough memory{text and f' ({text})'}; lower "
+                "--batch-size or --window, preprocess with a smaller --size, or pass --device cpu",
                 err=True,
             )
             code = ERROR_EXIT

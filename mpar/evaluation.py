@@ -173,7 +173,7 @@ def write_evaluation(
         "confusion_matrix_normalized": plot_confusion(scores, normalize=True),
         "class_f1": plot_class_f1(scores),
     }
-    for c in comparisons:
+    for c in (c for c in comparisons if len(c.truth)):
         rows = [("human", c.truth), ("mpar", c.predicted)]
         figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
         figures[f"ethograms/{_file_name(c.name)}"] = figure

@@ -96,8 +96,8 @@ def split_store(
         needed = 3 if test_fraction else 2
         raise ConfigError(
             f"{store.path}: found {len(groups)} groups (animals) with labels, expected at "
-            f"least {needed} for parts that share none; add recordings, pass --test-fraction 0, or give your own "
-            "--split"
+            f"least {needed} for parts that share none; add recordings, pass "
+            "--test-fraction 0, or give your own --split"
         )
     members = {
         group: [i for i, info in enumerate(store.recordings) if info.group == group]

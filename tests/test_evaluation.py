@@ -285,3 +285,10 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     metrics = evaluate_checkpoint(tmp_path / "c.pt", study.cache, tmp_path / "e")
     assert metrics["selection"] == "held-out"
     assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
+
+
+def test_recording_without_a_compared_frame(tmp_path):
+    """A trial that a long stride passes over is scored as nothing, not a traceback."""
+    truth = {"a": np.array([0, 1]), "b": np.array([], int)}
+    metrics = evaluate_and_save_results(truth, truth, ["x", "y"], tmp_path)
+    assert metrics["recordings"]["b"] is None
