@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import mpar
 
@@ -81,3 +82,16 @@ def read_class_map(path: Path | None) -> Any:
     from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
 
     return DEFAULT_CLASS_MAP if path is None else ClassMap.from_csv(path)
+
+
+def refuse_given(names: list[str], option: str) -> None:
+    """Refuse options that were typed though `option` makes them void."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} cannot be changed with {option}.")

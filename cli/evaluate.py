@@ -63,6 +63,12 @@ def main(
             "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
             "PREDICTIONS and ANNOTATIONS (two folders)"
         )
+    if predictions.is_file() and (class_map_path or several or label_offset is not None):
+        raise ConfigError(
+            "--class-map, --several and --label-offset read label files; a cache has its labels"
+        )
+    if predictions.is_dir() and selection != "held-out":
+        raise ConfigError("--part chooses recordings of a cache; folders are evaluated whole")
     problems: list[Problem] = []
     if predictions.is_dir():
         result, problems = evaluate_folders(

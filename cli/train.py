@@ -112,6 +112,7 @@ def main(
     from mpar.train import best_checkpoint, resume_training, train
 
     if run_folder is not None:
+        _options.refuse_given([*recipe, "output_folder", "split_path", "access"], "--resume")
         resume_training(run_folder, device=device, cache_path=cache_path, quiet=quiet)
     elif cache_path is not None:
         run_folder = train(

@@ -36,7 +36,7 @@ from mpar.clips import (
 )
 from mpar.dense import DensePredictor
 from mpar.errors import ConfigError, MparError
-from mpar.files import write_text
+from mpar.files import locked, write_text
 from mpar.losses import FocalLoss, class_weights
 from mpar.metrics import FrameScores, frame_scores
 from mpar.model import MODEL_TYPES, ClipNet, ModelConfig
@@ -260,7 +260,12 @@ class TrainingRun:
             disable=quiet or None,
         )
         try:
-            with _caught_signals() as caught, torch.random.fork_rng(devices=cuda), bar:
+            with (
+                locked(self.folder / "last.pt"),
+                _caught_signals() as caught,
+                torch.random.fork_rng(devices=cuda),
+                bar,
+            ):
                 while self.epoch < self.config.num_epochs and not self._is_patience_over():
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)

@@ -135,9 +135,15 @@ def resume_training(
     checkpoint = load_checkpoint(run_folder / "last.pt")
     if not checkpoint.state:
         raise CheckpointError(f"{run_folder}: its last.pt has no state to go on from")
+    cache_path = Path(cache_path or checkpoint.data["path"])
+    if not cache_path.exists():
+        raise CheckpointError(
+            f"{run_folder}: its cache is no longer at {cache_path}; say where it is: "
+            f"mpar-train CACHE --resume {run_folder}"
+        )
     config = TrainConfig.from_dict(checkpoint.training)
     chosen = select_device(device)
-    with Store(cache_path or checkpoint.data["path"], access=checkpoint.data["access"]) as store:
+    with Store(cache_path, access=checkpoint.data["access"]) as store:
         if store.fingerprint != checkpoint.data["fingerprint"]:
             raise CheckpointError(
                 f"{store.path}: is not the cache that {run_folder} was trained on; pass the right "

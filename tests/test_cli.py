@@ -287,6 +287,17 @@ def test_evaluate_prints_what_it_wrote(study, tmp_path):
     assert run("evaluate", *arguments).exit_code == 2
 
 
+def test_options_without_effect_are_refused(study, tmp_path):
+    """An option that would be ignored is an error, so that nobody believes it was used."""
+    result = run("train", study.cache, "--resume", study.run, "--epochs", 3, "--loss", "focal")
+    assert result.exit_code == 2
+    assert "--epochs, --loss cannot be changed with --resume" in result.output
+    result = run("evaluate", study.checkpoint, study.cache, "--label-offset", 0)
+    assert "--label-offset read label files" in result.output
+    result = run("evaluate", study.videos, study.annotations, "--part", "val")
+    assert "--part chooses recordings of a cache" in result.output
+
+
 def test_info_finds_damage(study, tmp_path):
     """--verify names the damaged recording and exits with 2."""
     damaged = tmp_path / "c.h5"

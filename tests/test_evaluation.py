@@ -8,14 +8,13 @@ import pytest
 
 from mpar.checkpoint import load_checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.comparisons import compare_folders, select_recordings
 from mpar.errors import ConfigError, InputError
 from mpar.evaluation import (
     SAME_ANIMAL,
-    compare_folders,
     evaluate_and_save_results,
     evaluate_checkpoint,
     evaluate_folders,
-    select_recordings,
 )
 from mpar.predictions import OutputConfig, Prediction, write_prediction
 from mpar.store import Store
@@ -62,6 +61,13 @@ def test_original_call_writes_all_files(tmp_path):
         assert (tmp_path / "e" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "e" / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "e" / "ethograms" / "recording.png").exists()
+
+
+def test_every_recording_has_an_ethogram_of_its_own(tmp_path):
+    """Names that differ only in what file names cannot hold do not share a figure."""
+    labels = {name: [0, 1] for name in ("a:b", "a/b", "A_b", "c")}
+    evaluate_and_save_results(labels, labels, ["x", "y"], tmp_path)
+    assert len(list((tmp_path / "ethograms").glob("*.png"))) == 4
 
 
 def test_existing_evaluation_is_kept(tmp_path):

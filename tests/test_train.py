@@ -11,6 +11,7 @@ import torch
 
 from mpar.checkpoint import load_checkpoint
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
+from mpar.files import locked
 from mpar.loop import TrainConfig, TrainingInterruptedError, TrainingRun
 from mpar.store import Store
 from mpar.train import best_checkpoint, resume_training, train, train_model
@@ -125,6 +126,23 @@ def test_signal_handlers_are_given_back(study, tmp_path, monkeypatch):
     with pytest.raises(TrainingInterruptedError, match="SIGTERM"):
         train(study.cache, tmp_path, config=CONFIG, device="cpu")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_moved_cache_and_second_process_are_named(study, tmp_path, monkeypatch):
+    """A run whose cache was moved says how to go on; a run that is going on is left alone."""
+    cache = tmp_path / "moved.h5"
+    cache.write_bytes(study.cache.read_bytes())
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(TrainingInterruptedError) as caught:
+            train(cache, tmp_path, config=CONFIG, device="cpu")
+    run = caught.value.run_folder
+    cache.unlink()
+    with pytest.raises(CheckpointError, match="mpar-train CACHE --resume"):
+        resume_training(run, device="cpu")
+    with locked(run / "last.pt"), pytest.raises(ConfigError, match="being written by process"):
+        resume_training(run, cache_path=study.cache, device="cpu")
+    resume_training(run, cache_path=study.cache, device="cpu")
 
 
 def test_another_cache_is_refused_on_resume(study, tmp_path, monkeypatch):

@@ -1,0 +1,280 @@
+"""Set predicted labels against human ones, frame by frame: by cache or by folders of CSVs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mpar.annotations import ANNOTATION_SUFFIXES, read_annotation
+from mpar.checkpoint import Checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.inference import ActionRecognitionInference
+from mpar.predictions import name_of, read_sidecar
+from mpar.recordings import Source, check_recording, find_files, find_owner
+from mpar.store import Store
+
+SELECTIONS = ("held-out", "train", "val", "test", "all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """True and predicted labels of one recording, frame by frame.
+
+    Parameters
+    ----------
+    name : str
+        The recording.
+    truth, predicted : (T,) integer arrays
+        Class index, -1 for unlabelled.
+    fps : Fraction
+        Frames per second of these arrays.
+    is_learnt : bool
+        The network learnt from this video or animal.
+    """
+
+    name: str
+    truth: np.ndarray
+    predicted: np.ndarray
+    fps: Fraction
+    is_learnt: bool = False
+
+
+def select_recordings(
+    checkpoint: Checkpoint, store: Store, selection: str = "held-out"
+) -> list[int]:
+    """Choose the recordings of a cache that a checkpoint is evaluated on.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Knows the animals and videos it was trained and chosen on.
+    store : Store
+        The cache it was trained on, or any other.
+    selection : {"held-out", "train", "val", "test", "all"}
+        "held-out": those of animals and videos that had no part in training and validation.
+
+    Returns
+    -------
+    list of int
+        Positions in the cache; those without any label are left out.
+
+    Raises
+    ------
+    ConfigError
+        No recording is left.
+    """
+    if selection not in SELECTIONS:
+        raise ConfigError(f"part: found {selection!r}, expected one of {', '.join(SELECTIONS)}")
+    is_used = [
+        bool(checkpoint.learnt_part(sha256=info.sha256, group=info.group))
+        for info in store.recordings
+    ]
+    if selection in checkpoint.split:
+        names = {(item["name"], item["sha256"]) for item in checkpoint.split[selection]}
+        chosen = [i for i, r in enumerate(store.recordings) if (r.name, r.sha256) in names]
+    else:
+        chosen = [i for i in range(len(store)) if selection == "all" or not is_used[i]]
+    chosen = [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
+    if not chosen:
+        raise ConfigError(
+            f"{store.path}: found no labelled recording in the selection {selection!r}; pass "
+            f"another --part ({', '.join(SELECTIONS)}) or another cache"
+        )
+    return chosen
+
+
+def compare_with_store(
+    network: ActionRecognitionInference,
+    store: Store,
+    recordings: Sequence[int],
+    *,
+    quiet: bool = True,
+) -> list[Comparison]:
+    """Predict recordings of a cache and set them against its labels.
+
+    Raises
+    ------
+    ConfigError
+        The cache has other classes or another frame size than the network.
+    """
+    if store.class_names != network.class_names:
+        raise ConfigError(
+            f"{store.path}: found the classes {', '.join(store.class_names)}, the network knows "
+            f"{', '.join(network.class_names)}; preprocess with the class map of its training"
+        )
+    comparisons = []
+    for recording in tqdm(recordings, desc="predicting", unit="video", disable=quiet or None):
+        prediction = network.predict_recording(store, recording)
+        comparisons.append(
+            Comparison(
+                name=prediction.name,
+                truth=store.labels(recording),
+                predicted=prediction.labels(),
+                fps=prediction.fps,
+                is_learnt=bool(prediction.learnt_part),
+            )
+        )
+    return comparisons
+
+
+def compare_folders(
+    prediction_folder: Path | str,
+    annotation_folder: Path | str,
+    *,
+    class_map: ClassMap | None = None,
+    several: str | None = None,
+    label_offset: int | None = None,
+) -> tuple[list[Comparison], ClassMap, list[Problem]]:
+    """Set a folder of predictions against a folder of label files.
+
+    Parameters
+    ----------
+    prediction_folder : Path or str
+        Holds ``NAME_predictions.csv`` of mpar-predict with their json.
+    annotation_folder : Path or str
+        Label files, which belong to videos by the rules of `find_recordings`.
+    class_map : ClassMap, optional
+        By default that of the predictions.
+    several, label_offset
+        As for `check_recording`.
+
+    Returns
+    -------
+    comparisons : list of Comparison
+        One a recording; only the frames that were predicted.
+    class_map : ClassMap
+        The one used.
+    problems : list of Problem
+        Predictions without labels, labels without predictions, files that cannot be read.
+
+    Raises
+    ------
+    ConfigError
+        There are no predictions, or they have different class maps.
+    """
+    names = {path: name_of(path) for path in find_files(prediction_folder, [".csv"])}
+    paths = {path: name for path, name in names.items() if name is not None}
+    if not paths:
+        raise ConfigError(f"{prediction_folder}: found no NAME_predictions.csv; check the path")
+    problems: list[Problem] = []
+    sidecars = {}
+    left_out = set()  # they still own their label files, which fit no other video
+    for path, name in paths.items():
+        try:
+            sidecars[path] = read_sidecar(path)
+        except InputError as error:
+            problems += error.problems
+            left_out.add(Path(f"{name}.mp4"))
+    maps = {ClassMap.from_dict(s["class_map"]) for s in sidecars.values() if "class_map" in s}
+    if class_map is None:
+        if len(maps) > 1:
+            raise ConfigError(
+                f"{prediction_folder}: found predictions of {len(maps)} different class maps; pass "
+                "--class-map, or evaluate them apart"
+            )
+        class_map = maps.pop() if maps else DEFAULT_CLASS_MAP
+    videos: dict[Path, Path] = {}
+    for path, sidecar in sidecars.items():
+        video = Path(sidecar.get("video", f"{paths[path]}.mp4"))
+        if video.stem != paths[path]:
+            left_out.add(video)
+            problems.append(
+                Problem.of(
+                    path,
+                    f"is named other than its video {video}, like a trial of a cache, so that its "
+                    "labels cannot be laid on it; predict the video, or evaluate checkpoint and "
+                    "cache",
+                )
+            )
+        elif videos.setdefault(video, path) != path:
+            problems.append(
+                Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
+            )
+    predicted = {path.resolve() for path in paths}
+    owned: dict[Path, list[Path]] = {video: [] for video in videos}
+    for path in find_files(annotation_folder, ANNOTATION_SUFFIXES):
+        owner = find_owner(path.stem, {**videos, **dict.fromkeys(left_out)})
+        if path.resolve() in predicted:
+            problems.append(
+                Problem.of(path, "is a prediction, expected human labels; move it away")
+            )
+        elif owner is None:
+            problems.append(Problem.of(path, f"fits no predictions in {prediction_folder}"))
+        elif owner in owned:
+            owned[owner].append(path)
+    comparisons = []
+    for video, path in videos.items():
+        if not owned[video]:
+            problems.append(Problem.of(path, f"has no labels in {annotation_folder}"))
+            continue
+        try:
+            comparisons += _compare_files(
+                Source(video, tuple(owned[video])),
+                path,
+                sidecars[path],
+                class_map,
+                several,
+                label_offset,
+            )
+        except InputError as error:
+            problems += error.problems
+    return comparisons, class_map, sorted(problems)
+
+
+def _compare_files(
+    source: Source,
+    path: Path,
+    sidecar: dict[str, Any],
+    class_map: ClassMap,
+    several: str | None,
+    label_offset: int | None,
+) -> list[Comparison]:
+    predicted = read_annotation(path, class_map, allow_gaps=True)
+    num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
+    if predicted.frames[-1] >= num_frames:
+        raise InputError.of(
+            path,
+            f"its frames end at {predicted.frames[-1]}, expected at most "
+            f"{num_frames - 1}; predict again",
+        )
+    fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
+    problems: list[Problem] = []
+    annotations = []
+    for annotation_path in source.annotations:
+        try:
+            annotations.append(read_annotation(annotation_path, class_map))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    recordings = check_recording(
+        source,
+        annotations,
+        num_frames,
+        class_map,
+        group=source.name,
+        several=several,
+        label_offset=label_offset,
+    )
+    labels = class_map.merge(predicted.codes)
+    comparisons = []
+    for recording in recordings:
+        frames = predicted.frames - recording.start_frame
+        is_inside = (frames >= 0) & (frames < recording.num_frames)
+        comparisons.append(
+            Comparison(
+                name=recording.name,
+                truth=recording.labels[frames[is_inside]],
+                predicted=labels[is_inside],
+                fps=fps,
+                is_learnt=bool(sidecar.get("learnt_part")),
+            )
+        )
+    return comparisons
