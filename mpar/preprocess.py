@@ -15,7 +15,7 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from mpar.annotations import Annotation, read_annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.files import locked, spreadsheet_safe, write_text
-from mpar.recordings import SEVERAL, Source, check_recording, find_group, find_recordings
+from mpar.recordings import SEVERAL, Recording, Source, check_recording, find_group, find_recordings
 from mpar.staging import (
     DecodedVideo,
     count_frames,
@@ -223,24 +223,37 @@ def preprocess(
         if not good:
             raise InputError(problems)
         _refuse_loss(cache_path, old, good, problems, overwrite)
-        is_same = old is not None and _is_same(old, good, class_map, config)
-        if not is_same:
-            if old is not None and os.name == "nt":
-                old.close()
-            total = sum(item.info.num_frames for item in good)
-            with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
-                write_store(
-                    cache_path,
-                    good,
-                    class_map=class_map,
-                    config=config.to_dict(),
-                    on_frames=bar.update,
-                )
-        result = report(good, decoded, is_written=not is_same)
+        is_written = _publish(cache_path, old, good, class_map, config, quiet)
+        result = report(good, decoded, is_written=is_written)
         # Windows removes no file that is still mapped
         del known, decoded, good
         remove_parts(staging)
         return result
+
+
+def _publish(
+    cache_path: Path,
+    old: Store | None,
+    good: list[NewRecording],
+    class_map: ClassMap,
+    config: PreprocessConfig,
+    quiet: bool,
+) -> bool:
+    """Write the cache, unless the existing one says the same; tell whether it was written."""
+    if old is not None and _is_same(old, good, class_map, config):
+        return False
+    if old is not None and os.name == "nt":  # Windows replaces no file that is mapped
+        old.close()
+    total = sum(item.info.num_frames for item in good)
+    with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
+        write_store(
+            cache_path,
+            good,
+            class_map=class_map,
+            config=config.to_dict(),
+            on_frames=bar.update,
+        )
+    return True
 
 
 def _collect(
@@ -400,34 +413,13 @@ def _lay_labels(
             problems += error.problems
             continue
         sizes[video.path] = frames.shape[1:]
-        for recording in recordings:
-            start, stop = recording.start_frame, recording.start_frame + recording.num_frames
-            info = RecordingInfo(
-                name=recording.name,
-                video=video.path.name,
-                group=recording.group,
-                fps=decoded[video.sha256].fps,
-                start_frame=start,
-                num_frames=recording.num_frames,
-                video_num_frames=len(frames),
-                size_bytes=video.size_bytes,
-                sha256=video.sha256,
-                annotators=recording.annotators,
-                warnings=decoded[video.sha256].warnings,
-            )
-            if recording.name in names:
-                message = f"its recording {recording.name} has the name of another; rename it"
+        for item in _cut_recordings(video, decoded[video.sha256], recordings):
+            if item.info.name in names:
+                message = f"its recording {item.info.name} has the name of another; rename it"
                 problems.append(Problem.of(video.path, message))
                 continue
-            names.add(recording.name)
-            good.append(
-                NewRecording(
-                    info=info,
-                    frames=frames[start:stop],
-                    labels=recording.labels,
-                    codes=recording.codes,
-                )
-            )
+            names.add(item.info.name)
+            good.append(item)
     if not good:
         return []
     (height, width), _ = Counter(sizes.values()).most_common(1)[0]
@@ -441,6 +433,33 @@ def _lay_labels(
         if size != (height, width)
     ]
     return [item for item in good if item.frames.shape[1:] == (height, width)]
+
+
+def _cut_recordings(
+    video: _Video, decoded: DecodedVideo, recordings: list[Recording]
+) -> Iterator[NewRecording]:
+    """Yield the recordings of a video with their frames."""
+    for recording in recordings:
+        start, stop = recording.start_frame, recording.start_frame + recording.num_frames
+        info = RecordingInfo(
+            name=recording.name,
+            video=video.path.name,
+            group=recording.group,
+            fps=decoded.fps,
+            start_frame=start,
+            num_frames=recording.num_frames,
+            video_num_frames=len(decoded.frames),
+            size_bytes=video.size_bytes,
+            sha256=video.sha256,
+            annotators=recording.annotators,
+            warnings=decoded.warnings,
+        )
+        yield NewRecording(
+            info=info,
+            frames=decoded.frames[start:stop],
+            labels=recording.labels,
+            codes=recording.codes,
+        )
 
 
 def _report(
