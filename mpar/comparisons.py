@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -172,14 +172,7 @@ def compare_folders(
         except InputError as error:
             problems += error.problems
             left_out.add(Path(f"{name}.mp4"))
-    maps = {ClassMap.from_dict(s["class_map"]) for s in sidecars.values() if "class_map" in s}
-    if class_map is None:
-        if len(maps) > 1:
-            raise ConfigError(
-                f"{prediction_folder}: found predictions of {len(maps)} different class maps; pass "
-                "--class-map, or evaluate them apart"
-            )
-        class_map = maps.pop() if maps else DEFAULT_CLASS_MAP
+    class_map = class_map or _shared_class_map(prediction_folder, sidecars.values())
     videos: dict[Path, Path] = {}
     for path, sidecar in sidecars.items():
         video = Path(sidecar.get("video", f"{paths[path]}.mp4"))
@@ -197,18 +190,7 @@ def compare_folders(
             problems.append(
                 Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
             )
-    predicted = {path.resolve() for path in paths}
-    owned: dict[Path, list[Path]] = {video: [] for video in videos}
-    for path in find_files(annotation_folder, ANNOTATION_SUFFIXES):
-        owner = find_owner(path.stem, {**videos, **dict.fromkeys(left_out)})
-        if path.resolve() in predicted:
-            problems.append(
-                Problem.of(path, "is a prediction, expected human labels; move it away")
-            )
-        elif owner is None:
-            problems.append(Problem.of(path, f"fits no predictions in {prediction_folder}"))
-        elif owner in owned:
-            owned[owner].append(path)
+    owned = _find_labels(annotation_folder, set(paths), {*videos, *left_out}, problems)
     comparisons = []
     for video, path in videos.items():
         if not owned[video]:
@@ -226,6 +208,36 @@ def compare_folders(
         except InputError as error:
             problems += error.problems
     return comparisons, class_map, sorted(problems)
+
+
+def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:
+    """Return the class map that all predictions were made with, or the default if unknown."""
+    maps = {ClassMap.from_dict(s["class_map"]) for s in sidecars if "class_map" in s}
+    if len(maps) > 1:
+        raise ConfigError(
+            f"{folder}: found predictions of {len(maps)} different class maps; pass --class-map, "
+            "or evaluate them apart"
+        )
+    return maps.pop() if maps else DEFAULT_CLASS_MAP
+
+
+def _find_labels(
+    folder: Path | str, predictions: set[Path], videos: set[Path], problems: list[Problem]
+) -> dict[Path, list[Path]]:
+    """Return the label files of each video."""
+    predictions = {path.resolve() for path in predictions}
+    owned: dict[Path, list[Path]] = {video: [] for video in videos}
+    for path in find_files(folder, ANNOTATION_SUFFIXES):
+        owner = find_owner(path.stem, videos)
+        if path.resolve() in predictions:
+            problems.append(
+                Problem.of(path, "is a prediction, expected human labels; move it away")
+            )
+        elif owner is None:
+            problems.append(Problem.of(path, "fits no prediction; remove it, or predict its video"))
+        else:
+            owned[owner].append(path)
+    return owned
 
 
 def _compare_files(
