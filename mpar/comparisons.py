@@ -190,7 +190,7 @@ def compare_folders(
             problems.append(
                 Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
             )
-    owned = _find_labels(annotation_folder, set(paths), {*videos, *left_out}, problems)
+    owned = _find_labels(annotation_folder, set(paths), [*videos, *left_out], problems)
     comparisons = []
     for video, path in videos.items():
         if not owned[video]:
@@ -222,7 +222,7 @@ def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) ->
 
 
 def _find_labels(
-    folder: Path | str, predictions: set[Path], videos: set[Path], problems: list[Problem]
+    folder: Path | str, predictions: set[Path], videos: list[Path], problems: list[Problem]
 ) -> dict[Path, list[Path]]:
     """Return the label files of each video."""
     predictions = {path.resolve() for path in predictions}
