@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +128,20 @@ def read_annotation(
     is_sorted = bool((order == np.arange(len(order))).all())
     notices = () if is_sorted else ("its rows were not in order of frames; sorted",)
     return Annotation(path, frames_N, np.asarray(codes, np.int16)[order], notices)
+
+
+def read_annotations(paths: Iterable[Path], class_map: ClassMap) -> list[Annotation]:
+    """Read several label files; InputError holds the problems of all of them."""
+    annotations = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            annotations.append(read_annotation(path, class_map))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return annotations
 
 
 def _read_rows(path: Path) -> list[tuple[int, list[str]]]:

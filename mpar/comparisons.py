@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mpar.annotations import ANNOTATION_SUFFIXES, read_annotation
+from mpar.annotations import ANNOTATION_SUFFIXES, read_annotation, read_annotations
 from mpar.checkpoint import Checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
@@ -257,18 +257,9 @@ def _compare_files(
             f"{num_frames - 1}; predict again",
         )
     fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
-    problems: list[Problem] = []
-    annotations = []
-    for annotation_path in source.annotations:
-        try:
-            annotations.append(read_annotation(annotation_path, class_map))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
     recordings = check_recording(
         source,
-        annotations,
+        read_annotations(source.annotations, class_map),
         num_frames,
         class_map,
         group=source.name,

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mpar.annotations import Annotation, read_annotation
+from mpar.annotations import Annotation, read_annotations
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.files import locked, spreadsheet_safe, write_text
@@ -269,12 +269,10 @@ def _collect(
     first: dict[str, _Video] = {}
     for source in sources:
         found: list[Problem] = []
-        annotations = []
-        for path in source.annotations:
-            try:
-                annotations.append(read_annotation(path, class_map))
-            except InputError as error:
-                found += error.problems
+        try:
+            annotations = read_annotations(source.annotations, class_map)
+        except InputError as error:
+            found += error.problems
         try:
             group = find_group(source.video, pattern)
             hint = probe_video(source.video).num_frames_hint
