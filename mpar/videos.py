@@ -43,7 +43,8 @@ _FULL_LUMA = frozenset("gray yuvj420p yuvj422p yuvj444p yuvj440p yuvj411p".split
 
 
 # Limited range (16-235) to full range. Source: ITU-R BT.601-7, 2.5.3 (219 luma levels).
-_RANGE_MAP = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+_RANGE_GAIN = 255 / 219
+_RANGE_OFFSET = -16 * _RANGE_GAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,8 @@ class _GreyConverter:
         if self._size is None and name in _FULL_LUMA | _LIMITED_LUMA:
             grey = _luma(frame)
             if name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG:
-                grey = cv2.LUT(grey, _RANGE_MAP)
+                # in one pass: gain * luma + offset, rounded and clipped to 0-255
+                grey = cv2.addWeighted(grey, _RANGE_GAIN, grey, 0, _RANGE_OFFSET)
                 is_own = True
         else:
             height, width = self._size or (frame.height, frame.width)
