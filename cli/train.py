@@ -108,7 +108,7 @@ def main(
     the options the run began with.
     """
     from mpar.evaluation import evaluate_checkpoint, headline
-    from mpar.loop import TrainConfig
+    from mpar.recipe import TrainConfig
     from mpar.train import best_checkpoint, resume_training, train
 
     if run_folder is not None:

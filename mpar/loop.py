@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import io
 import logging
 import re
@@ -15,7 +14,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +28,21 @@ from mpar.classes import UNLABELLED
 from mpar.clips import (
     ClipSampler,
     balanced_windows,
-    check_clip_length,
     labelled_frames,
     tile_windows,
 )
 from mpar.dense import DensePredictor
-from mpar.errors import ConfigError, MparError
+from mpar.errors import MparError
 from mpar.files import locked, write_text
 from mpar.losses import FocalLoss, class_weights
 from mpar.metrics import FrameScores, frame_scores
-from mpar.model import MODEL_TYPES, ClipNet, ModelConfig
+from mpar.model import ClipNet, ModelConfig
+from mpar.recipe import TrainConfig
 from mpar.splits import PARTS, Split, class_counts
 from mpar.store import Store
 
 log = logging.getLogger(__name__)
 
-LOSSES = ("cross_entropy", "focal")
-SAMPLINGS = ("all", "balanced")
 _SAVE_SECONDS = 600  # within a long epoch
 
 
@@ -67,109 +63,6 @@ class TrainingInterruptedError(MparError):
         super().__init__(
             f"stopped by {signal.Signals(signum).name}; go on with mpar-train --resume {run_folder}"
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """How a network is trained.
-
-    Parameters
-    ----------
-    model_type : {"standard", "light"}
-        Size of the network.
-    clip_length : int
-        Frames the network sees at a time, even, 8 to 32.
-    dropout : float
-        0 to below 1.
-    num_epochs : int
-        Passes over the training frames, at most.
-    batch_size : int
-        Windows a step.
-    window : int
-        Consecutive labelled frames learnt from one window. 1 is plain clip training; more share
-        the work of their overlapping clips.
-    sampling : {"all", "balanced"}
-        An epoch takes every labelled frame once, with the loss weighted by inverse class
-        frequency; or draws as many with each class equally often, without weights.
-    learning_rate, weight_decay : float
-        Of Adam.
-    restart_epochs : int
-        Period of the cosine learning rate with warm restarts (T_0).
-    loss : {"cross_entropy", "focal"}
-        What is minimised.
-    focal_gamma : float
-        Focusing exponent of the focal loss.
-    grad_clip : float
-        Largest norm of the gradient.
-    patience : int
-        Stop after this many epochs without a better validation macro-F1.
-    augment : bool
-        Flips, quarter turns and changes of light. Leave it off where left and right are
-        different classes.
-    use_amp : bool
-        Mixed precision on CUDA.
-    val_fraction, test_fraction : float
-        Share of the groups, unless a split file is given.
-    seed : int
-        Fixes everything random.
-    """
-
-    model_type: str = "standard"
-    clip_length: int = 16
-    dropout: float = 0.5
-    num_epochs: int = 100
-    batch_size: int = 32
-    window: int = 1
-    sampling: str = "all"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    restart_epochs: int = 10
-    loss: str = "cross_entropy"
-    focal_gamma: float = 2.0
-    grad_clip: float = 1.0
-    patience: int = 15
-    augment: bool = False
-    use_amp: bool = True
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_clip_length(self.clip_length)
-        for name, choices in (
-            ("model_type", MODEL_TYPES),
-            ("loss", LOSSES),
-            ("sampling", SAMPLINGS),
-        ):
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"{name}: found {getattr(self, name)!r}, expected one of {', '.join(choices)}"
-                )
-        for name in ("num_epochs", "batch_size", "window", "restart_epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected 1 or more")
-        for name in ("learning_rate", "grad_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected more than 0")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout: found {self.dropout}, expected 0 to below 1")
-        for name in ("weight_decay", "focal_gamma", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 or more")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the config as plain types."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
-        """Rebuild from `to_dict`; ConfigError names unknown keys."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(data) - names):
-            raise ConfigError(
-                f"training config: found unknown {', '.join(unknown)}, expected {sorted(names)}"
-            )
-        return cls(**data)
 
 
 def _seeds(*path: int) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from mpar.checkpoint import load_checkpoint
 from mpar.devices import select_device
 from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.files import write_json
-from mpar.loop import TrainConfig, TrainingRun
+from mpar.loop import TrainingRun
 from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.recipe import TrainConfig
 from mpar.splits import (
     PARTS,
     Split,

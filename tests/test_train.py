@@ -12,7 +12,8 @@ import torch
 from mpar.checkpoint import load_checkpoint
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
 from mpar.files import locked
-from mpar.loop import TrainConfig, TrainingInterruptedError, TrainingRun
+from mpar.loop import TrainingInterruptedError, TrainingRun
+from mpar.recipe import TrainConfig
 from mpar.store import Store
 from mpar.train import best_checkpoint, resume_training, train, train_model
 
@@ -186,42 +187,6 @@ def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
     config = TrainConfig(**{**config.to_dict(), "loss": "focal"})
     with pytest.raises(MparError, match="lower --learning-rate"):
         train(study.cache, tmp_path, config=config, device="cpu")
-
-
-@pytest.mark.parametrize(
-    ("options", "fragment"),
-    [
-        ({"clip_length": 15}, "clip_length: found 15"),
-        ({"model_type": "huge"}, "expected one of standard, light"),
-        ({"loss": "hinge"}, "expected one of cross_entropy, focal"),
-        ({"sampling": "some"}, "expected one of all, balanced"),
-        ({"num_epochs": 0}, "num_epochs: found 0"),
-        ({"learning_rate": float("nan")}, "learning_rate: found nan"),
-        ({"seed": -1}, "seed: found -1"),
-        ({"dropout": 1.0}, "dropout: found 1.0"),
-    ],
-)
-def test_bad_options_are_refused(options, fragment):
-    """Every option names itself, what was found and what was expected."""
-    with pytest.raises(ConfigError, match=fragment):
-        TrainConfig(**options)
-
-
-def test_unknown_option_lists_the_known_ones():
-    """A misspelt option of the API is not swallowed."""
-    with pytest.raises(ConfigError, match=r"unknown epochs, expected \['augment'"):
-        TrainConfig.from_dict({"epochs": 3})
-
-
-def test_defaults_are_the_published_recipe():
-    """The recipe of the original, value by value."""
-    config = TrainConfig()
-    assert (config.learning_rate, config.weight_decay, config.restart_epochs) == (1e-3, 1e-5, 10)
-    assert (config.batch_size, config.num_epochs, config.patience) == (32, 100, 15)
-    assert (config.grad_clip, config.clip_length, config.model_type) == (1.0, 16, "standard")
-    assert (config.loss, config.sampling, config.window) == ("cross_entropy", "all", 1)
-    run_config = {"dropout": 0.5, "use_amp": True, "augment": False}
-    assert run_config.items() <= config.to_dict().items()
 
 
 @pytest.mark.parametrize("sampling", ["all", "balanced"])
