@@ -14,15 +14,18 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from tqdm import tqdm
 
 from mpar.augment import augment
+from mpar.board import TrainingBoard, plot_worst_clips
 from mpar.checkpoint import Checkpoint, save_checkpoint
 from mpar.classes import UNLABELLED
 from mpar.clips import (
@@ -35,8 +38,15 @@ from mpar.dense import DensePredictor
 from mpar.errors import MparError
 from mpar.files import locked, write_text
 from mpar.losses import FocalLoss, class_weights
-from mpar.metrics import FrameScores, frame_scores
+from mpar.metrics import (
+    FrameScores,
+    WorstFrame,
+    find_worst_frames,
+    frame_scores,
+    mean_log_loss,
+)
 from mpar.model import ClipNet, ModelConfig
+from mpar.plots import plot_confusion
 from mpar.recipe import TrainConfig
 from mpar.splits import PARTS, Split, class_counts
 from mpar.store import Store
@@ -44,6 +54,7 @@ from mpar.store import Store
 log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 600  # within a long epoch
+_NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
 
 
 class TrainingInterruptedError(MparError):
@@ -63,6 +74,25 @@ class TrainingInterruptedError(MparError):
         super().__init__(
             f"stopped by {signal.Signals(signum).name}; go on with mpar-train --resume {run_folder}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the network makes of the validation recordings.
+
+    Parameters
+    ----------
+    scores : FrameScores
+        Over all labelled frames.
+    loss : float
+        Their mean negative log-likelihood, without class weights.
+    worst : list of WorstFrame
+        The worst of them; `recording` is a position in the validation part.
+    """
+
+    scores: FrameScores
+    loss: float
+    worst: list[WorstFrame]
 
 
 def _seeds(*path: int) -> tuple[int, int]:
@@ -120,6 +150,7 @@ class TrainingRun:
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps of the current epoch that are done
         self.loss_sum = 0.0
+        self.num_learnt = 0  # labelled frames since this process began the epoch
         self.best_f1, self.best_epoch = -1.0, 0
         self.history: list[dict[str, float]] = []
 
@@ -142,7 +173,7 @@ class TrainingRun:
     def execute(self, *, quiet: bool) -> None:
         """Train until the last epoch, early stopping or a signal."""
         num_steps = -(-len(self._samples(0)) // self.config.batch_size)
-        board = _Board(self.folder, self.epoch)
+        board = TrainingBoard(self.folder)
         if self.best_epoch:
             self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
@@ -194,6 +225,9 @@ class TrainingRun:
         size = self.config.batch_size
         num_steps = -(-len(samples) // size)
         started = saved = time.monotonic()
+        self.num_learnt = 0
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         self.net.train()
         while self.step < num_steps:
             batch = samples[self.step * size : (self.step + 1) * size]
@@ -213,6 +247,7 @@ class TrainingRun:
         dropout_seed, augment_seed = _seeds(self.config.seed, self.epoch, self.step + 1)
         torch.manual_seed(dropout_seed)
         windows, labels = self.sampler.gather(samples)
+        num_labelled = int((labels != UNLABELLED).sum())
         x = windows.to(self.device, non_blocking=True).float().mul_(1 / 255)
         labels = labels.to(self.device, non_blocking=True)
         if self.config.augment:
@@ -234,27 +269,33 @@ class TrainingRun:
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.num_learnt += num_labelled
         return value
 
-    def _finish_epoch(self, seconds: float, board: _Board) -> None:
+    def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
         """Validate, remember, save and report."""
         num_steps = max(1, self.step)
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
-        scores = self.validate()
+        validation = self.validate()
+        scores = validation.scores
         self.scheduler.step()
         self.epoch, self.step = self.epoch + 1, 0
         self.history.append(
             {
                 "Epoch": self.epoch,
                 "Train_loss": self.loss_sum / num_steps,
+                "Val_loss": validation.loss,
                 "Val_macro_F1": scores.macro_f1,
                 "Val_accuracy": scores.accuracy,
-                **{
-                    f"Val_F1_{name}": float(value)
-                    for name, value in zip(scores.class_names, scores.f1, strict=True)
-                },
+                **_columns("Val_F1", scores.class_names, scores.f1),
+                **_columns("Val_recall", scores.class_names, scores.recall),
                 "Learning_rate": learning_rate,
                 "Seconds": seconds,
+                # a run that was stopped after the last step had nothing left to time
+                "Frames_per_second": self.num_learnt / seconds
+                if self.num_learnt and seconds
+                else np.nan,
+                **self._peak_memory(),
             }
         )
         self.loss_sum = 0.0
@@ -262,9 +303,10 @@ class TrainingRun:
             self.best_f1, self.best_epoch = scores.macro_f1, self.epoch
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
         self._write_metrics()
+        # before last.pt: a run killed in between repeats the epoch, and no curve has a gap
+        board.add(self.epoch, self.history[-1], lambda: self._draw(validation))
         self.save_last()
         self._remove_older_best()
-        board.add(self.epoch, self.history[-1])
         log.info(
             "epoch %d: loss %.3f, validation macro-F1 %.3f%s",
             self.epoch,
@@ -279,17 +321,42 @@ class TrainingRun:
             if re.fullmatch(r"best_model_epoch[0-9]+\.pt", path.name) and path != self.best_path():
                 path.unlink(missing_ok=True)
 
-    def validate(self) -> FrameScores:
+    def _peak_memory(self) -> dict[str, float]:
+        if self.device.type != "cuda":
+            return {}
+        return {"Peak_GPU_MiB": torch.cuda.max_memory_allocated(self.device) / 2**20}
+
+    def _draw(self, validation: Validation) -> dict[str, Figure]:
+        """Draw what numbers do not show: what is mistaken for what, and where."""
+        worst = plot_worst_clips(
+            self.store,
+            self.split.val,
+            validation.worst,
+            clip_length=self.config.clip_length,
+        )
+        confusion = plot_confusion(validation.scores, normalize=True)
+        return {"validation/confusion": confusion, "validation/worst_clips": worst}
+
+    def validate(self) -> Validation:
         """Score every labelled frame of the validation recordings."""
         self.net.eval()
         predictor = DensePredictor(self.net)
-        truth, predicted = [], []
-        for recording in self.split.val:
-            probabilities = predictor.predict(self.store.frames(recording))
-            truth.append(self.store.labels(recording))
-            predicted.append(probabilities.argmax(axis=1))
-        return frame_scores(
-            np.concatenate(truth), np.concatenate(predicted), self.store.class_names
+        truths = [self.store.labels(recording) for recording in self.split.val]
+        probabilities = [predictor.predict(self.store.frames(i)) for i in self.split.val]
+        return Validation(
+            scores=frame_scores(
+                np.concatenate(truths),
+                np.concatenate(probabilities).argmax(axis=1),
+                self.store.class_names,
+            ),
+            loss=mean_log_loss(truths, probabilities),
+            worst=find_worst_frames(
+                truths,
+                probabilities,
+                num_frames=_NUM_WORST,
+                max_per_recording=_MAX_WORST_PER_RECORDING,
+                min_distance=self.config.clip_length,
+            ),
         )
 
     def best_path(self) -> Path:
@@ -349,7 +416,9 @@ class TrainingRun:
 
     def _write_metrics(self) -> None:
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(self.history[0]), lineterminator="\n")
+        # a run begun on another device, or by an older version, has rows with fewer columns
+        columns = list(dict.fromkeys(key for row in self.history for key in row))
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
         writer.writeheader()
         for row in self.history:
             writer.writerow(
@@ -361,29 +430,8 @@ class TrainingRun:
         write_text(self.folder / "metrics.csv", buffer.getvalue())
 
 
-class _Board:
-    """TensorBoard events; when they cannot be written training goes on without."""
-
-    def __init__(self, folder: Path, epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-        self._writer = SummaryWriter(log_dir=str(folder), purge_step=epoch + 1)
-
-    def add(self, epoch: int, row: dict[str, float]) -> None:
-        """Add the figures of an epoch."""
-        try:
-            for key, value in row.items():
-                if key != "Epoch" and not np.isnan(value):
-                    group, _, name = key.partition("_")
-                    self._writer.add_scalar(f"{group}/{name}" if name else key, value, epoch)
-            self._writer.flush()
-        except OSError as error:
-            log.warning("TensorBoard events cannot be written (%s); training goes on", error)
-
-    def close(self) -> None:
-        """Close the events file."""
-        with contextlib.suppress(OSError):
-            self._writer.close()
+def _columns(prefix: str, class_names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
+    return {f"{prefix}_{name}": float(v) for name, v in zip(class_names, values, strict=True)}
 
 
 @contextlib.contextmanager

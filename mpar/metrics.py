@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -237,6 +237,108 @@ def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[s
         confusion=counts[:num_classes],
         num_unlabelled_ignored=int((~known).sum()),
     )
+
+
+def mean_log_loss(truths: Sequence[IntArray], probabilities: Sequence[FloatArray]) -> float:
+    """Return the mean negative log-likelihood of the true classes over all labelled frames.
+
+    Parameters
+    ----------
+    truths : sequence of (T,) integer arrays
+        Class index per frame of each recording, -1 for unlabelled. One frame at least is labelled.
+    probabilities : sequence of (T, K) float arrays
+        Class probabilities of the same frames.
+
+    Returns
+    -------
+    float
+        In nats, every frame weighing the same. A probability that was rounded to 0 counts as
+        the smallest float32 above it, so the mean stays finite.
+
+    Examples
+    --------
+    >>> round(mean_log_loss([np.array([0, -1])], [np.array([[0.5, 0.5], [0.1, 0.9]])]), 3)
+    0.693
+    """
+    true = np.concatenate(
+        [_true_probabilities(*pair) for pair in zip(truths, probabilities, strict=True)]
+    )
+    known = true[~np.isnan(true)]
+    return float(-np.log(np.maximum(known, np.finfo(np.float32).tiny)).mean())
+
+
+class WorstFrame(NamedTuple):
+    """A labelled frame whose true class got a low probability.
+
+    Parameters
+    ----------
+    recording : int
+        Position in the sequence that was searched.
+    frame : int
+        Counted from 0.
+    truth, predicted : int
+        Class indices.
+    probability : float
+        Of the true class.
+    """
+
+    recording: int
+    frame: int
+    truth: int
+    predicted: int
+    probability: float
+
+
+def find_worst_frames(
+    truths: Sequence[IntArray],
+    probabilities: Sequence[FloatArray],
+    *,
+    num_frames: int,
+    max_per_recording: int,
+    min_distance: int,
+) -> list[WorstFrame]:
+    """Find the labelled frames whose true class got the lowest probability.
+
+    Parameters
+    ----------
+    truths, probabilities
+        As for `mean_log_loss`.
+    num_frames : int
+        Find at most so many.
+    max_per_recording : int
+        At most so many of one recording, so that one bad recording does not fill the list.
+    min_distance : int
+        Frames of one recording are at least this far apart: neighbours are the same mistake.
+
+    Returns
+    -------
+    list of WorstFrame
+        Worst first.
+    """
+    found = []
+    for recording, (truth, scores) in enumerate(zip(truths, probabilities, strict=True)):
+        left = np.nan_to_num(_true_probabilities(truth, scores), nan=np.inf)
+        for _ in range(max_per_recording):
+            frame = int(left.argmin())
+            if left[frame] == np.inf:
+                break
+            found.append(
+                WorstFrame(
+                    recording,
+                    frame,
+                    int(truth[frame]),
+                    int(scores[frame].argmax()),
+                    float(left[frame]),
+                )
+            )
+            left[max(0, frame - min_distance + 1) : frame + min_distance] = np.inf
+    return sorted(found, key=lambda worst: worst.probability)[:num_frames]
+
+
+def _true_probabilities(truth: IntArray, probabilities: FloatArray) -> FloatArray:
+    """Pick the probability of each frame's true class, NaN where it has none."""
+    picked = probabilities[np.arange(len(truth)), np.maximum(truth, 0)].astype(np.float64)
+    return np.where(truth == UNLABELLED, np.nan, picked)
 
 
 def _ratio(numerator: IntArray, denominator: IntArray) -> FloatArray:

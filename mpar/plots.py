@@ -7,10 +7,11 @@ inside other programs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mpar.bouts import as_labels, find_bouts
 from mpar.classes import UNLABELLED
@@ -35,6 +36,7 @@ NO_DATA: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch"
 PNG_DPI = 300
 TEXT_WIDTH_IN = 7.2
 OUTLINE_PT = 0.4
+_TILE_IN, _TILE_PX = 0.8, 128  # longer side of a frame in a film strip
 
 # Found by a search that makes the smallest CIELAB distance between any two of them as large as
 # it can, as seen with normal vision and with full protanopia, deuteranopia and tritanopia
@@ -285,6 +287,70 @@ def plot_ethogram(
     return figure
 
 
+def plot_clips(
+    clips: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, offsets: Sequence[int]
+) -> Figure:
+    """Plot clips as film strips, one row each, with the frame they are named after outlined.
+
+    Parameters
+    ----------
+    clips : sequence of (F, H, W) uint8 arrays
+        The frames to show, at least one clip, all of one shape.
+    captions : sequence of str
+        Text to the left of each row, up to four lines.
+    offsets : sequence of int, length F
+        Where each frame lies relative to the outlined one, which is 0.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    step = -(-max(clips[0].shape[1:]) // _TILE_PX)  # more would not be seen
+    strips = [clip[:, ::step, ::step] for clip in clips]
+    num_frames, height, width = strips[0].shape
+    # Rows of flat frames must still hold four lines of text.
+    scale = _TILE_IN / max(height, width)
+    pitch = max(height + 4, round(5.6 * TEXT_PT / 72 / scale))
+    canvas = np.full((pitch * len(strips), (width + 2) * num_frames), 255, np.uint8)
+    for row, strip in enumerate(strips):
+        top = row * pitch + (pitch - height) // 2
+        for column, frame in enumerate(strip):
+            left = column * (width + 2) + 1
+            canvas[top : top + height, left : left + width] = frame
+
+    # Laid out by hand: all sizes are known, and a board draws this every epoch.
+    captions = [_plain(caption) for caption in captions]
+    label_in, foot_in, rim_in = _text_inches(captions, TEXT_PT) + 0.2, 0.45, 0.05
+    canvas_height_in, canvas_width_in = (scale * n for n in canvas.shape)
+    width_in = label_in + canvas_width_in + rim_in
+    height_in = foot_in + canvas_height_in + rim_in
+    figure = _figure(width_in, height_in, layout=None)
+    axes = figure.add_axes(
+        (
+            label_in / width_in,
+            foot_in / height_in,
+            canvas_width_in / width_in,
+            canvas_height_in / height_in,
+        )
+    )
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, aspect="auto")
+    marked = list(offsets).index(0)
+    for row in range(len(strips)):
+        corner = (marked * (width + 2) - 0.5, row * pitch + (pitch - height) // 2 - 1.5)
+        axes.add_patch(
+            Rectangle(
+                corner, width + 2, height + 2, fill=False, edgecolor=_PALETTE[1], linewidth=1.5
+            )
+        )
+    centres = np.arange(num_frames) * (width + 2) + width / 2
+    axes.set_xticks(centres, [f"{offset:+d}" if offset else "0" for offset in offsets])
+    axes.set_yticks(np.arange(len(strips)) * pitch + pitch / 2, captions)
+    axes.tick_params(length=0, labelsize=TEXT_PT)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("frames before and after the one that is named", size=TEXT_PT)
+    return figure
+
+
 def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     """Save a figure as PNG (300 dpi) and as PDF beside it.
 
@@ -326,9 +392,11 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     return finals
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     """Make an empty figure of so many inches that draws itself without a display."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -369,9 +437,14 @@ def _num_legend_columns(names: Sequence[str]) -> int:
 def _text_inches(texts: Sequence[str], size: float) -> float:
     """Measure the widest line of some texts, in inches."""
     lines = {line for text in texts for line in text.split("\n") if line.strip()}
-    widths = (TextPath((0, 0), line, size=size).get_extents().width for line in lines)
     # Hinting can widen text by some percent where pixels are coarse.
-    return 1.05 * max(widths, default=0) / 72
+    return 1.05 * max((_line_points(line, size) for line in lines), default=0) / 72
+
+
+@functools.lru_cache(maxsize=1024)
+def _line_points(line: str, size: float) -> float:
+    """Measure a line of text; slow, and the same names come in every figure."""
+    return float(TextPath((0, 0), line, size=size).get_extents().width)
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
-from mpar.metrics import FrameScores, frame_scores
+from mpar.metrics import FrameScores, find_worst_frames, frame_scores, mean_log_loss
 
 NAMES = ("rest", "lick", "walk")
 pairs = st.lists(st.tuples(st.integers(-1, 3), st.integers(-1, 3)), min_size=1, max_size=80)
@@ -177,3 +177,33 @@ def test_report_stays_aligned_with_long_names():
     scores = frame_scores([0, 1], [0, 1], ["a", "a_class_with_a_rather_long_name"])
     table = scores.report().split("\n\n")[0].splitlines()
     assert {len(line) for line in table} == {len(table[0])}
+
+
+def test_worst_frames_are_the_worst():
+    """Lowest probability of the true class first; unlabelled and neighbouring frames are passed."""
+    truths = [np.array([0, 0, 0, 0, -1, 1, 1]), np.array([-1, -1]), np.array([1, 1])]
+    of_first = [
+        np.array([0.30, 0.10, 0.20, 0.90, 0.00, 0.40, 0.95]),
+        np.array([0.0, 0.0]),
+        np.array([0.25, 0.85]),
+    ]
+    probabilities = [np.column_stack([p, 1 - p]) for p in of_first]
+    options = {"num_frames": 8, "max_per_recording": 2, "min_distance": 2}
+    worst = find_worst_frames(truths, probabilities, **options)
+    # frame 1 takes its neighbours 0 and 2 with it; of recording 2 only one frame is left
+    assert [(w.recording, w.frame, w.truth, w.predicted) for w in worst] == [
+        (0, 6, 1, 0),
+        (0, 1, 0, 1),
+        (2, 1, 1, 0),
+    ]
+    assert [w.probability for w in worst] == pytest.approx([0.05, 0.10, 0.15])
+    assert find_worst_frames(truths, probabilities, **{**options, "num_frames": 1}) == worst[:1]
+
+
+def test_mean_log_loss_counts_frames_not_recordings():
+    """Each labelled frame weighs the same, and a probability of 0 does not make it infinite."""
+    truths = [np.array([0]), np.array([1, 1, -1])]
+    probabilities = [np.array([[0.5, 0.5]]), np.array([[0.75, 0.25], [0.75, 0.25], [1.0, 0.0]])]
+    expected = (np.log(2) + 2 * np.log(4)) / 3
+    assert mean_log_loss(truths, probabilities) == pytest.approx(expected)
+    assert 80 < mean_log_loss([np.array([0])], [np.array([[0.0, 1.0]])]) < 90

@@ -15,7 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mpar.metrics import frame_scores
-from mpar.plots import class_colors, plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.plots import (
+    class_colors,
+    plot_class_f1,
+    plot_clips,
+    plot_confusion,
+    plot_ethogram,
+    save_figure,
+)
 
 NAMES = ("rest", "paw_lick", "walk")
 LONG_NAMES = tuple(f"a_long_name_of_some_behaviour_{k}" for k in range(12))
@@ -310,3 +317,16 @@ def test_import_does_not_load_pyplot():
     """The module brings no pyplot along, so it chooses no backend."""
     code = "import sys, mpar.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("shape", [(60, 200), (300, 200), (512, 512)])
+def test_captions_of_film_strips_stay_apart(shape):
+    """Four lines of long names fit beside frames of any shape, and are not read as formulas."""
+    clips = [np.zeros((4, *shape), np.uint8)] * 3
+    caption = f"{LONG_NAMES[0]}\nframe 3\n$a$ → {LONG_NAMES[1]}\np = 0.5"
+    figure = plot_clips(clips, [caption] * 3, offsets=(-4, -2, 0, 2))
+    assert caption.replace("$", r"\$") in words(figure)
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(lower.y1 < upper.y0 for upper, lower in itertools.pairwise(boxes))
+    assert min(box.x0 for box in boxes) >= 0
+    assert boxes[0].y1 <= figure.bbox.y1

@@ -1,18 +1,22 @@
 """Training: what a run leaves behind, and that a resumed run equals an undisturbed one."""
 
 import csv
+import io
 import json
 import os
 import signal
 
+import matplotlib.image as plt_image
 import numpy as np
 import pytest
 import torch
 
-from mpar.checkpoint import load_checkpoint
+from mpar.checkpoint import load_checkpoint, save_checkpoint
+from mpar.clips import ClipSampler, labelled_frames
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
 from mpar.files import locked
-from mpar.loop import TrainingInterruptedError, TrainingRun
+from mpar.loop import TrainingInterruptedError, TrainingRun, Validation
+from mpar.metrics import WorstFrame, frame_scores
 from mpar.recipe import TrainConfig
 from mpar.store import Store
 from mpar.train import best_checkpoint, resume_training, train, train_model
@@ -97,6 +101,79 @@ def test_same_seed_same_weights(study, undisturbed, tmp_path):
     )
 
 
+def read_events(run):
+    """Return all TensorBoard events of a run folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0}).Reload()
+
+
+def test_board_shows_what_metrics_say(study):
+    """Every column but NaN is a curve with the values of metrics.csv, and each epoch has images."""
+    events = read_events(study.run)
+    with (study.run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    tags = {
+        "loss/train": "Train_loss",
+        "loss/validation": "Val_loss",
+        "validation/macro_F1": "Val_macro_F1",
+        "validation/accuracy": "Val_accuracy",
+        "validation_F1/rest": "Val_F1_rest",
+        "validation_recall/walk": "Val_recall_walk",
+        "run/Learning_rate": "Learning_rate",
+        "run/Frames_per_second": "Frames_per_second",
+    }
+    for tag, column in tags.items():
+        found = [(e.step, e.value) for e in events.Scalars(tag)]
+        expected = [(int(row["Epoch"]), float(row[column])) for row in rows]
+        assert found == [(e, pytest.approx(v, rel=1e-5)) for e, v in expected], tag
+    columns = {key for row in rows for key, value in row.items() if value} - {"Epoch"}
+    assert len(events.Tags()["scalars"]) == len(columns)
+    for tag in ("validation/confusion", "validation/worst_clips"):
+        images = events.Images(tag)
+        assert [image.step for image in images] == [1, 2]
+        pixels = plt_image.imread(io.BytesIO(images[-1].encoded_image_string), format="png")
+        assert pixels.shape[:2] == (images[-1].height, images[-1].width)
+        assert pixels.std() > 0.05  # something is drawn
+
+
+def test_validation_loss_is_that_of_the_network(study):
+    """Val_loss is the plain cross entropy of the best network over the labelled frames."""
+    checkpoint = load_checkpoint(study.checkpoint)
+    net = checkpoint.build_net()
+    names = {item["name"] for item in checkpoint.split["val"]}
+    losses = []
+    with Store(study.cache) as store:
+        recordings = [i for i, info in enumerate(store.recordings) if info.name in names]
+        sampler = ClipSampler(store, clip_length=16)
+        for sample in labelled_frames(store, recordings):
+            clips, labels = sampler.gather(sample[None])
+            with torch.inference_mode():
+                loss = torch.nn.functional.cross_entropy(net(clips / 255), labels.flatten())
+            losses.append(float(loss))
+    with (study.run / "metrics.csv").open(newline="") as file:
+        row = list(csv.DictReader(file))[checkpoint.scores["epoch"] - 1]
+    assert float(row["Val_loss"]) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_run_of_an_older_version_can_be_resumed(study, undisturbed, tmp_path, monkeypatch):
+    """Rows of metrics.csv without the newer columns stay as they are."""
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 6)
+        with pytest.raises(TrainingInterruptedError) as caught:
+            train(study.cache, tmp_path, config=CONFIG, device="cpu")
+    run = caught.value.run_folder
+    checkpoint = load_checkpoint(run / "last.pt")
+    for row in checkpoint.state["history"]:
+        del row["Val_loss"]
+    save_checkpoint(run / "last.pt", checkpoint)
+    resume_training(run, device="cpu")
+    with (run / "metrics.csv").open(newline="") as file:
+        losses = [row["Val_loss"] for row in csv.DictReader(file)]
+    assert losses[0] == ""
+    assert float(losses[1]) > 0
+
+
 @pytest.mark.parametrize("num_steps", [1, 3, 4, 6])
 def test_resumed_run_equals_an_undisturbed_one(
     study, undisturbed, tmp_path, monkeypatch, num_steps
@@ -111,13 +188,16 @@ def test_resumed_run_equals_an_undisturbed_one(
     resume_training(run, device="cpu")
     assert_equal_weights(undisturbed / "last.pt", run / "last.pt")
     assert_equal_weights(best_checkpoint(undisturbed), best_checkpoint(run))
-    columns = ["Epoch", "Train_loss", "Val_macro_F1"]
+    columns = ["Epoch", "Train_loss", "Val_loss", "Val_macro_F1", "Val_recall_walk"]
     for a, b in zip(
         csv.DictReader((undisturbed / "metrics.csv").read_text().splitlines()),
         csv.DictReader((run / "metrics.csv").read_text().splitlines()),
         strict=True,
     ):
         assert [a[c] for c in columns] == [b[c] for c in columns]
+    curve, again = (read_events(r).Scalars("loss/validation") for r in (undisturbed, run))
+    assert [(e.step, e.value) for e in again] == [(e.step, e.value) for e in curve]
+    assert [e.step for e in read_events(run).Images("validation/confusion")] == [1, 2]
 
 
 def test_signal_handlers_are_given_back(study, tmp_path, monkeypatch):
@@ -166,11 +246,10 @@ def test_damaged_last_checkpoint_is_refused(study, tmp_path):
 
 def test_early_stopping(study, tmp_path, monkeypatch):
     """Training ends `patience` epochs after the best one."""
-    from mpar.metrics import frame_scores
-
-    monkeypatch.setattr(
-        TrainingRun, "validate", lambda self: frame_scores([0, 1], [0, 0], ["a", "b"])
-    )
+    scores = frame_scores([0, 1], [0, 0], ["a", "b"])
+    worst = [WorstFrame(0, 0, 0, 1, 0.2)]
+    validation = Validation(scores=scores, loss=1.0, worst=worst)
+    monkeypatch.setattr(TrainingRun, "validate", lambda self: validation)
     config = TrainConfig(
         model_type="light", num_epochs=9, batch_size=8, window=48, patience=2, seed=1
     )
