@@ -104,11 +104,12 @@ def main(
     """Train a network on a CACHE made by mpar-preprocess.
 
     Recordings are split into training, validation and test by animal. After training the best
-    checkpoint is evaluated on the test animals. Ctrl-C saves and stops; --resume goes on, with
-    the options the run began with.
+    checkpoint is evaluated on the test animals and a summary is shown. Ctrl-C saves and stops;
+    --resume goes on, with the options the run began with.
     """
-    from mpar.evaluation import evaluate_checkpoint, headline
+    from mpar.evaluation import evaluate_checkpoint
     from mpar.recipe import TrainConfig
+    from mpar.summary import summarize_run
     from mpar.train import best_checkpoint, resume_training, train
 
     if run_folder is not None:
@@ -126,15 +127,14 @@ def main(
         )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
-    checkpoint = best_checkpoint(run_folder)
-    click.echo(f"best checkpoint: {checkpoint}")
     result = evaluate_checkpoint(
-        checkpoint, cache_path, run_folder / "evaluation", device=device, overwrite=True
+        best_checkpoint(run_folder),
+        cache_path,
+        run_folder / "evaluation",
+        device=device,
+        overwrite=True,
     )
-    click.echo(f"{result['selection']} recordings: {headline(result)}")
-    if result["remark"]:
-        click.echo(f"note: {result['remark']}")
-    click.echo(f"report and figures: {run_folder / 'evaluation'}")
+    click.echo(summarize_run(run_folder, result, cache_path=cache_path))
 
 
 if __name__ == "__main__":

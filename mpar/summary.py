@@ -1,0 +1,135 @@
+"""What came of a run, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mpar.checkpoint import Checkpoint, load_checkpoint
+from mpar.splits import class_counts
+from mpar.store import Store
+from mpar.train import best_checkpoint
+
+
+def summarize_run(
+    run_folder: Path | str, evaluation: dict[str, Any], *, cache_path: Path | str | None = None
+) -> str:
+    """Lay a finished run out as text: how it ended, scores by class, and where everything lies.
+
+    Parameters
+    ----------
+    run_folder : Path or str
+        Holds ``last.pt`` and the best checkpoint.
+    evaluation : dict
+        What `mpar.evaluation.evaluate_checkpoint` returned for the best checkpoint; written to
+        ``evaluation`` in the run folder.
+    cache_path : Path or str, optional
+        If the cache was moved.
+
+    Returns
+    -------
+    str
+        Lines without a newline at the end. Scores that do not exist are "n/a" or "-".
+    """
+    run_folder = Path(run_folder)
+    best_path = best_checkpoint(run_folder)
+    best, last = load_checkpoint(best_path), load_checkpoint(run_folder / "last.pt")
+    validation, tested = best.scores["validation"], evaluation["scores"]
+    part = _part_name(best, evaluation)
+    with Store(cache_path or best.data["path"]) as store:
+        names = {item["name"] for item in best.split["train"]}
+        train = [i for i, info in enumerate(store.recordings) if info.name in names]
+        num_train = dict(zip(store.class_names, class_counts(store, train).tolist(), strict=True))
+
+    lines = [
+        _how_it_ended(best, last),
+        f"validation  macro-F1 {validation['macro_f1']:.3f}, accuracy "
+        f"{validation['accuracy']:.3f} (the best epoch was chosen by it, so it flatters)",
+    ]
+    if part:
+        lines.append(
+            f"{part:<10}  macro-F1 {tested['macro_f1']:.3f}, accuracy {tested['accuracy']:.3f} "
+            f"({len(evaluation['recordings'])} recordings)"
+        )
+    else:
+        lines.append("test        there is no test part: nothing says how new animals are scored")
+    if evaluation["remark"]:
+        lines.append(f"note        {evaluation['remark']}")
+
+    head = ["class", "training frames", "validation F1"]
+    head += [f"{part} F1", f"{part} recall", f"{part} frames"] if part else []
+    rows = []
+    for name in validation["class_names"]:
+        row = [name, f"{num_train[name]:,}", _score(validation["classes"][name]["f1"])]
+        if part:
+            scores = tested["classes"][name]
+            row += [_score(scores["f1"]), _score(scores["recall"]), f"{scores['support']:,}"]
+        rows.append(row)
+    lines += ["", *_table([head, *rows]), ""]
+
+    lines += _absent("not learnt, no training frames", num_train)
+    lines += _absent("not scored in validation, no frames", _supports(validation))
+    if part:
+        lines += _absent(f"not scored in {part}, no frames", _supports(tested))
+    run = _quoted(run_folder)
+    places = [
+        ("best checkpoint", str(best_path)),
+        ("evaluation", str(run_folder / "evaluation")),
+        ("by epoch", str(run_folder / "metrics.csv")),
+        ("curves, images", f"tensorboard --logdir {run}"),
+        ("next", f"mpar-predict {_quoted(best_path)} VIDEOS -o predictions"),
+        ("again", f"mpar-train --resume {run} (training is over: it only shows this)"),
+    ]
+    return "\n".join([*lines, *(f"{what:<16}{where}" for what, where in places)])
+
+
+def _part_name(best: Checkpoint, evaluation: dict[str, Any]) -> str:
+    """Name what was evaluated: test, held-out (in no part of the split), or "" for neither."""
+    if evaluation["selection"] == "val":
+        return ""
+    names = {item["name"] for item in best.split["test"]}
+    return "test" if set(evaluation["recordings"]) <= names else "held-out"
+
+
+def _how_it_ended(best: Checkpoint, last: Checkpoint) -> str:
+    num_done, best_epoch = last.state["epoch"], best.scores["epoch"]
+    if num_done >= last.training["num_epochs"]:
+        why = f"all {num_done} epochs are done"
+    else:
+        why = (
+            f"stopped by --patience after epoch {num_done}: {num_done - best_epoch} in a row "
+            "without a better validation macro-F1"
+        )
+    return f"best epoch  {best_epoch}; {why}"
+
+
+def _supports(scores: dict[str, Any]) -> dict[str, int]:
+    return {name: scores["classes"][name]["support"] for name in scores["class_names"]}
+
+
+def _absent(what: str, counts: dict[str, int]) -> list[str]:
+    """Name the classes without frames, in one line or none."""
+    names = [name for name, count in counts.items() if not count]
+    return [f"{what}: {', '.join(names)}"] if names else []
+
+
+def _score(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns, the first to the left and numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}"]
+            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in rows
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _quoted(path: Path) -> str:
+    return f'"{path}"' if " " in str(path) else str(path)
