@@ -29,7 +29,7 @@ class_map = click.option(
     "--class-map",
     "class_map_path",
     type=FILE,
-    help="CSV code,name,class that replaces the default codes and classes.",
+    help="CSV code,name,class[,mirror] that replaces the default codes and classes.",
 )
 several = click.option(
     "--several",

@@ -18,6 +18,7 @@ from mpar.errors import ConfigError
 UNLABELLED = -1
 MAX_CODE = np.iinfo(np.int16).max
 MAX_CLASSES = np.iinfo(np.int8).max
+_COLUMNS = ["code", "name", "class"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,16 @@ class ClassMap:
     rows : tuple of (int, str, str)
         ``(code, name, class)``, one a code. Codes are 0 to 32767. The order of the classes
         is that of their first row.
+    mirrors : tuple of (str, str)
+        ``(class, mirrored class)``: what a class becomes when the picture is mirrored. A class
+        that is not listed stays itself. Kept in order of class, without those that stay.
 
     Raises
     ------
     ConfigError
         A code occurs twice, a name means two things, fewer than two or more than 127
         classes, or a name is empty, a number or holds a character that CSV files cannot
-        carry safely.
+        carry safely; or mirroring twice does not lead back to the same class.
 
     Examples
     --------
@@ -43,13 +47,21 @@ class ClassMap:
     ('rest', 'paw_withdraw', 'paw_lick', 'paw_shake', 'walk', 'active')
     >>> DEFAULT_CLASS_MAP.code_of("flinch"), DEFAULT_CLASS_MAP.class_index_of(5)
     (5, 1)
+    >>> rows = (0, "rest", "rest"), (1, "left", "left"), (2, "right", "right")
+    >>> ClassMap(rows, (("left", "right"), ("right", "left"))).mirror_indices
+    (0, 2, 1)
     """
 
     rows: tuple[tuple[int, str, str], ...]
+    mirrors: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if problems := [*self._find_problems()]:
+        if problems := [*self._find_problems(), *self._find_mirror_problems()]:
             raise ConfigError("class map: " + "; ".join(problems))
+        # one form for one meaning, so that equal maps compare equal
+        swapped = {pair for pair in self.mirrors if pair[0] != pair[1]}
+        mirrors = sorted(swapped, key=lambda pair: self.class_names.index(pair[0]))
+        object.__setattr__(self, "mirrors", tuple(mirrors))
 
     def _find_problems(self) -> list[str]:
         problems = []
@@ -81,10 +93,41 @@ class ClassMap:
             problems.append(f"found {len(self.class_names)} classes, expected 2-{MAX_CLASSES}")
         return problems
 
+    def _find_mirror_problems(self) -> list[str]:
+        pairs = dict.fromkeys(self.mirrors)
+        problems = [
+            f"{name!r} is used as a mirror or mirrored, but is no class"
+            for name in dict.fromkeys(name for pair in pairs for name in pair)
+            if name not in self.class_names
+        ]
+        mirrors_of: dict[str, list[str]] = {}
+        for class_name, mirror in pairs:
+            mirrors_of.setdefault(class_name, []).append(mirror)
+        for class_name, mirrors in mirrors_of.items():
+            if len(mirrors) > 1:
+                found = " and ".join(map(repr, mirrors))
+                problems.append(f"class {class_name!r} has the mirrors {found}")
+        if not problems:
+            for class_name, (mirror,) in mirrors_of.items():
+                (back,) = mirrors_of.get(mirror, [mirror])
+                if back != class_name:
+                    problems.append(
+                        f"the mirror of {class_name!r} is {mirror!r}, but that of {mirror!r} is "
+                        f"{back!r}"
+                    )
+        return problems
+
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """The classes, in order of class index."""
         return tuple(dict.fromkeys(class_name for _, _, class_name in self.rows))
+
+    @cached_property
+    def mirror_indices(self) -> tuple[int, ...]:
+        """The index that each class has in a mirrored picture, in order of class index."""
+        mirror_of = dict(self.mirrors)
+        names = self.class_names
+        return tuple(names.index(mirror_of.get(name, name)) for name in names)
 
     @cached_property
     def codes(self) -> tuple[int, ...]:
@@ -149,7 +192,10 @@ class ClassMap:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the map as plain types, for JSON and checkpoints."""
-        return {"rows": [list(row) for row in self.rows]}
+        data: dict[str, Any] = {"rows": [list(row) for row in self.rows]}
+        if self.mirrors:
+            data["mirrors"] = [list(pair) for pair in self.mirrors]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClassMap:
@@ -158,9 +204,14 @@ class ClassMap:
             rows = tuple((code, name, merged) for code, name, merged in data["rows"])
             if any(tuple(map(type, row)) != (int, str, str) for row in rows):
                 raise TypeError
+            mirrors = tuple((name, mirror) for name, mirror in data.get("mirrors", ()))
+            if any(tuple(map(type, pair)) != (str, str) for pair in mirrors):
+                raise TypeError
         except (KeyError, TypeError, ValueError):
-            raise ConfigError("class map: found no list of (code, name, class) rows") from None
-        return cls(rows)
+            raise ConfigError(
+                "class map: found no list of (code, name, class) rows, or no (class, mirror) pairs"
+            ) from None
+        return cls(rows, mirrors)
 
     @classmethod
     def from_csv(cls, path: Path | str) -> ClassMap:
@@ -169,7 +220,8 @@ class ClassMap:
         Parameters
         ----------
         path : Path or str
-            UTF-8 CSV with the columns ``code,name,class``, one row a code.
+            UTF-8 CSV with the columns ``code,name,class``, one row a code, and a column
+            ``mirror`` where mirroring turns classes into others (empty: it does not).
 
         Raises
         ------
@@ -197,21 +249,23 @@ class ClassMap:
                 f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
             ) from None
         header = [cell.lower() for cell in lines[0][1]] if lines else []
-        if header != ["code", "name", "class"]:
+        if header not in (_COLUMNS, [*_COLUMNS, "mirror"]):
             raise ConfigError(
                 f"{path.name}: found the columns {','.join(header) or '(none)'}, "
-                "expected code,name,class; fix the header"
+                "expected code,name,class or code,name,class,mirror; fix the header"
             )
-        rows = []
+        rows, mirrors = [], []
         for line, cells in lines[1:]:
-            if len(cells) != 3 or not re.fullmatch(r"[0-9]{1,5}", cells[0]):
+            if len(cells) != len(header) or not re.fullmatch(r"[0-9]{1,5}", cells[0]):
                 raise ConfigError(
-                    f"{path.name}:{line}: found {','.join(cells)!r}, expected code,name,class "
+                    f"{path.name}:{line}: found {','.join(cells)!r}, expected {','.join(header)} "
                     "with a whole number as code; fix the row"
                 )
-            rows.append((int(cells[0]), cells[1], cells[2]))
+            code, name, class_name, *mirror = cells
+            rows.append((int(code), name, class_name))
+            mirrors += [(class_name, other or class_name) for other in mirror]
         try:
-            return cls(tuple(rows))
+            return cls(tuple(rows), tuple(mirrors))
         except ConfigError as error:
             raise ConfigError(f"{path.name}: {error}") from None
 

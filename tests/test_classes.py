@@ -166,6 +166,76 @@ def test_all_problems_are_told_at_once():
     assert "found 1 classes" in message
 
 
+SIDED_ROWS = (
+    (0, "rest", "rest"),
+    (1, "lick_r", "right"),
+    (2, "lick_l", "left"),
+    (3, "shake_l", "left"),
+)
+SIDED = ClassMap(SIDED_ROWS, (("left", "right"), ("right", "left")))
+
+
+def test_mirrored_classes():
+    """Classes swap as listed, the others stay; only what is meant counts, not how it is put."""
+    assert SIDED.class_names == ("rest", "right", "left")
+    assert SIDED.mirror_indices == (0, 2, 1)
+    assert DEFAULT_CLASS_MAP.mirror_indices == tuple(range(6))
+    same = (("rest", "rest"), ("right", "left"), ("left", "right"), ("left", "right"))
+    assert ClassMap(SIDED_ROWS, same) == SIDED
+    assert hash(ClassMap(SIDED_ROWS, same)) == hash(SIDED)
+    assert ClassMap(SIDED_ROWS) != SIDED
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "message"),
+    [
+        pytest.param(
+            [("left", "up"), ("down", "left")],
+            "'up' is used as a mirror or mirrored, but is no class; 'down' is used as",
+            id="no class",
+        ),
+        pytest.param([("lick_l", "right")], "'lick_l' is used as a mirror", id="name of a code"),
+        pytest.param(
+            [("left", "right")],
+            "the mirror of 'left' is 'right', but that of 'right' is 'right'$",
+            id="one way",
+        ),
+        pytest.param(
+            [("left", "right"), ("right", "rest"), ("rest", "left")],
+            "the mirror of 'left' is 'right', but that of 'right' is 'rest'",
+            id="circle",
+        ),
+        pytest.param(
+            [("left", "right"), ("left", "left"), ("right", "left")],
+            "class 'left' has the mirrors 'right' and 'left'",
+            id="two mirrors",
+        ),
+    ],
+)
+def test_mirrors_that_are_none_are_refused(mirrors, message):
+    """Mirroring twice must give the first picture, and so the first class."""
+    with pytest.raises(ConfigError, match=f"class map: .*{message}"):
+        ClassMap(SIDED_ROWS, tuple(mirrors))
+
+
+def test_maps_without_mirrors_are_written_as_ever():
+    """Caches and checkpoints of before keep their content, and stay readable."""
+    assert [*SPARSE.to_dict()] == ["rows"]
+    assert ClassMap.from_dict({"rows": [[*row] for row in SPARSE.rows]}) == SPARSE
+    data = json.loads(json.dumps(SIDED.to_dict()))
+    assert data["mirrors"] == [["right", "left"], ["left", "right"]]
+    assert ClassMap.from_dict(data) == SIDED
+
+
+def test_class_map_file_with_mirrors(tmp_path):
+    """The column mirror names classes; empty means that the class stays itself."""
+    (tmp_path / "classes.csv").write_text(
+        "code,name,class,Mirror\n0,rest,rest,\n1,lick_r,right,left\n"
+        "2,lick_l,left,right\n3,shake_l,left, right\n"
+    )
+    assert ClassMap.from_csv(tmp_path / "classes.csv") == SIDED
+
+
 names = st.sampled_from(["rest", "lick", "walk", "groom", "rear"])
 
 
@@ -197,6 +267,9 @@ def test_map_survives_json(merged):
         {"rows": [["0", "a", "a"], [1, "b", "b"]]},
         {"rows": [[float("inf"), "a", "a"], [1, "b", "b"]]},
         {"rows": [[0, 5, "a"], [1, "b", "b"]]},
+        {"rows": [[0, "a", "a"], [1, "b", "b"]], "mirrors": None},
+        {"rows": [[0, "a", "a"], [1, "b", "b"]], "mirrors": ["ab", "b"]},
+        {"rows": [[0, "a", "a"], [1, "b", "b"]], "mirrors": [["a", 1], [1, "a"]]},
     ],
 )
 def test_damaged_map_is_refused(data):
@@ -229,8 +302,23 @@ def test_class_map_file(tmp_path, data):
         pytest.param(b"", r"classes.csv: found the columns \(none\), expected", id="empty"),
         pytest.param(
             b"code;name;class\n0;a;a\n",
-            "classes.csv: found the columns code;name;class, expected code,name,class; fix",
+            "classes.csv: found the columns code;name;class, expected code,name,class or ",
             id="semicolons",
+        ),
+        pytest.param(
+            b"code,name,class,mirror\n0,a,a,b\n1,b,b\n",
+            "classes.csv:3: found '1,b,b', expected code,name,class,mirror with a whole",
+            id="mirror cell missing",
+        ),
+        pytest.param(
+            b"code,name,class\n0,a,a,b\n1,b,b,a\n",
+            "classes.csv:2: found '0,a,a,b', expected code,name,class with",
+            id="mirror without a header",
+        ),
+        pytest.param(
+            b"code,name,class,mirror\n0,a,a,b\n1,b,b,a\n2,c,a,\n",
+            "classes.csv: class map: class 'a' has the mirrors 'b' and 'a'",
+            id="rows of one class disagree",
         ),
         pytest.param(b"code,class,name\n", "found the columns code,class,name", id="other order"),
         pytest.param(
