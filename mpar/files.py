@@ -15,13 +15,15 @@ from mpar.errors import ConfigError
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends well.
 
     Parameters
     ----------
     path : Path or str
         File to create or replace. Its folder is made if it is missing.
+    durable : bool
+        Survive a power failure too. Slow; not for what is checked and made again at need.
 
     Yields
     ------
@@ -30,8 +32,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     Notes
     -----
-    On success the data is flushed to the disk, put in place by one rename, and the folder is
-    flushed too. On any error, an interrupt included, the temporary file is removed and `path`
+    On success the data is flushed to the disk (if durable), put in place by one rename, and the
+    folder is flushed too. On any error, an interrupt included, the temporary file is removed and `path`
     is as it was.
     """
     path = Path(path)
@@ -39,10 +41,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,15 +61,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path | str, text: str) -> None:
+def write_text(path: Path | str, text: str, *, durable: bool = True) -> None:
     """Write `text` as UTF-8 with plain newlines, atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path | str, data: Any) -> None:
+def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
     """Write `data` as indented JSON, atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(path, text, durable=durable)
 
 
 def spreadsheet_safe(cell: str) -> str:

@@ -185,7 +185,7 @@ def preprocess(
     config = config or PreprocessConfig()
     cache_path = Path(cache_path)
     workers = max(1, workers or os.cpu_count() or 1)
-    videos, problems = _collect(video_folder, annotation_folder, class_map, config)
+    videos, problems = _collect(video_folder, annotation_folder, class_map, config, workers)
 
     def report(
         good: list[NewRecording], decoded: dict[str, DecodedVideo], is_written: bool
@@ -261,13 +261,16 @@ def _collect(
     annotation_folder: Path | str,
     class_map: ClassMap,
     config: PreprocessConfig,
+    workers: int,
 ) -> tuple[list[_Video], list[Problem]]:
     """Pair, group and read all that is quick to read, before anything slow begins."""
     sources, problems = find_recordings(video_folder, annotation_folder)
+    with ThreadPoolExecutor(workers) as pool:
+        facts = [pool.submit(_look_at, source.video) for source in sources]
     pattern = re.compile(config.group_pattern) if config.group_pattern else None
     videos: list[_Video] = []
     first: dict[str, _Video] = {}
-    for source in sources:
+    for source, fact in zip(sources, facts, strict=True):
         found: list[Problem] = []
         try:
             annotations = read_annotations(source.annotations, class_map)
@@ -275,13 +278,12 @@ def _collect(
             found += error.problems
         try:
             group = find_group(source.video, pattern)
-            hint = probe_video(source.video).num_frames_hint
+            sha256, hint = fact.result()
         except InputError as error:
             found += error.problems
         if found:
             problems += found
             continue
-        sha256 = sha256_of(source.video)
         if sha256 in first:
             # a copy could put the same frames on both sides of a split
             message = f"has the same content as {first[sha256].path.name}; remove one of them"
@@ -292,6 +294,11 @@ def _collect(
         videos.append(video)
         first[sha256] = video
     return videos, problems
+
+
+def _look_at(path: Path) -> tuple[str, int]:
+    """Return a video's SHA-256 and how many frames its header announces."""
+    return sha256_of(path), probe_video(path).num_frames_hint
 
 
 def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
@@ -338,7 +345,7 @@ def _find_in_old(
         return None
     fps, warnings = infos[0].fps, infos[0].warnings
     if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a file that is mapped
-        return DecodedVideo(frames[0], fps, warnings)
+        return DecodedVideo(frames[0], fps, warnings, old.chunk_hashes(pieces[0]))
     return stage_pieces(frames, video.sha256, staging, size=config.size, fps=fps, warnings=warnings)
 
 
@@ -452,11 +459,15 @@ def _cut_recordings(
             annotators=recording.annotators,
             warnings=decoded.warnings,
         )
+        frames, hashes = decoded.frames[start:stop], decoded.chunk_hashes
+        if len(frames) < len(decoded.frames):
+            hashes = hash_chunks(frames)
         yield NewRecording(
             info=info,
-            frames=decoded.frames[start:stop],
+            frames=frames,
             labels=recording.labels,
             codes=recording.codes,
+            chunk_hashes=hashes,
         )
 
 
@@ -524,7 +535,7 @@ def _is_same(
         and all(
             np.array_equal(old.labels(i), recording.labels)
             and np.array_equal(old.codes(i), recording.codes)
-            and np.array_equal(old.chunk_hashes(i), hash_chunks(recording.frames))
+            and np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
             for i, recording in enumerate(new)
         )
     )

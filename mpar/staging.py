@@ -13,12 +13,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from mpar.files import atomic_path, write_json
-from mpar.store import hash_chunks
+from mpar.store import hash_bytes, hash_chunks, num_chunks, split_chunks
 from mpar.videos import probe_video, read_frames
 
 Size = tuple[int, int]
@@ -31,16 +32,19 @@ class DecodedVideo:
     Parameters
     ----------
     frames : (T, H, W) uint8 array
-        Usually memory-mapped. From `count_frames` only its shape means anything.
+        Usually memory-mapped. From `count_frames` only the shapes mean anything.
     fps : Fraction
         Frames per second.
     warnings : tuple of str
         From decoding.
+    chunk_hashes : (ceil(T / 16),) uint64 array
+        Of the frames, taken when they were decoded.
     """
 
     frames: np.ndarray
     fps: Fraction
     warnings: tuple[str, ...]
+    chunk_hashes: np.ndarray
 
 
 def sha256_of(path: Path) -> str:
@@ -64,7 +68,8 @@ def count_frames(
         on_frames(1)
     # an array of the right shape that takes no memory
     frames = np.broadcast_to(np.uint8(0), (num_frames, *shape))
-    return DecodedVideo(frames, fps, tuple(warnings))
+    hashes = np.zeros(num_chunks(num_frames), np.uint64)
+    return DecodedVideo(frames, fps, tuple(warnings), hashes)
 
 
 def stage_video(
@@ -122,8 +127,8 @@ def stage_pieces(
     warnings: Sequence[str],
 ) -> DecodedVideo:
     """Put the consecutive (T, H, W) pieces of a decoded video together in the staging folder."""
-    blocks = (chunk for piece in pieces for chunk in piece)
-    return _write_part(blocks, sha256, folder, size, fps, list(warnings))
+    frames = chain.from_iterable(pieces)
+    return _write_part(frames, sha256, folder, size, fps, list(warnings))
 
 
 def _write_part(
@@ -136,22 +141,29 @@ def _write_part(
 ) -> DecodedVideo:
     raw_path = _part_path(folder, sha256, size, "raw")
     num_frames = 0
-    with atomic_path(raw_path) as temporary, temporary.open("wb") as file:
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal num_frames
         for frame in frames:
-            file.write(memoryview(np.ascontiguousarray(frame)))  # type: ignore[arg-type]
             num_frames += 1
-    shape = (num_frames, *frame.shape)
-    staged = np.memmap(raw_path, np.uint8, "r", shape=shape)
+            yield frame
+
+    hashes = []
+    # a part is checked before it is used, so it need not survive a power failure
+    with atomic_path(raw_path, durable=False) as temporary, temporary.open("wb") as file:
+        for chunk in split_chunks(counted()):
+            hashes.append(hash_bytes(chunk))
+            file.write(memoryview(chunk))  # type: ignore[arg-type]
+            frame_size = chunk.shape[1:]
+        file.truncate(num_frames * math.prod(frame_size))  # without what filled the last chunk
+    shape = (num_frames, *frame_size)
     write_json(
         _part_path(folder, sha256, size, "json"),
-        {
-            "shape": list(shape),
-            "fps": str(fps),
-            "warnings": warnings,
-            "chunk_hashes": hash_chunks(staged).tolist(),
-        },
+        {"shape": shape, "fps": str(fps), "warnings": warnings, "chunk_hashes": hashes},
+        durable=False,
     )
-    return DecodedVideo(staged, fps, tuple(warnings))
+    staged = np.memmap(raw_path, np.uint8, "r", shape=shape)
+    return DecodedVideo(staged, fps, tuple(warnings), np.array(hashes, np.uint64))
 
 
 def load_part(sha256: str, folder: Path, *, size: Size | None) -> DecodedVideo | None:
@@ -163,9 +175,10 @@ def load_part(sha256: str, folder: Path, *, size: Size | None) -> DecodedVideo |
         if raw_path.stat().st_size != math.prod((num_frames, height, width)):
             return None
         frames = np.memmap(raw_path, np.uint8, "r", shape=(num_frames, height, width))
-        if hash_chunks(frames).tolist() != part["chunk_hashes"]:
+        hashes = hash_chunks(frames)
+        if hashes.tolist() != part["chunk_hashes"]:
             return None
-        return DecodedVideo(frames, Fraction(part["fps"]), tuple(part["warnings"]))
+        return DecodedVideo(frames, Fraction(part["fps"]), tuple(part["warnings"]), hashes)
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
         return None
 

@@ -136,12 +136,15 @@ class NewRecording:
         Class index, -1 for unlabelled.
     codes : (A, T) int16 array
         Raw codes by annotator.
+    chunk_hashes : (ceil(T / 16),) uint64 array
+        Of the frames (`hash_chunks`), so that what is damaged on its way here is found later.
     """
 
     info: RecordingInfo
     frames: np.ndarray
     labels: np.ndarray
     codes: np.ndarray
+    chunk_hashes: np.ndarray
 
     def __post_init__(self) -> None:
         num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
@@ -149,6 +152,7 @@ class NewRecording:
             "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
             "labels": ((num_frames,), np.int8),
             "codes": ((num_annotators, num_frames), np.int16),
+            "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
         }
         for key, (shape, dtype) in expected.items():
             array = getattr(self, key)
@@ -173,19 +177,30 @@ def _stored_frames(num_frames: int) -> int:
     return num_chunks(num_frames) * chunk_length(num_frames)
 
 
-def split_chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield (T, H, W) frames in chunks as stored: the last one is filled up with zero frames."""
-    length = chunk_length(len(frames))
-    for start in range(0, len(frames), CHUNK_FRAMES):
-        chunk = frames[start : start + CHUNK_FRAMES]
-        if len(chunk) < length:
-            missing = np.zeros((length - len(chunk), *chunk.shape[1:]), np.uint8)
-            chunk = np.concatenate([chunk, missing])
-        yield np.ascontiguousarray(chunk)
+def split_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield (H, W) frames in chunks as stored: the last one is filled up with zero frames.
+
+    Yields
+    ------
+    (16, H, W) or, if there are fewer frames in all, (T, H, W) uint8 array
+        Overwritten by the next one.
+    """
+    buffer, filled, is_first = np.empty((0, 0, 0), np.uint8), 0, True
+    for frame in frames:
+        if not filled and is_first:
+            buffer = np.empty((CHUNK_FRAMES, *frame.shape), np.uint8)
+        buffer[filled] = frame
+        filled += 1
+        if filled == CHUNK_FRAMES:
+            yield buffer
+            filled, is_first = 0, False
+    if filled:
+        buffer[filled:] = 0
+        yield buffer[:filled] if is_first else buffer
 
 
-def hash_chunks(frames: np.ndarray) -> np.ndarray:
-    """Return the XXH3 of every chunk of (T, H, W) frames as stored, (ceil(T / 16),) uint64."""
+def hash_chunks(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the XXH3 of every chunk of (H, W) frames as stored, (ceil(T / 16),) uint64."""
     return np.array([hash_bytes(chunk) for chunk in split_chunks(frames)], np.uint64)
 
 
@@ -254,11 +269,13 @@ def write_store(
         with temporary.open("r+b", buffering=0) as file:
             for recording, offset in zip(recordings, offsets, strict=True):
                 file.seek(offset)
-                num_left = recording.info.num_frames
-                for chunk in split_chunks(recording.frames):
+                frames, num_frames = recording.frames, recording.info.num_frames
+                for start in range(0, num_frames, CHUNK_FRAMES):
+                    chunk = np.ascontiguousarray(frames[start : start + CHUNK_FRAMES])
                     _write_all(file, chunk)
-                    on_frames(min(num_left, CHUNK_FRAMES))
-                    num_left -= CHUNK_FRAMES
+                    on_frames(len(chunk))
+                num_missing = _stored_frames(num_frames) - num_frames
+                _write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
         Store(temporary).close()  # what cannot be opened is not published
 
 
@@ -292,7 +309,7 @@ def _write_structure(
             for name, array in (
                 ("labels", recording.labels),
                 ("codes", recording.codes),
-                ("chunk_hashes", hash_chunks(recording.frames)),
+                ("chunk_hashes", recording.chunk_hashes),
             ):
                 dataset = group.create_dataset(name, data=array)
                 entry[f"{name}_offset"] = dataset.id.get_offset()

@@ -24,7 +24,7 @@ from mpar.clips import (
     tile_windows,
 )
 from mpar.errors import ConfigError
-from mpar.store import NewRecording, RecordingInfo, Store, write_store
+from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 
 LENGTHS = (1, 5, 16, 17, 50)
 INFO = RecordingInfo(
@@ -64,6 +64,7 @@ def path(tmp_path_factory):
                 frames=frames,
                 labels=labels_of(i),
                 codes=np.full((1, num_frames), -1, np.int16),
+                chunk_hashes=hash_chunks(frames),
             )
         )
     path = tmp_path_factory.mktemp("clips") / "cache.h5"

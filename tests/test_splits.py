@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import ConfigError, InputError
 from mpar.splits import Split, check_split, class_counts, read_split, split_store, write_split
-from mpar.store import NewRecording, RecordingInfo, Store, write_store
+from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 
 NUM_CLASSES = len(DEFAULT_CLASS_MAP.class_names)
 
@@ -40,6 +40,7 @@ def make_store(path, recordings):
                 frames=frames,
                 labels=labels,
                 codes=labels[None].astype(np.int16),
+                chunk_hashes=hash_chunks(frames),
             )
         )
     write_store(path, new, class_map=DEFAULT_CLASS_MAP, config={"size": None})

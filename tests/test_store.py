@@ -56,6 +56,7 @@ def make_recording(name, num_frames, *, height=5, width=7, num_annotators=2):
         frames=frames,
         labels=DEFAULT_CLASS_MAP.merge(codes[0]),
         codes=codes,
+        chunk_hashes=hash_chunks(frames),
     )
 
 
@@ -223,7 +224,7 @@ def test_round_trip(tmp_path_factory, lengths, size, num_annotators, access):
 def test_split_chunks_fills_up_the_last():
     """Chunks are as stored: 16 frames with zeros behind the last, or all when fewer."""
     frames = np.arange(18, dtype=np.uint8).reshape(18, 1, 1)
-    chunks = list(split_chunks(frames))
+    chunks = [chunk.copy() for chunk in split_chunks(frames)]
     assert [chunk.ravel().tolist() for chunk in chunks] == [
         list(range(16)),
         [16, 17] + 14 * [0],

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.store import NewRecording, RecordingInfo, write_store
+from mpar.store import NewRecording, RecordingInfo, hash_chunks, write_store
 from mpar.synthetic import draw_recording, write_annotation, write_video
 
 NUM_FRAMES = 360
@@ -64,6 +64,17 @@ def make_cache(path: Path, frames: Sequence[np.ndarray], codes: np.ndarray | Non
             warnings=(),
         )
         labels = DEFAULT_CLASS_MAP.merge(raw)
-        recordings.append(NewRecording(info=info, frames=stretch, labels=labels, codes=raw[None]))
+        # the same array again and again: hash it once
+        is_other = not number or stretch is not frames[number - 1]
+        hashes = hash_chunks(stretch) if is_other else hashes
+        recordings.append(
+            NewRecording(
+                info=info,
+                frames=stretch,
+                labels=labels,
+                codes=raw[None],
+                chunk_hashes=hashes,
+            )
+        )
     write_store(path, recordings, class_map=DEFAULT_CLASS_MAP, config={"size": None})
     return path

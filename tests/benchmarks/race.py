@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import click
+
 OURS = "mpar"
 
 
@@ -98,5 +100,5 @@ def race(
         rate = work / statistics.median(times[name])
         ratio = None if name == OURS else statistics.median(ratios)
         rows.append(Row(case, name, rate, unit, ratio, targets.get(name)))
-        print(rows[-1], flush=True)
+        click.echo(rows[-1])
     return rows

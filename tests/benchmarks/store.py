@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
+import click
 import numpy as np
 
 from mpar.clips import ClipSampler, labelled_frames
@@ -103,7 +103,7 @@ def _add_one(folder: Path, cache: Path, config: PreprocessConfig) -> list[Row]:
         Row(case, "copying the cache, with fsync", 1 / copy_s, "times/s", copy_s / add_s),
     ]
     for row in rows:
-        print(row, flush=True)
+        click.echo(row)
     smaller.unlink()
     other.unlink()
     return rows
@@ -184,10 +184,5 @@ def _open_large(folder: Path) -> list[Row]:
                 index_mb = len(store._read_index()) / 1e6
         case = f"open {number} recordings, index {index_mb:.1f} MB"
         rows.append(Row(case, OURS, 1 / statistics.median(times), "times/s"))
-        print(rows[-1], flush=True)
+        click.echo(rows[-1])
     return rows
-
-
-def peak_memory_mib() -> float:
-    """Return the most memory this process has held, MiB (0 on Windows)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
