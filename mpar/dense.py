@@ -9,7 +9,9 @@ Shapes as in `mpar.model`, P = 2 phases.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -21,7 +23,8 @@ from mpar.model import MIN_SIDE_PX, ClipNet, _Block
 # Sizes that keep the activations in the processor's caches, found by trial on CPUs
 _FIRST_LAYER_PX = 1 << 15
 _STRETCH_PX = 1 << 20
-_MIN_STRETCH, _MAX_STRETCH = 16, 256
+_MIN_STRETCH, _MAX_STRETCH = 16, 64
+_MAX_WORKERS = 8  # each holds the activations of a stretch
 
 
 class DensePredictor:
@@ -31,12 +34,24 @@ class DensePredictor:
     ----------
     net : ClipNet
         A trained network; later changes to it have no effect.
+
+    Notes
+    -----
+    Stretches of a recording are evaluated side by side, on a CPU each by one thread (when there
+    are more than 8, by an eighth of them), while the next ones are being decoded. Threads that
+    share one stretch instead would idle, and come in each other's way when decoding needs one.
+    Safe to call from several threads.
     """
 
     def __init__(self, net: ClipNet) -> None:
         self._net = FoldedNet(net)
         self._clip_length = net.config.clip_length
         self._num_classes = net.config.num_classes
+        is_cpu = self._net.device.type == "cpu"
+        num_threads = torch.get_num_threads()
+        self._num_workers = min(num_threads, _MAX_WORKERS) if is_cpu else 1
+        self._threads_each = num_threads // self._num_workers if is_cpu else num_threads
+        self._pool = ThreadPoolExecutor(self._num_workers, "dense")
 
     def predict(
         self,
@@ -50,7 +65,7 @@ class DensePredictor:
         frames : iterable of (H, W) uint8 arrays
             All frames of the recording, in order, of one size.
         on_frames : callable
-            Called with the number of frames predicted since the last call.
+            Called with the number of frames predicted since the last call; may raise to stop.
 
         Returns
         -------
@@ -62,51 +77,70 @@ class DensePredictor:
         ValueError
             Frames differ in size, are too small or are not (H, W) uint8.
         """
-        length = self._clip_length
-        outputs: list[np.ndarray] = []
-        buffer = np.empty((0, 0, 0), np.uint8)
-        filled = 0
+        outputs = [np.empty((0, self._num_classes), np.float32)]
+        pending: deque[Future[np.ndarray]] = deque()
 
-        def flush() -> None:
-            nonlocal filled
-            logits = self._net(torch.from_numpy(buffer[:filled]))
-            outputs.append(torch.softmax(logits.float(), dim=1).cpu().numpy())
-            buffer[: length - 1] = buffer[filled - length + 1 : filled].copy()
-            on_frames(filled - length + 1)
-            filled = length - 1
+        def collect() -> None:
+            outputs.append(pending.popleft().result())
+            on_frames(len(outputs[-1]))
 
-        frame = None
-        for frame in frames:
-            if not buffer.size:
-                if frame.ndim != 2 or min(frame.shape) < MIN_SIDE_PX:
-                    raise ValueError(
-                        f"found a frame of shape {frame.shape}, expected (H, W) with H and W at "
-                        f"least {MIN_SIDE_PX}"
-                    )
-                stretch = _STRETCH_PX // frame.size
-                stretch = min(max(stretch, _MIN_STRETCH), _MAX_STRETCH)
-                buffer = np.empty((stretch + length - 1, *frame.shape), np.uint8)
-                filled = length // 2
-                buffer[:filled] = frame
-            if frame.shape != buffer.shape[1:] or frame.dtype != np.uint8:
-                raise ValueError(
-                    f"found a frame of shape {frame.shape} and type {frame.dtype}, expected "
-                    f"{buffer.shape[1:]} and uint8 like the first"
-                )
-            buffer[filled] = frame
-            filled += 1
-            if filled == len(buffer):
-                flush()
-        if frame is None:
-            return np.empty((0, self._num_classes), np.float32)
-        for _ in range(length - length // 2 - 1):
-            buffer[filled] = frame
-            filled += 1
-            if filled == len(buffer):
-                flush()
-        if filled >= length:
-            flush()
+        try:
+            for stretch in _cut_stretches(frames, self._clip_length):
+                pending.append(self._pool.submit(self._evaluate, stretch))
+                if len(pending) > self._num_workers:
+                    collect()
+            while pending:
+                collect()
+        finally:
+            for future in pending:
+                future.cancel()
         return np.concatenate(outputs)
+
+    def _evaluate(self, stretch: np.ndarray) -> np.ndarray:
+        if torch.get_num_threads() != self._threads_each:
+            torch.set_num_threads(self._threads_each)  # of this thread of the pool
+        logits = self._net(torch.from_numpy(stretch))
+        return torch.softmax(logits.float(), dim=1).cpu().numpy()
+
+
+def _cut_stretches(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Yield (F, H, W) stretches whose clips of `length` are those of all frames, in order."""
+    buffer, filled = np.empty((0, 0, 0), np.uint8), 0
+    for frame in _with_edges(frames, length):
+        if frame.ndim != 2 or min(frame.shape) < MIN_SIDE_PX:
+            raise ValueError(
+                f"found a frame of shape {frame.shape}, expected (H, W) with H and W at "
+                f"least {MIN_SIDE_PX}"
+            )
+        if not buffer.size:
+            num_labels = min(max(_STRETCH_PX // frame.size, _MIN_STRETCH), _MAX_STRETCH)
+            buffer = np.empty((num_labels + length - 1, *frame.shape), np.uint8)
+        if frame.shape != buffer.shape[1:] or frame.dtype != np.uint8:
+            raise ValueError(
+                f"found a frame of shape {frame.shape} and type {frame.dtype}, expected "
+                f"{buffer.shape[1:]} and uint8 like the first"
+            )
+        buffer[filled] = frame
+        filled += 1
+        if filled == len(buffer):
+            yield buffer
+            tail, buffer = buffer[1 - length :], np.empty_like(buffer)
+            buffer[: length - 1] = tail
+            filled = length - 1
+    if filled >= length:
+        yield buffer[:filled]
+
+
+def _with_edges(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Repeat the first and the last frame, so that every frame has a clip around it."""
+    num_frames = 0
+    for frame in frames:
+        if not num_frames:
+            yield from [frame] * (length // 2)
+        yield frame
+        num_frames += 1
+    if num_frames:
+        yield from [frame] * (length - length // 2 - 1)
 
 
 class FoldedNet:
@@ -125,7 +159,7 @@ class FoldedNet:
         self.config = net.config
         self._output_frames = net.output_frames
         self._head = copy.deepcopy(net.head).eval()
-        self._device = next(net.parameters()).device
+        self.device = next(net.parameters()).device
         self._layers = []
         for i, block in enumerate(net.blocks):
             assert isinstance(block, _Block)
@@ -169,7 +203,7 @@ class FoldedNet:
                 f"{length}, H, W) with H and W at least {MIN_SIDE_PX}, and torch.uint8"
             )
         num_outputs = len(frames_FHW) - length + 1
-        x_FHW = frames_FHW.to(self._device).float().mul_(1 / 255)
+        x_FHW = frames_FHW.to(self.device).float().mul_(1 / 255)
         if num_outputs % 2:  # both phases must be of one length
             x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
         x_TCHW = self._first_layer(x_FHW)

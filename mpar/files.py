@@ -33,8 +33,8 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     Notes
     -----
     On success the data is flushed to the disk (if durable), put in place by one rename, and the
-    folder is flushed too. On any error, an interrupt included, the temporary file is removed and `path`
-    is as it was.
+    folder is flushed too. On any error, an interrupt included, the temporary file is removed and
+    `path` is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

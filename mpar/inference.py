@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,7 +232,7 @@ def predict_sources(
     overwrite: bool = False,
     quiet: bool = True,
 ) -> tuple[list[Prediction], list[Problem]]:
-    """Predict sources one after the other and write each as soon as it is done.
+    """Predict sources in their order and write each as soon as it is done.
 
     Parameters
     ----------
@@ -277,23 +279,50 @@ def predict_sources(
         check_summary(folder / SUMMARY_NAME, network.class_names)
     predictions: list[Prediction] = []
     problems: list[Problem] = []
-    for source in tqdm(sources, desc="predicting", unit="video", disable=quiet or None):
+    stop = threading.Event()
+    num_frames = 0
+    with (
+        tqdm(total=len(sources), desc="predicting", unit="video", disable=quiet or None) as bar,
+        # while the last stretches of one video are evaluated the next is being decoded
+        ThreadPoolExecutor(2) as pool,
+    ):
+
+        def on_frames(num_new: int) -> None:
+            nonlocal num_frames
+            if stop.is_set():
+                raise KeyboardInterrupt
+            num_frames += num_new
+            bar.set_postfix_str(f"{num_frames:,} frames")
+
         try:
-            if source.recording is None:
-                prediction = network.predict(source.path)
-            else:
-                with Store(source.path) as store:
-                    prediction = network.predict_recording(store, source.recording)
-        except InputError as error:
-            problems += error.problems
-            continue
-        except (ConfigError, StoreError) as error:
-            problems.append(Problem(source.path.name, 0, str(error)))
-            continue
-        row = write_prediction(folder, prediction, network.checkpoint, config)
-        update_summary(folder / SUMMARY_NAME, row)
-        predictions.append(prediction)
+            for result in pool.map(lambda source: _predict(network, source, on_frames), sources):
+                bar.update()
+                if isinstance(result, Prediction):
+                    row = write_prediction(folder, result, network.checkpoint, config)
+                    update_summary(folder / SUMMARY_NAME, row)
+                    predictions.append(result)
+                else:
+                    problems += result
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
     return predictions, problems
+
+
+def _predict(
+    network: ActionRecognitionInference, source: Source, on_frames: Callable[[int], object]
+) -> Prediction | list[Problem]:
+    """Predict a source, or say why not."""
+    try:
+        if source.recording is None:
+            return network.predict(source.path, on_frames)
+        with Store(source.path) as store:
+            return network.predict_recording(store, source.recording, on_frames)
+    except InputError as error:
+        return list(error.problems)
+    except (ConfigError, StoreError) as error:
+        return [Problem(source.path.name, 0, str(error))]
 
 
 def predict_multiple_videos(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ from mpar.clips import ClipSampler, MouseActionDataset, labelled_frames
 from mpar.store import CHUNK_FRAMES, Store
 from mpar.synthetic import write_video
 from tests.benchmarks.inputs import ENCODER, NUM_FRAMES, draw, make_cache
-from tests.benchmarks.race import OURS, Row, race
+from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 
 CLIP_LENGTH, BATCH_SIZE = 16, 32
 Gather = Callable[[np.ndarray], object]
@@ -59,7 +57,7 @@ def _race_stores(case: str, store: Store, folder: Path, video: Path) -> list[Row
     # the first pass over every frame includes the check of its checksum, as in training
     sampler = ClipSampler(store, clip_length=CLIP_LENGTH)
     quick: dict[str, Gather] = {
-        OURS: lambda batch: sampler.gather(batch + [0, CLIP_LENGTH // 2]),
+        OURS: lambda batch: sampler.gather(batch + np.array([0, CLIP_LENGTH // 2])),
         "array in memory": _slicer(frames),
         "npy memmap": _slicer(_npy(folder, frames)),
         "h5py slicing": _h5py_slicer(store.path),
@@ -237,14 +235,3 @@ def _grow(folder: Path) -> list[Row]:
         )
         click.echo(rows[-1])
     return rows
-
-
-def own_memory_mib() -> float:
-    """Return the memory of this process without mapped files, MiB; its peak off Linux."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) / 1024
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
 import numpy as np
 import torch
 
+from mpar.checkpoint import Checkpoint, save_checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.clips import clip_frames
 from mpar.dense import DensePredictor
 from mpar.model import ClipNet, ModelConfig
-from tests.benchmarks.inputs import draw
-from tests.benchmarks.race import OURS, Row, race
+from mpar.videos import read_frames
+from tests.benchmarks.inputs import NUM_FRAMES, draw, make_folders
+from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 
 BATCH_SIZE = 32
 NUM_VIDEOS = 24
@@ -60,17 +68,97 @@ def _race_clips(model_type: str, side: int) -> list[Row]:
     difference = np.abs(clip_by_clip(net, torch.contiguous_format) - whole[chosen]).max()
     case = f"{model_type} {side}x{side}, difference {difference:.0e}"
     assert difference < 1e-5, case
-    # work differs (all frames, 64 clips): compare the time of one frame
-    per_frame = 2 * BATCH_SIZE / num_frames
-    rows = race(
+    return race(
         case,
         {
             OURS: lambda: predictor.predict(frames),
             "clips of 32": lambda: clip_by_clip(net, torch.contiguous_format),
             "clips of 32, channels last": lambda: clip_by_clip(last, torch.channels_last_3d),
         },
-        work=num_frames,
+        work={
+            OURS: num_frames,
+            "clips of 32": len(chosen),
+            "clips of 32, channels last": len(chosen),
+        },
         unit="frames/s",
-        rounds=3,
+        targets={"clips of 32": 8, "clips of 32, channels last": 4.5},
+        rounds=5,
     )
+
+
+def _race_predict(folder: Path, side: int) -> list[Row]:
+    """Race ``mpar-predict`` against the network alone and decoding alone."""
+    make_folders(folder, NUM_VIDEOS, 480, 640)
+    videos = sorted((folder / "Videos").iterdir())
+    net = _make_net("standard")
+    checkpoint = folder / "net.pt"
+    save_checkpoint(
+        checkpoint,
+        Checkpoint(
+            model_config=net.config,
+            weights=net.state_dict(),
+            class_map=DEFAULT_CLASS_MAP,
+            data={"frame_size": [side, side], "config": {"size": [side, side]}},
+            split={part: [] for part in ("train", "val", "test")},
+            training={},
+            scores={},
+            state={},
+        ),
+    )
+    predictor = DensePredictor(net)
+    decoded = np.stack(list(read_frames(videos[0], size=(side, side))))
+
+    def predict() -> None:
+        command = [sys.executable, "-m", "mpar_cli.predict", checkpoint, folder / "Videos"]
+        options = ["-o", folder / "out", "--overwrite", "--quiet"]
+        subprocess.run([*command, *options], check=True, capture_output=True)
+
+    def decode(path: Path) -> None:
+        for _ in read_frames(path, size=(side, side), threads=1):
+            pass
+
+    def decode_all() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(decode, videos))
+
+    return race(
+        f"predict 24 videos, standard {side}x{side}",
+        {
+            OURS: predict,
+            "network alone": lambda: [predictor.predict(decoded) for _ in videos],
+            "decoding alone": decode_all,
+        },
+        work=NUM_VIDEOS * NUM_FRAMES,
+        unit="frames/s",
+        targets={"network alone": 0.9},
+        rounds=3,
+        warm_up=False,
+    )
+
+
+def _lengthen() -> list[Row]:
+    """Predict ever longer recordings; say how much memory that takes on top."""
+    rows = []
+    net = _make_net("light")
+    frame = draw(64, 64, 1)[0][0]
+    for num_frames in (1_000, 10_000, 100_000):
+        predictor, before = DensePredictor(net), own_memory_mib()
+        most = before
+
+        def watch(_: int) -> None:
+            nonlocal most
+            most = max(most, own_memory_mib())
+
+        started = time.perf_counter()
+        predictor.predict((frame for _ in range(num_frames)), watch)
+        rate = num_frames / (time.perf_counter() - started)
+        rows.append(
+            Row(
+                f"light 64x64, {num_frames:,} frames: +{most - before:.0f} MiB",
+                OURS,
+                rate,
+                "frames/s",
+            )
+        )
+        click.echo(rows[-1])
     return rows

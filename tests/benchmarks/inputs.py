@@ -48,6 +48,7 @@ def make_folders(folder: Path, num_videos: int, height: int, width: int) -> None
 def make_cache(path: Path, frames: Sequence[np.ndarray], codes: np.ndarray | None = None) -> Path:
     """Write a cache of (T, H, W) frames; without `codes` (T,) all is rest."""
     recordings = []
+    hashes = hash_chunks(frames[0])
     for number, stretch in enumerate(frames):
         raw = np.zeros(len(stretch), np.int16) if codes is None else codes
         info = RecordingInfo(
@@ -64,9 +65,8 @@ def make_cache(path: Path, frames: Sequence[np.ndarray], codes: np.ndarray | Non
             warnings=(),
         )
         labels = DEFAULT_CLASS_MAP.merge(raw)
-        # the same array again and again: hash it once
-        is_other = not number or stretch is not frames[number - 1]
-        hashes = hash_chunks(stretch) if is_other else hashes
+        if stretch is not frames[0]:  # mostly it is the same array again and again
+            hashes = hash_chunks(stretch)
         recordings.append(
             NewRecording(
                 info=info,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -56,7 +59,7 @@ def race(
     case: str,
     contestants: Mapping[str, Callable[[], object]],
     *,
-    work: float,
+    work: float | Mapping[str, float],
     unit: str,
     targets: Mapping[str, float] | None = None,
     rounds: int = 5,
@@ -70,8 +73,8 @@ def race(
         The work.
     contestants : mapping of str to callable
         One of them is "mpar".
-    work : float
-        Units of work in one call.
+    work : float, or mapping of str to float
+        Units of work in one call, of all or of each.
     unit : str
         Of the work, "frames/s".
     targets : mapping of str to float, optional
@@ -83,6 +86,7 @@ def race(
     """
     targets = targets or {}
     names = list(contestants)
+    units = work if isinstance(work, Mapping) else dict.fromkeys(names, work)
     times: dict[str, list[float]] = {name: [] for name in names}
     if warm_up:
         for run in contestants.values():
@@ -93,12 +97,23 @@ def race(
             gc.collect()
             started = time.perf_counter()
             contestants[name]()
-            times[name].append(time.perf_counter() - started)
+            times[name].append((time.perf_counter() - started) / units[name])
     rows = []
     for name in names:
         ratios = [theirs / ours for theirs, ours in zip(times[name], times[OURS], strict=True)]
-        rate = work / statistics.median(times[name])
+        rate = 1 / statistics.median(times[name])
         ratio = None if name == OURS else statistics.median(ratios)
         rows.append(Row(case, name, rate, unit, ratio, targets.get(name)))
         click.echo(rows[-1])
     return rows
+
+
+def own_memory_mib() -> float:
+    """Return the memory of this process without mapped files, MiB; its peak off Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) / 1024
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20

@@ -1,0 +1,85 @@
+"""A training step against the plain one, and where its time goes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from mpar.loop import TrainingRun
+from mpar.model import ClipNet
+from mpar.recipe import TrainConfig
+from mpar.splits import Split
+from mpar.store import Store
+from tests.benchmarks.inputs import draw, make_cache
+from tests.benchmarks.race import OURS, Row, race
+
+LABELS = 32
+
+
+def run(folder: Path) -> list[Row]:
+    """Race a step clip by clip, in windows, and as a plain loop would take it."""
+    frames, codes = draw(64, 64)
+    cache = make_cache(folder / "cache.h5", [frames] * 6, codes)
+    rows: list[Row] = []
+    with Store(cache) as store:
+        split = Split(train=(0, 1, 2, 3), val=(4,), test=(5,))
+        for model_type in ("standard", "light"):
+
+            def start(batch_size: int, window: int, model_type: str = model_type) -> TrainingRun:
+                config = TrainConfig(model_type=model_type, batch_size=batch_size, window=window)
+                run_ = TrainingRun(folder, store, split, config, torch.device("cpu"))
+                run_.net.train()
+                return run_
+
+            clips, windows = start(LABELS, 1), start(4, 16)
+            rows += race(
+                f"training step, {model_type} 64x64",
+                {
+                    OURS: lambda run_=clips: _step(run_),
+                    "mpar, windows of 16 labels": lambda run_=windows: _step(run_),
+                    "plain NCDHW": lambda run_=clips: _plain_step(run_),
+                },
+                work={OURS: LABELS, "mpar, windows of 16 labels": 64, "plain NCDHW": LABELS},
+                unit="labels/s",
+                rounds=5,
+            )
+            rows.append(_share_of_waiting(model_type, clips))
+    return rows
+
+
+def _batch(run_: TrainingRun) -> np.ndarray:
+    starts = np.random.default_rng(0).integers(0, 300, run_.config.batch_size)
+    return np.stack([np.arange(len(starts)) % 4, starts], axis=1)
+
+
+def _step(run_: TrainingRun) -> None:
+    run_._take_step(_batch(run_))
+
+
+def _plain_step(run_: TrainingRun) -> None:
+    net = ClipNet(run_.model_config).train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    windows, labels = run_.sampler.gather(_batch(run_))
+    loss = torch.nn.functional.cross_entropy(
+        net(windows.float() / 255), labels.flatten().clamp(min=0)
+    )
+    loss.backward()
+    optimizer.step()
+
+
+def _share_of_waiting(model_type: str, run_: TrainingRun) -> Row:
+    """Say which share of a step goes into gathering its batch."""
+    batch, waited, started = _batch(run_), 0.0, time.perf_counter()
+    for _ in range(5):
+        began = time.perf_counter()
+        run_.sampler.gather(batch)
+        waited += time.perf_counter() - began
+        run_._take_step(batch)
+    share = waited / (time.perf_counter() - started)
+    row = Row(f"{model_type}, waiting for data: {share:.2%}", OURS, 5 / waited, "batches/s")
+    click.echo(row)
+    return row
