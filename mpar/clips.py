@@ -180,7 +180,12 @@ class ClipSampler:
         self.store = store
         self.clip_length = clip_length
         self.window = window
-        self._labels = [store.labels(i) for i in range(len(store))]
+        # the labels of all recordings end to end, with room for windows beyond their edges
+        margin = np.full(window, UNLABELLED, np.int8)
+        parts = [np.concatenate([margin, store.labels(i), margin]) for i in range(len(store))]
+        self._labels = np.concatenate(parts)
+        self._num_frames = np.array([info.num_frames for info in store.recordings])
+        self._first_label = np.cumsum([0, *map(len, parts)])[:-1] + window
         self._pin_memory = pin_memory
         self._shape = (clip_length + window - 1, *store.frame_size)
         self._ring = [torch.empty((0, *self._shape), dtype=torch.uint8)] * ring
@@ -202,14 +207,18 @@ class ClipSampler:
             Class index, -1 where the frame is unlabelled or beyond the recording.
         """
         windows = self._next_buffer(len(samples))
-        arrays = windows.numpy()
-        labels = np.full((len(samples), self.window), UNLABELLED, np.int64)
-        for i, (recording, start) in enumerate(samples.tolist()):
-            copy_window(self.store, recording, start - self.clip_length // 2, arrays[i])
-            first = max(start, 0)
-            known = self._labels[recording][first : max(start + self.window, 0)]
-            labels[i, first - start : first - start + len(known)] = known
-        return windows.unsqueeze(1), torch.from_numpy(labels)
+        out = windows.numpy()
+        recordings, firsts = samples.T
+        num_frames = self._num_frames[recordings]
+        starts = firsts - self.clip_length // 2
+        is_inner = (starts >= 0) & (starts + out.shape[1] <= num_frames)
+        inner = np.flatnonzero(is_inner)
+        self.store.copy_batch(recordings[inner], starts[inner], out, inner)
+        for row in np.flatnonzero(~is_inner).tolist():
+            copy_window(self.store, int(recordings[row]), int(starts[row]), out[row])
+        places = self._first_label[recordings] + np.clip(firsts, -self.window, num_frames)
+        labels = self._labels[places[:, None] + np.arange(self.window)]
+        return windows.unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
 
     def _next_buffer(self, batch_size: int) -> torch.Tensor:
         self._turn = (self._turn + 1) % len(self._ring)

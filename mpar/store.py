@@ -445,6 +445,9 @@ class Store:
             raise
         self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
         self._hashes: list[np.ndarray | None] = [None] * len(self.recordings)
+        self._num_frames = np.array([info.num_frames for info in self.recordings])
+        self._offsets = np.array([entry["frames_offset"] for entry in self._entries])
+        self._is_checked = np.zeros(len(self.recordings), bool)
         # chunks still to be checked; an emptied entry is the fast path of every later read
         self._unchecked: list[bytearray | None] = [
             bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
@@ -635,6 +638,51 @@ class Store:
             self.copy_frames(recording, start, stop, buffer := np.empty(out.shape, np.uint8))
             out[...] = buffer
 
+    def copy_batch(
+        self, recordings: np.ndarray, starts: np.ndarray, out: np.ndarray, rows: np.ndarray
+    ) -> None:
+        """Copy a stretch of frames from each of many recordings, much faster than one by one.
+
+        Parameters
+        ----------
+        recordings, starts : (N,) integer arrays
+            Positions in the cache, and the first frame of each stretch.
+        out : (B, F, H, W) uint8 array
+            C-contiguous. Gets F frames of each stretch.
+        rows : (N,) integer array
+            Which row of `out` each stretch goes to.
+
+        Raises
+        ------
+        StoreError, ValueError
+            As for `copy_frames`.
+        """
+        length = out.shape[1]
+        if (starts < 0).any() or (starts + length > self._num_frames[recordings]).any():
+            raise ValueError(f"found a stretch of {length} frames beyond the end of its recording")
+        if out.shape[2:] != self.frame_size or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out: found shape {out.shape} and type {out.dtype}, expected (B, F, "
+                f"{self.frame_size[0]}, {self.frame_size[1]}) and uint8, contiguous"
+            )
+        is_mapped = self._map is not None
+        for i in np.flatnonzero(~self._is_checked[recordings]) if is_mapped else range(len(rows)):
+            recording, start = int(recordings[i]), int(starts[i])
+            if is_mapped:
+                self._check_chunks(recording, start, start + length)
+            else:
+                self.copy_frames(recording, start, start + length, out[rows[i]])
+        if not is_mapped:
+            return
+        # slices of plain memory: a few hundred nanoseconds each beside the copy itself
+        frame_bytes = math.prod(self.frame_size)
+        num_bytes = length * frame_bytes
+        sources = self._offsets[recordings] + starts * frame_bytes
+        targets = rows * num_bytes
+        with memoryview(self._map) as source, _bytes_of(out) as target:  # type: ignore[arg-type]
+            for here, there in zip(targets.tolist(), sources.tolist(), strict=True):
+                target[here : here + num_bytes] = source[there : there + num_bytes]
+
     def _frame_offset(self, recording: int, frame: int) -> int:
         return self._entries[recording]["frames_offset"] + frame * math.prod(self.frame_size)
 
@@ -678,6 +726,7 @@ class Store:
             unchecked[chunk] = 0
         if not any(unchecked):
             self._unchecked[recording] = None
+            self._is_checked[recording] = True
 
     def _read_into(self, offset: int, out: np.ndarray) -> None:
         view = _bytes_of(out)

@@ -660,3 +660,25 @@ def test_a_recording_checks_its_arrays(change):
     """Arrays that the format cannot hold are refused before they are written."""
     with pytest.raises(ValueError, match=f"one: found {next(iter(change))} of shape .*, expected"):
         replace(make_recording("one", 3), **change)
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_copy_batch_equals_copy_frames(tmp_path, access):
+    """Every stretch lands in its row, and rows that were not asked for stay as they were."""
+    path = write(tmp_path / "cache.h5", [make_recording(f"r{n}", n) for n in (9, 40, 70)])
+    rng = np.random.default_rng(0)
+    with Store(path, access=access) as store:
+        numbers = rng.integers(3, size=50)
+        starts = np.array([rng.integers(store.recordings[i].num_frames - 4) for i in numbers])
+        rows = rng.permutation(60)[:50]
+        out = np.full((60, 5, *store.frame_size), 7, np.uint8)
+        store.copy_batch(numbers, starts, out, rows)
+        expected = np.full_like(out, 7)
+        for number, start, row in zip(numbers.tolist(), starts.tolist(), rows, strict=True):
+            store.copy_frames(number, start, start + 5, expected[row])
+        assert np.array_equal(out, expected)
+        for start in (-1, 5):
+            with pytest.raises(ValueError, match="beyond the end"):
+                store.copy_batch(np.array([0]), np.array([start]), out, np.array([0]))
+        with pytest.raises(ValueError, match="contiguous"):
+            store.copy_batch(np.array([0]), np.array([0]), out[:, :, ::-1], np.array([0]))

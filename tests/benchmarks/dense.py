@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mpar.checkpoint import Checkpoint, save_checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP
@@ -42,14 +43,24 @@ def _make_net(model_type: str) -> ClipNet:
     for block in net.blocks:  # statistics as after training, so that folding matters
         block.norm.running_mean.normal_(0, 0.1)
         block.norm.running_var.uniform_(0.5, 1.5)
+    with torch.no_grad():
+        net.head[-1].weight.mul_(30)  # and probabilities are anything but equal
     return net
+
+
+def _fold(net: ClipNet) -> ClipNet:
+    """Put batch norm into the convolutions and data channels last: the best form of clips."""
+    for block in net.blocks:
+        block.conv = fuse_conv_bn_eval(block.conv, block.norm)
+        block.norm = torch.nn.Identity()
+    return net.to(memory_format=torch.channels_last_3d)
 
 
 def _race_clips(model_type: str, side: int) -> list[Row]:
     num_frames = 2000
     frames = np.concatenate([draw(side, side)[0]] * 6)[:num_frames]
     net = _make_net(model_type)
-    last = _make_net(model_type).to(memory_format=torch.channels_last_3d)
+    folded = _fold(_make_net(model_type))
     predictor = DensePredictor(net)
     chosen = np.arange(0, num_frames, num_frames // (2 * BATCH_SIZE))[: 2 * BATCH_SIZE]
 
@@ -73,15 +84,17 @@ def _race_clips(model_type: str, side: int) -> list[Row]:
         {
             OURS: lambda: predictor.predict(frames),
             "clips of 32": lambda: clip_by_clip(net, torch.contiguous_format),
-            "clips of 32, channels last": lambda: clip_by_clip(last, torch.channels_last_3d),
+            "clips of 32, folded, channels last": lambda: clip_by_clip(
+                folded, torch.channels_last_3d
+            ),
         },
         work={
             OURS: num_frames,
             "clips of 32": len(chosen),
-            "clips of 32, channels last": len(chosen),
+            "clips of 32, folded, channels last": len(chosen),
         },
         unit="frames/s",
-        targets={"clips of 32": 8, "clips of 32, channels last": 4.5},
+        targets={"clips of 32": 8, "clips of 32, folded, channels last": 4.5},
         rounds=5,
     )
 
@@ -131,7 +144,7 @@ def _race_predict(folder: Path, side: int) -> list[Row]:
         work=NUM_VIDEOS * NUM_FRAMES,
         unit="frames/s",
         targets={"network alone": 0.9},
-        rounds=3,
+        rounds=2,
         warm_up=False,
     )
 
