@@ -146,6 +146,7 @@ class TrainingRun:
             clip_length=config.clip_length,
             window=config.window,
             pin_memory=device.type == "cuda",
+            ring=2 if device.type == "cuda" else 1,  # one is still on its way to the device
         )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps of the current epoch that are done

@@ -45,6 +45,7 @@ def run(folder: Path) -> list[Row]:
                     work=NUM_FRAMES * num_videos,
                     unit="frames/s",
                     targets=targets,
+                    rounds=3,
                 )
     return rows
 

@@ -32,8 +32,9 @@ def run(folder: Path) -> list[Row]:
     for model_type in ("standard", "light"):
         for side in (64, 112):
             rows += _race_clips(model_type, side)
+    make_folders(folder, NUM_VIDEOS, 480, 640)
     for side in (64, 112):
-        rows += _race_predict(folder / f"predict{side}", side)
+        rows += _race_predict(folder, side)
     return rows + _lengthen()
 
 
@@ -101,7 +102,6 @@ def _race_clips(model_type: str, side: int) -> list[Row]:
 
 def _race_predict(folder: Path, side: int) -> list[Row]:
     """Race ``mpar-predict`` against the network alone and decoding alone."""
-    make_folders(folder, NUM_VIDEOS, 480, 640)
     videos = sorted((folder / "Videos").iterdir())
     net = _make_net("standard")
     checkpoint = folder / "net.pt"
