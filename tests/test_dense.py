@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,58 @@ def test_borders_of_stretches_do_not_show(monkeypatch, stretch, clip_length):
         np.testing.assert_allclose(found, predict_clip_by_clip(net, frames), atol=1e-5, rtol=0)
         assert sum(counts) == num_frames
         assert max(counts) <= stretch
+
+
+def test_workers_and_callers_side_by_side_change_nothing(monkeypatch):
+    """With more threads, and several recordings at once, every row is the same to the bit."""
+    monkeypatch.setattr(mpar.dense, "_MAX_STRETCH", 16)
+    net = make_net()
+    recordings = [draw(100 + i, seed=i) for i in range(4)]
+    expected = [DensePredictor(net).predict(frames) for frames in recordings]
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        predictor = DensePredictor(net)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(predictor.predict, recordings))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(num_threads)
+    for a, b in zip(expected, found, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_memory_is_bounded_by_what_is_under_way(monkeypatch):
+    """However long the recording, only a few stretches are read ahead of the results."""
+    monkeypatch.setattr(mpar.dense, "_MAX_STRETCH", 16)
+    num_read = num_done = most = 0
+
+    def read():
+        nonlocal num_read, most
+        for frame in draw(400):
+            num_read += 1
+            most = max(most, num_read - num_done)
+            yield frame
+
+    def count(num_frames):
+        nonlocal num_done
+        num_done += num_frames
+
+    DensePredictor(make_net()).predict(read(), count)
+    assert num_done == 400
+    assert most <= 3 * 16 + 16
+
+
+def test_a_caller_that_stops_is_heard():
+    """An error of the progress callback ends the prediction, and the predictor can go on."""
+    predictor = DensePredictor(make_net())
+
+    def stop(num_frames):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predictor.predict(draw(300), stop)
+    assert len(predictor.predict(draw(5))) == 5
 
 
 def test_no_frames_give_no_rows():

@@ -186,6 +186,41 @@ def test_bad_video_is_skipped_and_named(numbers, tmp_path):
     assert names == ["a_bouts.csv", "a_predictions.csv", "a_predictions.json", "summary.csv"]
 
 
+def test_results_are_in_the_order_of_the_videos(numbers, tmp_path):
+    """Videos are predicted two at a time, but a short one does not overtake a long one."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    frames = draw_frame_numbers(300, 32, 32)
+    lengths = {"a": 300, "b": 2, "c": 1, "d": 40}
+    for name, num_frames in lengths.items():
+        write_video(videos / f"{name}.mp4", frames[:num_frames])
+    checkpoint = make_checkpoint(tmp_path / "net.pt")
+    paths = predict_multiple_videos(checkpoint, [videos], tmp_path / "out")
+    assert [path.name for path in paths] == [f"{name}_predictions.csv" for name in lengths]
+    assert [len(read_rows(path)) for path in paths] == list(lengths.values())
+
+
+def test_interrupt_leaves_whole_files(numbers, tmp_path, monkeypatch):
+    """Ctrl-C while a video is being written: what is there is whole, and nothing hangs."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in "abc":
+        (videos / f"{name}.mp4").write_bytes((numbers / "v" / "numbers.mp4").read_bytes())
+    written = []
+
+    def write(folder, prediction, *rest):
+        if written:
+            raise KeyboardInterrupt
+        written.append(prediction.name)
+        return write_prediction(folder, prediction, *rest)
+
+    monkeypatch.setattr("mpar.inference.write_prediction", write)
+    with pytest.raises(KeyboardInterrupt):
+        predict_multiple_videos(make_checkpoint(tmp_path / "net.pt"), [videos], tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a_bouts.csv", "a_predictions.csv", "a_predictions.json", "summary.csv"]
+
+
 def test_same_name_twice_is_a_problem(numbers, tmp_path):
     """Two videos of one name would write one file: the second is named, not predicted."""
     for folder in ("x", "y"):
