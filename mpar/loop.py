@@ -252,7 +252,8 @@ class TrainingRun:
         x = windows.to(self.device, non_blocking=True).float().mul_(1 / 255)
         labels = labels.to(self.device, non_blocking=True)
         if self.config.augment:
-            x = augment(x, torch.Generator().manual_seed(augment_seed))
+            generator = torch.Generator().manual_seed(augment_seed)
+            x, labels = augment(x, labels, self.store.class_map.mirror_indices, generator)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         # where it is off any type will do, but torch refuses types that it cannot do (mps)
         with torch.autocast("cuda" if self.uses_amp else "cpu", enabled=self.uses_amp):

@@ -49,8 +49,8 @@ class TrainConfig:
     patience : int
         Stop after this many epochs without a better validation macro-F1.
     augment : bool
-        Flips, quarter turns and changes of light. Leave it off where left and right are
-        different classes.
+        Show the network mirrored, turned, relit, blurred and noisy clips. Classes swap as the
+        class map's mirrors say.
     use_amp : bool
         Mixed precision on CUDA.
     val_fraction, test_fraction : float

@@ -1,9 +1,26 @@
 """Augmentations change a clip as a whole, and the same seed gives the same clips."""
 
+import math
+
 import pytest
 import torch
 
-from mpar.augment import augment, flip, relight, transpose
+from mpar.augment import (
+    add_noise,
+    augment,
+    blur,
+    drop_frames,
+    mirror_labels,
+    relight,
+    reorient,
+    resample,
+    warp,
+)
+
+ALL = [warp, blur, relight, add_noise, drop_frames]
+# of a square: the rotations, then the mirror images
+ROTATIONS = [lambda x, k=k: x.rot90(k, (-2, -1)) for k in range(4)]
+REFLECTIONS = [lambda x, turn=turn: turn(x.flip(-1)) for turn in ROTATIONS]
 
 
 def _generator(seed=0):
@@ -14,48 +31,206 @@ def _windows(height=6, width=6):
     return torch.rand(64, 1, 5, height, width, generator=_generator(9))
 
 
-def test_flips_are_mirror_images_of_whole_clips():
-    """Each clip comes out as one of its four mirror images, all frames alike, and all occur."""
-    windows = _windows()
-    flipped = flip(windows, _generator())
-    images = [windows, windows.flip(-1), windows.flip(-2), windows.flip((-1, -2))]
-    kinds = [
-        next(k for k, image in enumerate(images) if torch.equal(clip, image[i]))
-        for i, clip in enumerate(flipped)
+def _reorient_only(windows, generator):
+    return reorient(windows, generator)[0]
+
+
+def _kinds(windows, reoriented, images):
+    """Return which of the images each clip became, by exact comparison."""
+    return [
+        [k for k, image in enumerate(images) if torch.equal(after, image(before))]
+        for before, after in zip(windows, reoriented, strict=True)
     ]
-    assert set(kinds) == {0, 1, 2, 3}
 
 
-def test_transpose_swaps_sides_of_square_clips_only():
-    """Half of the square clips are transposed; others cannot be and stay."""
+def test_square_clips_take_all_eight_orientations():
+    """Whole clips are turned or mirrored; exactly those that are mirror images are said to be."""
     windows = _windows()
-    turned = transpose(windows, _generator())
-    is_turned = [torch.equal(t, w.transpose(-1, -2)) for t, w in zip(turned, windows, strict=True)]
-    is_kept = [torch.equal(t, w) for t, w in zip(turned, windows, strict=True)]
-    assert any(is_turned)
-    assert any(is_kept)
-    assert all(a != b for a, b in zip(is_turned, is_kept, strict=True))
-    oblong = _windows(6, 8)
-    assert torch.equal(transpose(oblong, _generator()), oblong)
+    reoriented, is_mirrored = reorient(windows, _generator())
+    kinds = _kinds(windows, reoriented, ROTATIONS + REFLECTIONS)
+    assert {k for (k,) in kinds} == set(range(8))
+    assert is_mirrored.tolist() == [k >= 4 for (k,) in kinds]
 
 
-def test_relight_keeps_the_range_and_the_order_of_frames():
-    """Light changes stay in 0-1 and are one affine map a clip, not one a frame."""
-    windows = 0.4 + 0.2 * _windows()
+def test_oblong_clips_keep_their_shape():
+    """Clips that are not square are flipped only; two flips are half a turn, no mirror image."""
+    windows = _windows(6, 8)
+    reoriented, is_mirrored = reorient(windows, _generator())
+    flips = [
+        lambda x: x,
+        lambda x: x.flip((-1, -2)),
+        lambda x: x.flip(-1),
+        lambda x: x.flip(-2),
+    ]
+    kinds = _kinds(windows, reoriented, flips)
+    assert {k for (k,) in kinds} == set(range(4))
+    assert is_mirrored.tolist() == [k >= 2 for (k,) in kinds]
+
+
+def test_left_and_right_swap_in_mirror_images():
+    """Labels of mirrored windows swap, unlabelled and symmetric ones stay, others are kept."""
+    labels = torch.tensor([[0, 1, 2, -1], [0, 1, 2, -1]])
+    swapped = mirror_labels(labels, torch.tensor([True, False]), (0, 2, 1))
+    assert swapped.tolist() == [[0, 2, 1, -1], [0, 1, 2, -1]]
+    assert swapped.dtype == labels.dtype
+    assert labels.tolist() == [[0, 1, 2, -1], [0, 1, 2, -1]], "the input was changed"
+
+
+def test_augment_swaps_the_labels_of_exactly_the_mirrored_clips():
+    """Whatever else happens to a picture, its handedness and its label agree."""
+    size = 41
+    y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, size)], indexing="ij")
+
+    def blob(at_x, at_y, brightness):
+        return brightness * torch.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / 0.01)
+
+    # three blobs by brightness, clockwise; mirrored they lie the other way around
+    picture = blob(0, -0.4, 0.8) + blob(0.4, 0.2, 0.55) + blob(-0.4, 0.2, 0.35)
+    windows = picture.expand(64, 1, 16, size, size)
+    labels = torch.ones(64, 2, dtype=torch.int64)
+    augmented, labels = augment(windows, labels, (0, 2, 1), _generator())
+    assert set(labels.flatten().tolist()) == {1, 2}
+    for clip, label in zip(augmented.mean(dim=(1, 2)), labels[:, 0].tolist(), strict=True):
+        left, found = clip.clone(), []
+        for _ in range(3):
+            place = divmod(int(left.argmax()), size)
+            found.append(torch.tensor([float(place[1]), float(place[0])]))
+            near = (x - x[place]) ** 2 + (y - y[place]) ** 2 < 0.12
+            left[near] = 0
+        (ax, ay), (bx, by) = found[1] - found[0], found[2] - found[0]
+        is_clockwise = bool(ax * by - ay * bx > 0)
+        assert label == (1 if is_clockwise else 2)
+
+
+@pytest.mark.parametrize("step", [_reorient_only, *ALL])
+@pytest.mark.parametrize("shape", [(1, 6, 6), (5, 6, 9), (16, 9, 6)], ids=str)
+@pytest.mark.parametrize("num_windows", [1, 40])
+def test_shape_type_range_and_input_are_kept(step, shape, num_windows):
+    """Every augmentation leaves 0-1 pictures of the same form, and its input alone."""
+    windows = torch.rand(num_windows, 1, *shape, generator=_generator(9)).round(decimals=1)
+    before = windows.clone()
+    for seed in range(4):
+        after = step(windows, _generator(seed))
+        assert after.shape == windows.shape
+        assert after.dtype == windows.dtype
+        assert after.min() >= 0
+        assert after.max() <= 1
+        assert torch.equal(windows, before)
+        assert torch.equal(after, step(windows, _generator(seed)))
+
+
+@pytest.mark.parametrize("step", [_reorient_only, warp, blur, relight, drop_frames])
+def test_frames_of_a_clip_are_treated_alike(step):
+    """A clip of equal frames stays one: nothing flickers."""
+    windows = _windows(7, 9)[:, :, :1].expand(-1, -1, 5, -1, -1)
+    after = step(windows, _generator())
+    assert torch.allclose(after, after[:, :, :1].expand_as(after), atol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "share"), [(warp, 1 / 2), (blur, 1 / 3), (drop_frames, 1 / 5)])
+def test_some_clips_stay_as_they_are(step, share):
+    """The share of the clips that change is the documented one."""
+    windows = torch.rand(600, 1, 4, 5, 5, generator=_generator(9))
+    is_changed = (step(windows, _generator()) != windows).flatten(1).any(dim=1)
+    assert is_changed.double().mean() == pytest.approx(share, abs=0.06)
+
+
+def test_resampling_with_nothing_to_do_is_the_identity():
+    """No rotation, zoom or shift: the same picture, oblong or not."""
+    windows = _windows(6, 9)
+    zero, one = torch.zeros(64), torch.ones(64)
+    assert torch.allclose(resample(windows, zero, one, zero, zero), windows, atol=1e-5)
+
+
+def test_quarter_turns_agree_with_rot90():
+    """Resampling by a quarter turn is a quarter turn, in one sense of rotation."""
+    windows = _windows()
+    zero, one = torch.zeros(64), torch.ones(64)
+    turned = resample(windows, zero + math.pi / 2, one, zero, zero)
+    assert torch.allclose(turned, windows.rot90(1, (-2, -1)), atol=1e-5)
+
+
+def test_shift_is_in_fractions_of_the_sides():
+    """A shift of one in eight and one in four moves by whole pixels; the edge repeats."""
+    windows = _windows(8, 4)
+    zero, one = torch.zeros(64), torch.ones(64)
+    shifted = resample(windows, zero, one, zero + 1 / 4, zero - 1 / 8)
+    assert torch.allclose(shifted[..., 1:, :-1], windows[..., :-1, 1:], atol=1e-5)
+    assert torch.allclose(shifted[..., 1:, -1], windows[..., :-1, -1], atol=1e-5)
+    assert torch.allclose(shifted[..., 0, :-1], windows[..., 0, 1:], atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 40), (40, 64), (64, 40)])
+@pytest.mark.parametrize("zoom", [0.85, 1.15])
+def test_a_circle_stays_a_circle(height, width, zoom):
+    """Rotation does not shear oblong frames; zoom changes both sides alike."""
+    y, x = torch.meshgrid(
+        torch.arange(height) - (height - 1) / 2,
+        torch.arange(width) - (width - 1) / 2,
+        indexing="ij",
+    )
+    radius = (x**2 + y**2).sqrt()
+    windows = torch.sigmoid(2 * (12 - radius)).expand(9, 1, 2, height, width)
+    zero = torch.zeros(9)
+    angle = torch.linspace(-math.pi, math.pi, 9)
+    after = resample(windows, angle, zero + zoom, zero, zero)
+    expected = torch.sigmoid(2 * (12 - radius / zoom))
+    assert torch.allclose(after, expected.expand_as(after), atol=0.06)
+
+
+def test_relight_is_one_curve_a_clip():
+    """Equal pixels stay equal, and darker ones darker, whatever the frame."""
+    windows = _windows().round(decimals=1)
     lit = relight(windows, _generator())
-    assert lit.min() >= 0
-    assert lit.max() <= 1
     for before, after in zip(windows, lit, strict=True):
-        x, y = before.flatten(), after.flatten()
-        slope = (y[1] - y[0]) / (x[1] - x[0])
-        assert torch.allclose(y - y[0], slope * (x - x[0]), atol=1e-4)
+        steps = [after[before == value] for value in before.unique()]
+        assert all(torch.allclose(step, step[0]) for step in steps)
+        means = torch.stack([step[0] for step in steps])
+        assert (means.diff() >= 0).all()
+        assert means[-1] > means[0]
+
+
+def test_blur_keeps_the_brightness_and_softens_edges():
+    """A point spreads evenly to both sides; a uniform picture does not change at its edge."""
+    point = torch.zeros(30, 1, 1, 15, 15)
+    point[..., 7, 7] = 1
+    after = blur(point, _generator())
+    assert torch.allclose(after.sum(dim=(-2, -1)), torch.ones(30, 1, 1), atol=1e-3)
+    assert torch.allclose(after, after.flip(-1), atol=1e-6)
+    assert torch.allclose(after, after.mT, atol=1e-6)
+    assert after[..., 7, 7].min() > 1 / 7, "a sigma of 1 px leaves 0.16"
+    grey = torch.full((30, 1, 1, 5, 8), 0.5)
+    assert torch.allclose(blur(grey, _generator()), grey, atol=1e-5)
+
+
+def test_noise_differs_between_frames_and_clips():
+    """Sigma is drawn by clip, up to 0.03; the noise itself is new in every frame."""
+    grey = torch.full((200, 1, 2, 30, 30), 0.5)
+    noise = add_noise(grey, _generator()) - grey
+    sigma = noise.std(dim=(1, 2, 3, 4))
+    assert sigma.max() < 0.033
+    assert sigma.min() < 0.005
+    assert sigma.mean() == pytest.approx(0.015, abs=0.002)
+    assert not torch.equal(noise[:, :, 0], noise[:, :, 1])
+
+
+def test_dropped_frames_show_their_predecessors():
+    """One or two frames, never the first, hold the picture before them."""
+    frames = torch.arange(8.0).view(1, 1, 8, 1, 1) / 8
+    after = drop_frames(frames.expand(300, -1, -1, -1, -1), _generator())
+    moved = (after - frames).view(300, 8) * 8
+    assert set(moved.unique().tolist()) == {0.0, -1.0}
+    assert not moved[:, 0].any()
+    assert set(moved.sum(dim=1).tolist()) == {0.0, -1.0, -2.0}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_seed_decides(seed):
     """Same seed, same batch; another seed, another."""
-    windows = _windows()
-    first, again = augment(windows, _generator(seed)), augment(windows, _generator(seed))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, augment(windows, _generator(seed + 1)))
+    windows, labels = _windows(), torch.zeros(64, 1, dtype=torch.int64)
+    results = [augment(windows, labels, (1, 0), _generator(s)) for s in (seed, seed, seed + 1)]
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    assert not torch.equal(results[0][0], results[2][0])
     assert torch.equal(windows, _windows()), "the input was changed"
+    assert not labels.any(), "the labels were changed"
