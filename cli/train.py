@@ -52,8 +52,12 @@ log = logging.getLogger("mpar.cli")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Of Adam.")
 @click.option("--weight-decay", default=1e-5, show_default=True, help="Of Adam.")
 @click.option(
-    "--restart-epochs", default=10, show_default=True, help="Period of the cosine schedule, T_0."
+    "--restart-epochs",
+    default=10,
+    show_default=True,
+    help="Period of the cosine schedule, T_0; 0: one fall over all epochs.",
 )
+@click.option("--warmup-epochs", default=0.0, show_default=True, help="Rise before the schedule.")
 @click.option("--dropout", default=0.5, show_default=True, help="0 to below 1.")
 @click.option(
     "--loss",
@@ -63,7 +67,11 @@ log = logging.getLogger("mpar.cli")
     help="What is minimised.",
 )
 @click.option("--focal-gamma", default=2.0, show_default=True, help="Of the focal loss.")
+@click.option("--label-smoothing", default=0.0, show_default=True, help="Of cross_entropy.")
 @click.option("--grad-clip", default=1.0, show_default=True, help="Largest gradient norm.")
+@click.option(
+    "--ema-decay", default=0.0, show_default=True, help="Keep a moving average of the weights."
+)
 @click.option(
     "--patience", default=15, show_default=True, help="Epochs without a better macro-F1 to stop."
 )

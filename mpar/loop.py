@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from mpar.augment import augment
@@ -128,8 +129,13 @@ class TrainingRun:
         self.optimizer = torch.optim.Adam(
             self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
-            self.optimizer, T_0=config.restart_epochs
+        # the weights that are validated and kept; trains nothing itself
+        self.average = (
+            AveragedModel(
+                self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
+            )
+            if config.ema_decay
+            else None
         )
         self.uses_amp = config.use_amp and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp)
@@ -140,7 +146,9 @@ class TrainingRun:
         if config.loss == "focal":
             self.loss = FocalLoss(config.focal_gamma, weights)
         else:
-            self.loss = nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED)
+            self.loss = nn.CrossEntropyLoss(
+                weights, ignore_index=UNLABELLED, label_smoothing=config.label_smoothing
+            )
         self.sampler = ClipSampler(
             store,
             clip_length=config.clip_length,
@@ -231,6 +239,9 @@ class TrainingRun:
             torch.cuda.reset_peak_memory_stats(self.device)
         self.net.train()
         while self.step < num_steps:
+            # half a step ahead, so that no step of a run that rises from 0 or falls to 0 is lost
+            epoch = self.epoch + (self.step + 0.5) / num_steps
+            self.optimizer.param_groups[0]["lr"] = self.config.learning_rate_at(epoch)
             batch = samples[self.step * size : (self.step + 1) * size]
             self.loss_sum += self._take_step(batch)
             self.step += 1
@@ -271,6 +282,8 @@ class TrainingRun:
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
         self.num_learnt += num_labelled
         return value
 
@@ -280,7 +293,6 @@ class TrainingRun:
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
         validation = self.validate()
         scores = validation.scores
-        self.scheduler.step()
         self.epoch, self.step = self.epoch + 1, 0
         self.history.append(
             {
@@ -341,8 +353,7 @@ class TrainingRun:
 
     def validate(self) -> Validation:
         """Score every labelled frame of the validation recordings."""
-        self.net.eval()
-        predictor = DensePredictor(self.net)
+        predictor = DensePredictor(self.judged_net())
         truths = [self.store.labels(recording) for recording in self.split.val]
         probabilities = [predictor.predict(self.store.frames(i)) for i in self.split.val]
         return Validation(
@@ -361,6 +372,10 @@ class TrainingRun:
             ),
         )
 
+    def judged_net(self) -> ClipNet:
+        """Return the network that is validated and kept: the average, if there is one."""
+        return self.net if self.average is None else self.average.module
+
     def best_path(self) -> Path:
         """Return where the best checkpoint so far lies."""
         return self.folder / f"best_model_epoch{self.best_epoch}.pt"
@@ -369,8 +384,9 @@ class TrainingRun:
         """Save all that it takes to go on from here."""
         state = {
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "net": self.net.state_dict(),
+            "num_averaged": 0 if self.average is None else int(self.average.n_averaged),
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
@@ -383,9 +399,11 @@ class TrainingRun:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a ``last.pt``."""
         state = checkpoint.state
-        self.net.load_state_dict(checkpoint.weights)
+        self.net.load_state_dict(state["net"])
+        if self.average is not None:
+            self.average.module.load_state_dict(checkpoint.weights)
+            self.average.n_averaged.fill_(state["num_averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum = state["loss_sum"]
@@ -395,7 +413,7 @@ class TrainingRun:
     def _checkpoint(self, scores: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
             model_config=self.model_config,
-            weights={key: value.detach().cpu() for key, value in self.net.state_dict().items()},
+            weights={k: v.detach().cpu() for k, v in self.judged_net().state_dict().items()},
             class_map=self.store.class_map,
             data={
                 "path": str(self.store.path.absolute()),

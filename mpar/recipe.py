@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +40,21 @@ class TrainConfig:
     learning_rate, weight_decay : float
         Of Adam.
     restart_epochs : int
-        Period of the cosine learning rate with warm restarts (T_0).
+        Period of the cosine learning rate with warm restarts (T_0), changed once an epoch.
+        0: no restart; it falls step by step until the end of the last epoch.
+    warmup_epochs : float
+        The learning rate rises from 0 over this many epochs first.
     loss : {"cross_entropy", "focal"}
         What is minimised.
     focal_gamma : float
         Focusing exponent of the focal loss.
+    label_smoothing : float
+        Share of each label that is spread over all classes, 0 to below 1; cross entropy only.
     grad_clip : float
         Largest norm of the gradient.
+    ema_decay : float
+        Validate and keep a moving average of the weights, in which each step's weigh
+        ``1 - ema_decay``. 0 keeps those of the last step.
     patience : int
         Stop after this many epochs without a better validation macro-F1.
     augment : bool
@@ -69,9 +78,12 @@ class TrainConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     restart_epochs: int = 10
+    warmup_epochs: float = 0
     loss: str = "cross_entropy"
     focal_gamma: float = 2.0
+    label_smoothing: float = 0
     grad_clip: float = 1.0
+    ema_decay: float = 0
     patience: int = 15
     augment: bool = False
     use_amp: bool = True
@@ -90,17 +102,33 @@ class TrainConfig:
                 raise ConfigError(
                     f"{name}: found {getattr(self, name)!r}, expected one of {', '.join(choices)}"
                 )
-        for name in ("num_epochs", "batch_size", "window", "restart_epochs", "patience"):
+        for name in ("num_epochs", "batch_size", "window", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected 1 or more")
         for name in ("learning_rate", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected more than 0")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout: found {self.dropout}, expected 0 to below 1")
-        for name in ("weight_decay", "focal_gamma", "seed"):
+        for name in ("dropout", "label_smoothing", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 to below 1")
+        if self.label_smoothing and self.loss == "focal":
+            raise ConfigError("label_smoothing: works with loss cross_entropy only; leave it at 0")
+        for name in ("weight_decay", "focal_gamma", "restart_epochs", "warmup_epochs", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 or more")
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """Return the learning rate after `epoch` epochs, whole ones and the part of the next.
+
+        Notes
+        -----
+        Source: Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm
+        Restarts", eq. 5 with a minimum of 0; T_cur counts whole epochs where there are restarts.
+        """
+        period, now = self.restart_epochs, int(epoch) % max(1, self.restart_epochs)
+        progress = now / period if period else epoch / self.num_epochs
+        rise = min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
+        return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * progress))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain types."""

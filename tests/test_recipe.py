@@ -1,6 +1,9 @@
 """The recipe: bad options are refused, the defaults are the published ones."""
 
+import math
+
 import pytest
+import torch
 
 from mpar.errors import ConfigError
 from mpar.recipe import TrainConfig
@@ -17,6 +20,10 @@ from mpar.recipe import TrainConfig
         ({"learning_rate": float("nan")}, "learning_rate: found nan"),
         ({"seed": -1}, "seed: found -1"),
         ({"dropout": 1.0}, "dropout: found 1.0"),
+        ({"ema_decay": 1.0}, "ema_decay: found 1.0"),
+        ({"restart_epochs": -1}, "restart_epochs: found -1"),
+        ({"warmup_epochs": -0.5}, "warmup_epochs: found -0.5"),
+        ({"label_smoothing": 0.1, "loss": "focal"}, "works with loss cross_entropy only"),
     ],
 )
 def test_bad_options_are_refused(options, fragment):
@@ -40,3 +47,27 @@ def test_defaults_are_the_published_recipe():
     assert (config.loss, config.sampling, config.window) == ("cross_entropy", "all", 1)
     run_config = {"dropout": 0.5, "use_amp": True, "augment": False}
     assert run_config.items() <= config.to_dict().items()
+
+
+def test_learning_rate_restarts_as_torch_does():
+    """With restarts it is that of torch's scheduler, epoch for epoch, all through an epoch."""
+    config = TrainConfig(learning_rate=0.3, restart_epochs=4)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=4)
+    for epoch in range(10):
+        expected = pytest.approx(optimizer.param_groups[0]["lr"])
+        assert config.learning_rate_at(epoch) == expected
+        assert config.learning_rate_at(epoch + 0.9) == expected
+        optimizer.step()
+        scheduler.step()
+
+
+def test_learning_rate_without_restarts_rises_and_falls_to_nothing():
+    """It rises in a line, then follows one half period of the cosine to the end of the run."""
+    config = TrainConfig(learning_rate=0.2, restart_epochs=0, num_epochs=8, warmup_epochs=2)
+    assert config.learning_rate_at(0) == 0
+    assert config.learning_rate_at(1) == pytest.approx(0.5 * 0.1 * (1 + math.cos(math.pi / 8)))
+    assert config.learning_rate_at(4) == pytest.approx(0.1)
+    assert config.learning_rate_at(8) == pytest.approx(0)
+    rates = [config.learning_rate_at(epoch / 10) for epoch in range(20, 81)]
+    assert rates == sorted(rates, reverse=True)

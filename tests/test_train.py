@@ -22,7 +22,15 @@ from mpar.store import Store
 from mpar.train import best_checkpoint, resume_training, train, train_model
 
 CONFIG = TrainConfig(
-    model_type="light", num_epochs=2, batch_size=4, window=12, augment=True, seed=5
+    model_type="light",
+    num_epochs=2,
+    batch_size=4,
+    window=12,
+    augment=True,
+    restart_epochs=0,
+    warmup_epochs=0.5,
+    ema_decay=0.9,
+    seed=5,
 )
 
 
@@ -187,6 +195,9 @@ def test_resumed_run_equals_an_undisturbed_one(
     run = caught.value.run_folder
     resume_training(run, device="cpu")
     assert_equal_weights(undisturbed / "last.pt", run / "last.pt")
+    states = [load_checkpoint(folder / "last.pt").state for folder in (undisturbed, run)]
+    for key, value in states[0]["net"].items():
+        assert torch.equal(value, states[1]["net"][key]), key
     assert_equal_weights(best_checkpoint(undisturbed), best_checkpoint(run))
     columns = ["Epoch", "Train_loss", "Val_loss", "Val_macro_F1", "Val_recall_walk"]
     for a, b in zip(
