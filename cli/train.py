@@ -79,7 +79,7 @@ log = logging.getLogger("mpar.cli")
     "--augment/--no-augment",
     default=False,
     show_default=True,
-    help="Mirror, turn, relight, blur, ...; left and right swap by the class map's mirrors.",
+    help="Mirror, turn, relight; left and right swap by the class map's mirrors.",
 )
 @click.option(
     "--amp/--no-amp", "use_amp", default=True, show_default=True, help="Mixed precision on CUDA."

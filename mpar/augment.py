@@ -2,16 +2,14 @@
 
 Every function takes (B, 1, F, H, W) float windows in 0-1 and a CPU generator, so that every device
 sees the same choices, and returns new windows of the same shape in 0-1. A mouse filmed from below
-has no preferred direction, and labs differ in light, lens and camera.
+has no preferred direction, and labs differ in light.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional
 
 
 def augment(
@@ -39,10 +37,7 @@ def augment(
     """
     windows, is_mirrored = reorient(windows, generator)
     labels = mirror_labels(labels, is_mirrored, mirror_indices)
-    # in the order in which a camera does it: scene, lens, exposure, sensor, recording
-    for step in (warp, blur, relight, add_noise, drop_frames):
-        windows = step(windows, generator)
-    return windows, labels
+    return relight(windows, generator), labels
 
 
 def reorient(
@@ -79,68 +74,6 @@ def mirror_labels(
     return torch.where(is_mirrored[:, None], table[labels], labels)
 
 
-def warp(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Rotate half of the windows by any angle, zoom by 0.85-1.15, shift by up to 10 % of a side.
-
-    The other half stays as sharp as the pictures that the network is used on.
-    """
-    index = _choose(windows, 0.5, generator)
-    chosen = windows[index]
-    angle = _uniform(-math.pi, math.pi, chosen, generator)
-    zoom = _uniform(0.85, 1.15, chosen, generator)
-    shift_x = _uniform(-0.1, 0.1, chosen, generator)
-    shift_y = _uniform(-0.1, 0.1, chosen, generator)
-    return windows.index_copy(0, index, resample(chosen, angle, zoom, shift_x, shift_y))
-
-
-def resample(
-    windows: torch.Tensor,
-    angle: torch.Tensor,
-    zoom: torch.Tensor,
-    shift_x: torch.Tensor,
-    shift_y: torch.Tensor,
-) -> torch.Tensor:
-    """Rotate, zoom and shift windows; beyond the edge the edge pixels repeat.
-
-    Parameters
-    ----------
-    windows : (B, 1, F, H, W) float tensor
-    angle, zoom, shift_x, shift_y : tensors of B elements
-        Radians about the centre, magnification, and how far the view moves to the right and
-        down, as fractions of width and height.
-
-    Returns
-    -------
-    (B, 1, F, H, W) float tensor
-    """
-    if not len(windows):
-        return windows
-    height, width = windows.shape[-2:]
-    cos, sin = (angle.cos() / zoom).flatten(), (angle.sin() / zoom).flatten()
-    # where each output pixel comes from; grid_sample measures in half sides, hence the ratios,
-    # without which oblong windows would be sheared, and the factor 2
-    rows = [
-        torch.stack([cos, -sin * (height / width), 2 * shift_x.flatten()], dim=-1),
-        torch.stack([sin * (width / height), cos, 2 * shift_y.flatten()], dim=-1),
-    ]
-    frames = windows.squeeze(1)
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
-    # repeat the edge by hand: padding_mode="border" is missing on Metal before torch 2.13, and
-    # "reflection" would show mirrored paws
-    edge = 1 - 1 / torch.tensor([width, height], device=grid.device)
-    grid = torch.minimum(torch.maximum(grid, -edge), edge)
-    return functional.grid_sample(frames, grid, align_corners=False).clamp_(0, 1).unsqueeze(1)
-
-
-def blur(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Blur a third of the windows with a Gaussian of sigma 0.3-1 px."""
-    index = _choose(windows, 1 / 3, generator)
-    chosen = windows[index]
-    sigma = _uniform(0.3, 1, chosen, generator)
-    down, across = (_gaussian(side, sigma) for side in chosen.shape[-2:])
-    return windows.index_copy(0, index, (down @ chosen @ across.mT).clamp_(0, 1))
-
-
 def relight(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Change contrast by 0.7-1.3, brightness by up to 0.15, and gamma by 0.7-1.4."""
     contrast = _uniform(0.7, 1.3, windows, generator)
@@ -150,43 +83,9 @@ def relight(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return ((windows - mean) * contrast + mean + brightness).clamp_(0, 1).pow_(gamma)
 
 
-def add_noise(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Add Gaussian noise with a sigma of 0-0.03 to each window, fresh in every frame."""
-    sigma = _uniform(0, 0.03, windows, generator)
-    # drawn where the windows are: there is one number a pixel
-    seed = int(torch.randint(2**62, (), generator=generator))
-    local = torch.Generator(windows.device).manual_seed(seed)
-    noise = torch.randn(windows.shape, generator=local, device=windows.device)
-    return noise.mul_(sigma).add_(windows).clamp_(0, 1)
-
-
-def drop_frames(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Replace one or two frames of a fifth of the windows by their predecessors."""
-    num_windows, num_frames = len(windows), windows.shape[2]
-    is_chosen = torch.rand(num_windows, 1, generator=generator) < 0.2
-    # 1 or later: the first frame has no predecessor; two may fall together and be one
-    dropped = 1 + torch.randint(max(1, num_frames - 1), (num_windows, 2), generator=generator)
-    is_dropped = (torch.arange(num_frames) == dropped[:, :, None]).any(dim=1) & is_chosen
-    is_dropped = is_dropped[:, None, :, None, None].to(windows.device)
-    return torch.where(is_dropped, windows.roll(1, dims=2), windows)
-
-
-def _choose(windows: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Return the indices of a random share of the windows, on their device."""
-    is_chosen = torch.rand(len(windows), generator=generator) < share
-    return is_chosen.nonzero().squeeze(1).to(windows.device)
-
-
 def _uniform(
     low: float, high: float, windows: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """Draw a number in low-high for each window, (B, 1, 1, 1, 1), on their device."""
     drawn = low + (high - low) * torch.rand(len(windows), 1, 1, 1, 1, generator=generator)
     return drawn.to(windows.device)
-
-
-def _gaussian(side: int, sigma: torch.Tensor) -> torch.Tensor:
-    """Return matrices (B, 1, 1, side, side) that blur a side; no weight falls beyond its ends."""
-    places = torch.arange(side, device=sigma.device)
-    distance = places[:, None] - places
-    return torch.softmax(-(distance**2) / (2 * sigma**2), dim=-1)

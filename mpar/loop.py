@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -374,7 +374,7 @@ class TrainingRun:
 
     def judged_net(self) -> ClipNet:
         """Return the network that is validated and kept: the average, if there is one."""
-        return self.net if self.average is None else self.average.module
+        return self.net if self.average is None else cast(ClipNet, self.average.module)
 
     def best_path(self) -> Path:
         """Return where the best checkpoint so far lies."""

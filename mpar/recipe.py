@@ -58,7 +58,7 @@ class TrainConfig:
     patience : int
         Stop after this many epochs without a better validation macro-F1.
     augment : bool
-        Show the network mirrored, turned, relit, blurred and noisy clips. Classes swap as the
+        Show the network mirrored, turned and relit clips. Classes swap as the
         class map's mirrors say.
     use_amp : bool
         Mixed precision on CUDA.

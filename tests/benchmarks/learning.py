@@ -37,14 +37,16 @@ TOLERANCE = 3
 
 ORIGINAL = TrainConfig(num_epochs=1)
 OURS = TrainConfig(
-    num_epochs=6,
+    num_epochs=4,
     batch_size=4,
     window=16,
     sampling="balanced",
+    learning_rate=3e-3,
+    dropout=0.2,
     restart_epochs=0,
     warmup_epochs=0.2,
     augment=True,
-    ema_decay=0.99,
+    ema_decay=0.97,
 )
 RECIPES = {
     "original": ORIGINAL,
