@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mpar.model import MIN_SIDE_PX, ClipNet, _Block
+from mpar.model import MIN_SIDE_PX, ClipNet, _Block, centre
 
 # Sizes that keep the activations in the processor's caches, found by trial on CPUs
 _FIRST_LAYER_PX = 1 << 15
@@ -204,6 +204,8 @@ class FoldedNet:
             )
         num_outputs = len(frames_FHW) - length + 1
         x_FHW = frames_FHW.to(self.device).float().mul_(1 / 255)
+        if self.config.centre_frames:
+            x_FHW = centre(x_FHW)
         if num_outputs % 2:  # both phases must be of one length
             x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
         x_TCHW = self._first_layer(x_FHW)

@@ -47,6 +47,14 @@ def select_device(name: str = "auto") -> torch.device:
     raise AssertionError("the CPU always works")
 
 
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Tell whether a CPU multiplies bfloat16 natively; others emulate it, slower than float32."""
+    # an older torch cannot tell, and so trains in float32
+    find = getattr(torch.cpu, "get_capabilities", None)
+    capabilities = find() if find is not None and device.type == "cpu" else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def _find_trouble(name: str) -> str:
     """Return why a device does not work, or an empty text."""
     if name == "cuda" and not torch.cuda.is_available():

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
 from mpar.augment import augment
@@ -36,6 +36,7 @@ from mpar.clips import (
     tile_windows,
 )
 from mpar.dense import DensePredictor
+from mpar.devices import has_fast_bfloat16
 from mpar.errors import MparError
 from mpar.files import locked, write_text
 from mpar.losses import FocalLoss, class_weights
@@ -47,6 +48,7 @@ from mpar.metrics import (
     mean_log_loss,
 )
 from mpar.model import ClipNet, ModelConfig
+from mpar.optimizers import make_optimizers
 from mpar.plots import plot_confusion
 from mpar.recipe import TrainConfig
 from mpar.splits import PARTS, Split, class_counts
@@ -55,6 +57,7 @@ from mpar.store import Store
 log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 600  # within a long epoch
+_NUM_NORM_BATCHES = 32
 _NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
 
 
@@ -120,25 +123,29 @@ class TrainingRun:
             num_classes=len(store.class_names),
             clip_length=config.clip_length,
             dropout=config.dropout,
+            centre_frames=config.centre_frames,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seeds(config.seed)[0])
             net = ClipNet(self.model_config)
         # about 1.5 times as fast on CPUs, and what tensor cores want
         self.net = net.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        self.optimizers = make_optimizers(
+            self.net,
+            name=config.optimizer,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         # the weights that are validated and kept; trains nothing itself
         self.average = (
-            AveragedModel(
-                self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
-            )
+            AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
             if config.ema_decay
             else None
         )
-        self.uses_amp = config.use_amp and device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp)
+        is_cuda = device.type == "cuda"
+        self.uses_amp = config.use_amp and (is_cuda or has_fast_bfloat16(device))
+        # float16, which is what cuda uses, underflows without it; bfloat16 does not
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp and is_cuda)
         self.counts = class_counts(store, split.train)
         is_balanced = config.sampling == "balanced"
         weights = None if is_balanced else class_weights(self.counts).to(device)
@@ -153,8 +160,8 @@ class TrainingRun:
             store,
             clip_length=config.clip_length,
             window=config.window,
-            pin_memory=device.type == "cuda",
-            ring=2 if device.type == "cuda" else 1,  # one is still on its way to the device
+            pin_memory=is_cuda,
+            ring=2 if is_cuda else 1,  # one is still on its way to the device
         )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps of the current epoch that are done
@@ -241,7 +248,8 @@ class TrainingRun:
         while self.step < num_steps:
             # half a step ahead, so that no step of a run that rises from 0 or falls to 0 is lost
             epoch = self.epoch + (self.step + 0.5) / num_steps
-            self.optimizer.param_groups[0]["lr"] = self.config.learning_rate_at(epoch)
+            for optimizer in self.optimizers:
+                optimizer.param_groups[0]["lr"] = self.config.learning_rate_at(epoch)
             batch = samples[self.step * size : (self.step + 1) * size]
             self.loss_sum += self._take_step(batch)
             self.step += 1
@@ -255,19 +263,28 @@ class TrainingRun:
                 saved = time.monotonic()
         return time.monotonic() - started
 
-    def _take_step(self, samples: np.ndarray) -> float:
-        dropout_seed, augment_seed = _seeds(self.config.seed, self.epoch, self.step + 1)
-        torch.manual_seed(dropout_seed)
+    def _load_batch(
+        self, samples: np.ndarray, augment_seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return windows (B, 1, F, H, W), augmented if asked, and labels (B, K), on the device."""
         windows, labels = self.sampler.gather(samples)
-        num_labelled = int((labels != UNLABELLED).sum())
         x = windows.to(self.device, non_blocking=True).float().mul_(1 / 255)
         labels = labels.to(self.device, non_blocking=True)
         if self.config.augment:
             generator = torch.Generator().manual_seed(augment_seed)
             x, labels = augment(x, labels, self.store.class_map.mirror_indices, generator)
-        x = x.contiguous(memory_format=torch.channels_last_3d)
+        return x.contiguous(memory_format=torch.channels_last_3d), labels
+
+    def _autocast(self) -> torch.autocast:
         # where it is off any type will do, but torch refuses types that it cannot do (mps)
-        with torch.autocast("cuda" if self.uses_amp else "cpu", enabled=self.uses_amp):
+        is_cuda = self.device.type == "cuda"
+        return torch.autocast("cuda" if is_cuda else "cpu", enabled=self.uses_amp)
+
+    def _take_step(self, samples: np.ndarray) -> float:
+        dropout_seed, augment_seed = _seeds(self.config.seed, self.epoch, self.step + 1)
+        torch.manual_seed(dropout_seed)
+        x, labels = self._load_batch(samples, augment_seed)
+        with self._autocast():
             logits = self.net(x) if self.config.window == 1 else self.net.dense(x).flatten(0, 1)
         loss = self.loss(logits.float(), labels.flatten())
         value = float(loss.detach())
@@ -276,21 +293,23 @@ class TrainingRun:
                 f"{self.folder}: the loss is {value} in epoch {self.epoch + 1}, step "
                 f"{self.step + 1}; lower --learning-rate, or pass --no-amp"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         if self.average is not None:
             self.average.update_parameters(self.net)
-        self.num_learnt += num_labelled
+        self.num_learnt += int((labels != UNLABELLED).sum())
         return value
 
     def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
         """Validate, remember, save and report."""
         num_steps = max(1, self.step)
-        learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        learning_rate = float(self.optimizers[0].param_groups[0]["lr"])
         validation = self.validate()
         scores = validation.scores
         self.epoch, self.step = self.epoch + 1, 0
@@ -351,8 +370,27 @@ class TrainingRun:
         confusion = plot_confusion(validation.scores, normalize=True)
         return {"validation/confusion": confusion, "validation/worst_clips": worst}
 
+    def _renew_norms(self) -> None:
+        """Measure the batch statistics of the averaged network; those of single steps misfit it.
+
+        Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
+        Generalization", section 3.3.
+        """
+        if self.average is None:
+            return
+        size, length = self.config.batch_size, self.config.clip_length
+        samples = self._samples(self.epoch)[: _NUM_NORM_BATCHES * size]
+        seed = _seeds(self.config.seed, self.epoch, 0)[1]
+        batches = (
+            self._load_batch(samples[start : start + size], seed + start)[0][:, :, :length]
+            for start in range(0, len(samples), size)
+        )
+        with self._autocast():
+            update_bn(batches, self.average.module)
+
     def validate(self) -> Validation:
         """Score every labelled frame of the validation recordings."""
+        self._renew_norms()
         predictor = DensePredictor(self.judged_net())
         truths = [self.store.labels(recording) for recording in self.split.val]
         probabilities = [predictor.predict(self.store.frames(i)) for i in self.split.val]
@@ -382,8 +420,10 @@ class TrainingRun:
 
     def save_last(self) -> None:
         """Save all that it takes to go on from here."""
+        if self.step:  # else validation has done it
+            self._renew_norms()
         state = {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
             "net": self.net.state_dict(),
             "num_averaged": 0 if self.average is None else int(self.average.n_averaged),
@@ -403,7 +443,8 @@ class TrainingRun:
         if self.average is not None:
             self.average.module.load_state_dict(checkpoint.weights)
             self.average.n_averaged.fill_(state["num_averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum = state["loss_sum"]

@@ -47,12 +47,16 @@ class ModelConfig:
         L, even, 8 to 32 frames.
     dropout : float
         Before each of the two fully connected layers, 0 to below 1.
+    centre_frames : bool
+        Subtract its mean from each frame, so that brightness and its drift are not seen; and
+        begin with a first layer half of which sees motion only, the other half edges.
     """
 
     model_type: str = "standard"
     num_classes: int = 6
     clip_length: int = 16
     dropout: float = 0.5
+    centre_frames: bool = True
 
     def __post_init__(self) -> None:
         if self.model_type not in _BLOCKS:
@@ -68,6 +72,11 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain types."""
         return dataclasses.asdict(self)
+
+
+def centre(frames: torch.Tensor) -> torch.Tensor:
+    """Subtract its mean from each frame of (..., H, W)."""
+    return frames - frames.mean(dim=(-2, -1), keepdim=True)
 
 
 class _Block(nn.Module):
@@ -114,6 +123,8 @@ class ClipNet(nn.Module):
                 num_left //= 2
             c_in = channels
         self.blocks = nn.ModuleList(blocks)
+        if config.centre_frames:
+            _split_motion_from_edges(blocks[0].conv.weight)
         self.output_frames = num_left
         self.head = nn.Sequential(
             nn.Dropout(config.dropout),
@@ -142,6 +153,7 @@ class ClipNet(nn.Module):
             The shape is another.
         """
         self._check(clips_B1LHW, exact=True)
+        clips_B1LHW = self._prepare(clips_B1LHW)
         x_BCTHW = functional.max_pool3d(self.blocks[0](clips_B1LHW), (2, 1, 1))
         for block in self.blocks[1:]:
             x_BCTHW = block(x_BCTHW)
@@ -170,7 +182,7 @@ class ClipNet(nn.Module):
         num_outputs = num_frames - self.config.clip_length + 1
         if num_outputs % 2:  # both phases must be of one length
             frames_B1FHW = torch.cat([frames_B1FHW, frames_B1FHW[:, :, -1:]], dim=2)
-        x_BCTHW = self.blocks[0](frames_B1FHW)
+        x_BCTHW = self.blocks[0](self._prepare(frames_B1FHW))
         x_BCTHW = torch.maximum(x_BCTHW[:, :, :-1], x_BCTHW[:, :, 1:])
         x_BCTHW = torch.cat([x_BCTHW[:, :, 0::2], x_BCTHW[:, :, 1::2]])  # 2B: even, then odd
         for block in self.blocks[1:]:
@@ -180,6 +192,9 @@ class ClipNet(nn.Module):
         even, odd = x_BCN.split(batch_size)
         x_BNC = torch.stack([even, odd], dim=-1).flatten(2).transpose(1, 2)[:, :num_outputs]
         return self.head(x_BNC)
+
+    def _prepare(self, frames: torch.Tensor) -> torch.Tensor:
+        return centre(frames) if self.config.centre_frames else frames
 
     def _check(self, frames: torch.Tensor, *, exact: bool) -> None:
         length, shape = self.config.clip_length, tuple(frames.shape)
@@ -197,3 +212,12 @@ class ClipNet(nn.Module):
     def num_parameters(self) -> int:
         """Return the number of learnt parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+@torch.no_grad()
+def _split_motion_from_edges(kernels_C1THW: torch.Tensor) -> None:
+    """Make half of the first kernels blind to what stands still, the others to even grey."""
+    middle = len(kernels_C1THW) // 2
+    motion, edges = kernels_C1THW[:middle], kernels_C1THW[middle:]
+    motion -= motion.mean(dim=2, keepdim=True)
+    edges -= edges.mean(dim=(2, 3, 4), keepdim=True)

@@ -15,7 +15,7 @@ from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.files import write_json
 from mpar.loop import TrainingRun
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.recipe import TrainConfig
+from mpar.recipe import TrainConfig, named_recipe
 from mpar.splits import (
     PARTS,
     Split,
@@ -166,13 +166,14 @@ def train_model(
     video_dir: Path | str,
     annotation_dir: Path | str,
     output_dir: Path | str = "checkpoints",
-    num_epochs: int = 100,
-    batch_size: int = 32,
-    clip_length: int = 16,
-    learning_rate: float = 1e-3,
-    model_type: str = "standard",
-    use_amp: bool = True,
+    num_epochs: int | None = None,
+    batch_size: int | None = None,
+    clip_length: int | None = None,
+    learning_rate: float | None = None,
+    model_type: str | None = None,
+    use_amp: bool | None = None,
     *,
+    recipe: str = "mpar",
     size: tuple[int, int] | None = None,
     device: str = "auto",
     allow_problems: bool = False,
@@ -188,7 +189,9 @@ def train_model(
     output_dir : Path or str
         Gets the cache and the run folder.
     num_epochs, batch_size, clip_length, learning_rate, model_type, use_amp
-        As in `TrainConfig`.
+        As in `TrainConfig`; what is None is as the recipe has it.
+    recipe : {"mpar", "original"}
+        Where options that are not given come from.
     size : (int, int), optional
         Height and width in px to resize frames to.
     device : str
@@ -210,17 +213,16 @@ def train_model(
     InputError
         Videos or label files have problems; all are named.
     """
-    config = TrainConfig.from_dict(
-        {
-            "num_epochs": num_epochs,
-            "batch_size": batch_size,
-            "clip_length": clip_length,
-            "learning_rate": learning_rate,
-            "model_type": model_type,
-            "use_amp": use_amp,
-            **options,
-        }
-    )
+    options |= {
+        "num_epochs": num_epochs,
+        "batch_size": batch_size,
+        "clip_length": clip_length,
+        "learning_rate": learning_rate,
+        "model_type": model_type,
+        "use_amp": use_amp,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    config = named_recipe(recipe, **given)
     cache_path = Path(output_dir) / "cache.h5"
     report = preprocess(
         video_dir, annotation_dir, cache_path, config=PreprocessConfig(size=size), quiet=quiet

@@ -1,6 +1,7 @@
 """The commands as people run them: real videos, bad inputs, exit codes and what is printed."""
 
 import csv
+import dataclasses
 import importlib
 import re
 import shutil
@@ -11,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mpar_cli import train as train_module
 
+from mpar.recipe import RECIPES, TrainConfig
 from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
 
@@ -97,6 +100,23 @@ def test_help_does_not_load_the_libraries(command):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_help_shows_what_both_recipes_have():
+    """Every option of a recipe has a place, and its help names the values that are really used."""
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    options = {option.name: option for option in train_module.main.params}
+    assert fields <= set(options)
+    assert set(options["recipe_name"].type.choices) == set(RECIPES)
+    for name in fields:
+        ours, original = (getattr(RECIPES[recipe], name) for recipe in ("mpar", "original"))
+        texts = [
+            ("on" if value else "off") if isinstance(value, bool) else f"{value:g}"
+            if isinstance(value, float | int) else value
+            for value in (ours, original)
+        ]  # fmt: skip
+        expected = texts[0] if ours == original else f"{texts[0]}; original: {texts[1]}"
+        assert options[name].help.endswith(f"[default: {expected}]"), name
 
 
 def test_commands_stay_short():

@@ -65,3 +65,16 @@ def test_gpu_that_lacks_an_operation_is_not_used(monkeypatch, caplog):
     monkeypatch.setattr(torch.nn.functional, "max_pool3d", fail)
     assert devices.select_device("auto").type == "cpu"
     assert "max_pool3d" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False)],
+)
+def test_bfloat16_is_asked_of_the_processor(monkeypatch, capabilities, expected):
+    """It is used where it is native; a torch that cannot tell, or a GPU, means no."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert devices.has_fast_bfloat16(torch.device("cpu")) == expected
+    assert not devices.has_fast_bfloat16(torch.device("mps"))
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not devices.has_fast_bfloat16(torch.device("cpu"))

@@ -101,6 +101,30 @@ def test_only_the_frames_of_the_clip_matter():
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_brightness_and_its_drift_are_not_seen(model_type):
+    """With centred frames a change of light from frame to frame changes nothing, else it does."""
+    frames, light = torch.rand(1, 1, 11, 20, 26) * 0.5, torch.rand(1, 1, 11, 1, 1) * 0.5
+    for centre_frames in (True, False):
+        net = make_net(model_type=model_type, clip_length=8, centre_frames=centre_frames)
+        with torch.inference_mode():
+            change = (net.dense(frames + light) - net.dense(frames)).abs().max()
+        assert (change < 1e-5) == centre_frames
+
+
+def test_first_layer_begins_with_motion_and_edges():
+    """Half of the kernels see nothing in a still picture, the others nothing in an even one."""
+    net = ClipNet(ModelConfig())
+    kernels = net.blocks[0].conv
+    still = torch.rand(1, 1, 1, 16, 16).expand(-1, -1, 3, -1, -1)
+    even = torch.rand(1, 1, 3, 1, 1).mean(dim=2, keepdim=True).expand(-1, -1, 3, 16, 16)
+    with torch.inference_mode():
+        of_still, of_even = kernels(still)[0], kernels(even)[0, :, :, 1:-1, 1:-1]
+    assert of_still[:16].abs().max() < 1e-6
+    assert of_still[16:].abs().amax(dim=(1, 2, 3)).min() > 0.01
+    assert of_even.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 @pytest.mark.parametrize("clip_length", [8, 32])
 def test_smallest_frames_and_any_number_of_classes(model_type, clip_length):
     """16 x 16 px are enough for both sizes, and classes are as many as asked for."""
@@ -152,5 +176,7 @@ def test_bad_configs_are_refused(options, message):
 
 def test_config_round_trip():
     """A config comes back from its plain types."""
-    config = ModelConfig(model_type="light", num_classes=4, clip_length=24, dropout=0.25)
+    config = ModelConfig(
+        model_type="light", num_classes=4, clip_length=24, dropout=0.25, centre_frames=False
+    )
     assert ModelConfig(**config.to_dict()) == config

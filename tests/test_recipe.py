@@ -1,4 +1,4 @@
-"""The recipe: bad options are refused, the defaults are the published ones."""
+"""The recipe: bad options are refused, the published one is kept."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpar.errors import ConfigError
-from mpar.recipe import TrainConfig
+from mpar.recipe import TrainConfig, named_recipe
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from mpar.recipe import TrainConfig
         ({"model_type": "huge"}, "expected one of standard, light"),
         ({"loss": "hinge"}, "expected one of cross_entropy, focal"),
         ({"sampling": "some"}, "expected one of all, balanced"),
+        ({"optimizer": "sgd"}, "expected one of adam, muon"),
         ({"num_epochs": 0}, "num_epochs: found 0"),
         ({"learning_rate": float("nan")}, "learning_rate: found nan"),
         ({"seed": -1}, "seed: found -1"),
@@ -38,20 +39,30 @@ def test_unknown_option_lists_the_known_ones():
         TrainConfig.from_dict({"epochs": 3})
 
 
-def test_defaults_are_the_published_recipe():
+def test_original_is_the_published_recipe():
     """The recipe of the original, value by value."""
-    config = TrainConfig()
+    config = named_recipe("original")
     assert (config.learning_rate, config.weight_decay, config.restart_epochs) == (1e-3, 1e-5, 10)
     assert (config.batch_size, config.num_epochs, config.patience) == (32, 100, 15)
     assert (config.grad_clip, config.clip_length, config.model_type) == (1.0, 16, "standard")
     assert (config.loss, config.sampling, config.window) == ("cross_entropy", "all", 1)
-    run_config = {"dropout": 0.5, "use_amp": True, "augment": False}
-    assert run_config.items() <= config.to_dict().items()
+    others = {"dropout": 0.5, "use_amp": True, "augment": False, "optimizer": "adam"}
+    others |= {"ema_decay": 0, "centre_frames": False, "warmup_epochs": 0, "label_smoothing": 0}
+    assert others.items() <= config.to_dict().items()
+
+
+def test_options_change_a_recipe():
+    """What is given counts, the rest is the recipe's; a wrong name lists the right ones."""
+    config = named_recipe("original", window=4)
+    assert (config.window, config.optimizer) == (4, "adam")
+    assert named_recipe("mpar") == TrainConfig()
+    with pytest.raises(ConfigError, match="found 'best', expected one of mpar, original"):
+        named_recipe("best")
 
 
 def test_learning_rate_restarts_as_torch_does():
     """With restarts it is that of torch's scheduler, epoch for epoch, all through an epoch."""
-    config = TrainConfig(learning_rate=0.3, restart_epochs=4)
+    config = TrainConfig(learning_rate=0.3, restart_epochs=4, warmup_epochs=0)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=4)
     for epoch in range(10):

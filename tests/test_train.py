@@ -18,6 +18,7 @@ from mpar.files import locked
 from mpar.loop import TrainingInterruptedError, TrainingRun, Validation
 from mpar.metrics import WorstFrame, frame_scores
 from mpar.recipe import TrainConfig
+from mpar.splits import split_store
 from mpar.store import Store
 from mpar.train import best_checkpoint, resume_training, train, train_model
 
@@ -279,12 +280,44 @@ def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
         train(study.cache, tmp_path, config=config, device="cpu")
 
 
+def test_norms_of_averaged_weights_are_their_own(study):
+    """Statistics of another network's activations made averaged weights name one class only."""
+    config = TrainConfig(**{**CONFIG.to_dict(), "ema_decay": 0.99, "augment": False})
+    with Store(study.cache) as store:
+        run = TrainingRun(study.run, store, split_store(store), config, torch.device("cpu"))
+        samples = run._samples(0)
+        for start in range(0, len(samples), 4):
+            run._take_step(samples[start : start + 4])
+        block = run.judged_net().blocks[0]
+        before = block.norm.running_var.clone()
+        run.validate()
+        with torch.inference_mode():
+            clips, _ = run._load_batch(samples[:128], 0)
+            outputs = block.conv(run.judged_net()._prepare(clips[:, :, :16]))
+    expected = outputs.transpose(0, 1).flatten(1).var(dim=1)
+    torch.testing.assert_close(block.norm.running_var, expected, rtol=0.05, atol=0)
+    assert not torch.allclose(before, expected, rtol=0.05, atol=0)
+    assert block.norm.momentum == 0.1
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_bfloat16_only_where_the_processor_computes_in_it(study, monkeypatch, is_native):
+    """Emulated it would be slower; weights and outputs are float32 in any case."""
+    monkeypatch.setattr("mpar.loop.has_fast_bfloat16", lambda device: is_native)
+    types = []
+    with Store(study.cache) as store:
+        run = TrainingRun(study.run, store, split_store(store), CONFIG, torch.device("cpu"))
+        run.net.blocks[1].conv.register_forward_hook(lambda *args: types.append(args[2].dtype))
+        run._take_step(run._samples(0)[:4])
+    assert types == [torch.bfloat16 if is_native else torch.float32]
+    assert {p.dtype for p in run.net.parameters()} == {torch.float32}
+    assert not run.scaler.is_enabled()
+
+
 @pytest.mark.parametrize("sampling", ["all", "balanced"])
 @pytest.mark.parametrize("window", [1, 7])
 def test_epochs_differ_but_repeat(study, sampling, window):
     """The order of an epoch depends on its number alone."""
-    from mpar.splits import split_store
-
     config = TrainConfig(model_type="light", window=window, sampling=sampling)
     with Store(study.cache) as store:
         run = TrainingRun(study.run, store, split_store(store), config, torch.device("cpu"))

@@ -1,0 +1,108 @@
+"""Muon: momentum whose steps are made orthogonal, for the convolutions; Adam for the rest.
+
+A gradient of a convolution is dominated by a few directions, those that common classes need. Muon
+takes a step of one size in all directions, so that what rare classes need is learnt as soon.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+# Coefficients of the iteration, by its inventor: they raise small singular values fast, and leave
+# all of them between about 0.7 and 1.2.
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_NUM_ITERATIONS = 5
+_MOMENTUM = 0.95
+
+
+def make_optimizers(
+    net: nn.Module, *, name: str, learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Make the optimizers that a network is trained with.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+        Its parameters are shared out.
+    name : {"adam", "muon"}
+        Adam for everything; or Muon for the kernels of convolutions and Adam for the rest.
+    learning_rate, weight_decay : float
+        Of each; Adam adds the decay to the gradient, Muon takes it from the weights.
+
+    Returns
+    -------
+    list of torch.optim.Optimizer
+        One or two, to be used side by side.
+    """
+    parameters = list(net.parameters())
+    kernels = [p for p in parameters if p.ndim == 5] if name == "muon" else []
+    rest = [p for p in parameters if not any(p is kernel for kernel in kernels)]
+    adam = torch.optim.Adam(rest, lr=learning_rate, weight_decay=weight_decay)
+    if not kernels:
+        return [adam]
+    return [Muon(kernels, lr=learning_rate, weight_decay=weight_decay), adam]
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose steps are made orthogonal.
+
+    Parameters
+    ----------
+    params : iterable of tensor
+        Of two or more dimensions; each is taken as a matrix with a row for each output channel.
+    lr : float
+        Learning rate; steps are as long as those of Adam with the same one.
+    weight_decay : float
+        Share of a weight that is taken off in each step, times `lr`.
+
+    Notes
+    -----
+    Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the
+    length of a step, ``0.2 sqrt(max(rows, columns))``, is that of Liu et al. 2025, "Muon is
+    Scalable for LLM Training", eq. 4. ``torch.optim.Muon`` takes matrices only, and computes in
+    bfloat16, which many processors emulate slowly.
+    """
+
+    def __init__(self, params: Any, *, lr: float, weight_decay: float = 0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step along the gradients that are there; a closure is not called."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
+                ahead = weight.grad.lerp(state["momentum"], _MOMENTUM)  # Nesterov's
+                matrix = orthogonalize(ahead.flatten(1))
+                length = 0.2 * max(matrix.shape) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(matrix.view(weight.shape), alpha=-group["lr"] * length)
+
+
+def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
+    """Bring all singular values of a matrix near 1 (0.6 to 1.3); those of 0 stay.
+
+    Parameters
+    ----------
+    matrix : (M, N) float tensor
+
+    Returns
+    -------
+    (M, N) float32 tensor
+    """
+    x = matrix.float()
+    is_tall = x.shape[0] > x.shape[1]
+    x = x.T if is_tall else x  # the smaller square is the cheaper one
+    x = x / (x.norm() + 1e-12)
+    for _ in range(_NUM_ITERATIONS):
+        square = x @ x.T
+        x = _A * x + (_B * square + _C * square @ square) @ x
+    return x.T if is_tall else x
