@@ -1,5 +1,7 @@
 """Augmentations change a clip as a whole, and the same seed gives the same clips."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from mpar.augment import (
     mirror_labels,
     relight,
     reorient,
+    resample,
+    warp,
 )
 
 # of a square: the rotations, then the mirror images
@@ -94,7 +98,7 @@ def test_augment_swaps_the_labels_of_exactly_the_mirrored_clips():
         assert label == (1 if is_clockwise else 2)
 
 
-@pytest.mark.parametrize("step", [_reorient_only, relight])
+@pytest.mark.parametrize("step", [_reorient_only, warp, relight])
 @pytest.mark.parametrize("shape", [(1, 6, 6), (5, 6, 9), (16, 9, 6)], ids=str)
 @pytest.mark.parametrize("num_windows", [1, 40])
 def test_shape_type_range_and_input_are_kept(step, shape, num_windows):
@@ -111,12 +115,57 @@ def test_shape_type_range_and_input_are_kept(step, shape, num_windows):
         assert torch.equal(after, step(windows, _generator(seed)))
 
 
-@pytest.mark.parametrize("step", [_reorient_only, relight])
+@pytest.mark.parametrize("step", [_reorient_only, warp, relight])
 def test_frames_of_a_clip_are_treated_alike(step):
     """A clip of equal frames stays one: nothing flickers."""
     windows = _windows(7, 9)[:, :, :1].expand(-1, -1, 5, -1, -1)
     after = step(windows, _generator())
     assert torch.allclose(after, after[:, :, :1].expand_as(after), atol=1e-6)
+
+
+def test_resampling_with_nothing_to_do_is_the_identity():
+    """No rotation, zoom or shift: the same picture, oblong or not."""
+    windows = _windows(6, 9)
+    zero, one = torch.zeros(64), torch.ones(64)
+    assert torch.allclose(
+        resample(windows, angle=zero, zoom=one, shift_x=zero, shift_y=zero), windows, atol=1e-5
+    )
+
+
+def test_quarter_turns_agree_with_rot90():
+    """Resampling by a quarter turn is a quarter turn, in one sense of rotation."""
+    windows = _windows()
+    zero, one = torch.zeros(64), torch.ones(64)
+    turned = resample(windows, angle=zero + math.pi / 2, zoom=one, shift_x=zero, shift_y=zero)
+    assert torch.allclose(turned, windows.rot90(1, (-2, -1)), atol=1e-5)
+
+
+def test_shift_is_in_fractions_of_the_sides():
+    """A shift of one in eight and one in four moves by whole pixels; the edge repeats."""
+    windows = _windows(8, 4)
+    zero, one = torch.zeros(64), torch.ones(64)
+    shifted = resample(windows, angle=zero, zoom=one, shift_x=zero + 1 / 4, shift_y=zero - 1 / 8)
+    assert torch.allclose(shifted[..., 1:, :-1], windows[..., :-1, 1:], atol=1e-5)
+    assert torch.allclose(shifted[..., 1:, -1], windows[..., :-1, -1], atol=1e-5)
+    assert torch.allclose(shifted[..., 0, :-1], windows[..., 0, 1:], atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 40), (40, 64), (64, 40)])
+@pytest.mark.parametrize("zoom", [0.85, 1.15])
+def test_a_circle_stays_a_circle(height, width, zoom):
+    """Rotation does not shear oblong frames; zoom changes both sides alike."""
+    y, x = torch.meshgrid(
+        torch.arange(height) - (height - 1) / 2,
+        torch.arange(width) - (width - 1) / 2,
+        indexing="ij",
+    )
+    radius = (x**2 + y**2).sqrt()
+    windows = torch.sigmoid(2 * (12 - radius)).expand(9, 1, 2, height, width)
+    zero = torch.zeros(9)
+    angle = torch.linspace(-math.pi, math.pi, 9)
+    after = resample(windows, angle=angle, zoom=zero + zoom, shift_x=zero, shift_y=zero)
+    expected = torch.sigmoid(2 * (12 - radius / zoom))
+    assert torch.allclose(after, expected.expand_as(after), atol=0.06)
 
 
 def test_relight_is_one_curve_a_clip():

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from mpar.recipe import named_recipe
+from mpar.splits import split_store
+from mpar.store import Store
 from tests.benchmarks import race as race_module
-from tests.benchmarks.learning import event_f1
+from tests.benchmarks.learning import Trial, _TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
 
 
@@ -32,6 +35,39 @@ def test_ratio_says_how_many_times_as_fast_mpar_is(monkeypatch):
     assert half.ratio == pytest.approx(6)
     assert "MISSED" in str(Row("work", "peer", 5.0, "frames/s", 3.0, 4.0))
     assert "MISSED" not in str(Row("work", "peer", 5.0, "frames/s", 4.0, 4.0))
+
+
+@pytest.mark.parametrize("num_windows", [5, 41, None])
+def test_a_trial_learns_as_many_windows_as_it_says(study, tmp_path, num_windows):
+    """More than an epoch has are drawn as the next epochs would; None is an epoch as usual."""
+    trial = Trial(named_recipe("mpar", model_type="light"), num_windows)
+    with Store(study.cache) as store:
+        split = split_store(store)
+        samples = _TrialRun(tmp_path, store, split, trial)._samples(0)
+        trial = Trial(trial.config)
+        run = _TrialRun(tmp_path, store, split, trial)
+        epochs = np.concatenate([run._samples(epoch) for epoch in range(20)])
+        assert len(samples) == (num_windows or len(run._samples(0)))
+    assert (samples == epochs[: len(samples)]).all()
+
+
+def test_table_shows_mean_and_spread_over_seeds():
+    """Two seeds by hand: mean over pain classes, then mean and standard deviation."""
+    results = [
+        {
+            "macro_f1": macro_f1,
+            "confusion": [[8, 1], [1, 0]],
+            "recall": dict.fromkeys(("paw_withdraw", "paw_lick", "paw_shake"), 0.5),
+            "f1": {"paw_withdraw": 0.1, "paw_lick": 0.2, "paw_shake": 0.6},
+            "event_f1": dict.fromkeys(("paw_withdraw", "paw_lick", "paw_shake"), 1.0),
+            "seconds": 120,
+        }
+        for macro_f1 in (0.4, 0.6)
+    ]
+    row = lay_out({"ours": results}).splitlines()[-1]
+    assert row.startswith("| ours | 2 | 0.50 ± 0.14 | 0.80 ± 0.00 | 0.50 ± 0.00 | 0.30 ± 0.00 |")
+    assert row.endswith("| 1.00 ± 0.00 | 2.00 ± 0.00 |")
+    assert "| one | 1 | 0.40 | 0.80 |" in lay_out({"one": results[:1]})
 
 
 def test_event_f1_matches_bouts_one_to_one():

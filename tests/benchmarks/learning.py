@@ -1,17 +1,19 @@
 """How well rare pain events are learnt: recipes on the same animals, in the same time.
 
-``python -m tests.benchmarks.learning`` trains each recipe with each seed and prints the scores on
-animals that it has not seen, a table of means and spreads.
+``python -m tests.benchmarks.learning -o FOLDER`` learns from 32 animals in several ways and scores
+each on 80 others. A trial learns so many windows that it takes ten minutes on two processor cores
+(the steps of a ladder: two). What is in FOLDER already is not done again, so that trials
+may run one by one, and the table is that of all that is there.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ import torch
 from mpar.bouts import find_bouts
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.dense import DensePredictor
-from mpar.loop import TrainingRun
+from mpar.files import write_json
+from mpar.loop import TrainingRun, Validation
 from mpar.metrics import frame_scores
-from mpar.recipe import TrainConfig
+from mpar.recipe import TrainConfig, named_recipe
 from mpar.splits import Split
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.synthetic import draw_recording
@@ -35,23 +38,35 @@ NUM_FRAMES, SIDE, PAIN_FRACTION = 360, 64, 0.01
 PAIN = ("paw_withdraw", "paw_lick", "paw_shake")
 TOLERANCE = 3
 
-ORIGINAL = TrainConfig(num_epochs=1)
-OURS = TrainConfig(
-    num_epochs=4,
-    batch_size=4,
-    window=16,
-    sampling="balanced",
-    learning_rate=3e-3,
-    dropout=0.2,
-    restart_epochs=0,
-    warmup_epochs=0.2,
-    augment=True,
-    ema_decay=0.97,
-)
-RECIPES = {
-    "original": ORIGINAL,
-    "original, 5 times the time": dataclasses.replace(ORIGINAL, num_epochs=5),
-    "ours": OURS,
+
+@dataclass(frozen=True)
+class Trial:
+    """A way to learn: a recipe and, where it is not a number of epochs, how many windows."""
+
+    config: TrainConfig
+    num_windows: int | None = None
+
+
+def _step(num_windows: int, **changes: Any) -> Trial:
+    """Make a step of the ladder: mpar's recipe with one ingredient changed."""
+    return Trial(named_recipe("mpar", num_epochs=1, warmup_epochs=0.05, **changes), num_windows)
+
+
+# Windows are as many as were learnt in 600 and 120 s by two threads of the machine of the README.
+TRIALS = {
+    "mpar": _step(4560),
+    "original": Trial(named_recipe("original", num_epochs=2)),
+    "original, 5 times the time": Trial(named_recipe("original", num_epochs=10)),
+    "ladder: mpar": _step(912),
+    "ladder: Adam": _step(950, optimizer="adam"),
+    "ladder: frames not centred": _step(912, centre_frames=False),
+    "ladder: clip by clip": _step(4350, window=1, batch_size=32),
+    "ladder: weighted loss, all frames": _step(912, sampling="all"),
+    "ladder: last weights": _step(912, ema_decay=0),
+    "ladder: no augmentation": _step(912, augment=False),
+    "ladder: float32": _step(632, use_amp=False),
+    "ladder: focal loss": _step(912, loss="focal"),
+    "ladder: smooth labels": _step(912, label_smoothing=0.1),
 }
 
 
@@ -93,8 +108,36 @@ def make_animals(path: Path, seed: int) -> Path:
     return path
 
 
-def learn(store: Store, config: TrainConfig, folder: Path, *, quiet: bool) -> dict[str, Any]:
-    """Train with a recipe and score the unseen animals."""
+class _TrialRun(TrainingRun):
+    """A run that scores the test animals whenever it validates, on a clock that stands still."""
+
+    def __init__(self, folder: Path, store: Store, split: Split, trial: Trial) -> None:
+        super().__init__(folder, store, split, trial.config, torch.device("cpu"))
+        self.num_windows = trial.num_windows
+        self.started = time.perf_counter()
+        self.tested: list[dict[str, Any]] = []
+
+    def _samples(self, epoch: int) -> np.ndarray:
+        if self.num_windows is None:
+            return super()._samples(epoch)
+        draws: list[np.ndarray] = []
+        for number in itertools.count():
+            draws.append(super()._samples(number))
+            if sum(map(len, draws)) >= self.num_windows:
+                return np.concatenate(draws)[: self.num_windows]
+        raise AssertionError
+
+    def validate(self) -> Validation:
+        validation = super().validate()
+        stopped = time.perf_counter()
+        scores = score(self.store, self.split.test, DensePredictor(self.judged_net()))
+        self.tested.append({"seconds": stopped - self.started, **scores})
+        self.started += time.perf_counter() - stopped
+        return validation
+
+
+def learn(store: Store, trial: Trial, folder: Path, *, quiet: bool) -> dict[str, Any]:
+    """Train in a way and score the unseen animals, after every epoch."""
     numbers = range(len(store))
     split = Split(
         train=tuple(numbers[:NUM_TRAIN]),
@@ -102,17 +145,18 @@ def learn(store: Store, config: TrainConfig, folder: Path, *, quiet: bool) -> di
         test=tuple(numbers[NUM_TRAIN + NUM_VAL :]),
     )
     folder.mkdir(parents=True)
-    started = time.perf_counter()
-    run = TrainingRun(folder, store, split, config, torch.device("cpu"))
+    run = _TrialRun(folder, store, split, trial)
     run.execute(quiet=quiet)
-    seconds = time.perf_counter() - started
     # the network at the end: what the fixed time bought, not chosen by 8 animals' rare events
-    predictor = DensePredictor(run.judged_net())
-    truth = [store.labels(i) for i in split.test]
-    predicted = [predictor.predict(store.frames(i)).argmax(axis=1) for i in split.test]
+    return {**run.tested[-1], "threads": torch.get_num_threads(), "epochs": run.tested}
+
+
+def score(store: Store, recordings: Sequence[int], predictor: DensePredictor) -> dict[str, Any]:
+    """Score recordings frame by frame and bout by bout."""
+    truth = [store.labels(i) for i in recordings]
+    predicted = [predictor.predict(store.frames(i)).argmax(axis=1) for i in recordings]
     scores = frame_scores(np.concatenate(truth), np.concatenate(predicted), store.class_names)
     return {
-        "seconds": seconds,
         "macro_f1": scores.macro_f1,
         "f1": dict(zip(store.class_names, map(float, scores.f1), strict=True)),
         "recall": dict(zip(store.class_names, map(float, scores.recall), strict=True)),
@@ -120,7 +164,6 @@ def learn(store: Store, config: TrainConfig, folder: Path, *, quiet: bool) -> di
             name: event_f1(truth, predicted, store.class_names.index(name)) for name in PAIN
         },
         "confusion": scores.confusion.tolist(),
-        "val_macro_f1": [row["Val_macro_F1"] for row in run.history],
     }
 
 
@@ -145,42 +188,62 @@ def event_f1(truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray], label
     return 2 * num_matched / max(1, num_true + num_predicted)
 
 
-def describe(result: dict[str, Any]) -> str:
-    """Lay a result out in a line."""
-    by_class = " ".join(f"{name[:12]} {value:.2f}" for name, value in result["f1"].items())
-    recall = " ".join(f"{result['recall'][name]:.2f}" for name in PAIN)
-    events = " ".join(f"{result['event_f1'][name]:.2f}" for name in PAIN)
-    return (
-        f"macro-F1 {result['macro_f1']:.3f} | F1 {by_class} | pain recall {recall} | "
-        f"event F1 {events} | {result['seconds']:.0f} s"
-    )
+COLUMNS = ("macro-F1", "accuracy", "recall of pain", "F1 of pain", "event F1 of pain", "minutes")
+
+
+def numbers_of(result: dict[str, Any]) -> list[float]:
+    """Return what the table shows of a trial with one seed."""
+    confusion = np.array(result["confusion"])
+    means = [
+        statistics.mean(result[kind][name] for name in PAIN)
+        for kind in ("recall", "f1", "event_f1")
+    ]
+    accuracy = float(np.trace(confusion) / confusion.sum())
+    return [result["macro_f1"], accuracy, *means, result["seconds"] / 60]
+
+
+def lay_out(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Lay out the means and standard deviations over seeds as a table."""
+    lines = ["| trial | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (2 + len(COLUMNS)) + "|"]
+    for name, found in results.items():
+        columns = zip(*map(numbers_of, found), strict=True)
+        cells = [
+            f"{statistics.mean(values):.2f}"
+            + (f" ± {statistics.stdev(values):.2f}" if len(found) > 1 else "")
+            for values in columns
+        ]
+        lines.append(f"| {name} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 @click.command()
-@click.option("--recipe", "names", type=click.Choice(list(RECIPES)), multiple=True)
-@click.option("--seeds", default=3, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), required=True)
+@click.option("--trial", "names", type=click.Choice(list(TRIALS)), multiple=True)
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--table", "is_table_only", is_flag=True, help="Run nothing.")
 @click.option("--quiet", is_flag=True)
-def main(names: tuple[str, ...], seeds: int, json_path: Path | None, quiet: bool) -> None:
-    """Train recipes with several seeds (animals and training both) and compare them."""
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names or RECIPES}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        for seed in range(seeds):
-            with Store(make_animals(Path(place) / f"{seed}.h5", seed)) as store:
-                for name, found in results.items():
-                    config = dataclasses.replace(RECIPES[name], seed=seed)
-                    folder = Path(place) / f"{seed}_{len(name)}"
-                    found.append(learn(store, config, folder, quiet=quiet))
-                    click.echo(f"{name}, seed {seed}: {describe(found[-1])}")
-    for name, found in results.items():
-        values = [result["macro_f1"] for result in found]
-        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-        minutes = statistics.mean(result["seconds"] for result in found) / 60
-        click.echo(
-            f"{name:<30} macro-F1 {statistics.mean(values):.3f} ± {spread:.3f} in {minutes:.1f} min"
-        )
-    if json_path is not None:
-        json_path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+def main(
+    output: Path, names: tuple[str, ...], seeds: tuple[int, ...], is_table_only: bool, quiet: bool
+) -> None:
+    """Run trials with several seeds (animals and training both) and compare them."""
+    output.mkdir(parents=True, exist_ok=True)
+    numbers = {name: number for number, name in enumerate(TRIALS)}
+    paths = {(n, s): output / f"trial_{numbers[n]:02}_{s}.json" for s in seeds for n in TRIALS}
+    for (name, seed), path in paths.items():
+        if path.exists() or is_table_only or (names and name not in names):
+            continue
+        cache = output / f"animals_{seed}.h5"
+        with Store(cache if cache.exists() else make_animals(cache, seed)) as store:
+            config = named_recipe("mpar", **TRIALS[name].config.to_dict() | {"seed": seed})
+            trial = Trial(config, TRIALS[name].num_windows)
+            result = learn(store, trial, path.with_suffix(""), quiet=quiet)
+        write_json(path, {"trial": name, "seed": seed, **result})
+        click.echo(f"{name}, seed {seed}: {dict(zip(COLUMNS, numbers_of(result), strict=True))}")
+    results: dict[str, list[dict[str, Any]]] = {}
+    for (name, _), path in sorted(paths.items(), key=lambda item: numbers[item[0][0]]):
+        if path.exists():
+            results.setdefault(name, []).append(json.loads(path.read_text(encoding="utf-8")))
+    click.echo(lay_out(results))
 
 
 if __name__ == "__main__":
