@@ -25,7 +25,7 @@ from mpar.files import atomic_path
 from mpar.model import ClipNet, ModelConfig
 
 FORMAT = "mpar-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: networks may centre frames, training may use two optimizers
 MAX_BYTES = 1 << 31
 _COMMENT = b"mpar-sha256:"
 _COMMENT_BYTES = len(_COMMENT) + 64

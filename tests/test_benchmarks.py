@@ -51,6 +51,20 @@ def test_a_trial_learns_as_many_windows_as_it_says(study, tmp_path, num_windows)
     assert (samples == epochs[: len(samples)]).all()
 
 
+def test_edges_of_bouts_are_left_out(study, tmp_path):
+    """One frame on each side of every change of label, and nothing else."""
+    config = named_recipe("mpar", model_type="light")
+    with Store(study.cache) as store:
+        split = split_store(store)
+        whole = _TrialRun(tmp_path, store, split, Trial(config)).sampler._labels
+        less = _TrialRun(tmp_path, store, split, Trial(config, num_ignored=1)).sampler._labels
+    is_edge = np.zeros(len(whole), bool)
+    for before in np.flatnonzero(whole[1:] != whole[:-1]).tolist():
+        is_edge[before] = is_edge[before + 1] = True
+    assert (less[is_edge] == -1).all()
+    assert (less[~is_edge] == whole[~is_edge]).all()
+
+
 def test_table_shows_mean_and_spread_over_seeds():
     """Two seeds by hand: mean over pain classes, then mean and standard deviation."""
     results = [

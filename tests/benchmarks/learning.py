@@ -8,6 +8,7 @@ may run one by one, and the table is that of all that is there.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import statistics
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from mpar.bouts import find_bouts
-from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED
 from mpar.dense import DensePredictor
 from mpar.files import write_json
 from mpar.loop import TrainingRun, Validation
@@ -41,10 +42,21 @@ TOLERANCE = 3
 
 @dataclass(frozen=True)
 class Trial:
-    """A way to learn: a recipe and, where it is not a number of epochs, how many windows."""
+    """A way to learn.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The recipe.
+    num_windows : int, optional
+        How many windows are learnt; by default as many as its epochs have.
+    num_ignored : int
+        Frames at each side of a bout's edge that are not learnt.
+    """
 
     config: TrainConfig
     num_windows: int | None = None
+    num_ignored: int = 0
 
 
 def _step(num_windows: int, **changes: Any) -> Trial:
@@ -65,6 +77,9 @@ TRIALS = {
     "ladder: last weights": _step(912, ema_decay=0),
     "ladder: no augmentation": _step(912, augment=False),
     "ladder: float32": _step(632, use_amp=False),
+    "ladder: windows of 8 labels": _step(1229, window=8, batch_size=5),
+    "ladder: windows of 32 labels": _step(601, window=32, batch_size=3),
+    "ladder: edges of bouts not learnt": dataclasses.replace(_step(912), num_ignored=1),
     "ladder: focal loss": _step(912, loss="focal"),
     "ladder: smooth labels": _step(912, label_smoothing=0.1),
 }
@@ -116,6 +131,10 @@ class _TrialRun(TrainingRun):
         self.num_windows = trial.num_windows
         self.started = time.perf_counter()
         self.tested: list[dict[str, Any]] = []
+        labels = self.sampler._labels
+        edges = np.flatnonzero(np.diff(labels))
+        for distance in range(trial.num_ignored):
+            labels[edges - distance] = labels[edges + 1 + distance] = UNLABELLED
 
     def _samples(self, epoch: int) -> np.ndarray:
         if self.num_windows is None:
@@ -235,7 +254,7 @@ def main(
         cache = output / f"animals_{seed}.h5"
         with Store(cache if cache.exists() else make_animals(cache, seed)) as store:
             config = named_recipe("mpar", **TRIALS[name].config.to_dict() | {"seed": seed})
-            trial = Trial(config, TRIALS[name].num_windows)
+            trial = dataclasses.replace(TRIALS[name], config=config)
             result = learn(store, trial, path.with_suffix(""), quiet=quiet)
         write_json(path, {"trial": name, "seed": seed, **result})
         click.echo(f"{name}, seed {seed}: {dict(zip(COLUMNS, numbers_of(result), strict=True))}")
