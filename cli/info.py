@@ -69,12 +69,16 @@ def _show_checkpoint(path: Path) -> None:
     checkpoint = load_checkpoint(path)
     net = checkpoint.build_net()
     height, width = checkpoint.frame_size
+    look = checkpoint.data["look"]
     click.echo(f"{path}: mpar checkpoint, made by mpar {checkpoint.version}")
     rows = [
         ["what", "value"],
         ["network", f"{net.config.model_type}, {net.num_parameters():,} parameters"],
         ["clip length", f"{net.config.clip_length} frames"],
         ["frames", f"{width}x{height} px"],
+        ["mean grey level", _range_text(look["brightness"])],
+        ["contrast", _range_text(look["contrast"])],
+        ["frames per second", _range_text(look["fps"])],
         ["classes", ", ".join(checkpoint.class_map.class_names)],
         ["epoch", str(checkpoint.scores.get("epoch"))],
     ]
@@ -86,6 +90,11 @@ def _show_checkpoint(path: Path) -> None:
     rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
     rows.append(["sha256", checkpoint.digest])
     show_table(rows)
+
+
+def _range_text(values: list[float]) -> str:
+    least, greatest = (f"{value:.4g}" for value in values)
+    return least if least == greatest else f"{least} to {greatest}"
 
 
 if __name__ == "__main__":

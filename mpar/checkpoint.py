@@ -45,7 +45,8 @@ class Checkpoint:
         Names its outputs.
     data : dict
         The cache it was trained on: ``path``, ``access``, ``fingerprint``, ``frame_size``
-        [H, W] in px, and ``config`` of preprocessing.
+        [H, W] in px, ``config`` of preprocessing, and ``look`` of the training recordings
+        (`mpar.drift.look_range`).
     split : dict
         By part, the ``name``, ``group`` and ``sha256`` (of the video) of each recording.
     training : dict

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from mpar.checkpoint import Checkpoint, load_checkpoint
 from mpar.dense import DensePredictor
 from mpar.devices import select_device
+from mpar.drift import LookMeter, find_drift
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.predictions import (
     SUMMARY_NAME,
@@ -131,11 +132,14 @@ class ActionRecognitionInference:
                 "training"
             )
         frames = read_frames(path, size=size if is_resized else None, warnings=warnings)
+        meter = LookMeter(info.fps)
+        probabilities = self._predictor.predict(meter.watch(frames), on_frames)
+        warnings += find_drift(meter.look(), self.checkpoint.data["look"])
         return Prediction(
             name=path.stem,
             video=path.name,
             fps=info.fps,
-            probabilities=self._predictor.predict(frames, on_frames),
+            probabilities=probabilities,
             warnings=tuple(warnings),
             learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path)),
         )
@@ -160,12 +164,15 @@ class ActionRecognitionInference:
                 f"network learnt from {width}x{height}; preprocess with --size {height} {width}"
             )
         info = store.recordings[recording]
-        probabilities = self._predictor.predict(store.frames(recording), on_frames)
+        meter = LookMeter(info.fps)
+        frames = meter.watch(store.frames(recording))
+        probabilities = self._predictor.predict(frames, on_frames)
         return Prediction(
             name=info.name,
             video=info.video,
             fps=info.fps,
             probabilities=probabilities,
+            warnings=tuple(find_drift(meter.look(), self.checkpoint.data["look"])),
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
         )
 

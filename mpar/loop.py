@@ -37,6 +37,7 @@ from mpar.clips import (
 )
 from mpar.dense import DensePredictor
 from mpar.devices import has_fast_bfloat16
+from mpar.drift import look_range
 from mpar.errors import MparError
 from mpar.files import locked, write_text
 from mpar.losses import FocalLoss, class_weights
@@ -147,6 +148,7 @@ class TrainingRun:
         # float16, which is what cuda uses, underflows without it; bfloat16 does not
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp and is_cuda)
         self.counts = class_counts(store, split.train)
+        self.look = look_range(store, split.train)
         is_balanced = config.sampling == "balanced"
         weights = None if is_balanced else class_weights(self.counts).to(device)
         self.loss: nn.Module
@@ -462,6 +464,7 @@ class TrainingRun:
                 "fingerprint": self.store.fingerprint,
                 "frame_size": list(self.store.frame_size),
                 "config": self.store.config,
+                "look": self.look,
             },
             split={
                 part: [

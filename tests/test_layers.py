@@ -15,15 +15,15 @@ import mpar
 
 FOLDER = Path(mpar.__file__).parent
 LAYERS = (
-    "errors files classes videos annotations recordings store staging preprocess splits clips "
-    "devices augment model optimizers recipe dense losses checkpoint bouts metrics plots board "
-    "loop train predictions inference comparisons evaluation summary cartoon synthetic"
+    "errors files classes videos annotations recordings store staging preprocess splits drift "
+    "clips devices augment model optimizers recipe dense losses checkpoint bouts metrics plots "
+    "board loop train predictions inference comparisons evaluation summary cartoon synthetic"
 ).split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = (
-    "errors files classes videos annotations recordings store staging preprocess bouts metrics "
-    "plots cartoon synthetic"
+    "errors files classes videos annotations recordings store staging preprocess drift bouts "
+    "metrics plots cartoon synthetic"
 ).split()
 
 
