@@ -61,6 +61,13 @@ _OPTIONS = [
     _option("--learning-rate", type=float, help="Of the optimizer.", mpar=0.003, original=0.001),
     _option("--weight-decay", type=float, help="Of the optimizer.", mpar=1e-5, original=1e-5),
     _option(
+        "--freeze-backbone-epochs",
+        type=int,
+        help="With --init: learn only the last layers first.",
+        mpar=0,
+        original=0,
+    ),
+    _option(
         "--restart-epochs",
         type=int,
         help="Period of the cosine schedule, T_0; 0: one fall over all epochs.",

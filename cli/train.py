@@ -27,6 +27,9 @@ log = logging.getLogger("mpar.cli")
 )
 @click.option("--resume", "run_folder", type=_options.FOLDER, help="Go on with an interrupted run.")
 @recipe_options
+@click.option(
+    "--init", "init_path", type=_options.FILE, help="Begin with this checkpoint's weights."
+)
 @click.option("--split", "split_path", type=_options.FILE, help="CSV Recording,Part instead.")
 @click.option(
     "--access",
@@ -43,6 +46,7 @@ def main(
     cache_path: Path | None,
     output_folder: Path,
     run_folder: Path | None,
+    init_path: Path | None,
     split_path: Path | None,
     access: str,
     device: str,
@@ -62,17 +66,19 @@ def main(
     from mpar.train import best_checkpoint, resume_training, train
 
     if run_folder is not None:
-        _options.refuse_given(
-            ["recipe_name", *recipe, "output_folder", "split_path", "access"], "--resume"
-        )
+        of_new_runs = ["recipe_name", *recipe, "output_folder", "split_path", "init_path", "access"]
+        _options.refuse_given(of_new_runs, "--resume")
         resume_training(run_folder, device=device, cache_path=cache_path, quiet=quiet)
     elif cache_path is not None:
+        if init_path is not None:
+            _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
         given = {name: value for name, value in recipe.items() if value is not None}
         run_folder = train(
             cache_path,
             output_folder,
             config=named_recipe(recipe_name, **given),
             split_path=split_path,
+            init_path=init_path,
             device=device,
             access=access,
             quiet=quiet,

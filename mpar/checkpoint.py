@@ -53,6 +53,9 @@ class Checkpoint:
         The training config as plain types.
     scores : dict
         Epoch and validation scores.
+    init : dict
+        The network that training began with, if it did with one: its ``digest``,
+        ``class_names`` and ``learnt``, the recordings that it had learnt from (as in `split`).
     state : dict
         Optimizer and progress, in ``last.pt`` only.
     version : str
@@ -66,6 +69,7 @@ class Checkpoint:
     split: dict[str, list[dict[str, str]]]
     training: dict[str, Any]
     scores: dict[str, Any]
+    init: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     version: str = mpar.__version__
     digest: str = ""
@@ -77,12 +81,54 @@ class Checkpoint:
         return int(height), int(width)
 
     def learnt_part(self, *, sha256: str, group: str | None = None) -> str:
-        """Return "train" or "val" if a video, or its animal, had a part in learning, else ""."""
+        """Return "train" or "val" if a video, or its animal, had a part in learning, else "".
+
+        Of the network that training began with only the videos count: animals of another study
+        may have the same names.
+        """
         for part in ("train", "val"):
             for item in self.split[part]:
                 if sha256 == item["sha256"] or group == item["group"]:
                     return part
+        if any(sha256 == item["sha256"] for item in self.init.get("learnt", [])):
+            return "train"
         return ""
+
+    def as_init(self) -> dict[str, Any]:
+        """Return what a network that begins with this one remembers of it (see `init`)."""
+        return {
+            "digest": self.digest,
+            "class_names": list(self.class_map.class_names),
+            "learnt": [
+                *self.split["train"],
+                *self.split["val"],
+                *self.init.get("learnt", []),
+            ],
+        }
+
+    def start(self, net: ClipNet, class_names: tuple[str, ...]) -> bool:
+        """Give a new network these weights; all but the last layer if its classes are others.
+
+        Returns
+        -------
+        bool
+            The classes are the same, so that the last layer was taken over too.
+
+        Raises
+        ------
+        CheckpointError
+            The networks are built differently.
+        """
+        weights = dict(self.weights)
+        is_same = class_names == self.class_map.class_names
+        if not is_same:
+            last = f"head.{len(net.head) - 1}."
+            weights |= {k: v for k, v in net.state_dict().items() if k.startswith(last)}
+        try:
+            net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"the weights do not fit the network: {error}") from None
+        return is_same
 
     def build_net(self) -> ClipNet:
         """Rebuild the network, in evaluation mode on the CPU.
@@ -113,6 +159,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "split": checkpoint.split,
         "training": checkpoint.training,
         "scores": checkpoint.scores,
+        "init": checkpoint.init,
         "state": checkpoint.state,
     }
     buffer = io.BytesIO()
@@ -169,7 +216,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             digest=digest,
             **{
                 key: content[key]
-                for key in ("weights", "data", "split", "training", "scores", "state", "version")
+                for key in (
+                    *("weights", "data", "split", "training", "scores"),
+                    *("init", "state", "version"),
+                )
             },
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, EOFError) as error:

@@ -116,6 +116,7 @@ class TrainingRun:
         split: Split,
         config: TrainConfig,
         device: torch.device,
+        init: Checkpoint | None = None,
     ) -> None:
         self.folder, self.store, self.split = folder, store, split
         self.config, self.device = config, device
@@ -129,6 +130,9 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seeds(config.seed)[0])
             net = ClipNet(self.model_config)
+        self.init = {} if init is None else init.as_init()
+        if init is not None:
+            init.start(net, store.class_names)
         # about 1.5 times as fast on CPUs, and what tensor cores want
         self.net = net.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.optimizers = make_optimizers(
@@ -184,9 +188,24 @@ class TrainingRun:
             f"{self.net.num_parameters():,} parameters ({self.config.model_type}); {sizes}",
             f"run folder {self.folder}",
         ]
+        if self.init:
+            lines.append(self._describe_init())
         if absent:
             lines.append(f"not learnt, no training frames: {', '.join(absent)}")
         return lines
+
+    def _describe_init(self) -> str:
+        digest, others = self.init["digest"][:12], tuple(self.init["class_names"])
+        if others == self.store.class_names:
+            return f"begins with the network {digest}, all of it"
+        return (
+            f"begins with the network {digest}, but for its last layer: that named "
+            f"{', '.join(others)}"
+        )
+
+    def _is_frozen(self) -> bool:
+        """Tell whether only the fully connected layers are learnt in this epoch."""
+        return self.epoch < self.config.freeze_backbone_epochs
 
     def execute(self, *, quiet: bool) -> None:
         """Train until the last epoch, early stopping or a signal."""
@@ -247,6 +266,7 @@ class TrainingRun:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self.net.train()
+        self.net.blocks.train(not self._is_frozen()).requires_grad_(not self._is_frozen())
         while self.step < num_steps:
             # half a step ahead, so that no step of a run that rises from 0 or falls to 0 is lost
             epoch = self.epoch + (self.step + 0.5) / num_steps
@@ -297,10 +317,12 @@ class TrainingRun:
             )
         self.net.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        for optimizer in self.optimizers:
+        # Muon has nothing to do while the convolutions are frozen
+        optimizers = self.optimizers[-1:] if self._is_frozen() else self.optimizers
+        for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
-        for optimizer in self.optimizers:
+        for optimizer in optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -378,7 +400,7 @@ class TrainingRun:
         Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
         Generalization", section 3.3.
         """
-        if self.average is None:
+        if self.average is None or self._is_frozen():
             return
         size, length = self.config.batch_size, self.config.clip_length
         samples = self._samples(self.epoch)[: _NUM_NORM_BATCHES * size]
@@ -452,6 +474,7 @@ class TrainingRun:
         self.loss_sum = state["loss_sum"]
         self.best_f1, self.best_epoch = state["best_f1"], state["best_epoch"]
         self.history = list(state["history"])
+        self.init = checkpoint.init
 
     def _checkpoint(self, scores: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
@@ -475,6 +498,7 @@ class TrainingRun:
             },
             training=self.config.to_dict(),
             scores={"epoch": self.epoch, "validation": scores},
+            init=self.init,
             state=state,
         )
 

@@ -44,6 +44,9 @@ class TrainConfig:
         See `mpar.optimizers.make_optimizers`.
     learning_rate, weight_decay : float
         Of the optimizer.
+    freeze_backbone_epochs : int
+        Learn the fully connected layers only for so many epochs first; for networks that begin
+        with another one's weights.
     restart_epochs : int
         Period of the cosine learning rate with warm restarts (T_0), changed once an epoch.
         0: no restart; it falls step by step until the end of the last epoch.
@@ -84,6 +87,7 @@ class TrainConfig:
     optimizer: str = "muon"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-5
+    freeze_backbone_epochs: int = 0
     restart_epochs: int = 0
     warmup_epochs: float = 0.5
     loss: str = "cross_entropy"
@@ -121,7 +125,10 @@ class TrainConfig:
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 to below 1")
         if self.label_smoothing and self.loss == "focal":
             raise ConfigError("label_smoothing: works with loss cross_entropy only; leave it at 0")
-        for name in ("weight_decay", "focal_gamma", "restart_epochs", "warmup_epochs", "seed"):
+        for name in (
+            *("weight_decay", "focal_gamma", "freeze_backbone_epochs", "restart_epochs"),
+            *("warmup_epochs", "seed"),
+        ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 or more")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mpar.checkpoint import load_checkpoint
+from mpar.checkpoint import Checkpoint, load_checkpoint
 from mpar.devices import select_device
 from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.files import write_json
@@ -36,6 +37,7 @@ def train(
     *,
     config: TrainConfig | None = None,
     split_path: Path | str | None = None,
+    init_path: Path | str | None = None,
     device: str = "auto",
     access: str = "mmap",
     quiet: bool = True,
@@ -52,6 +54,10 @@ def train(
         The recipe.
     split_path : Path or str, optional
         CSV ``Recording,Part`` instead of a random split by group.
+    init_path : Path or str, optional
+        A checkpoint whose weights the network begins with. Its model type, clip length and
+        centring take the place of the recipe's; where its classes are others, its last layer
+        is replaced.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     access : {"mmap", "pread"}
@@ -73,6 +79,11 @@ def train(
         By SIGINT or SIGTERM, after the state was saved.
     """
     config = config or TrainConfig()
+    init = None if init_path is None else load_checkpoint(init_path)
+    if init is not None:
+        config = _fit_to(config, init)
+    elif config.freeze_backbone_epochs:
+        raise ConfigError("freeze_backbone_epochs: works only with --init; leave it at 0")
     chosen = select_device(device)
     with Store(cache_path, access=access) as store:
         if split_path is None:
@@ -100,11 +111,47 @@ def train(
                 "training": config.to_dict(),
             },
         )
-        run = TrainingRun(run_folder, store, split, config, chosen)
+        run = TrainingRun(run_folder, store, split, config, chosen, init)
         for remark in (*check_split(split, store), *run.describe()):
             log.info("%s", remark)
+        for warning in () if init is None else _warnings_of_init(init, store, split):
+            log.warning("%s", warning)
         run.execute(quiet=quiet)
     return run_folder
+
+
+def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:
+    """Return the recipe with the network of a checkpoint."""
+    names = ("model_type", "clip_length", "centre_frames")
+    return dataclasses.replace(config, **{name: getattr(init.model_config, name) for name in names})
+
+
+def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]:
+    """Say what could flatter or spoil a network that begins with another one."""
+    warnings = []
+    if init.frame_size != store.frame_size:
+        sizes = [f"{width}x{height}" for height, width in (store.frame_size, init.frame_size)]
+        warnings.append(
+            f"frames are {sizes[0]} px, the network it begins with learnt from {sizes[1]} px: "
+            "every movement has another size"
+        )
+    learnt = init.as_init()["learnt"]
+    for part in ("val", "test"):
+        recordings = [store.recordings[i] for i in split.part(part)]
+        videos = {item["sha256"] for item in learnt} & {info.sha256 for info in recordings}
+        groups = {item["group"] for item in learnt} & {info.group for info in recordings}
+        if videos:
+            warnings.append(
+                f"{len(videos)} videos of the {part} part were learnt by the network it begins "
+                "with: their scores flatter, and are marked; pass a --split that trains on them"
+            )
+        elif groups:
+            warnings.append(
+                f"the {part} part has animals of the same names as the network it begins with "
+                f"learnt from ({', '.join(sorted(groups)[:5])}); if they are the same animals, "
+                "pass a --split that trains on them"
+            )
+    return warnings
 
 
 def resume_training(

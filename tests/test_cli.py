@@ -312,6 +312,8 @@ def test_options_without_effect_are_refused(study, tmp_path):
     result = run("train", study.cache, "--resume", study.run, "--epochs", 3, "--loss", "focal")
     assert result.exit_code == 2
     assert "--epochs, --loss cannot be changed with --resume" in result.output
+    result = run("train", study.cache, "--init", study.checkpoint, "--model", "light")
+    assert "--model cannot be changed with --init" in result.output
     result = run("evaluate", study.checkpoint, study.cache, "--label-offset", 0)
     assert "--label-offset read label files" in result.output
     result = run("evaluate", study.videos, study.annotations, "--part", "val")
