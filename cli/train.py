@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ def main(
         )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
+    if os.environ.get("RANK", "0") != "0":
+        return  # one of several processes evaluates
     result = evaluate_checkpoint(
         best_checkpoint(run_folder),
         cache_path,

@@ -54,6 +54,7 @@ from mpar.plots import plot_confusion
 from mpar.recipe import TrainConfig
 from mpar.splits import PARTS, Split, class_counts
 from mpar.store import Store
+from mpar.team import ALONE, Team, TeamNorm, norm_together
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +118,10 @@ class TrainingRun:
         config: TrainConfig,
         device: torch.device,
         init: Checkpoint | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.folder, self.store, self.split = folder, store, split
-        self.config, self.device = config, device
+        self.config, self.device, self.team = config, device, team
         self.model_config = ModelConfig(
             model_type=config.model_type,
             num_classes=len(store.class_names),
@@ -133,6 +135,8 @@ class TrainingRun:
         self.init = {} if init is None else init.as_init()
         if init is not None:
             init.start(net, store.class_names)
+        if team.size > 1:
+            norm_together(net, team)
         # about 1.5 times as fast on CPUs, and what tensor cores want
         self.net = net.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.optimizers = make_optimizers(
@@ -211,18 +215,19 @@ class TrainingRun:
         """Train until the last epoch, early stopping or a signal."""
         num_steps = -(-len(self._samples(0)) // self.config.batch_size)
         board = TrainingBoard(self.folder)
-        if self.best_epoch:
+        if self.best_epoch and self.team.is_leader:
             self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
         bar = tqdm(
             total=self.config.num_epochs * num_steps,
             initial=self.epoch * num_steps + self.step,
             unit="step",
-            disable=quiet or None,
+            disable=quiet or not self.team.is_leader or None,
         )
+        is_leader = self.team.is_leader
         try:
             with (
-                locked(self.folder / "last.pt"),
+                locked(self.folder / "last.pt") if is_leader else contextlib.nullcontext(),
                 _caught_signals() as caught,
                 torch.random.fork_rng(devices=cuda),
                 bar,
@@ -231,8 +236,8 @@ class TrainingRun:
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)
                     self._finish_epoch(seconds, board)
-                    if caught:  # during validation, after which all is saved
-                        raise TrainingInterruptedError(caught[0], self.folder)
+                    if signum := self._agree(caught)[0]:  # during validation: all is saved
+                        raise TrainingInterruptedError(signum, self.folder)
         finally:
             board.close()
 
@@ -277,13 +282,24 @@ class TrainingRun:
             self.step += 1
             bar.set_postfix_str(self._progress_text(), refresh=False)
             bar.update()
-            if caught:
-                self.save_last()
-                raise TrainingInterruptedError(caught[0], self.folder)
-            if time.monotonic() - saved > _SAVE_SECONDS:
+            signum, is_due = self._agree(caught, time.monotonic() - saved > _SAVE_SECONDS)
+            if signum or is_due:
                 self.save_last()
                 saved = time.monotonic()
+            if signum:
+                raise TrainingInterruptedError(signum, self.folder)
         return time.monotonic() - started
+
+    def _agree(self, caught: list[int], is_due: bool = False) -> tuple[int, bool]:
+        """Return a signal that any member of the team caught, or 0, and what the leader finds due.
+
+        Members that stopped at different steps would wait for each other for ever.
+        """
+        signum = max(caught, default=0)
+        if self.team.size == 1:
+            return signum, is_due
+        found = self.team.gather((signum, is_due))
+        return max(signum for signum, _ in found), found[0][1]
 
     def _load_batch(
         self, samples: np.ndarray, augment_seed: int
@@ -303,13 +319,23 @@ class TrainingRun:
         return torch.autocast("cuda" if is_cuda else "cpu", enabled=self.uses_amp)
 
     def _take_step(self, samples: np.ndarray) -> float:
-        dropout_seed, augment_seed = _seeds(self.config.seed, self.epoch, self.step + 1)
+        """Learn from the windows of a step, or this member's share of them; return the loss."""
+        rank = (self.team.rank,) if self.team.size > 1 else ()
+        dropout_seed, augment_seed = _seeds(self.config.seed, self.epoch, self.step + 1, *rank)
         torch.manual_seed(dropout_seed)
-        x, labels = self._load_batch(samples, augment_seed)
+        own = self.team.share_of(samples)
+        has_own = bool(len(own))
+        # a member without a window goes through the motions with one that does not count
+        x, labels = self._load_batch(own if has_own else samples[:1], augment_seed)
+        if not has_own:
+            labels = torch.full_like(labels, UNLABELLED)
+        for norm in self.net.modules():
+            if isinstance(norm, TeamNorm):
+                norm.counts = has_own
         with self._autocast():
             logits = self.net(x) if self.config.window == 1 else self.net.dense(x).flatten(0, 1)
-        loss = self.loss(logits.float(), labels.flatten())
-        value = float(loss.detach())
+        loss = self._team_loss(logits.float(), labels.flatten())
+        value = float(self.team.sum(loss.detach()))
         if not np.isfinite(value):
             raise MparError(
                 f"{self.folder}: the loss is {value} in epoch {self.epoch + 1}, step "
@@ -317,6 +343,7 @@ class TrainingRun:
             )
         self.net.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        self.team.sum_gradients(self.net)
         # Muon has nothing to do while the convolutions are frozen
         optimizers = self.optimizers[-1:] if self._is_frozen() else self.optimizers
         for optimizer in optimizers:
@@ -329,6 +356,18 @@ class TrainingRun:
             self.average.update_parameters(self.net)
         self.num_learnt += int((labels != UNLABELLED).sum())
         return value
+
+    def _team_loss(self, logits_NK: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+        """Return this member's summand of the mean loss over the labels of the whole team."""
+        if self.team.size == 1:
+            return self.loss(logits_NK, labels_N)
+        known = labels_N[labels_N != UNLABELLED]
+        weights = getattr(self.loss, "weight", None)
+        own = logits_NK.new_tensor(len(known)) if weights is None else weights[known].sum()
+        total = self.team.sum(own)
+        if not own:
+            return 0 * logits_NK.sum()
+        return self.loss(logits_NK, labels_N) * (own / total)
 
     def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
         """Validate, remember, save and report."""
@@ -356,8 +395,12 @@ class TrainingRun:
             }
         )
         self.loss_sum = 0.0
-        if scores.macro_f1 > self.best_f1:
+        is_best = scores.macro_f1 > self.best_f1
+        if is_best:
             self.best_f1, self.best_epoch = scores.macro_f1, self.epoch
+        if not self.team.is_leader:
+            return
+        if is_best:
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
         self._write_metrics()
         # before last.pt: a run killed in between repeats the epoch, and no curve has a gap
@@ -417,7 +460,10 @@ class TrainingRun:
         self._renew_norms()
         predictor = DensePredictor(self.judged_net())
         truths = [self.store.labels(recording) for recording in self.split.val]
-        probabilities = [predictor.predict(self.store.frames(i)) for i in self.split.val]
+        own = self.team.share_of(self.split.val)
+        made = {i: predictor.predict(self.store.frames(i)) for i in own}
+        found = {i: array for part in self.team.gather(made) for i, array in part.items()}
+        probabilities = [found[i] for i in self.split.val]
         return Validation(
             scores=frame_scores(
                 np.concatenate(truths),
@@ -446,6 +492,8 @@ class TrainingRun:
         """Save all that it takes to go on from here."""
         if self.step:  # else validation has done it
             self._renew_norms()
+        if not self.team.is_leader:
+            return
         state = {
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),

@@ -27,6 +27,7 @@ from mpar.splits import (
     write_split,
 )
 from mpar.store import Store
+from mpar.team import joined_team, local_device
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ def train(
         config = _fit_to(config, init)
     elif config.freeze_backbone_epochs:
         raise ConfigError("freeze_backbone_epochs: works only with --init; leave it at 0")
-    chosen = select_device(device)
-    with Store(cache_path, access=access) as store:
+    chosen = local_device(select_device(device))
+    with joined_team(chosen) as team, Store(cache_path, access=access) as store:
         if split_path is None:
             split = split_store(
                 store,
@@ -101,21 +102,22 @@ def train(
                     f"{store.path}: the {part} part has no labelled frame; label some, or choose "
                     "another --split"
                 )
-        run_folder = _make_run_folder(Path(output_folder))
-        write_split(run_folder / "split.csv", split, store)
-        write_json(
-            run_folder / "config.json",
-            {
-                "cache": str(Path(cache_path).absolute()),
-                "access": access,
-                "training": config.to_dict(),
-            },
-        )
-        run = TrainingRun(run_folder, store, split, config, chosen, init)
-        for remark in (*check_split(split, store), *run.describe()):
-            log.info("%s", remark)
-        for warning in () if init is None else _warnings_of_init(init, store, split):
-            log.warning("%s", warning)
+        run_folder = team.told(_make_run_folder(Path(output_folder)) if team.is_leader else None)
+        run = TrainingRun(run_folder, store, split, config, chosen, init, team)
+        if team.is_leader:
+            write_split(run_folder / "split.csv", split, store)
+            write_json(
+                run_folder / "config.json",
+                {
+                    "cache": str(Path(cache_path).absolute()),
+                    "access": access,
+                    "training": config.to_dict(),
+                },
+            )
+            for remark in (*check_split(split, store), *run.describe()):
+                log.info("%s", remark)
+            for warning in () if init is None else _warnings_of_init(init, store, split):
+                log.warning("%s", warning)
         run.execute(quiet=quiet)
     return run_folder
 
@@ -190,8 +192,11 @@ def resume_training(
             f"mpar-train CACHE --resume {run_folder}"
         )
     config = TrainConfig.from_dict(checkpoint.training)
-    chosen = select_device(device)
-    with Store(cache_path, access=checkpoint.data["access"]) as store:
+    chosen = local_device(select_device(device))
+    with (
+        joined_team(chosen) as team,
+        Store(cache_path, access=checkpoint.data["access"]) as store,
+    ):
         if store.fingerprint != checkpoint.data["fingerprint"]:
             raise CheckpointError(
                 f"{store.path}: is not the cache that {run_folder} was trained on; pass the right "
@@ -201,9 +206,9 @@ def resume_training(
         split = Split(
             **{part: tuple(positions[r["name"]] for r in checkpoint.split[part]) for part in PARTS}
         )
-        run = TrainingRun(run_folder, store, split, config, chosen)
+        run = TrainingRun(run_folder, store, split, config, chosen, team=team)
         run.restore(checkpoint)
-        for remark in run.describe():
+        for remark in run.describe() if team.is_leader else ():
             log.info("%s", remark)
         run.execute(quiet=quiet)
     return run_folder

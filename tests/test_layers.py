@@ -16,8 +16,8 @@ import mpar
 FOLDER = Path(mpar.__file__).parent
 LAYERS = (
     "errors files classes videos annotations recordings store staging preprocess splits drift "
-    "clips devices augment model optimizers recipe dense losses checkpoint bouts metrics plots "
-    "board loop train predictions inference comparisons evaluation summary cartoon synthetic"
+    "clips devices team augment model optimizers recipe dense losses checkpoint bouts metrics "
+    "plots board loop train predictions inference comparisons evaluation summary cartoon synthetic"
 ).split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.

@@ -1,0 +1,166 @@
+"""Training in a team: two processes that share each batch do what one does with all of it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mpar.checkpoint import load_checkpoint, save_checkpoint
+from mpar.loop import TrainingRun
+from mpar.recipe import TrainConfig
+from mpar.splits import split_store
+from mpar.store import Store
+from mpar.team import ALONE, Team, TeamNorm, joined_team, local_device, norm_together
+from mpar.train import resume_training, train
+
+# nothing here is random by member: neither dropout nor augmentation
+CONFIG = TrainConfig(
+    model_type="light",
+    num_epochs=2,
+    batch_size=19,
+    window=12,
+    sampling="all",
+    dropout=0,
+    augment=False,
+    use_amp=False,
+    learning_rate=1e-3,
+)
+OPTIONS = "--model light --epochs 2 --batch-size 19 --window 12 --sampling all --dropout 0"
+OPTIONS += " --no-augment --no-amp --learning-rate 1e-3"
+
+
+def in_a_team(folder: Path, *arguments: object) -> subprocess.Popen[str]:
+    """Start mpar-train in two processes of torchrun."""
+    torchrun = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node=2".split()]
+    return subprocess.Popen(
+        [*torchrun, "-m", "mpar_cli.train", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def read_columns(run, *names):
+    """Return columns of metrics.csv, (N, epochs)."""
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    return np.array([[float(row[name]) for row in rows] for name in names])
+
+
+def test_two_processes_train_as_one_does(study, tmp_path):
+    """Same losses and weights to float tolerance; in its last batch one has nothing to do."""
+    alone = train(study.cache, tmp_path / "one", config=CONFIG, device="cpu")
+    with Store(study.cache) as store:
+        run = TrainingRun(tmp_path, store, split_store(store), CONFIG, torch.device("cpu"))
+        assert len(run._samples(0)) % CONFIG.batch_size == 1
+    process = in_a_team(tmp_path, study.cache, "-o", "two", *OPTIONS.split())
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    (together,) = (tmp_path / "two").iterdir()
+    names = "Train_loss", "Val_loss", "Val_macro_F1"
+    expected = read_columns(alone, *names)
+    np.testing.assert_allclose(read_columns(together, *names), expected, rtol=1e-3, atol=0)
+    weights = [load_checkpoint(run / "last.pt").weights for run in (alone, together)]
+    for key, value in weights[0].items():
+        # the mean: Adam takes a step of one size also where a gradient is nothing but rounding
+        size = value.float().abs().mean() + 1e-4
+        assert (weights[1][key] - value).float().abs().mean() < 0.01 * size, key
+    assert out.count("best checkpoint") == 1
+    assert "evaluation" in {path.name for path in together.iterdir()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun is stopped otherwise there")
+def test_a_team_that_is_stopped_can_go_on(study, tmp_path):
+    """SIGTERM reaches every process, they stop at one step, and the run is resumed alone."""
+    process = in_a_team(tmp_path, study.cache, "-o", "runs", *OPTIONS.split(), "--epochs", "40")
+    deadline = time.monotonic() + 180
+    while not list(tmp_path.glob("runs/*/metrics.csv")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    (run,) = (tmp_path / "runs").iterdir()
+    checkpoint = load_checkpoint(run / "last.pt")
+    assert 1 <= checkpoint.state["epoch"] < 40
+    assert not list(run.glob("*.lock"))
+    done = checkpoint.state["epoch"] + 1
+    state = {**checkpoint.state}
+    save_checkpoint(
+        run / "last.pt",
+        replace(checkpoint, training={**checkpoint.training, "num_epochs": done}, state=state),
+    )
+    resume_training(run, device="cpu")
+    assert load_checkpoint(run / "last.pt").state["epoch"] == done
+
+
+@pytest.mark.parametrize("num_samples", [1, 4, 5, 11])
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_window_is_one_members(num_samples, size):
+    """Shares cover a batch exactly once, also when it does not divide."""
+    samples = np.arange(2 * num_samples).reshape(-1, 2)
+    shares = [Team(rank, size).share_of(samples) for rank in range(size)]
+    assert sorted(np.concatenate(shares)[:, 0].tolist()) == samples[:, 0].tolist()
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_norm_of_one_is_batch_norm():
+    """Outputs, gradients and running statistics are those of torch's own."""
+    torch.manual_seed(0)
+    x = 3 + 2 * torch.randn(2, 4, 3, 5, 5)
+    plain = nn.Sequential(nn.BatchNorm3d(4))
+    nn.init.normal_(plain[0].weight)
+    team = nn.Sequential(nn.BatchNorm3d(4))
+    team.load_state_dict(plain.state_dict())
+    norm_together(team, ALONE)
+    assert isinstance(team[0], TeamNorm)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [net(inp) for net, inp in zip((plain, team), inputs, strict=True)]
+    torch.testing.assert_close(outputs[0], outputs[1])
+    for output in outputs:
+        output.square().mul(torch.arange(4.0).view(1, 4, 1, 1, 1)).sum().backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(plain.state_dict(), team.state_dict())
+    torch.testing.assert_close(plain.eval()(x), team.eval()(x))
+
+
+def test_alone_without_torchrun(monkeypatch):
+    """A plain process is a team of one that leads; sums and shares are everything."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined_team(torch.device("cpu")) as team:
+        assert (team, team.is_leader) == (ALONE, True)
+    values = torch.arange(3.0)
+    assert team.sum(values) is values
+    assert team.gather("x") == ["x"]
+    assert team.told("x") == "x"
+    assert team.share_of([1, 2, 3]) == [1, 2, 3]
+
+
+def test_each_process_of_a_machine_has_its_gpu(monkeypatch):
+    """Each is numbered by torchrun; the CPU has no number."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert local_device(torch.device("cuda")) == torch.device("cuda", 1)
+    assert local_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_any_members_signal_stops_all(study, tmp_path, monkeypatch):
+    """The greatest signal number counts; when to save is the leader's word."""
+    with Store(study.cache) as store:
+        split = split_store(store)
+        run = TrainingRun(tmp_path, store, split, CONFIG, torch.device("cpu"))
+    assert run._agree([], True) == (0, True)
+    assert run._agree([2]) == (2, False)
+    run.team = Team(1, 2)
+    monkeypatch.setattr(Team, "gather", lambda self, item: [(0, True), item])
+    assert run._agree([15], False) == (15, True)
