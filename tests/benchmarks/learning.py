@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class _TrialRun(TrainingRun):
         return validation
 
 
-def learn(store: Store, trial: Trial, folder: Path, *, quiet: bool) -> dict[str, Any]:
+def learn(store: Store, trial: Trial, *, quiet: bool) -> dict[str, Any]:
     """Train in a way and score the unseen animals, after every epoch."""
     numbers = range(len(store))
     split = Split(
@@ -163,9 +164,9 @@ def learn(store: Store, trial: Trial, folder: Path, *, quiet: bool) -> dict[str,
         val=tuple(numbers[NUM_TRAIN : NUM_TRAIN + NUM_VAL]),
         test=tuple(numbers[NUM_TRAIN + NUM_VAL :]),
     )
-    folder.mkdir(parents=True)
-    run = _TrialRun(folder, store, split, trial)
-    run.execute(quiet=quiet)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        run = _TrialRun(Path(folder), store, split, trial)
+        run.execute(quiet=quiet)
     # the network at the end: what the fixed time bought, not chosen by 8 animals' rare events
     return {**run.tested[-1], "threads": torch.get_num_threads(), "epochs": run.tested}
 
@@ -255,7 +256,7 @@ def main(
         with Store(cache if cache.exists() else make_animals(cache, seed)) as store:
             config = named_recipe("mpar", **TRIALS[name].config.to_dict() | {"seed": seed})
             trial = dataclasses.replace(TRIALS[name], config=config)
-            result = learn(store, trial, path.with_suffix(""), quiet=quiet)
+            result = learn(store, trial, quiet=quiet)
         write_json(path, {"trial": name, "seed": seed, **result})
         click.echo(f"{name}, seed {seed}: {dict(zip(COLUMNS, numbers_of(result), strict=True))}")
     results: dict[str, list[dict[str, Any]]] = {}
