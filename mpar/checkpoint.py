@@ -139,10 +139,7 @@ class Checkpoint:
             The weights do not fit the network.
         """
         net = ClipNet(self.model_config)
-        try:
-            net.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise CheckpointError(f"the weights do not fit the network: {error}") from None
+        self.start(net, self.class_map.class_names)
         return net.eval()
 
 
