@@ -122,6 +122,13 @@ _OPTIONS = [
         mpar="on",
         original="on",
     ),
+    _option(
+        "--compile/--no-compile",
+        default=None,
+        help="Compile the network: minutes to begin, then quicker steps; needs a C++ compiler.",
+        mpar="off",
+        original="off",
+    ),
     _option("--val-fraction", type=float, help="Share of the animals.", mpar=0.2, original=0.2),
     _option("--test-fraction", type=float, help="Share of the animals.", mpar=0.2, original=0.2),
     _option("--seed", type=int, help="Fixes everything random.", mpar=0, original=0),

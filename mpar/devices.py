@@ -55,6 +55,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch found too little memory, on a GPU or for the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "enough memory" in str(error).replace(
+        "can't allocate", "not enough"
+    )
+
+
 def _find_trouble(name: str) -> str:
     """Return why a device does not work, or an empty text."""
     if name == "cuda" and not torch.cuda.is_available():

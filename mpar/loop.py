@@ -1,7 +1,4 @@
-"""The training loop: one run, step by step, resumable to the same weights.
-
-All randomness derives from (seed, epoch, step), so that a resumed run needs no saved generator.
-"""
+"""The training loop: one run, epoch by epoch, resumable to the same weights."""
 
 from __future__ import annotations
 
@@ -16,31 +13,25 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
-from mpar.augment import augment
 from mpar.board import TrainingBoard, plot_worst_clips
 from mpar.checkpoint import Checkpoint, save_checkpoint
-from mpar.classes import UNLABELLED
 from mpar.clips import (
-    ClipSampler,
     balanced_windows,
     labelled_frames,
     tile_windows,
 )
 from mpar.dense import DensePredictor
-from mpar.devices import has_fast_bfloat16
 from mpar.drift import look_range
 from mpar.errors import MparError
 from mpar.files import locked, write_text
-from mpar.losses import FocalLoss, class_weights
+from mpar.learner import Learner, derive_seeds
 from mpar.metrics import (
     FrameScores,
     WorstFrame,
@@ -48,13 +39,11 @@ from mpar.metrics import (
     frame_scores,
     mean_log_loss,
 )
-from mpar.model import ClipNet, ModelConfig
-from mpar.optimizers import make_optimizers
 from mpar.plots import plot_confusion
 from mpar.recipe import TrainConfig
-from mpar.splits import PARTS, Split, class_counts
+from mpar.splits import PARTS, Split
 from mpar.store import Store
-from mpar.team import ALONE, Team, TeamNorm, norm_together
+from mpar.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +90,6 @@ class Validation:
     worst: list[WorstFrame]
 
 
-def _seeds(*path: int) -> tuple[int, int]:
-    """Derive two independent seeds from (seed, epoch, step)."""
-    first, second = np.random.SeedSequence(path).generate_state(2)
-    return int(first), int(second)
-
-
 class TrainingRun:
     """A run in progress: everything that a step reads or changes."""
 
@@ -122,61 +105,12 @@ class TrainingRun:
     ) -> None:
         self.folder, self.store, self.split = folder, store, split
         self.config, self.device, self.team = config, device, team
-        self.model_config = ModelConfig(
-            model_type=config.model_type,
-            num_classes=len(store.class_names),
-            clip_length=config.clip_length,
-            dropout=config.dropout,
-            centre_frames=config.centre_frames,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seeds(config.seed)[0])
-            net = ClipNet(self.model_config)
+        self.learner = Learner(store, split.train, config, device, init, team)
         self.init = {} if init is None else init.as_init()
-        if init is not None:
-            init.start(net, store.class_names)
-        if team.size > 1:
-            norm_together(net, team)
-        # about 1.5 times as fast on CPUs, and what tensor cores want
-        self.net = net.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.optimizers = make_optimizers(
-            self.net,
-            name=config.optimizer,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-        )
-        # the weights that are validated and kept; trains nothing itself
-        self.average = (
-            AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-            if config.ema_decay
-            else None
-        )
-        is_cuda = device.type == "cuda"
-        self.uses_amp = config.use_amp and (is_cuda or has_fast_bfloat16(device))
-        # float16, which is what cuda uses, underflows without it; bfloat16 does not
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp and is_cuda)
-        self.counts = class_counts(store, split.train)
         self.look = look_range(store, split.train)
-        is_balanced = config.sampling == "balanced"
-        weights = None if is_balanced else class_weights(self.counts).to(device)
-        self.loss: nn.Module
-        if config.loss == "focal":
-            self.loss = FocalLoss(config.focal_gamma, weights)
-        else:
-            self.loss = nn.CrossEntropyLoss(
-                weights, ignore_index=UNLABELLED, label_smoothing=config.label_smoothing
-            )
-        self.sampler = ClipSampler(
-            store,
-            clip_length=config.clip_length,
-            window=config.window,
-            pin_memory=is_cuda,
-            ring=2 if is_cuda else 1,  # one is still on its way to the device
-        )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps of the current epoch that are done
         self.loss_sum = 0.0
-        self.num_learnt = 0  # labelled frames since this process began the epoch
         self.best_f1, self.best_epoch = -1.0, 0
         self.history: list[dict[str, float]] = []
 
@@ -187,9 +121,10 @@ class TrainingRun:
             f"{len({self.store.recordings[i].group for i in self.split.part(part)})} animals"
             for part in PARTS
         )
-        absent = [n for n, c in zip(self.store.class_names, self.counts, strict=True) if not c]
+        counts = zip(self.store.class_names, self.learner.counts, strict=True)
+        absent = [name for name, count in counts if not count]
         lines = [
-            f"{self.net.num_parameters():,} parameters ({self.config.model_type}); {sizes}",
+            f"{self.learner.net.num_parameters():,} parameters ({self.config.model_type}); {sizes}",
             f"run folder {self.folder}",
         ]
         if self.init:
@@ -252,7 +187,7 @@ class TrainingRun:
 
     def _samples(self, epoch: int) -> np.ndarray:
         """Return the windows of an epoch in its random order, (N, 2)."""
-        rng = np.random.default_rng(_seeds(self.config.seed, epoch, 0)[0])
+        rng = np.random.default_rng(derive_seeds(self.config.seed, epoch, 0)[0])
         window, recordings = self.config.window, self.split.train
         if self.config.sampling == "balanced":
             return balanced_windows(self.store, recordings, window=window, rng=rng)
@@ -267,18 +202,18 @@ class TrainingRun:
         size = self.config.batch_size
         num_steps = -(-len(samples) // size)
         started = saved = time.monotonic()
-        self.num_learnt = 0
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self.net.train()
-        self.net.blocks.train(not self._is_frozen()).requires_grad_(not self._is_frozen())
+        self.learner.begin_epoch(is_frozen=self._is_frozen())
         while self.step < num_steps:
             # half a step ahead, so that no step of a run that rises from 0 or falls to 0 is lost
-            epoch = self.epoch + (self.step + 0.5) / num_steps
-            for optimizer in self.optimizers:
-                optimizer.param_groups[0]["lr"] = self.config.learning_rate_at(epoch)
-            batch = samples[self.step * size : (self.step + 1) * size]
-            self.loss_sum += self._take_step(batch)
+            now = self.epoch + (self.step + 0.5) / num_steps
+            self.loss_sum += self.learner.take_step(
+                samples[self.step * size : (self.step + 1) * size],
+                epoch=self.epoch,
+                step=self.step,
+                rate=self.config.learning_rate_at(now),
+            )
             self.step += 1
             bar.set_postfix_str(self._progress_text(), refresh=False)
             bar.update()
@@ -301,78 +236,12 @@ class TrainingRun:
         found = self.team.gather((signum, is_due))
         return max(signum for signum, _ in found), found[0][1]
 
-    def _load_batch(
-        self, samples: np.ndarray, augment_seed: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return windows (B, 1, F, H, W), augmented if asked, and labels (B, K), on the device."""
-        windows, labels = self.sampler.gather(samples)
-        x = windows.to(self.device, non_blocking=True).float().mul_(1 / 255)
-        labels = labels.to(self.device, non_blocking=True)
-        if self.config.augment:
-            generator = torch.Generator().manual_seed(augment_seed)
-            x, labels = augment(x, labels, self.store.class_map.mirror_indices, generator)
-        return x.contiguous(memory_format=torch.channels_last_3d), labels
-
-    def _autocast(self) -> torch.autocast:
-        # where it is off any type will do, but torch refuses types that it cannot do (mps)
-        is_cuda = self.device.type == "cuda"
-        return torch.autocast("cuda" if is_cuda else "cpu", enabled=self.uses_amp)
-
-    def _take_step(self, samples: np.ndarray) -> float:
-        """Learn from the windows of a step, or this member's share of them; return the loss."""
-        rank = (self.team.rank,) if self.team.size > 1 else ()
-        dropout_seed, augment_seed = _seeds(self.config.seed, self.epoch, self.step + 1, *rank)
-        torch.manual_seed(dropout_seed)
-        own = self.team.share_of(samples)
-        has_own = bool(len(own))
-        # a member without a window goes through the motions with one that does not count
-        x, labels = self._load_batch(own if has_own else samples[:1], augment_seed)
-        if not has_own:
-            labels = torch.full_like(labels, UNLABELLED)
-        for norm in self.net.modules():
-            if isinstance(norm, TeamNorm):
-                norm.counts = has_own
-        with self._autocast():
-            logits = self.net(x) if self.config.window == 1 else self.net.dense(x).flatten(0, 1)
-        loss = self._team_loss(logits.float(), labels.flatten())
-        value = float(self.team.sum(loss.detach()))
-        if not np.isfinite(value):
-            raise MparError(
-                f"{self.folder}: the loss is {value} in epoch {self.epoch + 1}, step "
-                f"{self.step + 1}; lower --learning-rate, or pass --no-amp"
-            )
-        self.net.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.team.sum_gradients(self.net)
-        # Muon has nothing to do while the convolutions are frozen
-        optimizers = self.optimizers[-1:] if self._is_frozen() else self.optimizers
-        for optimizer in optimizers:
-            self.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
-        for optimizer in optimizers:
-            self.scaler.step(optimizer)
-        self.scaler.update()
-        if self.average is not None:
-            self.average.update_parameters(self.net)
-        self.num_learnt += int((labels != UNLABELLED).sum())
-        return value
-
-    def _team_loss(self, logits_NK: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
-        """Return this member's summand of the mean loss over the labels of the whole team."""
-        if self.team.size == 1:
-            return self.loss(logits_NK, labels_N)
-        known = labels_N[labels_N != UNLABELLED]
-        weights = getattr(self.loss, "weight", None)
-        own = logits_NK.new_tensor(len(known)) if weights is None else weights[known].sum()
-        total = self.team.sum(own)
-        if not own:
-            return 0 * logits_NK.sum()
-        return self.loss(logits_NK, labels_N) * (own / total)
-
     def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
         """Validate, remember, save and report."""
         num_steps = max(1, self.step)
-        learning_rate = float(self.optimizers[0].param_groups[0]["lr"])
+        learner = self.learner
+        # a run that was stopped after the last step had nothing left to time
+        is_timed = bool(learner.num_learnt and seconds)
         validation = self.validate()
         scores = validation.scores
         self.epoch, self.step = self.epoch + 1, 0
@@ -385,11 +254,11 @@ class TrainingRun:
                 "Val_accuracy": scores.accuracy,
                 **_columns("Val_F1", scores.class_names, scores.f1),
                 **_columns("Val_recall", scores.class_names, scores.recall),
-                "Learning_rate": learning_rate,
+                "Learning_rate": float(learner.optimizers[-1].param_groups[0]["lr"]),
                 "Seconds": seconds,
-                # a run that was stopped after the last step had nothing left to time
-                "Frames_per_second": self.num_learnt / seconds
-                if self.num_learnt and seconds
+                "Frames_per_second": learner.num_learnt / seconds if is_timed else np.nan,
+                "Percent_waiting_for_data": 100 * learner.wait_seconds / seconds
+                if is_timed
                 else np.nan,
                 **self._peak_memory(),
             }
@@ -437,28 +306,10 @@ class TrainingRun:
         confusion = plot_confusion(validation.scores, normalize=True)
         return {"validation/confusion": confusion, "validation/worst_clips": worst}
 
-    def _renew_norms(self) -> None:
-        """Measure the batch statistics of the averaged network; those of single steps misfit it.
-
-        Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
-        Generalization", section 3.3.
-        """
-        if self.average is None or self._is_frozen():
-            return
-        size, length = self.config.batch_size, self.config.clip_length
-        samples = self._samples(self.epoch)[: _NUM_NORM_BATCHES * size]
-        seed = _seeds(self.config.seed, self.epoch, 0)[1]
-        batches = (
-            self._load_batch(samples[start : start + size], seed + start)[0][:, :, :length]
-            for start in range(0, len(samples), size)
-        )
-        with self._autocast():
-            update_bn(batches, self.average.module)
-
     def validate(self) -> Validation:
         """Score every labelled frame of the validation recordings."""
         self._renew_norms()
-        predictor = DensePredictor(self.judged_net())
+        predictor = DensePredictor(self.learner.judged_net())
         truths = [self.store.labels(recording) for recording in self.split.val]
         own = self.team.share_of(self.split.val)
         made = {i: predictor.predict(self.store.frames(i)) for i in own}
@@ -480,9 +331,8 @@ class TrainingRun:
             ),
         )
 
-    def judged_net(self) -> ClipNet:
-        """Return the network that is validated and kept: the average, if there is one."""
-        return self.net if self.average is None else cast(ClipNet, self.average.module)
+    def _renew_norms(self) -> None:
+        self.learner.renew_norms(self._samples(self.epoch), self.epoch)
 
     def best_path(self) -> Path:
         """Return where the best checkpoint so far lies."""
@@ -495,10 +345,7 @@ class TrainingRun:
         if not self.team.is_leader:
             return
         state = {
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "scaler": self.scaler.state_dict(),
-            "net": self.net.state_dict(),
-            "num_averaged": 0 if self.average is None else int(self.average.n_averaged),
+            **self.learner.state(),
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
@@ -511,13 +358,7 @@ class TrainingRun:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a ``last.pt``."""
         state = checkpoint.state
-        self.net.load_state_dict(state["net"])
-        if self.average is not None:
-            self.average.module.load_state_dict(checkpoint.weights)
-            self.average.n_averaged.fill_(state["num_averaged"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.scaler.load_state_dict(state["scaler"])
+        self.learner.restore(state, checkpoint.weights)
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum = state["loss_sum"]
         self.best_f1, self.best_epoch = state["best_f1"], state["best_epoch"]
@@ -526,8 +367,10 @@ class TrainingRun:
 
     def _checkpoint(self, scores: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
-            model_config=self.model_config,
-            weights={k: v.detach().cpu() for k, v in self.judged_net().state_dict().items()},
+            model_config=self.learner.model_config,
+            weights={
+                k: v.detach().cpu() for k, v in self.learner.judged_net().state_dict().items()
+            },
             class_map=self.store.class_map,
             data={
                 "path": str(self.store.path.absolute()),

@@ -50,6 +50,8 @@ class FocalLoss(nn.Module):
         0 is plain cross entropy; 2 is the authors' choice.
     weight : (K,) float tensor, optional
         Weight of each class.
+    reduction : {"mean", "sum"}
+        Divide by the labels' weights, or do not.
 
     Notes
     -----
@@ -58,18 +60,25 @@ class FocalLoss(nn.Module):
     Detection", eq. 4-5.
     """
 
-    def __init__(self, gamma: float = 2.0, weight: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, gamma: float = 2.0, weight: torch.Tensor | None = None, reduction: str = "mean"
+    ) -> None:
         super().__init__()
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction: found {reduction!r}, expected 'mean' or 'sum'")
+        self.reduction = reduction
         self.gamma = gamma
         self.weight: torch.Tensor | None
         self.register_buffer("weight", weight)
 
     def forward(self, logits_NK: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss; labels of -1 are left out, and no label at all gives 0."""
+        """Return the loss; labels of -1 are left out, and no label at all gives 0."""
         known = labels_N != UNLABELLED
         logits_NK, labels_N = logits_NK[known], labels_N[known]
         log_p_N = functional.log_softmax(logits_NK.float(), dim=1)
         log_p_N = log_p_N.gather(1, labels_N[:, None]).squeeze(1)
         weights_N = torch.ones_like(log_p_N) if self.weight is None else self.weight[labels_N]
         losses_N = weights_N * (1 - log_p_N.exp()) ** self.gamma * -log_p_N
+        if self.reduction == "sum":
+            return losses_N.sum()
         return losses_N.sum() / weights_N.sum().clamp_min(1e-12)

@@ -70,6 +70,9 @@ class TrainConfig:
         class map's mirrors say.
     use_amp : bool
         Mixed precision on CUDA, and on processors that compute in bfloat16 natively.
+    compile : bool
+        Let torch compile the network: minutes before the first step, then quicker steps. Needs
+        a C++ compiler on CPUs.
     val_fraction, test_fraction : float
         Share of the groups, unless a split file is given.
     seed : int
@@ -98,6 +101,7 @@ class TrainConfig:
     patience: int = 30
     augment: bool = True
     use_amp: bool = True
+    compile: bool = False
     val_fraction: float = 0.2
     test_fraction: float = 0.2
     seed: int = 0

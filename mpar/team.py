@@ -141,6 +141,13 @@ def norm_together(net: nn.Module, team: Team) -> None:
                 setattr(module, name, norm.to(child.weight.device))
 
 
+def count_batch(net: nn.Module, *, is_counted: bool) -> None:
+    """Say whether this member's next batch is part of the whole."""
+    for module in net.modules():
+        if isinstance(module, TeamNorm):
+            module.counts = is_counted
+
+
 @contextlib.contextmanager
 def joined_team(device: torch.device) -> Iterator[Team]:
     """Join the processes that torchrun started, or be alone where it did not.

@@ -56,8 +56,10 @@ def test_edges_of_bouts_are_left_out(study, tmp_path):
     config = named_recipe("mpar", model_type="light")
     with Store(study.cache) as store:
         split = split_store(store)
-        whole = _TrialRun(tmp_path, store, split, Trial(config)).sampler._labels
-        less = _TrialRun(tmp_path, store, split, Trial(config, num_ignored=1)).sampler._labels
+        whole = _TrialRun(tmp_path, store, split, Trial(config)).learner.sampler._labels
+        less = _TrialRun(
+            tmp_path, store, split, Trial(config, num_ignored=1)
+        ).learner.sampler._labels
     is_edge = np.zeros(len(whole), bool)
     for before in np.flatnonzero(whole[1:] != whole[:-1]).tolist():
         is_edge[before] = is_edge[before + 1] = True

@@ -65,7 +65,7 @@ def test_same_classes_take_over_everything(study, tmp_path):
     """Before the first step it is the network of the checkpoint, and says so."""
     checkpoint = load_checkpoint(study.checkpoint)
     run = begin(study.cache, checkpoint, tmp_path)
-    for key, value in run.net.state_dict().items():
+    for key, value in run.learner.net.state_dict().items():
         assert torch.equal(value, checkpoint.weights[key]), key
     assert f"begins with the network {checkpoint.digest[:12]}, all of it" in run.describe()
 
@@ -74,7 +74,7 @@ def test_other_classes_replace_the_last_layer_only(study, other_cache, tmp_path)
     """All weights are taken over but those that name the classes; which were named is said."""
     checkpoint = load_checkpoint(study.checkpoint)
     run = begin(other_cache, checkpoint, tmp_path)
-    for key, value in run.net.state_dict().items():
+    for key, value in run.learner.net.state_dict().items():
         if key.startswith("head.4."):
             assert len(value) == 2
         else:

@@ -17,7 +17,8 @@ FOLDER = Path(mpar.__file__).parent
 LAYERS = (
     "errors files classes videos annotations recordings store staging preprocess splits drift "
     "clips devices team augment model optimizers recipe dense losses checkpoint bouts metrics "
-    "plots board loop train predictions inference comparisons evaluation summary cartoon synthetic"
+    "plots board learner loop train predictions inference comparisons evaluation summary cartoon "
+    "synthetic"
 ).split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.

@@ -1,10 +1,14 @@
 """Training: what a run leaves behind, and that a resumed run equals an undisturbed one."""
 
 import csv
+import dataclasses
 import io
+import itertools
 import json
 import os
 import signal
+from functools import partial
+from unittest import mock
 
 import matplotlib.image as plt_image
 import numpy as np
@@ -15,6 +19,7 @@ from mpar.checkpoint import load_checkpoint, save_checkpoint
 from mpar.clips import ClipSampler, labelled_frames
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
 from mpar.files import locked
+from mpar.learner import Learner
 from mpar.loop import TrainingInterruptedError, TrainingRun, Validation
 from mpar.metrics import WorstFrame, frame_scores
 from mpar.recipe import TrainConfig
@@ -54,17 +59,17 @@ def undisturbed(study, tmp_path_factory):
 
 def interrupt_after(monkeypatch, num_steps, signum=signal.SIGINT):
     """Send this process a signal after so many training steps."""
-    take_step = TrainingRun._take_step
+    take_step = Learner.take_step
     taken = [0]
 
-    def counting(self, samples):
-        value = take_step(self, samples)
+    def counting(self, samples, **place):
+        value = take_step(self, samples, **place)
         taken[0] += 1
         if taken[0] == num_steps:
             os.kill(os.getpid(), signum)
         return value
 
-    monkeypatch.setattr(TrainingRun, "_take_step", counting)
+    monkeypatch.setattr(Learner, "take_step", counting)
 
 
 def test_run_folder_holds_what_the_readme_says(study):
@@ -131,6 +136,7 @@ def test_board_shows_what_metrics_say(study):
         "validation_recall/walk": "Val_recall_walk",
         "run/Learning_rate": "Learning_rate",
         "run/Frames_per_second": "Frames_per_second",
+        "run/Percent_waiting_for_data": "Percent_waiting_for_data",
     }
     for tag, column in tags.items():
         found = [(e.step, e.value) for e in events.Scalars(tag)]
@@ -212,6 +218,111 @@ def test_resumed_run_equals_an_undisturbed_one(
     assert [e.step for e in read_events(run).Images("validation/confusion")] == [1, 2]
 
 
+def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch):
+    """Stopped at ten random steps: same weights, to the bit."""
+    config = dataclasses.replace(CONFIG, window=4, num_epochs=1, seed=2)
+    undisturbed = train(study.cache, tmp_path / "a", config=config, device="cpu")
+    with Store(study.cache) as store:
+        run = TrainingRun(tmp_path, store, split_store(store), config, torch.device("cpu"))
+        num_steps = -(-len(run._samples(0)) // 4)
+    stops = sorted(np.random.default_rng(0).choice(num_steps - 1, 10, replace=False) + 1)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, stops[0])
+        with pytest.raises(TrainingInterruptedError) as caught:
+            train(study.cache, tmp_path / "b", config=config, device="cpu")
+    folder = caught.value.run_folder
+    for before, stop in itertools.pairwise(stops):
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, stop - before)
+            with pytest.raises(TrainingInterruptedError):
+                resume_training(folder, device="cpu")
+    again = resume_training(folder, device="cpu")
+    assert_equal_weights(undisturbed / "last.pt", again / "last.pt")
+    assert_equal_weights(best_checkpoint(undisturbed), best_checkpoint(again))
+
+
+@pytest.fixture
+def make_learner(study):
+    """Return a maker of learners without anything random, and their first batch."""
+    with Store(study.cache) as store:
+
+        def make(**changes):
+            config = TrainConfig(
+                model_type="light", window=5, batch_size=8, dropout=0, augment=False, **changes
+            )
+            split = split_store(store)
+            run = TrainingRun(study.run, store, split, config, torch.device("cpu"))
+            return run.learner, run._samples(0)[:8]
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    "message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"]
+)
+def test_batch_that_does_not_fit_is_learnt_in_parts(make_learner, monkeypatch, caplog, message):
+    """It is halved until it fits, which is said, and the sum of the parts is the whole's."""
+    learner, samples = make_learner(sampling="all", use_amp=False)
+    whole, _ = make_learner(sampling="all", use_amp=False)
+    evaluate, sizes = Learner._evaluate, []
+
+    def small(self, x):
+        sizes.append(len(x))
+        if len(x) > 2:
+            error = torch.OutOfMemoryError if "CUDA" in message else RuntimeError
+            raise error(f"{message}: you tried to allocate 12345 bytes")
+        return evaluate(self, x)
+
+    for other in (learner, whole):  # batch statistics would differ
+        other.net.eval()
+    place = {"epoch": 0, "step": 0, "rate": 1e-3}
+    expected = whole.take_step(samples, **place)
+    monkeypatch.setattr(learner, "_logits", small.__get__(learner))
+    assert learner.take_step(samples, **place) == pytest.approx(expected, rel=1e-3)
+    for first, second in zip(learner.net.parameters(), whole.net.parameters(), strict=True):
+        torch.testing.assert_close(first.grad, second.grad, rtol=0.02, atol=1e-4)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    learner.take_step(samples, **place)
+    assert sizes[6:] == [2, 2, 2, 2]
+    said = [record.message for record in caplog.records]
+    assert ["in 2 parts" in said[0], "in 4 parts" in said[1], len(said)] == [True, True, 2]
+
+
+def test_window_that_does_not_fit_is_an_error(make_learner, monkeypatch):
+    """Parts have at least one window; other errors are not mistaken for it."""
+    learner, samples = make_learner()
+    for error, num_parts in ((torch.OutOfMemoryError("no"), 8), (RuntimeError("else"), 8)):
+        monkeypatch.setattr(learner, "_logits", mock.Mock(side_effect=error))
+        with pytest.raises(type(error), match=str(error)):
+            learner.take_step(samples, epoch=0, step=0, rate=1e-3)
+        assert learner.num_parts == num_parts
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_compiled_network_learns_the_same(make_learner, monkeypatch):
+    """Traced and run op by op, which takes seconds where the compiler takes a minute."""
+    compiled = mock.Mock(side_effect=partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch, "compile", compiled)
+    losses = []
+    for is_compiled in (False, True):
+        learner, samples = make_learner(compile=is_compiled, use_amp=False)
+        place = {"epoch": 0, "rate": 1e-3}
+        losses.append([learner.take_step(samples, step=step, **place) for step in range(3)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert compiled.call_count == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_no_compiler_is_said(make_learner, monkeypatch):
+    """Compiling needs what many lab PCs lack."""
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    learner, samples = make_learner(compile=True)
+    monkeypatch.setattr(learner, "_logits", mock.Mock(side_effect=InvalidCxxCompiler()))
+    with pytest.raises(ConfigError, match="leave --compile away"):
+        learner.take_step(samples, epoch=0, step=0, rate=1e-3)
+
+
 def test_signal_handlers_are_given_back(study, tmp_path, monkeypatch):
     """After training, Ctrl-C means again what it meant before."""
     before = signal.getsignal(signal.SIGINT)
@@ -272,9 +383,10 @@ def test_early_stopping(study, tmp_path, monkeypatch):
 
 def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
     """A loss that is not a number ends the run with what to do."""
-    monkeypatch.setattr(TrainingRun, "_samples", TrainingRun._samples)
     config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
-    monkeypatch.setattr("mpar.loop.FocalLoss.forward", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(
+        "mpar.learner.FocalLoss.forward", lambda self, logits, labels: logits.sum() * torch.nan
+    )
     config = TrainConfig(**{**config.to_dict(), "loss": "focal"})
     with pytest.raises(MparError, match="lower --learning-rate"):
         train(study.cache, tmp_path, config=config, device="cpu")
@@ -287,13 +399,13 @@ def test_norms_of_averaged_weights_are_their_own(study):
         run = TrainingRun(study.run, store, split_store(store), config, torch.device("cpu"))
         samples = run._samples(0)
         for start in range(0, len(samples), 4):
-            run._take_step(samples[start : start + 4])
-        block = run.judged_net().blocks[0]
+            run.learner.take_step(samples[start : start + 4], epoch=0, step=start, rate=1e-3)
+        block = run.learner.judged_net().blocks[0]
         before = block.norm.running_var.clone()
         run.validate()
         with torch.inference_mode():
-            clips, _ = run._load_batch(samples[:128], 0)
-            outputs = block.conv(run.judged_net()._prepare(clips[:, :, :16]))
+            clips, _ = run.learner.load_batch(samples[:128], 0, 0)
+            outputs = block.conv(run.learner.judged_net()._prepare(clips[:, :, :16]))
     expected = outputs.transpose(0, 1).flatten(1).var(dim=1)
     torch.testing.assert_close(block.norm.running_var, expected, rtol=0.05, atol=0)
     assert not torch.allclose(before, expected, rtol=0.05, atol=0)
@@ -303,15 +415,16 @@ def test_norms_of_averaged_weights_are_their_own(study):
 @pytest.mark.parametrize("is_native", [True, False])
 def test_bfloat16_only_where_the_processor_computes_in_it(study, monkeypatch, is_native):
     """Emulated it would be slower; weights and outputs are float32 in any case."""
-    monkeypatch.setattr("mpar.loop.has_fast_bfloat16", lambda device: is_native)
+    monkeypatch.setattr("mpar.learner.has_fast_bfloat16", lambda device: is_native)
     types = []
     with Store(study.cache) as store:
         run = TrainingRun(study.run, store, split_store(store), CONFIG, torch.device("cpu"))
-        run.net.blocks[1].conv.register_forward_hook(lambda *args: types.append(args[2].dtype))
-        run._take_step(run._samples(0)[:4])
+        conv = run.learner.net.blocks[1].conv
+        conv.register_forward_hook(lambda *args: types.append(args[2].dtype))
+        run.learner.take_step(run._samples(0)[:4], epoch=0, step=0, rate=1e-3)
     assert types == [torch.bfloat16 if is_native else torch.float32]
-    assert {p.dtype for p in run.net.parameters()} == {torch.float32}
-    assert not run.scaler.is_enabled()
+    assert {p.dtype for p in run.learner.net.parameters()} == {torch.float32}
+    assert not run.learner.scaler.is_enabled()
 
 
 @pytest.mark.parametrize("sampling", ["all", "balanced"])

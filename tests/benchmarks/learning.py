@@ -132,7 +132,7 @@ class _TrialRun(TrainingRun):
         self.num_windows = trial.num_windows
         self.started = time.perf_counter()
         self.tested: list[dict[str, Any]] = []
-        labels = self.sampler._labels
+        labels = self.learner.sampler._labels
         edges = np.flatnonzero(np.diff(labels))
         for distance in range(trial.num_ignored):
             labels[edges - distance] = labels[edges + 1 + distance] = UNLABELLED
@@ -150,7 +150,7 @@ class _TrialRun(TrainingRun):
     def validate(self) -> Validation:
         validation = super().validate()
         stopped = time.perf_counter()
-        scores = score(self.store, self.split.test, DensePredictor(self.judged_net()))
+        scores = score(self.store, self.split.test, DensePredictor(self.learner.judged_net()))
         self.tested.append({"seconds": stopped - self.started, **scores})
         self.started += time.perf_counter() - stopped
         return validation
