@@ -43,10 +43,12 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = function(*args, **options) or 0
         except InputError as error:
-            show_problems(error.problems)
+            if not hasattr(error, "is_told"):
+                show_problems(error.problems)
             code = ERROR_EXIT
         except MparError as error:
-            click.echo(f"error: {error}", err=True)
+            if not hasattr(error, "is_told"):
+                click.echo(f"error: {error}", err=True)
             code = 128 + error.signum if hasattr(error, "signum") else ERROR_EXIT
         except KeyboardInterrupt:
             click.echo("interrupted; finished files are kept", err=True)

@@ -66,17 +66,27 @@ def main(
     """
     from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
     from mpar.predictions import OutputConfig
+    from mpar.team import joined_team
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
-    network = ActionRecognitionInference(checkpoint, device)
-    found, problems = find_sources(sources)
-    predictions, more = predict_sources(
-        network, found, output_folder, config=config, overwrite=overwrite, quiet=quiet
-    )
+    with joined_team() as team:
+        network = ActionRecognitionInference(checkpoint, device)
+        found, problems = find_sources(sources)
+        written, more = predict_sources(
+            network,
+            found,
+            output_folder,
+            config=config,
+            overwrite=overwrite,
+            quiet=quiet,
+            team=team,
+        )
+    if not team.is_leader:
+        return 0
     problems += more
-    show_warnings((p.video, warning) for p in predictions for warning in p.warnings)
-    num_frames = sum(len(prediction.probabilities) for prediction in predictions)
-    click.echo(f"{len(predictions)} videos, {num_frames:,} frames -> {output_folder}")
+    show_warnings((item.video, warning) for item in written for warning in item.warnings)
+    num_frames = sum(item.num_frames for item in written)
+    click.echo(f"{len(written)} videos, {num_frames:,} frames -> {output_folder}")
     if problems:
         show_problems(problems)
     return PROBLEMS_EXIT if problems else 0

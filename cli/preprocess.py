@@ -68,21 +68,26 @@ def main(
     problems are left out and listed; the exit code is then 1.
     """
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+    from mpar.team import joined_team
 
     class_map = _options.read_class_map(class_map_path)
-    report = preprocess(
-        video_folder,
-        annotation_folder,
-        cache_path,
-        class_map=class_map,
-        config=PreprocessConfig(
-            size=size, group_pattern=group_pattern, several=several, label_offset=label_offset
-        ),
-        workers=workers,
-        check_only=check_only,
-        overwrite=overwrite,
-        quiet=quiet,
-    )
+    with joined_team() as team:
+        report = preprocess(
+            video_folder,
+            annotation_folder,
+            cache_path,
+            class_map=class_map,
+            config=PreprocessConfig(
+                size=size, group_pattern=group_pattern, several=several, label_offset=label_offset
+            ),
+            workers=workers,
+            check_only=check_only,
+            overwrite=overwrite,
+            quiet=quiet,
+            team=team,
+        )
+    if not team.is_leader:
+        return 0
     _show_report(report, class_map)
     if report.problems:
         show_problems(report.problems)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +63,7 @@ def main(
     from mpar.evaluation import evaluate_checkpoint
     from mpar.recipe import named_recipe
     from mpar.summary import summarize_run
+    from mpar.team import is_leading
     from mpar.train import best_checkpoint, resume_training, train
 
     if run_folder is not None:
@@ -86,8 +86,8 @@ def main(
         )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
-    if os.environ.get("RANK", "0") != "0":
-        return  # one of several processes evaluates
+    if not is_leading():
+        return
     result = evaluate_checkpoint(
         best_checkpoint(run_folder),
         cache_path,

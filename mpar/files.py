@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,15 @@ def spreadsheet_safe(cell: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path | str) -> Iterator[None]:
+def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
     """Keep a second writer of `path` out while the block runs.
 
     Parameters
     ----------
     path : Path or str
         The file to be written; the lock is ``.<name>.lock`` beside it.
+    patience_seconds : float
+        How long to wait for another process.
 
     Raises
     ------
@@ -108,21 +111,25 @@ def locked(path: Path | str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     owner = {"pid": os.getpid(), "host": socket.gethostname()}
-    for _ in range(2):  # the second time after a stale lock was taken away
+    deadline = time.monotonic() + patience_seconds
+    is_taken_over = False
+    while True:
         try:
             descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             break
         except FileExistsError:
             holder = _read_lock(lock)
-            if not _is_stale(holder):
-                raise ConfigError(
-                    f"{path.name}: is being written by process {holder.get('pid', '?')} on "
-                    f"{holder.get('host', '?')}; wait for it, or delete {lock} if that "
-                    "process no longer exists"
-                ) from None
+        if _is_stale(holder) and not is_taken_over:
             lock.unlink(missing_ok=True)
-    else:
-        raise ConfigError(f"{path.name}: another process took the lock {lock}; try again")
+            is_taken_over = True
+        elif time.monotonic() < deadline:
+            time.sleep(0.05)
+        else:
+            raise ConfigError(
+                f"{path.name}: is being written by process {holder.get('pid', '?')} on "
+                f"{holder.get('host', '?')}; wait for it, or delete {lock} if that process no "
+                "longer exists"
+            )
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(owner, file)

@@ -21,6 +21,7 @@ from mpar.predictions import (
     SUMMARY_NAME,
     OutputConfig,
     Prediction,
+    Written,
     check_summary,
     output_paths,
     update_summary,
@@ -29,6 +30,7 @@ from mpar.predictions import (
 from mpar.recordings import find_files
 from mpar.staging import sha256_of
 from mpar.store import Store
+from mpar.team import ALONE, Team, local_device
 from mpar.videos import VIDEO_SUFFIXES, probe_video, read_frames
 
 STORE_SUFFIXES = (".h5", ".hdf5")
@@ -62,7 +64,7 @@ class ActionRecognitionInference:
     def __init__(self, checkpoint_path: Path | str, device: str = "auto") -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
         self.class_names = self.checkpoint.class_map.class_names
-        self.device = select_device(device)
+        self.device = local_device(select_device(device))
         self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
 
     def predict_video(
@@ -238,7 +240,8 @@ def predict_sources(
     config: OutputConfig | None = None,
     overwrite: bool = False,
     quiet: bool = True,
-) -> tuple[list[Prediction], list[Problem]]:
+    team: Team = ALONE,
+) -> tuple[list[Written], list[Problem]]:
     """Predict sources in their order and write each as soon as it is done.
 
     Parameters
@@ -255,10 +258,12 @@ def predict_sources(
         Replace predictions that are there already.
     quiet : bool
         Show no progress bar.
+    team : Team
+        The processes that share out the sources; each returns what all of them wrote.
 
     Returns
     -------
-    predictions : list of Prediction
+    written : list of Written
         What was written.
     problems : list of Problem
         Sources that were skipped.
@@ -270,26 +275,19 @@ def predict_sources(
     """
     config = config or OutputConfig()
     folder = Path(output_folder)
-    existing = [
-        path.name
-        for source in sources
-        for path in output_paths(folder, source.name).values()
-        if path.exists()
-    ]
-    if existing and not overwrite:
-        shown = ", ".join(existing[:3]) + (" ..." if len(existing) > 3 else "")
-        raise ConfigError(
-            f"{folder}: {len(existing)} files exist already ({shown}); pass --overwrite to replace "
-            "them, or choose another --output"
-        )
     if not overwrite:
-        check_summary(folder / SUMMARY_NAME, network.class_names)
-    predictions: list[Prediction] = []
-    problems: list[Problem] = []
+        team.led(lambda: _refuse_existing(folder, sources, network.class_names))
+    own = team.share_of(sources)
+    results: list[Written | list[Problem]] = []
     stop = threading.Event()
     num_frames = 0
     with (
-        tqdm(total=len(sources), desc="predicting", unit="video", disable=quiet or None) as bar,
+        tqdm(
+            total=len(own),
+            desc="predicting",
+            unit="video",
+            disable=quiet or not team.is_leader or None,
+        ) as bar,
         # while the last stretches of one video are evaluated the next is being decoded
         ThreadPoolExecutor(2) as pool,
     ):
@@ -302,19 +300,45 @@ def predict_sources(
             bar.set_postfix_str(f"{num_frames:,} frames")
 
         try:
-            for result in pool.map(lambda source: _predict(network, source, on_frames), sources):
+            for result in pool.map(lambda source: _predict(network, source, on_frames), own):
                 bar.update()
                 if isinstance(result, Prediction):
                     row = write_prediction(folder, result, network.checkpoint, config)
                     update_summary(folder / SUMMARY_NAME, row)
-                    predictions.append(result)
+                    results.append(
+                        Written(
+                            name=result.name,
+                            video=result.video,
+                            num_frames=len(result.probabilities),
+                            warnings=result.warnings,
+                        )
+                    )
                 else:
-                    problems += result
+                    results.append(result)
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return predictions, problems
+    results = team.gather_shares(results)
+    written = [result for result in results if isinstance(result, Written)]
+    return written, [p for result in results if not isinstance(result, Written) for p in result]
+
+
+def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Sequence[str]) -> None:
+    """Raise ConfigError if predictions would replace files, or a summary is of other classes."""
+    existing = [
+        path.name
+        for source in sources
+        for path in output_paths(folder, source.name).values()
+        if path.exists()
+    ]
+    if existing:
+        shown = ", ".join(existing[:3]) + (" ..." if len(existing) > 3 else "")
+        raise ConfigError(
+            f"{folder}: {len(existing)} files exist already ({shown}); pass --overwrite to replace "
+            "them, or choose another --output"
+        )
+    check_summary(folder / SUMMARY_NAME, class_names)
 
 
 def _predict(
@@ -369,7 +393,7 @@ def predict_multiple_videos(
     """
     network = ActionRecognitionInference(checkpoint_path, device)
     sources, problems = find_sources(video_paths)
-    predictions, more = predict_sources(
+    written, more = predict_sources(
         network,
         sources,
         output_dir,
@@ -379,4 +403,4 @@ def predict_multiple_videos(
     )
     if problems + more:
         raise InputError(problems + more)
-    return [output_paths(Path(output_dir), p.name)["predictions"] for p in predictions]
+    return [output_paths(Path(output_dir), w.name)["predictions"] for w in written]

@@ -29,7 +29,8 @@ from mpar.optimizers import make_optimizers
 from mpar.recipe import TrainConfig
 from mpar.splits import class_counts
 from mpar.store import Store
-from mpar.team import ALONE, Team, count_batch, norm_together
+from mpar.sums import count_batch, norm_together, sum_gradients, sum_over
+from mpar.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class Learner:
                 f"{self.store.path}: the loss is {value} in epoch {epoch + 1}, step {step + 1}; "
                 "lower --learning-rate, or pass --no-amp"
             )
-        self.team.sum_gradients(self.net)
+        sum_gradients(self.team, self.net)
         # Muon has nothing to do while the convolutions are frozen
         optimizers = self.optimizers[-1:] if self.is_frozen else self.optimizers
         for optimizer in optimizers:
@@ -230,7 +231,7 @@ class Learner:
         self, x_B1FHW: torch.Tensor, labels_BK: torch.Tensor, epoch: int, step: int
     ) -> float:
         """Compute the gradients of the loss and return it; in parts if that takes too much."""
-        total = self.team.sum(self._weigh(labels_BK)).clamp_min(1e-12)
+        total = sum_over(self.team, self._weigh(labels_BK)).clamp_min(1e-12)
         while True:
             self.net.zero_grad(set_to_none=True)
             torch.manual_seed(self._seeds(epoch, step)[0])
@@ -244,7 +245,7 @@ class Learner:
                     loss = self.loss(logits.float(), labels.flatten()) / total
                     self.scaler.scale(loss).backward()
                     value += loss.detach()
-                return float(self.team.sum(value))
+                return float(sum_over(self.team, value))
             except RuntimeError as error:
                 if self.config.compile and type(error).__module__.startswith("torch._"):
                     raise ConfigError(

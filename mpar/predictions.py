@@ -23,7 +23,7 @@ from mpar.bouts import bout_table, summarize
 from mpar.checkpoint import Checkpoint
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError
-from mpar.files import atomic_path, spreadsheet_safe, write_json, write_text
+from mpar.files import atomic_path, locked, spreadsheet_safe, write_json, write_text
 
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
@@ -95,6 +95,26 @@ class Prediction:
     def confidence(self) -> np.ndarray:
         """Return the probability of the best class of each frame, (T,) float32."""
         return self.probabilities.max(axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A prediction that lies on the disk.
+
+    Parameters
+    ----------
+    name, video : str
+        As in `Prediction`.
+    num_frames : int
+        How many were predicted.
+    warnings : tuple of str
+        As in `Prediction`.
+    """
+
+    name: str
+    video: str
+    num_frames: int
+    warnings: tuple[str, ...]
 
 
 def output_paths(folder: Path, name: str) -> dict[str, Path]:
@@ -202,15 +222,19 @@ def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] |
 
 
 def update_summary(path: Path, row: dict[str, Any]) -> None:
-    """Put a row into the summary of a folder, in place of an older row of the same video."""
+    """Put a row into the summary of a folder, in place of an older row of the same video.
+
+    Several processes may do so in one folder, each waits for its turn.
+    """
     cells = {key: _cell(value) for key, value in row.items()}
-    rows = _read_summary(path, list(cells)) or {}
-    rows[cells["video"]] = cells
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(cells), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[name] for name in sorted(rows))
-    write_text(path, buffer.getvalue())
+    with locked(path, patience_seconds=60):
+        rows = _read_summary(path, list(cells)) or {}
+        rows[cells["video"]] = cells
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(cells), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in sorted(rows))
+        write_text(path, buffer.getvalue())
 
 
 def _cell(value: Any) -> str:

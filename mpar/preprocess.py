@@ -31,6 +31,7 @@ from mpar.files import locked, spreadsheet_safe, write_text
 from mpar.recordings import SEVERAL, Recording, Source, check_recording, find_group, find_recordings
 from mpar.staging import (
     DecodedVideo,
+    blank_video,
     count_frames,
     load_part,
     remove_parts,
@@ -39,6 +40,7 @@ from mpar.staging import (
     stage_video,
 )
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.team import ALONE, Team
 from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, probe_video
 
 
@@ -146,6 +148,7 @@ def preprocess(
     check_only: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
+    team: Team = ALONE,
 ) -> PreprocessReport:
     """Turn a folder of videos and a folder of label files into a cache.
 
@@ -168,6 +171,8 @@ def preprocess(
         Replace an existing cache even if recordings would be lost or it cannot be read.
     quiet : bool
         Show no progress bar.
+    team : Team
+        The processes that share out the decoding, on one disk; the first one writes the cache.
 
     Returns
     -------
@@ -185,50 +190,78 @@ def preprocess(
     config = config or PreprocessConfig()
     cache_path = Path(cache_path)
     workers = max(1, workers or os.cpu_count() or 1)
-    videos, problems = _collect(video_folder, annotation_folder, class_map, config, workers)
-
-    def report(
-        good: list[NewRecording], decoded: dict[str, DecodedVideo], is_written: bool
-    ) -> PreprocessReport:
-        return _report(videos, good, problems, class_map, len(decoded), is_written)
-
+    videos, problems = _collect(video_folder, annotation_folder, class_map, config, workers, team)
+    quiet = quiet or not team.is_leader
     if check_only:
-        decoded = _decode_all(
-            videos,
+        decoded, bad = _decode_all(
+            team.share_of(videos),
             lambda video, **how: count_frames(video.path, size=config.size, **how),
             workers,
-            problems,
             quiet,
         )
+        shapes = {sha: (v.frames.shape, v.fps, v.warnings) for sha, v in decoded.items()}
+        for found in team.gather(shapes):
+            decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
+        problems += [problem for found in team.gather(bad) for problem in found]
         good = _lay_labels(videos, decoded, class_map, config, problems)
-        return report(good, decoded, is_written=False)
+        return _report(videos, good, problems, class_map, len(decoded), is_written=False)
 
     staging = cache_path.with_name(f".{cache_path.name}.parts")
-    with locked(cache_path), contextlib.ExitStack() as stack:
-        old = _open_old(cache_path, overwrite)
-        if old is not None:
-            stack.enter_context(old)
-        known = _find_known(videos, old, staging, config)
-        decoded = _decode_all(
-            [video for video in videos if video.sha256 not in known],
+    with contextlib.ExitStack() as stack:
+        old: Store | None = None
+        known: dict[str, DecodedVideo] = {}
+
+        def begin() -> list[str]:
+            nonlocal old, known
+            stack.enter_context(locked(cache_path))
+            old = _open_old(cache_path, overwrite)
+            if old is not None:
+                stack.enter_context(old)
+            known = _find_known(videos, old, staging, config)
+            return list(known)
+
+        done = team.led(begin)
+        todo = [video for video in videos if video.sha256 not in done]
+        decoded, bad = _decode_all(
+            team.share_of(todo),
             lambda video, **how: stage_video(
                 video.path, video.sha256, staging, size=config.size, **how
             ),
             workers,
-            problems,
             quiet,
         )
-        good = _lay_labels(videos, known | decoded, class_map, config, problems)
-        _write_problems(cache_path, problems)
-        if not good:
-            raise InputError(problems)
-        _refuse_loss(cache_path, old, good, problems, overwrite)
-        is_written = _publish(cache_path, old, good, class_map, config, quiet)
-        result = report(good, decoded, is_written=is_written)
-        # Windows removes no file that is still mapped
-        del known, decoded, good
-        remove_parts(staging)
-        return result
+        staged = [sha256 for found in team.gather(list(decoded)) for sha256 in found]
+        problems += [problem for found in team.gather(bad) for problem in found]
+        if not team.is_leader:  # Windows removes no file that is still mapped
+            decoded.clear()
+
+        def finish() -> PreprocessReport:
+            for sha256 in set(staged) - set(decoded):
+                decoded[sha256] = _load_others_part(sha256, staging, config)
+            good = _lay_labels(videos, known | decoded, class_map, config, problems)
+            _write_problems(cache_path, problems)
+            if not good:
+                raise InputError(problems)
+            _refuse_loss(cache_path, old, good, problems, overwrite)
+            is_written = _publish(cache_path, old, good, class_map, config, quiet)
+            report = _report(videos, good, problems, class_map, len(decoded), is_written)
+            known.clear()
+            decoded.clear()
+            del good
+            remove_parts(staging)
+            return report
+
+        return team.led(finish)
+
+
+def _load_others_part(sha256: str, staging: Path, config: PreprocessConfig) -> DecodedVideo:
+    part = load_part(sha256, staging, size=config.size)
+    if part is None:
+        raise ConfigError(
+            f"{staging}: what another process decoded cannot be read here; all processes need "
+            "one disk, which this folder lies on"
+        )
+    return part
 
 
 def _publish(
@@ -262,11 +295,13 @@ def _collect(
     class_map: ClassMap,
     config: PreprocessConfig,
     workers: int,
+    team: Team,
 ) -> tuple[list[_Video], list[Problem]]:
     """Pair, group and read all that is quick to read, before anything slow begins."""
     sources, problems = find_recordings(video_folder, annotation_folder)
     with ThreadPoolExecutor(workers) as pool:
-        facts = [pool.submit(_look_at, source.video) for source in sources]
+        own = pool.map(_look_at, [source.video for source in team.share_of(sources)])
+        facts = team.gather_shares(list(own))
     pattern = re.compile(config.group_pattern) if config.group_pattern else None
     videos: list[_Video] = []
     first: dict[str, _Video] = {}
@@ -278,9 +313,13 @@ def _collect(
             found += error.problems
         try:
             group = find_group(source.video, pattern)
-            sha256, hint = fact.result()
         except InputError as error:
             found += error.problems
+        if isinstance(fact, InputError):
+            found += fact.problems
+            problems += found
+            continue
+        sha256, hint = fact
         if found:
             problems += found
             continue
@@ -296,9 +335,12 @@ def _collect(
     return videos, problems
 
 
-def _look_at(path: Path) -> tuple[str, int]:
-    """Return a video's SHA-256 and how many frames its header announces."""
-    return sha256_of(path), probe_video(path).num_frames_hint
+def _look_at(path: Path) -> tuple[str, int] | InputError:
+    """Return a video's SHA-256 and how many frames its header announces, or why not."""
+    try:
+        return sha256_of(path), probe_video(path).num_frames_hint
+    except InputError as error:
+        return error
 
 
 def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
@@ -353,15 +395,15 @@ def _decode_all(
     videos: list[_Video],
     decode: Callable[..., DecodedVideo],
     workers: int,
-    problems: list[Problem],
     quiet: bool,
-) -> dict[str, DecodedVideo]:
+) -> tuple[dict[str, DecodedVideo], list[Problem]]:
     """Decode videos side by side, by SHA-256; the decoder releases the interpreter."""
     stop = threading.Event()
     # one decoder thread a video when several are decoded side by side, else all there are
     threads = 1 if min(workers, len(videos)) > 1 else 0
     total = sum(video.num_frames_hint for video in videos)
-    decoded = {}
+    decoded: dict[str, DecodedVideo] = {}
+    problems: list[Problem] = []
     with (
         tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar,
         ThreadPoolExecutor(workers) as pool,
@@ -386,7 +428,7 @@ def _decode_all(
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return decoded
+    return decoded, problems
 
 
 def _lay_labels(

@@ -66,10 +66,13 @@ def count_frames(
     for frame in read_frames(path, size=size, threads=threads, warnings=warnings):
         num_frames, shape = num_frames + 1, frame.shape
         on_frames(1)
-    # an array of the right shape that takes no memory
-    frames = np.broadcast_to(np.uint8(0), (num_frames, *shape))
-    hashes = np.zeros(num_chunks(num_frames), np.uint64)
-    return DecodedVideo(frames, fps, tuple(warnings), hashes)
+    return blank_video((num_frames, *shape), fps, tuple(warnings))
+
+
+def blank_video(shape: tuple[int, ...], fps: Fraction, warnings: tuple[str, ...]) -> DecodedVideo:
+    """Return a video of (T, H, W) frames of which only the shapes mean anything."""
+    frames = np.broadcast_to(np.uint8(0), shape)  # takes no memory
+    return DecodedVideo(frames, fps, warnings, np.zeros(num_chunks(shape[0]), np.uint64))
 
 
 def stage_video(

@@ -1,20 +1,21 @@
-"""Processes that train together, as torchrun starts them; without it a process is alone.
+"""Processes that work together, as torchrun starts them; without it a process is alone.
 
-Each member of a team takes its share of every batch. Sums over the team make losses, gradients and
-batch norms those of the whole batch.
+Videos are shared out among them, and in training every batch (`mpar.sums`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
-from torch import nn
+from mpar.errors import MparError
+
+if TYPE_CHECKING:  # one who is alone does not wait for torch to load
+    import torch
 
 T = TypeVar("T")
 
@@ -43,132 +44,86 @@ class Team:
         """Return every `size`-th item of a sequence or array, from the `rank`-th on."""
         return items[self.rank :: self.size]
 
-    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the sum of a tensor over the team; gradients are summed on their way back."""
-        return tensor if self.size == 1 else _Sum.apply(tensor)
-
-    def sum_gradients(self, net: nn.Module) -> None:
-        """Replace each gradient by its sum over the team."""
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in net.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        for gradient, part in zip(
-            gradients, flat.split([g.numel() for g in gradients]), strict=True
-        ):
-            gradient.copy_(part.view(gradient.shape))
-
     def gather(self, item: T) -> list[T]:
         """Return what each member gave, by rank."""
         if self.size == 1:
             return [item]
+        import torch.distributed as dist
+
         items: list[Any] = [None] * self.size
         dist.all_gather_object(items, item)
         return items
 
-    def told(self, item: T | None) -> T:
-        """Return what the leader gave; the others give None."""
-        items: list[Any] = [item]
-        if self.size > 1:
-            dist.broadcast_object_list(items)
-        return items[0]
+    def gather_shares(self, items: Sequence[T]) -> list[T]:
+        """Put together what each member made of its share (`share_of`), in the whole's order."""
+        shares = self.gather(list(items))
+        whole: list[Any] = [None] * sum(map(len, shares))
+        for rank, share in enumerate(shares):
+            whole[rank :: self.size] = share
+        return whole
+
+    def led(self, function: Callable[[], T]) -> T:
+        """Let the leader call a function: all get what it returns, or raise what it raised.
+
+        Raises
+        ------
+        MparError
+            The leader's; on the others it has an attribute `is_told`, since once is enough to
+            show it.
+        """
+        if self.size == 1:
+            return function()
+        import torch.distributed as dist
+
+        outcome: list[Any] = [None, None]
+        if self.is_leader:
+            try:
+                outcome[0] = function()
+            except MparError as error:
+                dist.broadcast_object_list([None, error])
+                raise
+        dist.broadcast_object_list(outcome)
+        result, told = outcome
+        if told is not None:
+            told.is_told = True
+            raise told
+        return result
 
 
 ALONE = Team()
 
 
-class _Sum(torch.autograd.Function):
-    """Sum over the team, forwards and backwards: every member's loss depends on the sum."""
-
-    @staticmethod
-    def forward(_ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        total = tensor.detach().clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
-
-
-class TeamNorm(nn.BatchNorm3d):
-    """Batch norm over the batches of all members; torch's own works on CUDA only.
-
-    Attributes
-    ----------
-    counts : bool
-        Whether this member's batch is part of the whole; one that has nothing to do in a step
-        goes through the motions.
-    """
-
-    team: Team = ALONE
-    counts = True
-
-    def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """Normalise, in training by the statistics of the whole team's batch."""
-        if not self.training:
-            return super().forward(x_BCTHW)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        x = x_BCTHW.float()
-        share, dims, shape = float(self.counts), (0, 2, 3, 4), (1, -1, 1, 1, 1)
-        sizes = torch.tensor(share * x.numel() / x.shape[1], device=x.device)
-        count = self.team.sum(sizes)
-        mean = self.team.sum(share * x.sum(dim=dims)) / count
-        centred = x - mean.view(shape)
-        variance = self.team.sum(share * centred.square().sum(dim=dims)) / count
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            rate = self.momentum or 1 / float(self.num_batches_tracked)
-            self.running_mean.lerp_(mean, rate)
-            self.running_var.lerp_(variance * count / (count - 1), rate)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale.view(shape) + self.bias.view(shape)
-
-
-def norm_together(net: nn.Module, team: Team) -> None:
-    """Let the batch norms of a network see the whole team's batches."""
-    for module in list(net.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.BatchNorm3d:
-                norm = TeamNorm(child.num_features, eps=child.eps, momentum=child.momentum)
-                norm.load_state_dict(child.state_dict())
-                norm.team = team
-                setattr(module, name, norm.to(child.weight.device))
-
-
-def count_batch(net: nn.Module, *, is_counted: bool) -> None:
-    """Say whether this member's next batch is part of the whole."""
-    for module in net.modules():
-        if isinstance(module, TeamNorm):
-            module.counts = is_counted
-
-
 @contextlib.contextmanager
-def joined_team(device: torch.device) -> Iterator[Team]:
+def joined_team(device: torch.device | None = None) -> Iterator[Team]:
     """Join the processes that torchrun started, or be alone where it did not.
 
     Parameters
     ----------
-    device : torch.device
-        Where this process computes: NCCL carries the sums between CUDA devices, Gloo others.
+    device : torch.device, optional
+        Where this process computes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    import torch.distributed as dist
+
+    # between CUDA devices NCCL carries tensors, but gloo what else is told
+    backend = "cpu:gloo,cuda:nccl" if device is not None and device.type == "cuda" else "gloo"
+    # those who are done with short videos wait for those with long ones; torch gives up in minutes
+    dist.init_process_group(backend, timeout=timedelta(days=30))
     try:
         yield Team(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 
 
+def is_leading() -> bool:
+    """Tell whether this process leads its team; can be asked without joining it."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def local_device(device: torch.device) -> torch.device:
     """Return the GPU of this process where a machine runs several, else `device`."""
     if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return device
-    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return type(device)("cuda", int(os.environ["LOCAL_RANK"]))

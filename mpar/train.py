@@ -102,7 +102,7 @@ def train(
                     f"{store.path}: the {part} part has no labelled frame; label some, or choose "
                     "another --split"
                 )
-        run_folder = team.told(_make_run_folder(Path(output_folder)) if team.is_leader else None)
+        run_folder = team.led(lambda: _make_run_folder(Path(output_folder)))
         run = TrainingRun(run_folder, store, split, config, chosen, init, team)
         if team.is_leader:
             write_split(run_folder / "split.csv", split, store)

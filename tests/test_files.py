@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -159,6 +161,28 @@ def test_locked_refuses_a_second_writer_and_names_the_first(tmp_path):
     assert message.startswith(f"cache.h5: is being written by process {os.getpid()} on ")
     assert f"delete {lock}" in message
     assert names_in(tmp_path) == []
+
+
+def test_locked_waits_its_turn(tmp_path):
+    """With patience a second writer waits until the first is done, and no longer than told."""
+    order = []
+
+    def write(number):
+        with locked(tmp_path / "a", patience_seconds=60):
+            order.append((number, "in"))
+            time.sleep(0.02)
+            order.append((number, "out"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len(order) == 8
+    assert all(a[0] == b[0] and b[1] == "out" for a, b in zip(order[::2], order[1::2], strict=True))
+    with (
+        locked(tmp_path / "a"),
+        pytest.raises(ConfigError, match="wait for it"),
+        locked(tmp_path / "a", patience_seconds=0.1),
+    ):
+        pass
 
 
 def test_locked_keeps_files_apart(tmp_path):

@@ -15,15 +15,15 @@ import mpar
 
 FOLDER = Path(mpar.__file__).parent
 LAYERS = (
-    "errors files classes videos annotations recordings store staging preprocess splits drift "
-    "clips devices team augment model optimizers recipe dense losses checkpoint bouts metrics "
+    "errors files team classes videos annotations recordings store staging preprocess splits drift "
+    "clips devices sums augment model optimizers recipe dense losses checkpoint bouts metrics "
     "plots board learner loop train predictions inference comparisons evaluation summary cartoon "
     "synthetic"
 ).split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = (
-    "errors files classes videos annotations recordings store staging preprocess drift bouts "
+    "errors files team classes videos annotations recordings store staging preprocess drift bouts "
     "metrics plots cartoon synthetic"
 ).split()
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,8 @@ from mpar.loop import TrainingRun
 from mpar.recipe import TrainConfig
 from mpar.splits import split_store
 from mpar.store import Store
-from mpar.team import ALONE, Team, TeamNorm, joined_team, local_device, norm_together
+from mpar.sums import TeamNorm, norm_together, sum_over
+from mpar.team import ALONE, Team, joined_team, local_device
 from mpar.train import resume_training, train
 
 # nothing here is random by member: neither dropout nor augmentation
@@ -38,11 +41,11 @@ OPTIONS = "--model light --epochs 2 --batch-size 19 --window 12 --sampling all -
 OPTIONS += " --no-augment --no-amp --learning-rate 1e-3"
 
 
-def in_a_team(folder: Path, *arguments: object) -> subprocess.Popen[str]:
-    """Start mpar-train in two processes of torchrun."""
+def in_a_team(folder: Path, command: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a command in two processes of torchrun."""
     torchrun = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node=2".split()]
     return subprocess.Popen(
-        [*torchrun, "-m", "mpar_cli.train", *map(str, arguments)],
+        [*torchrun, "-m", f"mpar_cli.{command}", *map(str, arguments)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -64,7 +67,7 @@ def test_two_processes_train_as_one_does(study, tmp_path):
     with Store(study.cache) as store:
         run = TrainingRun(tmp_path, store, split_store(store), CONFIG, torch.device("cpu"))
         assert len(run._samples(0)) % CONFIG.batch_size == 1
-    process = in_a_team(tmp_path, study.cache, "-o", "two", *OPTIONS.split())
+    process = in_a_team(tmp_path, "train", study.cache, "-o", "two", *OPTIONS.split())
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     (together,) = (tmp_path / "two").iterdir()
@@ -83,7 +86,9 @@ def test_two_processes_train_as_one_does(study, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun is stopped otherwise there")
 def test_a_team_that_is_stopped_can_go_on(study, tmp_path):
     """SIGTERM reaches every process, they stop at one step, and the run is resumed alone."""
-    process = in_a_team(tmp_path, study.cache, "-o", "runs", *OPTIONS.split(), "--epochs", "40")
+    process = in_a_team(
+        tmp_path, "train", study.cache, "-o", "runs", *OPTIONS.split(), "--epochs", "40"
+    )
     deadline = time.monotonic() + 180
     while not list(tmp_path.glob("runs/*/metrics.csv")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
@@ -112,6 +117,96 @@ def test_each_window_is_one_members(num_samples, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+@pytest.mark.parametrize("num_items", [0, 1, 4, 5])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_shares_are_put_together_in_order(monkeypatch, num_items, size):
+    """What each member made of its share comes back in the order of the whole."""
+    items = list(range(num_items))
+    shares = [Team(rank, size).share_of(items) for rank in range(size)]
+    monkeypatch.setattr(Team, "gather", lambda self, item: shares)
+    assert Team(0, size).gather_shares(shares[0]) == items
+
+
+def files_of(folder):
+    """Return the bytes of all files of a folder by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def contents_of(cache):
+    """Return all data and attributes of a cache as bytes, but for the time it was made."""
+    contents = {}
+    with h5py.File(cache) as file:
+
+        def remember(name, item):
+            if isinstance(item, h5py.Dataset):
+                contents[name] = (item.dtype, item.shape, item.chunks, item[()].tobytes())
+            for key, value in item.attrs.items():
+                contents[f"{name}.{key}"] = repr(value)
+
+        remember("", file)
+        file.visititems(remember)
+    del contents[".created_utc"]
+    return contents
+
+
+def test_two_processes_preprocess_as_one_does(study, tmp_path):
+    """The same bytes, and the problems of both, once; nothing is left of the staging folder."""
+    videos = tmp_path / "Videos"
+    shutil.copytree(study.videos, videos)
+    for number in (0, 1):  # one for each process
+        (videos / f"bad{number}.mp4").write_bytes(b"no video")
+    annotations = tmp_path / "Annotations"
+    shutil.copytree(study.annotations, annotations)
+    for number in (0, 1):
+        (annotations / f"bad{number}.csv").write_text("Frame,Action\n0,rest\n")
+    folders = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        folders.append(folder)
+    arguments = [videos, annotations, "-o", "cache.h5"]
+    alone_cache = folders[0] / "cache.h5"
+    run = [sys.executable, "-m", "mpar_cli.preprocess", *map(str, arguments)]
+    alone = subprocess.run(run, cwd=folders[0], capture_output=True, text=True, encoding="utf-8")
+    process = in_a_team(folders[1], "preprocess", *arguments)
+    out, err = process.communicate(timeout=240)
+    assert (alone.returncode, process.returncode != 0) == (1, True)
+    files = [files_of(folder) for folder in folders]
+    assert [len(found.pop("cache.h5")) for found in files] == [alone_cache.stat().st_size] * 2
+    assert list(files[0]) == ["cache.h5.problems.csv"]
+    assert files[1] == files[0]
+    assert contents_of(folders[1] / "cache.h5") == contents_of(alone_cache)
+    assert out == alone.stdout
+    assert [err.count(f"bad{number}.mp4: ") for number in (0, 1)] == [1, 1]
+    check = in_a_team(folders[1], "preprocess", *arguments[:2], "--check")
+    checked, _ = check.communicate(timeout=240)
+    assert checked.replace("checked only, nothing written\n", "") in out
+
+
+def test_two_processes_predict_as_one_does(study, tmp_path):
+    """The same bytes, one summary; what is there already is refused once for both."""
+    arguments = [study.checkpoint, study.videos, "--device", "cpu", "-o"]
+    run = [sys.executable, "-m", "mpar_cli.predict", *map(str, arguments), "one"]
+    alone = subprocess.run(
+        run,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    process = in_a_team(tmp_path, "predict", *arguments, "two")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
+    assert out == alone.stdout.replace("one", "two")
+    process = in_a_team(tmp_path, "predict", *arguments, "two")
+    _, err = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert err.count("files exist already") == 1
+
+
 def test_norm_of_one_is_batch_norm():
     """Outputs, gradients and running statistics are those of torch's own."""
     torch.manual_seed(0)
@@ -138,9 +233,9 @@ def test_alone_without_torchrun(monkeypatch):
     with joined_team(torch.device("cpu")) as team:
         assert (team, team.is_leader) == (ALONE, True)
     values = torch.arange(3.0)
-    assert team.sum(values) is values
+    assert sum_over(team, values) is values
     assert team.gather("x") == ["x"]
-    assert team.told("x") == "x"
+    assert team.led(lambda: "x") == "x"
     assert team.share_of([1, 2, 3]) == [1, 2, 3]
 
 
