@@ -7,7 +7,7 @@ from mpar.recipe import named_recipe
 from mpar.splits import split_store
 from mpar.store import Store
 from tests.benchmarks import race as race_module
-from tests.benchmarks.learning import Trial, _TrialRun, event_f1, lay_out
+from tests.benchmarks.learning import Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
 
 
@@ -43,9 +43,9 @@ def test_a_trial_learns_as_many_windows_as_it_says(study, tmp_path, num_windows)
     trial = Trial(named_recipe("mpar", model_type="light"), num_windows)
     with Store(study.cache) as store:
         split = split_store(store)
-        samples = _TrialRun(tmp_path, store, split, trial)._samples(0)
+        samples = TrialRun(tmp_path, store, split, trial)._samples(0)
         trial = Trial(trial.config)
-        run = _TrialRun(tmp_path, store, split, trial)
+        run = TrialRun(tmp_path, store, split, trial)
         epochs = np.concatenate([run._samples(epoch) for epoch in range(20)])
         assert len(samples) == (num_windows or len(run._samples(0)))
     assert (samples == epochs[: len(samples)]).all()
@@ -56,8 +56,8 @@ def test_edges_of_bouts_are_left_out(study, tmp_path):
     config = named_recipe("mpar", model_type="light")
     with Store(study.cache) as store:
         split = split_store(store)
-        whole = _TrialRun(tmp_path, store, split, Trial(config)).learner.sampler._labels
-        less = _TrialRun(
+        whole = TrialRun(tmp_path, store, split, Trial(config)).learner.sampler._labels
+        less = TrialRun(
             tmp_path, store, split, Trial(config, num_ignored=1)
         ).learner.sampler._labels
     is_edge = np.zeros(len(whole), bool)

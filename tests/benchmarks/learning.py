@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from mpar.bouts import find_bouts
-from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED
+from mpar.checkpoint import Checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.dense import DensePredictor
 from mpar.files import write_json
 from mpar.loop import TrainingRun, Validation
@@ -86,17 +87,24 @@ TRIALS = {
 }
 
 
-def make_animals(path: Path, seed: int) -> Path:
-    """Write a cache: the animals to learn from first, then those to be tested on."""
+def make_animals(
+    path: Path,
+    seed: int,
+    *,
+    num_animals: int = NUM_TRAIN + NUM_VAL + NUM_TEST,
+    pain_fraction: float = PAIN_FRACTION,
+    class_map: ClassMap = DEFAULT_CLASS_MAP,
+) -> Path:
+    """Write a cache of animals: those to learn from first, those to be tested on last."""
     rng = np.random.default_rng(seed)
     recordings = []
-    for number in range(NUM_TRAIN + NUM_VAL + NUM_TEST):
+    for number in range(num_animals):
         frames, codes = draw_recording(
             seed=int(rng.integers(2**31)),
             num_frames=NUM_FRAMES,
             height=SIDE,
             width=SIDE,
-            pain_fraction=PAIN_FRACTION,
+            pain_fraction=pain_fraction,
         )
         info = RecordingInfo(
             name=f"m{number:03d}",
@@ -115,20 +123,27 @@ def make_animals(path: Path, seed: int) -> Path:
             NewRecording(
                 info=info,
                 frames=frames,
-                labels=DEFAULT_CLASS_MAP.merge(codes),
+                labels=class_map.merge(codes),
                 codes=codes[None],
                 chunk_hashes=hash_chunks(frames),
             )
         )
-    write_store(path, recordings, class_map=DEFAULT_CLASS_MAP, config={"size": None})
+    write_store(path, recordings, class_map=class_map, config={"size": None})
     return path
 
 
-class _TrialRun(TrainingRun):
+class TrialRun(TrainingRun):
     """A run that scores the test animals whenever it validates, on a clock that stands still."""
 
-    def __init__(self, folder: Path, store: Store, split: Split, trial: Trial) -> None:
-        super().__init__(folder, store, split, trial.config, torch.device("cpu"))
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        split: Split,
+        trial: Trial,
+        init: Checkpoint | None = None,
+    ) -> None:
+        super().__init__(folder, store, split, trial.config, torch.device("cpu"), init)
         self.num_windows = trial.num_windows
         self.started = time.perf_counter()
         self.tested: list[dict[str, Any]] = []
@@ -148,6 +163,7 @@ class _TrialRun(TrainingRun):
         raise AssertionError
 
     def validate(self) -> Validation:
+        """Validate as usual, and score the test animals outside of the time that counts."""
         validation = super().validate()
         stopped = time.perf_counter()
         scores = score(self.store, self.split.test, DensePredictor(self.learner.judged_net()))
@@ -156,16 +172,20 @@ class _TrialRun(TrainingRun):
         return validation
 
 
+def split_animals(store: Store, num_train: int, num_val: int) -> Split:
+    """Split animals by their number: train, validation, test."""
+    numbers = tuple(range(len(store)))
+    num_learnt = num_train + num_val
+    return Split(
+        train=numbers[:num_train], val=numbers[num_train:num_learnt], test=numbers[num_learnt:]
+    )
+
+
 def learn(store: Store, trial: Trial, *, quiet: bool) -> dict[str, Any]:
     """Train in a way and score the unseen animals, after every epoch."""
-    numbers = range(len(store))
-    split = Split(
-        train=tuple(numbers[:NUM_TRAIN]),
-        val=tuple(numbers[NUM_TRAIN : NUM_TRAIN + NUM_VAL]),
-        test=tuple(numbers[NUM_TRAIN + NUM_VAL :]),
-    )
+    split = split_animals(store, NUM_TRAIN, NUM_VAL)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        run = _TrialRun(Path(folder), store, split, trial)
+        run = TrialRun(Path(folder), store, split, trial)
         run.execute(quiet=quiet)
     # the network at the end: what the fixed time bought, not chosen by 8 animals' rare events
     return {**run.tested[-1], "threads": torch.get_num_threads(), "epochs": run.tested}
@@ -181,7 +201,9 @@ def score(store: Store, recordings: Sequence[int], predictor: DensePredictor) ->
         "f1": dict(zip(store.class_names, map(float, scores.f1), strict=True)),
         "recall": dict(zip(store.class_names, map(float, scores.recall), strict=True)),
         "event_f1": {
-            name: event_f1(truth, predicted, store.class_names.index(name)) for name in PAIN
+            name: event_f1(truth, predicted, store.class_names.index(name))
+            for name in PAIN
+            if name in store.class_names
         },
         "confusion": scores.confusion.tolist(),
     }
