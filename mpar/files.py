@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import time
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mpar.errors import ConfigError
+
+_MAX_STEM = 40
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -39,7 +43,7 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    temporary = _temporary_name(path, path.suffix)
     try:
         yield temporary
         if durable:
@@ -50,6 +54,28 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
             _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.stem[:_MAX_STEM]}.{secrets.token_hex(4)}.tmp{suffix}")
+
+
+def remove_temporaries(folder: Path, of: Path | None = None) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        One that nobody else writes to, or whose lock for the file is held.
+    of : Path, optional
+        Only those of this file; none if its stem is so long that another's might begin with it.
+    """
+    if of is not None and len(of.stem) >= _MAX_STEM:
+        return
+    for path in folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and (of is None or match.groups() in ((of.stem, of.suffix), (of.stem, ".lock"))):
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -104,23 +130,19 @@ def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
 
     Notes
     -----
-    The lock file is created with ``O_EXCL`` and holds the process id and the host, so that
-    it works on network disks too and says who to ask.
+    The lock file appears by one hard link and holds the process id and the host, so that it
+    works on network disks too and says who to ask. Temporary files of `path` that a killed
+    process left are removed, since nobody else can be writing them now.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
-    owner = {"pid": os.getpid(), "host": socket.gethostname()}
     deadline = time.monotonic() + patience_seconds
     is_taken_over = False
-    while True:
-        try:
-            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
-        except FileExistsError:
-            holder = _read_lock(lock)
+    while not _create_lock(path, lock):
+        holder = _read_lock(lock)
         if _is_stale(holder) and not is_taken_over:
-            lock.unlink(missing_ok=True)
+            _remove_stale(lock)
             is_taken_over = True
         elif time.monotonic() < deadline:
             time.sleep(0.05)
@@ -131,11 +153,42 @@ def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
                 "longer exists"
             )
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(owner, file)
+        remove_temporaries(path.parent, path)
         yield
     finally:
         lock.unlink(missing_ok=True)
+
+
+def _create_lock(path: Path, lock: Path) -> bool:
+    """Create the lock of `path` together with its content; return False if there is one."""
+    owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+    temporary = _temporary_name(path, ".lock")
+    try:
+        temporary.write_text(owner, encoding="utf-8")
+        os.link(temporary, lock)  # unlike a rename it replaces nothing
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links; a process killed here leaves it empty
+        try:
+            with lock.open("x", encoding="utf-8") as file:
+                file.write(owner)
+        except FileExistsError:
+            return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _remove_stale(lock: Path) -> None:
+    """Remove the lock of a dead process, but never one that another process put in its place."""
+    import fcntl  # not on Windows, where no lock is known to be stale
+
+    with contextlib.suppress(FileNotFoundError), lock.open("r+b") as file:
+        with contextlib.suppress(OSError):  # where locks are not to be had the race is on
+            fcntl.flock(file, fcntl.LOCK_EX)
+        is_there = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        if is_there and _is_stale(_read_lock(lock)):
+            lock.unlink()
 
 
 def _read_lock(lock: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from mpar.clips import (
 from mpar.dense import DensePredictor
 from mpar.drift import look_range
 from mpar.errors import MparError
-from mpar.files import locked, write_text
+from mpar.files import locked, remove_temporaries, write_text
 from mpar.learner import Learner, derive_seeds
 from mpar.metrics import (
     FrameScores,
@@ -167,6 +167,8 @@ class TrainingRun:
                 torch.random.fork_rng(devices=cuda),
                 bar,
             ):
+                if is_leader:
+                    remove_temporaries(self.folder)
                 while self.epoch < self.config.num_epochs and not self._is_patience_over():
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)

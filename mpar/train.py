@@ -182,7 +182,7 @@ def resume_training(
         ``last.pt`` is missing or damaged, or the cache is not the one trained on.
     """
     run_folder = Path(run_folder)
-    checkpoint = load_checkpoint(run_folder / "last.pt")
+    checkpoint = _load_last(run_folder)
     if not checkpoint.state:
         raise CheckpointError(f"{run_folder}: its last.pt has no state to go on from")
     cache_path = Path(cache_path or checkpoint.data["path"])
@@ -212,6 +212,21 @@ def resume_training(
             log.info("%s", remark)
         run.execute(quiet=quiet)
     return run_folder
+
+
+def _load_last(run_folder: Path) -> Checkpoint:
+    try:
+        return load_checkpoint(run_folder / "last.pt")
+    except CheckpointError as error:
+        try:
+            best = best_checkpoint(run_folder)
+            load_checkpoint(best)
+        except CheckpointError:
+            raise error from None
+        raise CheckpointError(
+            f"{error}. The best network of this run is sound: predict with {best}, or begin a "
+            f"new run with --init {best}"
+        ) from None
 
 
 def train_model(

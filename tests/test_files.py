@@ -13,7 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mpar.errors import ConfigError
-from mpar.files import atomic_path, locked, spreadsheet_safe, write_json, write_text
+from mpar.files import (
+    _remove_stale,
+    atomic_path,
+    locked,
+    remove_temporaries,
+    spreadsheet_safe,
+    write_json,
+    write_text,
+)
 
 
 def names_in(folder):
@@ -211,6 +219,56 @@ def test_stale_lock_is_taken_over(tmp_path, pid):
     with locked(path):
         assert json.loads(lock.read_text())["pid"] == os.getpid()
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot ask for a process without killing it")
+def test_a_stale_lock_is_taken_over_by_one_process_only(tmp_path):
+    """Whoever finds the lock of a dead process late does not remove that of its new holder."""
+    path = tmp_path / "a"
+    lock = lock_of(path, pid=pid_of_a_dead_process(), host=socket.gethostname())
+    with locked(path):
+        _remove_stale(lock)  # what a second process does that read the lock before
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def test_locks_work_without_hard_links(tmp_path, monkeypatch):
+    """Some file systems of memory cards and network disks have none."""
+
+    def refuse(*arguments):
+        raise PermissionError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with locked(tmp_path / "a"):
+        with pytest.raises(ConfigError, match=f"by process {os.getpid()}"), locked(tmp_path / "a"):
+            pytest.fail("two writers")
+        assert names_in(tmp_path) == [".a.lock"]
+    assert names_in(tmp_path) == []
+
+
+def test_a_writer_removes_what_killed_ones_left_of_its_file_only(tmp_path):
+    """Nothing is touched that another writer may be at, or that is no file of ours."""
+    left = [".a.0123abcd.tmp.h5", ".a.0123abcd.tmp.lock"]
+    others = [
+        ".a.0123abcd.tmp.hdf5",
+        ".ab.0123abcd.tmp.h5",
+        ".a.0123abc.tmp.h5",
+        "a.0123abcd.tmp.h5",
+        ".a.h5.problems.0123abcd.tmp.csv",
+    ]
+    for name in left + others:
+        (tmp_path / name).touch()
+    with locked(tmp_path / "a.h5"):
+        assert names_in(tmp_path) == sorted([*others, ".a.h5.lock"])
+    remove_temporaries(tmp_path)
+    assert names_in(tmp_path) == sorted([".a.0123abc.tmp.h5", "a.0123abcd.tmp.h5"])
+
+
+def test_names_too_long_to_tell_apart_keep_their_temporaries(tmp_path):
+    """Files whose first 40 characters agree have temporary files of one name."""
+    (tmp_path / f".{'a' * 40}.0123abcd.tmp.h5").touch()
+    with locked(tmp_path / f"{'a' * 40}.h5"), locked(tmp_path / f"{'a' * 41}.h5"):
+        pass
+    assert len(names_in(tmp_path)) == 1
 
 
 def test_lock_of_another_host_is_respected(tmp_path):

@@ -6,8 +6,10 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import matplotlib.image as plt_image
@@ -365,6 +367,12 @@ def test_damaged_last_checkpoint_is_refused(study, tmp_path):
         resume_training(tmp_path)
     with pytest.raises(CheckpointError, match="holds no best_model_epochN"):
         best_checkpoint(tmp_path)
+    best = shutil.copy(study.checkpoint, tmp_path)
+    with pytest.raises(CheckpointError, match=rf"cannot be read .* --init {best}"):
+        resume_training(tmp_path)
+    Path(best).write_bytes(b"damaged too")
+    with pytest.raises(CheckpointError, match=r"cannot be read \(No such file or directory\)$"):
+        resume_training(tmp_path)
 
 
 def test_early_stopping(study, tmp_path, monkeypatch):

@@ -1,0 +1,79 @@
+"""The list of campaigns: what each does, how large, and which protection its check takes away."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.reliability.cases import Plant, Verdict, nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign.
+
+    Parameters
+    ----------
+    number : int
+        As in the README.
+    title : str
+        What is done to mpar.
+    module, run : str
+        Where it is.
+    plants : tuple of str
+        Functions of the module, each of which takes away a protection that the campaign misses.
+    short, full : int
+        Cases in the test suite, and in a full run; 0 for as many as there are.
+    """
+
+    number: int
+    title: str
+    module: str
+    run: str
+    plants: tuple[str, ...]
+    short: int
+    full: int
+
+    def _find(self, name: str) -> Callable:
+        return getattr(importlib.import_module(f"tests.reliability.{self.module}"), name)
+
+    def verdicts(
+        self, seed: int, size: int, folder: Path, plant: str | None = None
+    ) -> Iterator[Verdict]:
+        """Run it in an empty folder."""
+        planted: Plant = self._find(plant) if plant else nothing
+        folder.mkdir(parents=True, exist_ok=True)
+        return self._find(self.run)(seed, size, folder, planted)
+
+
+CAMPAIGNS = (
+    Campaign(
+        4,
+        "bits flipped in a cache, or its end cut off",
+        "damage",
+        "damage_caches",
+        ("without_cache_checksums",),
+        200,
+        5000,
+    ),
+    Campaign(
+        5,
+        "bits flipped in a checkpoint, or its end cut off",
+        "damage",
+        "damage_checkpoints",
+        ("without_digest",),
+        30,
+        1000,
+    ),
+    Campaign(
+        10,
+        "label files of all dialects, with mistakes, mutated",
+        "labels",
+        "read_label_files",
+        ("without_order_checks", "with_rounded_frames"),
+        800,
+        20_000,
+    ),
+)

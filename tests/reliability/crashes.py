@@ -1,0 +1,182 @@
+"""Kill -9 at every operation on the disk and at random times: campaigns 1 and 2."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mpar.store import Store
+from tests.reliability.cases import Plant, Verdict, judged, nothing
+from tests.reliability.forks import (
+    Fault,
+    Outcome,
+    build_library,
+    preloaded,
+    run_command,
+)
+
+NUM_VIDEOS, NUM_OLD = 4, 3
+
+
+def make_study(folder: Path, num_animals: int) -> Path:
+    """Draw videos and label files of mice."""
+    from mpar.synthetic import write_sample
+
+    write_sample(
+        folder,
+        num_animals=num_animals,
+        seed=5,
+        num_frames=24,
+        height=48,
+        width=48,
+        pain_fraction=0.5,
+    )
+    return folder
+
+
+def spread(number: int, total: int) -> list[int]:
+    """Return `number` of 0...total-1, spread evenly; all if there are no more."""
+    if number >= total:
+        return list(range(total))
+    return np.linspace(0, total - 1, number).round().astype(int).tolist()
+
+
+def leftovers(folder: Path, expected: set[str]) -> str:
+    """Name files that a finished command left lying about."""
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*")} - expected
+    return f"left over: {sorted(found)}" if found else ""
+
+
+# --- campaign 1
+
+
+def run_preprocess(study: Path, work: Path, workers: int = 1, **how: object) -> Outcome:
+    """Preprocess a study into ``work/out/cache.h5``."""
+    return run_command(
+        "preprocess",
+        study / "Videos",
+        study / "Annotations",
+        *("-o", work / "out" / "cache.h5", "--size", 32, "--workers", workers),
+        scratch=work,
+        **how,
+    )
+
+
+def begin_work(folder: Path, start: str) -> Path:
+    """Make an empty work folder, with an old cache in it if there is to be one."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "out").mkdir(parents=True)
+    if start == "old cache":
+        shutil.copy(folder / "old.h5", work / "out" / "cache.h5")
+    return work
+
+
+def prepare_preprocess(folder: Path) -> str:
+    """Make the old cache and the new one undisturbed, and list the operations that it takes."""
+    study, old_study = folder / "study", folder / "old_study"
+    for kind in ("Videos", "Annotations"):
+        shutil.copytree(study / kind, old_study / kind)
+        for path in sorted((old_study / kind).iterdir())[NUM_OLD:]:
+            path.unlink()
+    plan: dict[str, list[str]] = {}
+    for source, start, result in (
+        (old_study, "no cache", "old.h5"),
+        (study, "no cache", "new.h5"),
+        (study, "old cache", "new.h5"),
+    ):
+        work = begin_work(folder, start)
+        outcome = run_preprocess(source, work, fault=Fault(work / "out"))
+        if outcome.code:
+            return f"failed undisturbed: {outcome}"
+        shutil.copy(work / "out" / "cache.h5", folder / result)
+        plan[start] = outcome.operations
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return ""
+
+
+def judge_preprocess_kill(case: tuple[Path, str, int | None, float]) -> str:
+    """Kill preprocessing, look at what is there, and run it again."""
+    folder, start, at, moment = case
+    if start == "undisturbed":
+        return prepare_preprocess(folder)
+    work, study = begin_work(folder, start), folder / "study"
+    cache = work / "out" / "cache.h5"
+    fault = Fault(work / "out", "none" if at is None else "kill", at or 0)
+    signals = () if at is not None else ((moment, signal.SIGKILL),)
+    killed = run_preprocess(study, work, 1 if at is not None else 2, fault=fault, signals=signals)
+    if at is not None and killed.code != -signal.SIGKILL:
+        return f"was not killed: {killed}"
+    old, new = _fingerprint(folder / "old.h5"), _fingerprint(folder / "new.h5")
+    found = ""
+    if cache.exists():
+        with Store(cache) as store:
+            found = store.fingerprint
+            if store.verify() or found not in (old, new):
+                return f"the cache is neither the old nor the new one: {store.verify()}"
+    elif start == "old cache":
+        return "the old cache is gone"
+    # the last one is not done, or, when killed at random, perhaps not
+    done = killed.operations[:-1]
+    num_done = sum(bool(re.match(r"rename .*_32x32\.json$", line)) for line in done)
+    again = run_preprocess(study, work)
+    if again.code or again.crash():
+        return f"does not run again: {again.crash() or again.output[-500:]}"
+    with Store(cache) as store:
+        if store.verify() or store.fingerprint != new:
+            return "the cache differs from that of an undisturbed run"
+    num_to_do = NUM_VIDEOS - (NUM_OLD if start == "old cache" else 0)
+    expected = 0 if found == new else num_to_do - num_done
+    num_decoded = int(re.search(r"(\d+) videos decoded", again.output)[1])
+    if num_decoded > expected or (at is not None and num_decoded != expected):
+        return f"{num_decoded} videos were decoded again, expected {expected}"
+    return leftovers(work / "out", {"cache.h5"})
+
+
+@functools.cache
+def _fingerprint(path: Path) -> str:
+    with Store(path) as store:
+        return store.fingerprint
+
+
+def kill_preprocessing(
+    seed: int, size: int, folder: Path, plant: Plant = nothing
+) -> Iterator[Verdict]:
+    """Campaign 1: `size` operations (all, if there are fewer) and as many moments at random."""
+    make_study(folder / "study", NUM_VIDEOS)
+
+    def cases() -> Iterator[tuple[str, tuple]]:
+        yield "undisturbed", (folder, "undisturbed", None, 0.0)
+        plan = json.loads((folder / "plan.json").read_text())
+        points = [(start, at) for start in plan for at in range(len(plan[start]))]
+        for i in spread(size, len(points)):
+            start, at = points[i]
+            yield f"{start}, killed at {at}: {plan[start][at]}", (folder, start, at, 0.0)
+        rng = np.random.default_rng(seed)
+        for number in range(size):
+            start, moment = ("no cache", "old cache")[number % 2], float(rng.uniform(0, 0.3))
+            yield f"{start}, killed after {moment:.3f} s", (folder, start, None, moment)
+
+    with preloaded(build_library(folder)):
+        yield from judged(judge_preprocess_kill, cases(), plant=plant, timeout_seconds=300)
+
+
+def with_caches_written_in_place() -> None:
+    """Write files under their final names."""
+    import contextlib
+
+    from mpar import files, staging, store
+
+    @contextlib.contextmanager
+    def in_place(path: Path, *, durable: bool = True) -> Iterator[Path]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+
+    files.atomic_path = staging.atomic_path = store.atomic_path = in_place

@@ -1,0 +1,53 @@
+"""The short forms of the reliability campaigns, and proof that each of them can fail."""
+
+import pytest
+
+from tests.reliability import cases
+from tests.reliability.campaigns import CAMPAIGNS
+
+PLANTS = [
+    pytest.param(campaign, plant, id=f"{campaign.number} {plant}")
+    for campaign in CAMPAIGNS
+    for plant in campaign.plants
+]
+
+
+@pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda campaign: str(campaign.number))
+def test_campaign_finds_nothing_bad(campaign, tmp_path):
+    """No wrong data without a word, traceback, signal, hang, or lost work."""
+    verdicts = list(campaign.verdicts(0, campaign.short, tmp_path))
+    assert len(verdicts) >= max(1, campaign.short)
+    assert [verdict for verdict in verdicts if verdict.bad] == []
+
+
+@pytest.mark.parametrize(("campaign", "plant"), PLANTS)
+def test_campaign_turns_red_without_a_protection(campaign, plant, tmp_path):
+    """The same campaign finds the fault that is planted."""
+    assert any(verdict.bad for verdict in campaign.verdicts(0, campaign.short, tmp_path, plant))
+
+
+def die(case):
+    """Judge a case by dying, hanging, raising or telling, as it says."""
+    import os
+    import time
+
+    return {
+        "die": lambda: os.abort(),
+        "hang": lambda: time.sleep(60),
+        "raise": lambda: 1 / 0,
+        "tell": lambda: "wrong",
+        "good": lambda: "",
+    }[case]()
+
+
+def test_a_case_that_kills_or_hangs_its_judge_is_bad_and_the_next_one_is_judged():
+    """Every way to fail is told apart, and none ends the campaign."""
+    names = ["good", "die", "good", "hang", "good", "raise", "tell", "good"]
+    verdicts = list(cases.judged(die, [(name, name) for name in names], timeout_seconds=3))
+    assert [verdict.case for verdict in verdicts] == names
+    found = [verdict.bad for verdict in verdicts]
+    assert found[0] == found[2] == found[4] == found[7] == ""
+    assert "the process died with code" in found[1]
+    assert found[3] == "hung for 3 s"
+    assert "ZeroDivisionError" in found[5]
+    assert found[6] == "wrong"
