@@ -41,6 +41,31 @@ label_offset = click.option(
     type=click.IntRange(min=0),
     help="Frame at which the first row lies of a label file that is too short.",
 )
+annotation_format = click.option(
+    "--annotation-format",
+    "label_format",
+    type=click.Choice(
+        [
+            "auto",
+            "mpar",
+            "boris",
+            "boris-tabular",
+            "boris-aggregated",
+            "boris-binary",
+            "deepethogram",
+            "simba",
+            "annot",
+        ]
+    ),
+    default="auto",
+    show_default=True,
+    help="Format of the label files; auto recognises each by its content.",
+)
+unscored = click.option(
+    "--unscored",
+    metavar="CLASS",
+    help="Class of the frames for which another program has no behaviour; else unlabelled.",
+)
 
 
 class SizeCommand(click.Command):

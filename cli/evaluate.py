@@ -32,6 +32,8 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.class_map
 @_options.label_offset
 @_options.several
+@_options.annotation_format
+@_options.unscored
 @_options.device
 @_options.overwrite
 @_options.quiet
@@ -45,6 +47,8 @@ def main(
     class_map_path: Path | None,
     label_offset: int | None,
     several: str | None,
+    label_format: str,
+    unscored: str | None,
     device: str,
     overwrite: bool,
     quiet: bool,
@@ -63,9 +67,11 @@ def main(
             "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
             "PREDICTIONS and ANNOTATIONS (two folders)"
         )
-    if predictions.is_file() and (class_map_path or several or label_offset is not None):
+    about_files = class_map_path or several or unscored or label_format != "auto"
+    if predictions.is_file() and (about_files or label_offset is not None):
         raise ConfigError(
-            "--class-map, --several and --label-offset read label files; a cache has its labels"
+            "--class-map, --several, --annotation-format, --unscored and --label-offset read label "
+            "files; a cache has its labels"
         )
     if predictions.is_dir() and selection != "held-out":
         raise ConfigError("--part chooses recordings of a cache; folders are evaluated whole")
@@ -78,6 +84,8 @@ def main(
             class_map=_options.read_class_map(class_map_path) if class_map_path else None,
             several=several,
             label_offset=label_offset,
+            label_format=label_format,
+            unscored=unscored,
             overwrite=overwrite,
         )
     else:

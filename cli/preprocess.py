@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 @_options.class_map
 @_options.label_offset
 @_options.several
+@_options.annotation_format
+@_options.unscored
 @click.option(
     "--group-pattern",
     metavar="REGEX",
@@ -55,6 +57,8 @@ def main(
     class_map_path: Path | None,
     label_offset: int | None,
     several: str | None,
+    label_format: str,
+    unscored: str | None,
     group_pattern: str | None,
     check_only: bool,
     allow_problems: bool,
@@ -64,8 +68,9 @@ def main(
     """Turn a folder of VIDEOS and a folder of ANNOTATIONS into a cache for training.
 
     Video NAME.ext owns the label files NAME.csv, NAME_*.csv and prediction_NAME.ext_*.csv.
-    Label files have the columns Frame (from 0) and Action (code or name). Recordings with
-    problems are left out and listed; the exit code is then 1.
+    Label files have the columns Frame (from 0) and Action (code or name), or are of BORIS,
+    DeepEthogram, MARS/Bento or SimBA. Recordings with problems are left out and listed; the exit
+    code is then 1.
     """
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
     from mpar.team import joined_team
@@ -78,7 +83,12 @@ def main(
             cache_path,
             class_map=class_map,
             config=PreprocessConfig(
-                size=size, group_pattern=group_pattern, several=several, label_offset=label_offset
+                size=size,
+                group_pattern=group_pattern,
+                several=several,
+                label_offset=label_offset,
+                label_format=label_format,
+                unscored=unscored,
             ),
             workers=workers,
             check_only=check_only,

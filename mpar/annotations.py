@@ -1,6 +1,6 @@
-"""Read label files into per-frame codes. The only module that parses label files.
+"""Read label files of mpar into per-frame codes; those of other programs: `mpar.exchange`.
 
-A label file is a CSV with the columns ``Frame`` and ``Action``, one row a frame, frames
+A label file of mpar is a CSV with the columns ``Frame`` and ``Action``, one row a frame, frames
 counted from 0, Action an integer code or a name of the class map; ``-1`` or an empty cell
 means unlabelled. Further columns are ignored, so predictions read back as annotations.
 """
@@ -19,7 +19,6 @@ import numpy as np
 from mpar.classes import MAX_CODE, UNLABELLED, ClassMap
 from mpar.errors import InputError, Problem
 
-ANNOTATION_SUFFIXES = (".csv", ".tsv")
 MAX_PROBLEMS_PER_FILE = 20
 MAX_FRAME = 2**31 - 1
 
@@ -28,8 +27,8 @@ _BYTE_ORDER_MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-_DELIMITERS = ",;\t"
-_COLUMNS = {"frame", "action"}
+DELIMITERS = ",;\t"
+COLUMNS = {"frame", "action"}
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
 
@@ -48,12 +47,15 @@ class Annotation:
         Code of each row, -1 for unlabelled.
     notices : tuple of str
         What was accepted but is worth knowing.
+    annotator : str
+        Who scored, where the file tells it apart from others in the same file.
     """
 
     path: Path
     frames: np.ndarray
     codes: np.ndarray
     notices: tuple[str, ...]
+    annotator: str = ""
 
     def __post_init__(self) -> None:
         assert self.frames.shape == self.codes.shape == (len(self.frames),)
@@ -85,7 +87,11 @@ def read_annotation(
         With every problem of the file by line; the 20th says how many follow it.
     """
     path = Path(path)
-    rows = _read_rows(path)
+    text = read_text(path)
+    header = _LINE_BREAK.split(text, maxsplit=1)[0]
+    rows = parse_rows(
+        path, text, max(DELIMITERS, key=lambda d: len(COLUMNS & {*plain_cells(header, d)}))
+    )
     frame_column, action_column = _find_columns(path, rows)
     width = len(rows[0][1])
 
@@ -118,34 +124,32 @@ def read_annotation(
         path, frames_N, np.asarray(lines)[order], allow_gaps or bool(problems)
     )
     if problems:
-        hidden = len(problems) - MAX_PROBLEMS_PER_FILE
-        problems = sorted(problems)[:MAX_PROBLEMS_PER_FILE]
-        if hidden > 0:
-            last = problems[-1]
-            message = f"{last.message} (and {hidden} more problems in this file)"
-            problems[-1] = Problem.of(path, message, last.line)
-        raise InputError(problems)
+        raise InputError(shorten(path, problems))
     is_sorted = bool((order == np.arange(len(order))).all())
     notices = () if is_sorted else ("its rows were not in order of frames; sorted",)
     return Annotation(path, frames_N, np.asarray(codes, np.int16)[order], notices)
 
 
-def read_annotations(paths: Iterable[Path], class_map: ClassMap) -> list[Annotation]:
-    """Read several label files; InputError holds the problems of all of them."""
-    annotations = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            annotations.append(read_annotation(path, class_map))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return annotations
+def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first twenty problems of a file; the last says how many follow it."""
+    problems = sorted(problems)
+    hidden = len(problems) - MAX_PROBLEMS_PER_FILE
+    problems = problems[:MAX_PROBLEMS_PER_FILE]
+    if hidden > 0:
+        last = problems[-1]
+        message = f"{last.message} (and {hidden} more problems in this file)"
+        problems[-1] = Problem.of(path, message, last.line)
+    return problems
 
 
-def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return (line it begins in, cells) of every row; blank rows at the end are dropped."""
+def read_text(path: Path) -> str:
+    """Return the text of a label file: UTF-8, or UTF-16 with a byte order mark.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not text.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -161,9 +165,17 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     if "\0" in text:
         line = _line_of(text[: text.index("\0")])
         raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
+    return text
 
-    header = _LINE_BREAK.split(text, maxsplit=1)[0]
-    delimiter = max(_DELIMITERS, key=lambda d: len(_COLUMNS & {*_plain_cells(header, d)}))
+
+def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return (line it begins in, cells) of every row of a table; blank ones at the end are dropped.
+
+    Raises
+    ------
+    InputError
+        The text is not a well-formed CSV.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
@@ -180,8 +192,9 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _plain_cells(header: str, delimiter: str) -> list[str]:
-    return [cell.strip(' "').lower() for cell in header.split(delimiter)]
+def plain_cells(line: str, delimiter: str) -> list[str]:
+    """Split a header line roughly, to recognise it: without quotes, in lower case."""
+    return [cell.strip(' "').lower() for cell in line.split(delimiter)]
 
 
 def _line_of(text_before: str) -> int:
@@ -192,7 +205,7 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
     if not rows:
         raise InputError.of(path, "is empty, expected a header Frame,Action; score or remove it")
     header = [cell.lower() for cell in rows[0][1]]
-    for name in _COLUMNS:
+    for name in COLUMNS:
         if header.count(name) != 1:
             found = ",".join(rows[0][1])[:100]
             raise InputError.of(

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mpar.annotations import ANNOTATION_SUFFIXES, read_annotation, read_annotations
+from mpar.annotations import read_annotation
 from mpar.checkpoint import Checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
+from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, read_labels
 from mpar.inference import ActionRecognitionInference
 from mpar.predictions import name_of, read_sidecar
-from mpar.recordings import Source, check_recording, find_files, find_owner
+from mpar.recordings import Source, check_recording, find_files, find_owners
+from mpar.scorings import check_unscored, lay
 from mpar.store import Store
 
 SELECTIONS = ("held-out", "train", "val", "test", "all")
@@ -131,6 +133,8 @@ def compare_folders(
     class_map: ClassMap | None = None,
     several: str | None = None,
     label_offset: int | None = None,
+    label_format: str = AUTO,
+    unscored: str | None = None,
 ) -> tuple[list[Comparison], ClassMap, list[Problem]]:
     """Set a folder of predictions against a folder of label files.
 
@@ -144,6 +148,8 @@ def compare_folders(
         By default that of the predictions.
     several, label_offset
         As for `check_recording`.
+    label_format, unscored
+        As for `PreprocessConfig`.
 
     Returns
     -------
@@ -173,6 +179,7 @@ def compare_folders(
             problems += error.problems
             left_out.add(Path(f"{name}.mp4"))
     class_map = class_map or _shared_class_map(prediction_folder, sidecars.values())
+    check_unscored(unscored, class_map)
     videos: dict[Path, Path] = {}
     for path, sidecar in sidecars.items():
         video = Path(sidecar.get("video", f"{paths[path]}.mp4"))
@@ -190,7 +197,9 @@ def compare_folders(
             problems.append(
                 Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
             )
-    owned = _find_labels(annotation_folder, set(paths), [*videos, *left_out], problems)
+    owned = _find_labels(
+        annotation_folder, set(paths), [*videos, *left_out], problems, label_format
+    )
     comparisons = []
     for video, path in videos.items():
         if not owned[video]:
@@ -204,6 +213,8 @@ def compare_folders(
                 class_map,
                 several,
                 label_offset,
+                label_format,
+                unscored,
             )
         except InputError as error:
             problems += error.problems
@@ -222,20 +233,24 @@ def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) ->
 
 
 def _find_labels(
-    folder: Path | str, predictions: set[Path], videos: list[Path], problems: list[Problem]
+    folder: Path | str,
+    predictions: set[Path],
+    videos: list[Path],
+    problems: list[Problem],
+    label_format: str,
 ) -> dict[Path, list[Path]]:
     """Return the label files of each video."""
     predictions = {path.resolve() for path in predictions}
     owned: dict[Path, list[Path]] = {video: [] for video in videos}
     for path in find_files(folder, ANNOTATION_SUFFIXES):
-        owner = find_owner(path.stem, videos)
         if path.resolve() in predictions:
             problems.append(
                 Problem.of(path, "is a prediction, expected human labels; move it away")
             )
-        elif owner is None:
-            problems.append(Problem.of(path, "fits no prediction; remove it, or predict its video"))
-        else:
+            continue
+        owners, more = find_owners(path, videos, label_format)
+        problems += more
+        for owner in owners:
             owned[owner].append(path)
     return owned
 
@@ -247,6 +262,8 @@ def _compare_files(
     class_map: ClassMap,
     several: str | None,
     label_offset: int | None,
+    label_format: str,
+    unscored: str | None,
 ) -> list[Comparison]:
     predicted = read_annotation(path, class_map, allow_gaps=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
@@ -257,16 +274,20 @@ def _compare_files(
             f"{num_frames - 1}; predict again",
         )
     fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
+    labels = read_labels(
+        source.annotations, class_map, video=source.video, label_format=label_format
+    )
+    video_fps = Fraction(sidecar["fps"]) if "fps" in sidecar else None
     recordings = check_recording(
         source,
-        read_annotations(source.annotations, class_map),
+        lay(labels, class_map, num_frames, video_fps, unscored=unscored),
         num_frames,
         class_map,
         group=source.name,
         several=several,
         label_offset=label_offset,
     )
-    labels = class_map.merge(predicted.codes)
+    predicted_labels = class_map.merge(predicted.codes)
     comparisons = []
     for recording in recordings:
         frames = predicted.frames - recording.start_frame
@@ -275,7 +296,7 @@ def _compare_files(
             Comparison(
                 name=recording.name,
                 truth=recording.labels[frames[is_inside]],
-                predicted=labels[is_inside],
+                predicted=predicted_labels[is_inside],
                 fps=fps,
                 is_learnt=bool(sidecar.get("learnt_part")),
             )

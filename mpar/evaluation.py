@@ -20,6 +20,7 @@ from mpar.comparisons import (
     select_recordings,
 )
 from mpar.errors import ConfigError, InputError, Problem
+from mpar.exchange import AUTO
 from mpar.files import write_json, write_text
 from mpar.inference import ActionRecognitionInference
 from mpar.metrics import frame_scores
@@ -260,6 +261,8 @@ def evaluate_folders(
     class_map: ClassMap | None = None,
     several: str | None = None,
     label_offset: int | None = None,
+    label_format: str = AUTO,
+    unscored: str | None = None,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Evaluate a folder of predictions against a folder of label files.
@@ -284,6 +287,8 @@ def evaluate_folders(
         class_map=class_map,
         several=several,
         label_offset=label_offset,
+        label_format=label_format,
+        unscored=unscored,
     )
     if not any((c.truth != UNLABELLED).any() for c in comparisons):
         raise InputError(

@@ -13,17 +13,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 import mpar
+from mpar.annotations import read_annotation
 from mpar.bouts import bout_table, summarize
-from mpar.checkpoint import Checkpoint
 from mpar.classes import UNLABELLED, ClassMap
-from mpar.errors import ConfigError, InputError
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.exchange import write_labels
 from mpar.files import atomic_path, locked, spreadsheet_safe, write_json, write_text
+from mpar.recordings import find_files
+from mpar.scorings import Labelled
+
+if TYPE_CHECKING:  # looking into predictions does not wait for torch to load
+    from mpar.checkpoint import Checkpoint
 
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
@@ -276,3 +282,127 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not is_sound:
         raise InputError.of(sidecar_path, "is not as mpar-predict writes it; predict again")
     return sidecar
+
+
+def read_predictions(
+    folder: Path | str,
+) -> tuple[list[Labelled], tuple[str, ...], list[Problem]]:
+    """Read the predictions of a folder, one label for every frame.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Searched with its subfolders for ``NAME_predictions.csv`` with their json. A row of
+        predictions of every n-th frame stands for its n frames, as in `mpar.bouts.bout_table`.
+
+    Returns
+    -------
+    predictions : list of Labelled
+        In order of name.
+    class_names : tuple of str
+        Their classes.
+    problems : list of Problem
+        Predictions that cannot be read, or whose name occurs twice.
+
+    Raises
+    ------
+    ConfigError
+        There are none, or they have different class maps.
+    InputError
+        None can be read.
+    """
+    paths = {path: name_of(path) for path in find_files(folder, [".csv"])}
+    found: dict[str, Labelled] = {}
+    maps: set[ClassMap] = set()
+    problems: list[Problem] = []
+    for path, name in sorted(paths.items(), key=lambda item: (item[1] or "", item[0])):
+        if name is None:
+            continue
+        try:
+            item, class_map = _read_prediction(path, name)
+        except InputError as error:
+            problems += error.problems
+            continue
+        maps.add(class_map)
+        if found.setdefault(name, item) is not item:
+            problems.append(Problem.of(path, "has the name of another prediction; move one away"))
+    if problems and not found:
+        raise InputError(problems)
+    if not found:
+        raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
+    if len(maps) > 1:
+        raise ConfigError(
+            f"{folder}: found predictions of {len(maps)} different class maps; keep those of one "
+            "network in a folder"
+        )
+    return list(found.values()), maps.pop().class_names, problems
+
+
+def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
+    sidecar = read_sidecar(path)
+    if not sidecar:
+        raise InputError.of(
+            path, f"lacks {path.with_suffix('.json').name}, which has its frame rate; predict again"
+        )
+    class_map = ClassMap.from_dict(sidecar["class_map"])
+    rows = read_annotation(path, class_map, allow_gaps=True)
+    num_frames, stride = int(sidecar["num_frames"]), int(sidecar["stride"])
+    if not np.array_equal(rows.frames, np.arange(0, num_frames, stride)):
+        raise InputError.of(
+            path,
+            f"does not have the frames 0 to {num_frames - 1}, every {stride}., that its json "
+            "names; predict again",
+        )
+    labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
+    return Labelled(name, sidecar["video"], Fraction(sidecar["fps"]), labels), class_map
+
+
+def export_predictions(
+    folder: Path | str,
+    output_folder: Path | str,
+    label_format: str,
+    *,
+    unscored: str | None = None,
+    overwrite: bool = False,
+) -> tuple[list[Path], list[Problem]]:
+    """Write the predictions of a folder as files of another program.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Holds ``NAME_predictions.csv`` of mpar-predict with their json.
+    output_folder, label_format, unscored, overwrite
+        As for `mpar.exchange.write_labels`.
+
+    Returns
+    -------
+    paths : list of Path
+        What was written.
+    problems : list of Problem
+        Predictions that were left out; those of a trial too, since their frames do not count from
+        the beginning of the video.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `read_predictions` and `mpar.exchange.write_labels`.
+    """
+    predictions, class_names, problems = read_predictions(folder)
+    whole = []
+    for item in predictions:
+        if Path(item.video).stem == item.name:
+            whole.append(item)
+        else:
+            problems.append(
+                Problem.of(
+                    f"{item.name}{_SUFFIX}.csv",
+                    f"is named other than its video {item.video}, like a trial of a cache, so that "
+                    "its frames are not the video's; predict the video",
+                )
+            )
+    if not whole:
+        raise InputError(problems)
+    paths = write_labels(
+        output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
+    )
+    return paths, sorted(problems)

@@ -24,11 +24,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mpar.annotations import Annotation, read_annotations
+from mpar.annotations import Annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.exchange import AUTO, READABLE, read_labels
 from mpar.files import locked, spreadsheet_safe, write_text
 from mpar.recordings import SEVERAL, Recording, Source, check_recording, find_group, find_recordings
+from mpar.scorings import Scoring, check_unscored, lay
 from mpar.staging import (
     DecodedVideo,
     blank_video,
@@ -59,12 +61,20 @@ class PreprocessConfig:
         What several label files of one video are; by default the row counts decide.
     label_offset : int, optional
         Frame at which the first row of a label file that is too short lies.
+    label_format : str
+        Format of the label files, a key of `mpar.exchange.FORMATS` or "mpar"; by default each
+        is recognised by its content.
+    unscored : str, optional
+        Class of the frames in which another program scored no behaviour; by default they stay
+        unlabelled.
     """
 
     size: tuple[int, int] | None = None
     group_pattern: str | None = None
     several: str | None = None
     label_offset: int | None = None
+    label_format: str = AUTO
+    unscored: str | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and (
@@ -76,6 +86,10 @@ class PreprocessConfig:
             )
         if self.several is not None and self.several not in SEVERAL:
             raise ConfigError(f"several: found {self.several!r}, expected one of {SEVERAL}")
+        if self.label_format not in READABLE:
+            raise ConfigError(
+                f"label_format: found {self.label_format!r}, expected one of {READABLE}"
+            )
         if self.label_offset is not None and self.label_offset < 0:
             raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
         if self.group_pattern is not None:
@@ -127,7 +141,7 @@ class _Video:
 
     source: Source
     group: str
-    annotations: tuple[Annotation, ...]
+    labels: tuple[Annotation | Scoring, ...]
     sha256: str
     size_bytes: int
     num_frames_hint: int
@@ -188,10 +202,12 @@ def preprocess(
         new cache would lack recordings that the old one has.
     """
     config = config or PreprocessConfig()
+    check_unscored(config.unscored, class_map)
     cache_path = Path(cache_path)
     workers = max(1, workers or os.cpu_count() or 1)
     videos, problems = _collect(video_folder, annotation_folder, class_map, config, workers, team)
     quiet = quiet or not team.is_leader
+    notices: dict[str, list[str]] = {}
     if check_only:
         decoded, bad = _decode_all(
             team.share_of(videos),
@@ -203,8 +219,8 @@ def preprocess(
         for found in team.gather(shapes):
             decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
         problems += [problem for found in team.gather(bad) for problem in found]
-        good = _lay_labels(videos, decoded, class_map, config, problems)
-        return _report(videos, good, problems, class_map, len(decoded), is_written=False)
+        good = _lay_labels(videos, decoded, class_map, config, problems, notices)
+        return _report(notices, good, problems, class_map, len(decoded), is_written=False)
 
     staging = cache_path.with_name(f".{cache_path.name}.parts")
     with contextlib.ExitStack() as stack:
@@ -238,13 +254,13 @@ def preprocess(
         def finish() -> PreprocessReport:
             for sha256 in set(staged) - set(decoded):
                 decoded[sha256] = _load_others_part(sha256, staging, config)
-            good = _lay_labels(videos, known | decoded, class_map, config, problems)
+            good = _lay_labels(videos, known | decoded, class_map, config, problems, notices)
             _write_problems(cache_path, problems)
             if not good:
                 raise InputError(problems)
             _refuse_loss(cache_path, old, good, problems, overwrite)
             is_written = _publish(cache_path, old, good, class_map, config, quiet)
-            report = _report(videos, good, problems, class_map, len(decoded), is_written)
+            report = _report(notices, good, problems, class_map, len(decoded), is_written)
             known.clear()
             decoded.clear()
             del good
@@ -298,7 +314,9 @@ def _collect(
     team: Team,
 ) -> tuple[list[_Video], list[Problem]]:
     """Pair, group and read all that is quick to read, before anything slow begins."""
-    sources, problems = find_recordings(video_folder, annotation_folder)
+    sources, problems = find_recordings(
+        video_folder, annotation_folder, label_format=config.label_format
+    )
     with ThreadPoolExecutor(workers) as pool:
         own = pool.map(_look_at, [source.video for source in team.share_of(sources)])
         facts = team.gather_shares(list(own))
@@ -308,7 +326,12 @@ def _collect(
     for source, fact in zip(sources, facts, strict=True):
         found: list[Problem] = []
         try:
-            annotations = read_annotations(source.annotations, class_map)
+            labels = read_labels(
+                source.annotations,
+                class_map,
+                video=source.video,
+                label_format=config.label_format,
+            )
         except InputError as error:
             found += error.problems
         try:
@@ -329,7 +352,7 @@ def _collect(
             problems.append(Problem.of(source.video, message))
             continue
         size_bytes = source.video.stat().st_size
-        video = _Video(source, group, tuple(annotations), sha256, size_bytes, hint)
+        video = _Video(source, group, tuple(labels), sha256, size_bytes, hint)
         videos.append(video)
         first[sha256] = video
     return videos, problems
@@ -437,8 +460,9 @@ def _lay_labels(
     class_map: ClassMap,
     config: PreprocessConfig,
     problems: list[Problem],
+    notices: dict[str, list[str]],
 ) -> list[NewRecording]:
-    """Lay labels on frames and check that all frames have one size."""
+    """Lay labels on frames and check that all frames have one size; notices by SHA-256."""
     good = []
     sizes: dict[Path, tuple[int, ...]] = {}
     names: set[str] = set()
@@ -446,10 +470,12 @@ def _lay_labels(
         if video.sha256 not in decoded:
             continue
         frames = decoded[video.sha256].frames
+        fps = decoded[video.sha256].fps
         try:
+            annotations = lay(video.labels, class_map, len(frames), fps, unscored=config.unscored)
             recordings = check_recording(
                 video.source,
-                video.annotations,
+                annotations,
                 len(frames),
                 class_map,
                 group=video.group,
@@ -459,6 +485,9 @@ def _lay_labels(
         except InputError as error:
             problems += error.problems
             continue
+        notices[video.sha256] = [
+            f"{item.path.name}: {notice}" for item in annotations for notice in item.notices
+        ]
         sizes[video.path] = frames.shape[1:]
         for item in _cut_recordings(video, decoded[video.sha256], recordings):
             if item.info.name in names:
@@ -514,7 +543,7 @@ def _cut_recordings(
 
 
 def _report(
-    videos: list[_Video],
+    notices: dict[str, list[str]],
     good: list[NewRecording],
     problems: list[Problem],
     class_map: ClassMap,
@@ -534,11 +563,7 @@ def _report(
         code_counts={code: codes[code] for code in (*class_map.codes, UNLABELLED)},
         class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
         notices=tuple(
-            f"{annotation.path.name}: {notice}"
-            for video in videos
-            if video.sha256 in used
-            for annotation in video.annotations
-            for notice in annotation.notices
+            text for sha256, texts in notices.items() if sha256 in used for text in texts
         ),
         num_decoded=num_decoded,
         is_written=is_written,

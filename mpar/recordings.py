@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.annotations import ANNOTATION_SUFFIXES, Annotation
+from mpar.annotations import Annotation
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
+from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, find_videos, is_about
 from mpar.videos import VIDEO_SUFFIXES
 
 SEVERAL = ("trials", "annotators")
@@ -103,14 +104,15 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def find_recordings(
-    video_folder: Path | str, annotation_folder: Path | str
+    video_folder: Path | str, annotation_folder: Path | str, *, label_format: str = AUTO
 ) -> tuple[list[Source], list[Problem]]:
     """Pair the videos of one folder with the label files of another, by name.
 
     Video ``NAME.ext`` owns a label file whose stem is ``NAME``, starts with ``NAME`` and one
     of ``_ . -``, or is ``prediction_NAME.ext_<trial>``. Each label file goes to the longest
     name that fits, so that ``video_1`` never takes ``video_1_2_a.csv`` when
-    ``video_1_2.mp4`` exists.
+    ``video_1_2.mp4`` exists. A label file that names videos itself, as BORIS', belongs to those
+    of them that are there (`find_owners`).
 
     Returns
     -------
@@ -150,14 +152,9 @@ def find_recordings(
     owned: dict[Path, list[Path]] = defaultdict(list)
     firsts = [same[0] for same in by_name.values()]
     for path in filter(lambda path: _is_text(path.name), annotations):
-        owner = find_owner(path.stem, firsts)
-        if owner is None:
-            problems.append(
-                Problem.of(
-                    path, "fits no video, expected a name that starts with a video's; rename it"
-                )
-            )
-        else:
+        owners, more = find_owners(path, firsts, label_format)
+        problems += more
+        for owner in owners:
             owned[owner].append(path)
     sources = []
     for video in (same[0] for same in by_name.values() if len(same) == 1):
@@ -171,6 +168,34 @@ def find_recordings(
                 )
             )
     return sources, problems
+
+
+def find_owners(
+    path: Path, videos: Sequence[Path], label_format: str = AUTO
+) -> tuple[list[Path], list[Problem]]:
+    """Return the videos that a label file belongs to, and what of it belongs to none.
+
+    By the videos that it names, whatever their folder and suffix; by its own name if it names
+    none, or only one that is not there.
+    """
+    try:
+        names = find_videos(path, label_format)
+    except InputError as error:
+        owner = find_owner(path.stem, videos)
+        return ([owner], []) if owner else ([], list(error.problems))  # reading it says what is
+    owners = [video for video in videos if any(is_about(name, video) for name in names)]
+    lost = [name for name in names if not any(is_about(name, video) for video in videos)]
+    if len(names) < 2 and not owners:
+        owner = find_owner(path.stem, videos)
+        if owner is not None:
+            return [owner], []
+        named = f", nor does the video that it names ({names[0]!r})" if names else ""
+        message = f"fits no video, expected a name that starts with a video's{named}; rename it"
+        return [], [Problem.of(path, message)]
+    return owners, [
+        Problem.of(path, f"scores {name!r}, but there is no such video; add it, or remove its part")
+        for name in lost
+    ]
 
 
 def find_owner(stem: str, videos: Iterable[Path]) -> Path | None:
@@ -424,11 +449,11 @@ def _name_annotators(source: Source, annotations: Sequence[Annotation]) -> tuple
     """Name annotators by what their file's name adds to the video's; by the stem if unclear."""
     names = []
     for annotation in annotations:
-        stem = _normal(annotation.path.stem)
+        stem = _normal(annotation.annotator or annotation.path.stem)
         rest = stem.removeprefix(_normal(source.name)).strip("_.- ")
         names.append(rest if rest and rest.lower() not in _ANNOTATION_WORDS else stem)
     if max(Counter(names).values()) > 1:
-        names = [_normal(annotation.path.stem) for annotation in annotations]
+        names = [_normal(item.annotator or item.path.stem) for item in annotations]
     if max(Counter(names).values()) > 1:  # a folder an annotator
         names = [_normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
     return tuple(names)

@@ -1,0 +1,424 @@
+"""Scorings: behaviours with their beginning and end, as other programs write them, laid on frames.
+
+Those programs count seconds or frames of their own; only the decoded video tells how many frames
+there are, so that a scoring is read first and laid on the frames later.
+
+An event in seconds begins at the frame that was on the screen: the frame k with k/fps <= t, where
+t may be 0.5 ms early, because these programs round to milliseconds. The frame at which a behaviour
+stops no longer has it. Source: BORIS stamps an event with the time stamp of the frame on the
+screen, and counts a state as on from START up to, and without, STOP (its
+``behavior_binary_table.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mpar.annotations import DELIMITERS, Annotation, parse_rows, plain_cells, shorten
+from mpar.classes import UNLABELLED, ClassMap
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.files import atomic_path
+
+MAX_FPS = 1000  # above it, times in milliseconds cannot tell frames apart
+NOTHING = {"", "na", "nan", "none"}
+
+_EARLY = Fraction(1, 2000)  # half the millisecond that times are rounded to
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
+_MAX_PREAMBLE_LINES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A behaviour and when it was seen.
+
+    Parameters
+    ----------
+    behaviour : str
+        Its name in the file.
+    start, stop : Fraction
+        Seconds, or 0-based frames; half-open. `stop` is None for an event without duration, which
+        takes one frame.
+    line : int
+        Where the file says so, 0 if it has no lines.
+    """
+
+    behaviour: str
+    start: Fraction
+    stop: Fraction | None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What one person scored in one video, as another program wrote it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    events : tuple of Event
+        In any order.
+    in_frames : bool
+        Events count frames, not seconds.
+    video : str
+        File name (or its stem) of the video, empty if the file does not say.
+    annotator : str
+        The observation's name, which tells scorings in one file apart.
+    unscored : tuple of (Fraction, Fraction or None)
+        Stretches that nobody looked at, half-open, None for the end; in the unit of the events.
+    num_rows : int, optional
+        Rows of a file that has one a frame.
+    frame_rate : Fraction, optional
+        Frame rate by the file, where its frames count at that rate.
+    max_step : Fraction, optional
+        Longest time between two rows, in seconds, of a file that has a row an interval.
+    notices : tuple of str
+        What was not read but is worth knowing.
+    """
+
+    path: Path
+    events: tuple[Event, ...]
+    in_frames: bool = False
+    video: str = ""
+    annotator: str = ""
+    unscored: tuple[tuple[Fraction, Fraction | None], ...] = ()
+    num_rows: int | None = None
+    frame_rate: Fraction | None = None
+    max_step: Fraction | None = None
+    notices: tuple[str, ...] = ()
+
+    def find_unknown(self, class_map: ClassMap) -> list[str]:
+        """Return the behaviours that the class map does not know, each once."""
+        names = dict.fromkeys(event.behaviour for event in self.events)
+        return [name for name in names if not is_known(name, class_map)]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A video with a label for every frame, to be written for another program.
+
+    Parameters
+    ----------
+    name : str
+        Its file name without suffix.
+    video : str
+        Its file name.
+    fps : Fraction
+        Frames per second, exact.
+    labels : (T,) int8 array
+        Class index, -1 for unlabelled.
+    """
+
+    name: str
+    video: str
+    fps: Fraction
+    labels: np.ndarray
+
+    def without(self, class_names: Sequence[str], unscored: str | None) -> np.ndarray:
+        """Return the labels with -1 in place of one class, (T,) int8."""
+        if unscored is None:
+            return self.labels
+        index = list(class_names).index(unscored)
+        return np.where(self.labels == index, UNLABELLED, self.labels)
+
+
+def lay(
+    labels: Iterable[Annotation | Scoring],
+    class_map: ClassMap,
+    num_frames: int,
+    fps: Fraction | None,
+    *,
+    unscored: str | None = None,
+) -> list[Annotation]:
+    """Put scorings on the frames of a video; what has a row a frame already stays as it is.
+
+    Parameters
+    ----------
+    labels : iterable of Annotation or Scoring
+        From `read_labels`.
+    class_map : ClassMap
+        Knows all behaviours in them.
+    num_frames : int
+        Frames that the video really yields.
+    fps : Fraction, optional
+        Its frames per second, exact.
+    unscored : str, optional
+        Name in the class map that frames without any behaviour get. By default they stay
+        unlabelled, and that is said.
+
+    Returns
+    -------
+    list of Annotation
+        One for each.
+
+    Raises
+    ------
+    InputError
+        Events overlap, end after the video, or are shorter than a frame; each with its place.
+
+    Notes
+    -----
+    An end up to one frame behind the last is taken for the end of the video: players report the
+    end of the last frame, or of the sound.
+    """
+    annotations = []
+    problems: list[Problem] = []
+    for item in labels:
+        try:
+            annotations.append(
+                item
+                if isinstance(item, Annotation)
+                else _lay_scoring(item, class_map, num_frames, fps, unscored)
+            )
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return annotations
+
+
+def _lay_scoring(
+    scoring: Scoring,
+    class_map: ClassMap,
+    num_frames: int,
+    fps: Fraction | None,
+    unscored: str | None,
+) -> Annotation:
+    path = scoring.path
+    total = num_frames if scoring.num_rows is None else scoring.num_rows
+    if not scoring.in_frames:
+        if fps is None:
+            raise InputError.of(
+                path, "has times in seconds, but the frame rate of its video is not known"
+            )
+        if fps >= MAX_FPS:
+            raise InputError.of(
+                path,
+                f"its times in milliseconds cannot tell frames apart at {float(fps):g} frames per "
+                f"second, expected less than {MAX_FPS}",
+            )
+        if scoring.max_step is not None and scoring.max_step > 1 / fps + _EARLY:
+            raise InputError.of(
+                path,
+                f"has a row every {float(scoring.max_step):g} s, expected one a frame; export it "
+                f"with a time interval of {floor(1000 / fps) / 1000} s",
+            )
+    rate = scoring.frame_rate
+    if rate is not None and fps is not None and abs(rate - fps) > fps / 200:
+        raise InputError.of(
+            path,
+            f"counts frames at {float(rate):g} frames per second, but its video has "
+            f"{float(fps):g}; save it with times, or at the video's rate",
+        )
+
+    def frame_of(time: Fraction) -> int:
+        return int(time) if scoring.in_frames or fps is None else floor((time + _EARLY) * fps)
+
+    problems: list[Problem] = []
+    spans = []
+    for event in scoring.events:
+        start = frame_of(event.start)
+        stop = start + 1 if event.stop is None else frame_of(event.stop)
+        what = f"{event.behaviour!r} {_shown(event, scoring.in_frames)}"
+        if stop == total + 1 and start < total:
+            stop = total
+        if stop > total:
+            length = f"{total} frames" + (f", {float(total / fps):.3f} s" if fps else "")
+            message = f"{what} ends after the video ({length}); fix the event, or check the video"
+            problems.append(Problem.of(path, message, event.line))
+        elif stop <= start:
+            message = f"{what} ends before it has a frame; lengthen or remove it"
+            problems.append(Problem.of(path, message, event.line))
+        else:
+            spans.append((start, stop, event))
+
+    codes = np.full(total, UNLABELLED, np.int16)
+    owner = np.full(total, -1)
+    for i, (start, stop, event) in enumerate(spans):
+        code = class_map.code_of(event.behaviour)
+        clash = np.flatnonzero((codes[start:stop] != code) & (codes[start:stop] != UNLABELLED))
+        if len(clash):
+            other = spans[owner[start + clash[0]]][2]
+            problems.append(
+                Problem.of(
+                    path,
+                    f"{event.behaviour!r} {_shown(event, scoring.in_frames)} overlaps "
+                    f"{other.behaviour!r} {_shown(other, scoring.in_frames)} in frame "
+                    f"{start + clash[0]}, but a frame has one class; end one where the other "
+                    "begins",
+                    event.line,
+                )
+            )
+        codes[start:stop] = code
+        owner[start:stop] = i
+    if problems:
+        raise InputError(shorten(path, problems))
+
+    is_free = codes == UNLABELLED
+    for first, last in scoring.unscored:
+        is_free[frame_of(first) : total if last is None else frame_of(last)] = False
+    notices = list(scoring.notices)
+    num_points = sum(event.stop is None for event in scoring.events)
+    if num_points:
+        notices.append(f"has {num_points:,} events without duration; each takes one frame")
+    if is_free.any():
+        count = f"{int(is_free.sum()):,} of {total:,} frames have no behaviour"
+        if unscored is None:
+            notices.append(
+                f"{count} and stay unlabelled; --unscored names their class, if it is one"
+            )
+        else:
+            notices.append(f"{count} and are taken for {unscored}")
+            codes[is_free] = class_map.code_of(unscored)
+    return Annotation(path, np.arange(total), codes, tuple(notices), scoring.annotator)
+
+
+def check_unscored(unscored: str | None, class_map: ClassMap) -> None:
+    """Raise ConfigError if the class of frames without behaviour is none of the class map."""
+    if unscored is not None and not is_known(unscored, class_map):
+        raise ConfigError(
+            f"unscored: found {unscored!r}, expected one of {', '.join(class_map.class_names)}"
+        )
+
+
+def is_known(name: str, class_map: ClassMap) -> bool:
+    """Tell whether a class map has a code or a class of this name."""
+    try:
+        class_map.code_of(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _shown(event: Event, in_frames: bool) -> str:
+    """Show when an event is: (2.5-3.1 s), (at 2.5 s), or (frames 3-9), counted from 0."""
+    if in_frames:
+        if event.stop is None:
+            return f"(frame {event.start})"
+        return f"(frames {event.start}-{event.stop - 1})"
+    if event.stop is None:
+        return f"(at {float(event.start):g} s)"
+    return f"({float(event.start):.6g}-{float(event.stop):.6g} s)"
+
+
+# Tables: all formats but MARS/Bento's and BORIS projects are rows below a header.
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows below a header: (line, cells), with as many cells as there are columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns, names : list of str
+        The header in lower case, and as it is written.
+    rows : list of (int, list of str)
+        The rows that are not blank.
+    preamble : list of list of str
+        The rows above the header.
+    header_line : int
+        Where the header is.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[tuple[int, list[str]]]
+    preamble: list[list[str]]
+    header_line: int
+    names: list[str]
+
+    def find(self, *names: str) -> int | None:
+        """Return the position of the first of these columns that is there."""
+        return next((self.columns.index(name) for name in names if name in self.columns), None)
+
+    def cell(self, cells: list[str], *names: str) -> str:
+        """Return the cell of the first of these columns that is there, else nothing."""
+        column = self.find(*names)
+        return "" if column is None else cells[column]
+
+
+def find_header(text: str, is_header: Callable[[list[str]], bool]) -> tuple[int, str] | None:
+    """Return where a header is, as index of its line, and the delimiter of its cells."""
+    for index, line in enumerate(text.splitlines()[:_MAX_PREAMBLE_LINES]):
+        for delimiter in DELIMITERS:
+            if is_header(plain_cells(line, delimiter)):
+                return index, delimiter
+    return None
+
+
+def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -> Table:
+    """Read a table whose header may have lines above it."""
+    found = find_header(text, is_header)
+    if found is None:
+        raise InputError.of(
+            path,
+            "does not have the columns of the format it is read as; choose another "
+            "--annotation-format, or export it again",
+        )
+    rows = parse_rows(path, text, found[1])
+    at = next(i for i, (_, cells) in enumerate(rows) if is_header([c.lower() for c in cells]))
+    line, names = rows[at]
+    problems = []
+    body = []
+    for row_line, cells in rows[at + 1 :]:
+        if not any(cells):
+            continue
+        if any(cells[len(names) :]):
+            message = f"found {len(cells)} cells, expected {len(names)}; fix the row"
+            problems.append(Problem.of(path, message, row_line))
+        body.append((row_line, [*cells, *[""] * (len(names) - len(cells))][: len(names)]))
+    if problems:
+        raise InputError(shorten(path, problems))
+    if not body:
+        raise InputError.of(path, "has no rows below its header; score it or remove it", line)
+    preamble = [cells for _, cells in rows[:at]]
+    return Table(path, [name.lower() for name in names], body, preamble, line, names)
+
+
+class ProblemList(list[Problem]):
+    """Problems of one file, collected while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def note(self, message: str, line: int = 0) -> None:
+        """Add one."""
+        self.append(Problem.of(self.path, message, line))
+
+    def number(self, cell: str, what: str, line: int) -> Fraction:
+        """Read a number from 0; notes a problem and returns 0 if it is none."""
+        if _NUMBER.fullmatch(cell):
+            return Fraction(cell)
+        self.note(f"{what} is {cell[:40]!r}, expected a number from 0; fix the row", line)
+        return Fraction(0)
+
+    def frame(self, cell: str, what: str, line: int) -> Fraction:
+        """Read a whole number from 0; notes a problem and returns 0 if it is none."""
+        number = self.number(cell, what, line)
+        if number.denominator > 1:
+            self.note(f"{what} is {cell!r}, expected a whole number; fix the row", line)
+        return number
+
+    def check(self) -> None:
+        """Raise InputError if there are any."""
+        if self:
+            raise InputError(shorten(self.path, self))
+
+
+def write_csv(path: Path, table: pd.DataFrame, *, index: bool = False) -> None:
+    """Write a table as UTF-8 CSV with six decimals, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_csv(
+            temporary, index=index, float_format="%.6f", lineterminator="\n", encoding="utf-8"
+        )

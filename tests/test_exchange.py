@@ -1,0 +1,780 @@
+"""Files of other programs become labels of the right frames, or a problem with its place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpar.annotations import read_annotation
+from mpar.bouts import find_bouts
+from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.errors import ConfigError, InputError
+from mpar.exchange import (
+    FORMATS,
+    READABLE,
+    WRITABLE,
+    find_videos,
+    read_labels,
+    write_labels,
+)
+from mpar.inference import predict_multiple_videos
+from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.scorings import Labelled, lay
+from mpar.store import Store
+from mpar.synthetic import draw_frame_numbers, write_video
+from tests.test_cli import run
+
+NAMES = DEFAULT_CLASS_MAP.class_names
+REST, WITHDRAW, LICK = 0, 1, 2
+VIDEO = Path("m1.mp4")
+NTSC = Fraction(30000, 1001)
+RATES = [Fraction(r) for r in (15, 24, 25, 30, 50, 60, 100, 120)] + [
+    NTSC,
+    Fraction(24000, 1001),
+    Fraction(60000, 1001),
+    Fraction(15237, 508),  # as a camera that keeps its own time
+]
+
+V8 = """\
+Observation id,Observation date,Description,Observation duration,Observation type,Source,\
+Time offset (s),Media duration (s),FPS,dose,Subject,Behavior,Behavioral category,Modifier #1,\
+Behavior type,Time,Media file name,Image index,Image file path,Comment
+obs 1,2024-05-01 10:00:00,,10.0,Media file(s),player #1:C:\\videos\\m1.mp4,0.0,10.000,30.000,3,\
+No focal subject,paw_lick,pain,,START,1.000,C:\\videos\\m1.mp4,30,NA,
+obs 1,2024-05-01 10:00:00,,10.0,Media file(s),player #1:C:\\videos\\m1.mp4,0.0,10.000,30.000,3,\
+No focal subject,paw_lick,pain,,STOP,1.100,C:\\videos\\m1.mp4,33,NA,"off, at last"
+obs 1,2024-05-01 10:00:00,,10.0,Media file(s),player #1:C:\\videos\\m1.mp4,0.0,10.000,30.000,3,\
+No focal subject,flinch,pain,,POINT,2.000,C:\\videos\\m1.mp4,NA,NA,
+"""
+
+V7 = """\
+Observation id\tobs 1
+
+Media file(s)
+
+Player #1\t/data/m1.mp4
+
+Observation date\t2019-05-01 10:00:00
+
+Description\t"a line
+and another"
+
+Time offset (s)\t0.0
+
+Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus
+1.0\t/data/m1.mp4\t10.0\t30.0\t\tpaw_lick\t\t\tSTART
+1.1\t/data/m1.mp4\t10.0\t30.0\t\tpaw_lick\t\t\tSTOP
+2.0\t/data/m1.mp4\t10.0\t30.0\t\tflinch\t\t\tPOINT
+"""
+
+AGGREGATED = """\
+Observation id,Observation date,Description,Observation type,Source,Time offset (s),\
+Coding duration,Media duration (s),FPS (frame/s),Subject,\
+Observation duration by subject by observation,Behavior,Behavioral category,Behavior type,\
+Start (s),Stop (s),Duration (s),Media file name,Image index start,Image index stop,\
+Image file path start,Image file path stop,Comment start,Comment stop
+obs 1,2024-05-01,,Media file,player #1:m1.mp4,0.0,10.0,10.0,30.0,No focal subject,0.1,paw_lick,,\
+STATE,1.0,1.1,0.1,m1.mp4,30,33,NA,NA,,
+obs 1,2024-05-01,,Media file,player #1:m1.mp4,0.0,10.0,10.0,30.0,No focal subject,0.1,flinch,,\
+POINT,2.0,2.0,NA,m1.mp4,60,60,NA,NA,,
+"""
+
+OLD_AGGREGATED = """\
+Observation id\tObservation date\tMedia file\tTotal length\tFPS\tSubject\tBehavior\t\
+Behavioral category\tModifiers\tBehavior type\tStart (s)\tStop (s)\tDuration (s)\tComment start\t\
+Comment stop
+obs 1\t2018-05-01\t/data/m1.mp4\t10.0\t30.0\t\tpaw_lick\t\t\tSTATE\t1.0\t1.1\t0.1\t\t
+obs 1\t2018-05-01\t/data/m1.mp4\t10.0\t30.0\t\tflinch\t\t\tPOINT\t2.0\t2.0\tNA\t\t
+"""
+
+BINARY = "time\tpaw_lick\tflinch\n" + "".join(
+    f"{i * 33 / 1000:.3f}\t{int(1.0 <= i * 0.033 < 1.1)}\t{int(2.0 <= i * 0.033 < 2.033)}\n"
+    for i in range(304)
+)
+
+PROJECT = json.dumps(
+    {
+        "time_format": "hh:mm:ss",
+        "project_format_version": "7.0",
+        "behaviors_conf": {
+            "0": {"type": "State event", "code": "paw_lick", "key": "l"},
+            "1": {"type": "Point event", "code": "flinch", "key": "f"},
+        },
+        "subjects_conf": {},
+        "observations": {
+            "obs 1": {
+                "file": {"1": ["/data/m1.mp4"], "2": []},
+                "type": "MEDIA",
+                "time offset": 0.0,
+                "events": [
+                    [1.1, "", "paw_lick", "", "", 33],
+                    [1.0, "", "paw_lick", "", "", 30],
+                    [2.0, "", "flinch", "", "", "NA"],
+                ],
+                "observation time interval": [0, 0],
+                "media_info": {"length": {"/data/m1.mp4": 10.0}, "fps": {"/data/m1.mp4": 30.0}},
+            },
+            "not scored yet": {"file": {"1": ["m9.mp4"]}, "type": "MEDIA", "events": []},
+        },
+    }
+)
+
+SIMBA = """\
+,Video,Event,Start_time,End Time,Start_frame,End_frame,Bout_time
+0,m1,paw_lick,1.0,1.1,30,32,0.1
+1,m1,flinch,2.0,2.033333,60,60,0.033333
+"""
+
+ANNOT = """\
+Bento annotation file
+Movie file(s): m1.mp4
+
+Stimulus name:
+Annotation start frame: 1
+Annotation stop frame: 300
+Annotation framerate: 30.000000
+
+List of channels:
+Ch1
+
+List of annotations:
+paw_lick
+flinch
+
+Ch1----------
+>paw_lick
+Start\tStop\tDuration
+31\t33\t3
+
+>flinch
+Start\tStop\tDuration
+61\t61\t1
+
+
+"""
+
+ANNOT_SECONDS = ANNOT.replace("31\t33\t3", "1.03333333333\t1.1\t0.1").replace(
+    "61\t61\t1", "2.03333333333\t2.03333333333\t0.0333333333333"
+)
+ANNOT_MARS = ANNOT.replace("Movie file(s): m1.mp4", "Movie file(s):\nD:\\films\\m1.mp4").replace(
+    "Ch1", "human"
+)
+
+DEEPETHOGRAM = ",background,paw_lick,flinch\n" + "".join(
+    f"{i},{int(not 30 <= i < 33 and i != 60)},{int(30 <= i < 33)},{int(i == 60)}\n"
+    for i in range(300)
+)
+
+WRITTEN_BY_HAND = {
+    "boris-tabular v8": (V8, "boris-tabular"),
+    "boris-tabular early v8": (
+        V8.replace("Time offset (s),", "").replace(".mp4,0.0,", ".mp4,"),
+        "boris-tabular",
+    ),
+    "boris-tabular v7": (V7, "boris-tabular"),
+    "boris-aggregated": (AGGREGATED, "boris-aggregated"),
+    "boris-aggregated old": (OLD_AGGREGATED, "boris-aggregated"),
+    "boris-binary": (BINARY, "boris-binary"),
+    "boris project": (PROJECT, "boris"),
+    "simba": (SIMBA, "simba"),
+    "annot": (ANNOT, "annot"),
+    "annot in seconds": (ANNOT_SECONDS, "annot"),
+    "annot of MARS": (ANNOT_MARS, "annot"),
+    "deepethogram": (DEEPETHOGRAM, "deepethogram"),
+}
+EXPECTED = np.full(300, -1)
+EXPECTED[30:33], EXPECTED[60] = 2, 5  # codes
+
+
+def put(folder, text, name="m1.csv"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, **options):
+    """Read and lay one file about one video."""
+    labels = read_labels([path], DEFAULT_CLASS_MAP, video=video, **options)
+    (annotation,) = lay(labels, DEFAULT_CLASS_MAP, num_frames, fps, unscored=unscored)
+    assert annotation.frames.tolist() == list(range(len(annotation.codes)))
+    return annotation
+
+
+def problems_of(path, **options):
+    with pytest.raises(InputError) as caught:
+        read(path, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_HAND)
+def test_file_written_by_hand(tmp_path, name):
+    """A lick in frames 30-32 and a flinch in frame 60, as each format says it."""
+    text, label_format = WRITTEN_BY_HAND[name]
+    path = put(tmp_path, text)
+    assert read(path).codes.tolist() == EXPECTED.tolist()
+    assert read(path, label_format=label_format).codes.tolist() == EXPECTED.tolist()
+    rest = read(path, unscored="rest").codes
+    assert rest.tolist() == np.where(EXPECTED < 0, 0, EXPECTED).tolist()
+    named = find_videos(path)
+    assert named in ([], ["m1"], ["m1.mp4"])
+    assert bool(named) == ("binary" not in name and "deepethogram" not in name)
+
+
+def test_frames_without_behaviour_are_said(tmp_path):
+    """Nothing is labelled, or left unlabelled, in silence."""
+    path = put(tmp_path, V8)
+    assert read(path).notices == (
+        "has 1 events without duration; each takes one frame",
+        "296 of 300 frames have no behaviour and stay unlabelled; --unscored names their class, "
+        "if it is one",
+    )
+    notices = read(path, unscored="rest").notices
+    assert notices[-1] == "296 of 300 frames have no behaviour and are taken for rest"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_spreadsheets_do(tmp_path, encoding):
+    """Saved again by a spreadsheet: semicolons, a byte order mark, CRLF."""
+    path = tmp_path / "m1.csv"
+    text = V8.replace(",", ";").replace("off; at last", "off").replace("\n", "\r\n")
+    path.write_bytes(text.encode(encoding))
+    assert read(path).codes.tolist() == EXPECTED.tolist()
+
+
+# Round trips
+
+
+def random_labels(draw, low=-1):
+    num_frames = draw(st.integers(1, 200))
+    changes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=200))
+    seed = draw(st.integers(0, 2**32 - 1))
+    runs = np.random.default_rng(seed).integers(low, len(NAMES), len(changes))
+    labels = np.repeat(runs, changes)
+    return np.resize(labels, num_frames).astype(np.int8)
+
+
+@st.composite
+def labelled(draw):
+    return random_labels(draw), draw(st.sampled_from(RATES))
+
+
+@pytest.mark.parametrize("label_format", WRITABLE)
+@settings(max_examples=40)
+@given(case=labelled())
+def test_round_trip(tmp_path_factory, label_format, case):
+    """What is written reads back frame by frame, at any frame rate, and is recognised."""
+    labels, fps = case
+    folder = tmp_path_factory.mktemp("trip")
+    video = Labelled("m1", "m1.mp4", fps, labels)
+    if (labels < 0).all() and label_format in {"boris", "simba"}:
+        return  # nothing is written of a video without bouts
+    (path,) = write_labels(folder, label_format, [video], NAMES)
+    annotation = read(path, num_frames=len(labels), fps=fps)
+    assert DEFAULT_CLASS_MAP.merge(annotation.codes).tolist() == labels.tolist()
+    assert annotation.notices == (
+        ()
+        if (labels >= 0).all() or label_format == "deepethogram"
+        else (
+            f"{(labels < 0).sum()} of {len(labels)} frames have no behaviour and stay unlabelled; "
+            "--unscored names their class, if it is one",
+        )
+    )
+
+
+@pytest.mark.parametrize("label_format", WRITABLE)
+def test_round_trip_with_a_background(tmp_path, label_format):
+    """A class that is written as no behaviour is read as the class of no behaviour."""
+    labels = np.array([0, 0, 2, 2, 0, 1, 0, 0], np.int8)
+    video = Labelled("m1", "m1.mp4", NTSC, labels)
+    (path,) = write_labels(tmp_path, label_format, [video], NAMES, unscored="rest")
+    text = path.read_text()
+    assert "rest" not in text
+    annotation = read(path, num_frames=8, fps=NTSC, unscored="rest")
+    assert DEFAULT_CLASS_MAP.merge(annotation.codes).tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("label_format", ["boris", "simba"])
+def test_one_file_for_several_videos(tmp_path, label_format):
+    """Each video gets its own part of the file."""
+    first, second = np.array([0, 0, 2], np.int8), np.array([1, 1, 1, 0], np.int8)
+    videos = [Labelled("m1", "m1.mp4", NTSC, first), Labelled("m2", "m2.mp4", NTSC, second)]
+    (path,) = write_labels(tmp_path, label_format, videos, NAMES)
+    for video, labels in zip(videos, (first, second), strict=True):
+        codes = read(path, num_frames=len(labels), fps=NTSC, video=Path(video.video)).codes
+        assert DEFAULT_CLASS_MAP.merge(codes).tolist() == labels.tolist()
+
+
+def as_boris_stamps(labels, fps):
+    """Return (time in ms-rounded s, code, START or STOP) as BORIS would for these frames."""
+    marks = []
+    for bout in find_bouts(labels).itertuples():
+        for frame, mark in ((bout.start, "START"), (bout.stop, "STOP")):
+            marks.append((float(round(int(frame) / fps, 3)), NAMES[bout.label], mark))
+    return sorted(marks, key=lambda mark: (mark[0], mark[2] == "START"))
+
+
+@settings(max_examples=60)
+@given(case=labelled())
+def test_boris_tabular_of_any_rate(tmp_path_factory, case):
+    """Times rounded to milliseconds fall on their frames."""
+    labels, fps = case
+    rows = [
+        f"o,{name},{mark},{time:.3f},m1.mp4\n" for time, name, mark in as_boris_stamps(labels, fps)
+    ]
+    if rows:
+        header = "Observation id,Behavior,Behavior type,Time,Media file name\n"
+        path = put(tmp_path_factory.mktemp("boris"), header + "".join(rows))
+        codes = read(path, num_frames=len(labels), fps=fps).codes
+        assert DEFAULT_CLASS_MAP.merge(codes).tolist() == labels.tolist()
+
+
+@settings(max_examples=40)
+@given(case=labelled())
+def test_boris_binary_of_any_rate(tmp_path_factory, case):
+    """A table whose interval is a frame rounded down to 1 ms drifts, and is aligned by time."""
+    labels, fps = case
+    step = int(1000 / fps)
+    num_rows = int(1000 * len(labels) / fps) // step + 1
+    names = NAMES
+    on = np.zeros((num_rows, len(names)), int)
+    for bout in find_bouts(labels).itertuples():
+        start, stop = (round(int(frame) / fps, 3) for frame in (bout.start, bout.stop))
+        for row in range(num_rows):
+            on[row, bout.label] |= start <= Fraction(row * step, 1000) < stop
+    rows = [
+        f"{row * step / 1000:.3f}," + ",".join(map(str, cells)) + "\n"
+        for row, cells in enumerate(on)
+    ]
+    if num_rows < 2:
+        return
+    path = put(tmp_path_factory.mktemp("binary"), f"time,{','.join(names)}\n" + "".join(rows))
+    codes = read(path, num_frames=len(labels), fps=fps).codes
+    assert DEFAULT_CLASS_MAP.merge(codes).tolist() == labels.tolist()
+
+
+def test_point_events_of_a_binary_table(tmp_path):
+    """A row with a point event says that it came before the next row: up to a frame early."""
+    rows = "".join(f"{i * 33 / 1000:.3f},{int(i == 60)}\n" for i in range(303))
+    codes = read(put(tmp_path, "time,flinch\n" + rows)).codes
+    assert np.flatnonzero(codes == 5).tolist() == [59]  # the row is at 1.98 s, the event at 2 s
+
+
+# What is refused, with its place
+
+
+def row(time, behaviour, mark, video="m1.mp4", observation="o", subject="", offset="0.0"):
+    return f"{observation},{offset},{subject},{behaviour},{mark},{time},{video}\n"
+
+
+HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Media file name\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [row(1, "licking", "POINT"), row(2, "walk", "POINT"), row(3, "groom", "POINT")],
+            "m1.csv: found behaviours without a class: 'licking', 'groom'; expected names of the "
+            "class map (rest, paw_withdraw, paw_lick, paw_shake, walk, active, paw_guard, flinch); "
+            "add a row for each to a --class-map",
+        ),
+        (
+            [
+                row(1, "walk", "START"),
+                row(1.5, "paw_lick", "START"),
+                row(2, "walk", "STOP"),
+                row(3, "paw_lick", "STOP"),
+            ],
+            "m1.csv:3: 'paw_lick' (1.5-3 s) overlaps 'walk' (1-2 s) in frame 45, but a frame has "
+            "one class; end one where the other begins",
+        ),
+        ([row(1, "walk", "START")], "m1.csv:2: 'walk' at 1 s has no STOP; add it in BORIS"),
+        ([row(1, "walk", "STOP")], "m1.csv:2: 'walk' at 1 s stops without a START; fix the"),
+        (
+            [row(1, "walk", "START"), row(2, "walk", "START")],
+            "m1.csv:3: 'walk' at 2 s starts again without a STOP",
+        ),
+        ([row(1, "walk", "BEGIN")], "m1.csv:2: 'walk' at 1 s is a 'BEGIN', expected START, STOP"),
+        ([row("1,5", "walk", "POINT")], "m1.csv:2: found 8 cells, expected 7; fix the row"),
+        ([row("x", "walk", "POINT")], "m1.csv:2: time is 'x', expected a number from 0"),
+        ([row(-1, "walk", "POINT")], "m1.csv:2: time is '-1', expected a number from 0"),
+        (
+            [row(1, "walk", "START"), row(11, "walk", "STOP")],
+            "m1.csv:2: 'walk' (1-11 s) ends after the video (300 frames, 10.000 s); fix the event",
+        ),
+        (
+            [row(1, "walk", "START"), row(1.01, "walk", "STOP")],
+            "m1.csv:2: 'walk' (1-1.01 s) ends before it has a frame; lengthen or remove it",
+        ),
+        (
+            [row(1, "walk", "POINT", subject="a"), row(2, "walk", "POINT", subject="b")],
+            "m1.csv:2: observation 'o' has the subjects 'a', 'b', expected one; export each",
+        ),
+        (
+            [row(1, "walk", "POINT"), row(2, "walk", "POINT", video="m2.mp4")],
+            "m1.csv:2: observation 'o' plays several videos one after the other",
+        ),
+        (
+            [row(1, "walk", "POINT", offset="2.5")],
+            "m1.csv:2: has a time offset of 2.5 s, expected 0",
+        ),
+    ],
+)
+def test_problems_of_boris(tmp_path, rows, expected):
+    """Each says what was found, where, and what to do."""
+    assert expected in problems_of(put(tmp_path, HEADER + "".join(rows)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "time,walk\n0.0,1\n1.0,0\n2.0,0\n",
+            "has a row every 1 s, expected one a frame; export it with a time interval of 0.033 s",
+        ),
+        ("time,walk\n0.0,1\n", "needs at least two rows with rising times"),
+        ("time,walk\n0.0,on\n0.033,0\n", "m1.csv:2: 'walk' is 'on', expected a number from 0"),
+        (",background,walk\n0,1,0\n1,0,0\n", "m1.csv:3: its background is not 1 where, and only"),
+        (",background,walk\n0,1,0\n2,0,1\n", "m1.csv:3: frame is '2', expected 1"),
+        (",background,walk\n0,1,2\n", "m1.csv:2: found '2', expected 0, 1 or -1"),
+        (
+            ",background,walk,active\n0,1,0,0\n1,0,1,1\n",
+            "m1.csv:3: 'active' (frames 1-1) overlaps 'walk' (frames 1-1) in frame 1",
+        ),
+        ("Video,Event,Start_frame,End_frame\nm1,walk,3,2\n", "m1.csv:2: 'walk' (frames 3-2) ends"),
+        ("Video,Event,Start_frame,End_frame\nm1,walk,3,999\n", "m1.csv:2: 'walk' (frames 3-999)"),
+        ("Video,Event,Start_frame,End_frame\nm1,walk,0.5,9\n", "m1.csv:2: start frame is '0.5'"),
+        ("Video,Event,Start_frame,End_frame\n", "m1.csv:1: has no rows below its header"),
+        (ANNOT.replace("frame: 1\n", "frame: 100\n"), "begins at frame '100', expected 1"),
+        (ANNOT.replace("31\t33", "0\t33"), "m1.csv:19: starts at frame 0, but frames count from 1"),
+        (ANNOT.replace("31\t33\t3", "31"), "m1.csv:19: is no bout below a >behaviour"),
+        (ANNOT.replace("30.0", "25.0"), "counts frames at 25 frames per second, but its video has"),
+        (
+            ANNOT + "Ch2----------\n>walk\nStart\tStop\tDuration\n1\t2\t2\n",
+            "has bouts in the channels Ch1, Ch2, expected one",
+        ),
+        (
+            ANNOT_SECONDS.replace("Annotation framerate: 30.000000", ""),
+            "has times, but no annotation framerate to read them with",
+        ),
+        ('{"observations": [1]}', "is not a BORIS project that can be read"),
+        ('{"a": ', "is not a BORIS project that can be read"),
+        (PROJECT.replace('"time offset": 0.0', '"time offset": 3.0'), "has a time offset of 3.0 s"),
+        (PROJECT.replace('"/data/m1.mp4"], ', '"m0.mp4", "m1.mp4"], '), "plays several videos one"),
+        (PROJECT.replace("[1.1, ", "[1.0, "), "'paw_lick' (1-1 s) ends before it has a frame"),
+        (PROJECT.replace('[2.0, "", "flinch"', '[2.0, "", "run"'), "'run' at 2 s is not in the"),
+        (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects '', 'b', expected one"),
+        (PROJECT.replace("[1.1, ", '["NA", '), "is not a BORIS project that can be read"),
+    ],
+)
+def test_problems_of_the_others(tmp_path, text, expected):
+    """A file that could shift or lose a label is refused."""
+    assert expected in problems_of(put(tmp_path, text))
+
+
+def test_queued_videos_are_refused_though_one_has_all_events(tmp_path):
+    """In a queue of videos, times count from the beginning of the first."""
+    text = V8.replace(",10.000,30.000,", ',10.000;10.000,"30.000;30.000",')
+    assert "plays several videos one after the other" in problems_of(put(tmp_path, text))
+    assert "has a time offset of 5.0 s" in problems_of(
+        put(tmp_path, V7.replace(")\t0.0", ")\t5.0"))
+    )
+
+
+def test_a_file_read_as_another_format(tmp_path):
+    """--annotation-format is obeyed, and says when it does not fit."""
+    path = put(tmp_path, SIMBA)
+    for label_format in READABLE[1:]:
+        if label_format != "simba":
+            assert problems_of(path, label_format=label_format), label_format
+    expected = "does not have the columns of the format it is read as; choose another"
+    assert expected in problems_of(path, label_format="boris-tabular")
+
+
+def test_times_need_a_frame_rate(tmp_path):
+    """Nothing is guessed where the video's rate is unknown, or too high for milliseconds."""
+    path = put(tmp_path, V8)
+    assert "the frame rate of its video is not known" in problems_of(path, fps=None)
+    assert "cannot tell frames apart at 1000 frames" in problems_of(path, fps=Fraction(1000))
+    assert read(put(tmp_path, SIMBA), fps=None).codes.tolist() == EXPECTED.tolist()
+
+
+def test_an_end_just_behind_the_last_frame_is_the_end(tmp_path):
+    """Players report the end of the last frame, or of the sound; not a whole frame more."""
+    rows = row(9, "walk", "START"), row(10.04, "walk", "STOP")
+    assert (read(put(tmp_path, HEADER + "".join(rows))).codes[270:] == 6).all()
+    rows = row(9, "walk", "START"), row(10.07, "walk", "STOP")
+    assert "ends after the video" in problems_of(put(tmp_path, HEADER + "".join(rows)))
+
+
+def test_another_video_in_the_file_is_said(tmp_path):
+    """A file that is named after a video but names another one is taken, with a notice."""
+    annotation = read(put(tmp_path, V8), video=Path("mouse.avi"))
+    assert annotation.notices[0] == (
+        "names the video 'm1.mp4', taken for mouse.avi by its file's name"
+    )
+
+
+def test_deepethogram_knows_frames_that_nobody_scored(tmp_path):
+    """-1 stays unlabelled whatever the class of no behaviour is; a background class is a class."""
+    text = ",background,walk\n0,1,0\n1,-1,-1\n2,0,1\n"
+    assert read(put(tmp_path, text), unscored="rest").codes.tolist() == [0, -1, 6]
+    assert read(put(tmp_path, text)).codes.tolist() == [-1, -1, 6]
+
+
+def test_boris_looks_only_at_its_interval(tmp_path):
+    """Outside a project's observation interval nobody scored, whatever --unscored says."""
+    text = PROJECT.replace('interval": [0, 0]', 'interval": [0.5, 5]')
+    codes = read(put(tmp_path, text), unscored="rest").codes
+    assert (codes[:15] == -1).all()
+    assert (codes[150:] == -1).all()
+    assert (codes[15:150] >= 0).all()
+
+
+def test_exported_boris_project(tmp_path):
+    """Behaviours exclude each other, so that a correction in BORIS keeps one class a frame."""
+    video = Labelled("m1", "m1.mp4", NTSC, np.array([0, 0, 2, 2, 1], np.int8))
+    (path,) = write_labels(tmp_path, "boris", [video], NAMES)
+    project = json.loads(path.read_text())
+    (observation,) = project["observations"].values()
+    assert observation["file"]["1"] == ["m1.mp4"]
+    assert [event[:3] + event[5:] for event in observation["events"]] == [
+        [0.0, "", "rest", 0],
+        [0.067, "", "rest", 2],
+        [0.067, "", "paw_lick", 2],
+        [0.133, "", "paw_lick", 4],
+        [0.133, "", "paw_withdraw", 4],
+        [0.167, "", "paw_withdraw", 5],
+    ]
+    behaviours = project["behaviors_conf"].values()
+    assert {b["code"]: b["excluded"] for b in behaviours}["walk"] == (
+        "rest,paw_withdraw,paw_lick,paw_shake,active"
+    )
+    assert observation["media_info"]["length"]["m1.mp4"] == 0.167
+
+
+def test_exported_tables_and_annot(tmp_path):
+    """Columns and counting are those of the programs."""
+    video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 2, 2, -1], np.int8))
+    (path,) = write_labels(tmp_path, "simba", [video], NAMES)
+    assert path.read_text() == (
+        "Video,Event,Start_time,End Time,Start_frame,End_frame,Bout_time\n"
+        "m1,rest,0.000000,0.033333,0,0,0.033333\n"
+        "m1,paw_lick,0.033333,0.100000,1,2,0.066667\n"
+    )
+    (path,) = write_labels(tmp_path, "deepethogram", [video], NAMES[:3])
+    assert path.name == "m1_labels.csv"
+    assert path.read_text() == (
+        ",background,rest,paw_withdraw,paw_lick\n0,0,1,0,0\n1,0,0,0,1\n2,0,0,0,1\n3,-1,-1,-1,-1\n"
+    )
+    (path,) = write_labels(tmp_path, "annot", [video], NAMES[:3])
+    assert path.read_text() == (
+        "Bento annotation file\nMovie file(s): m1.mp4\n\nStimulus name:\n"
+        "Annotation start frame: 1\nAnnotation stop frame: 4\nAnnotation framerate: 30.000000\n\n"
+        "List of channels:\nCh1\n\nList of annotations:\nrest\npaw_withdraw\npaw_lick\n\n"
+        "Ch1----------\n>rest\nStart\tStop\tDuration\n1\t1\t1\n\n"
+        ">paw_lick\nStart\tStop\tDuration\n2\t3\t2\n\n\n"
+    )
+
+
+def test_what_cannot_be_exported(tmp_path):
+    """Nothing is overwritten unasked, and unlabelled frames never become a class."""
+    video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 2, -1], np.int8))
+    write_labels(tmp_path, "annot", [video], NAMES)
+    with pytest.raises(ConfigError, match=r"1 files exist already \(m1.annot\); pass --overwrite"):
+        write_labels(tmp_path, "annot", [video], NAMES)
+    write_labels(tmp_path, "annot", [video], NAMES, overwrite=True)
+    with pytest.raises(InputError, match=r"has 1 unlabelled frames, which simba could not tell"):
+        write_labels(tmp_path, "simba", [video], NAMES, unscored="rest")
+    with pytest.raises(ConfigError, match="unscored: found 'resting', expected one of rest"):
+        write_labels(tmp_path, "simba", [video], NAMES, unscored="resting")
+    with pytest.raises(ConfigError, match="format: found 'boris-binary', expected one of boris,"):
+        write_labels(tmp_path, "boris-binary", [video], NAMES)
+    fast = Labelled("m1", "m1.mp4", Fraction(1000), np.zeros(3, np.int8))
+    with pytest.raises(InputError, match="1000 frames per second, which times in milliseconds"):
+        write_labels(tmp_path, "boris", [fast], NAMES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m1.annot"]
+
+
+def test_a_class_named_background(tmp_path):
+    """DeepEthogram's background is no behaviour, so the class must be written as none."""
+    class_map = ClassMap(((0, "walk", "walk"), (1, "background", "background")))
+    video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 1, 1, 0], np.int8))
+    with pytest.raises(ConfigError, match="pass --unscored background"):
+        write_labels(tmp_path, "deepethogram", [video], class_map.class_names)
+    (path,) = write_labels(
+        tmp_path, "deepethogram", [video], class_map.class_names, unscored="background"
+    )
+    assert path.read_text().splitlines()[0] == ",background,walk"
+    labels = read_labels([path], class_map, video=VIDEO)
+    (annotation,) = lay(labels, class_map, 4, Fraction(30), unscored="background")
+    assert annotation.codes.tolist() == [0, 1, 1, 0]
+
+
+def test_every_format_has_an_option():
+    """The command's choices are the formats that are there."""
+    from mpar_cli import _options, export
+
+    options = {o.name: o for o in export.main.params}
+    assert set(options["label_format"].type.choices) == set(WRITABLE)
+    (option,) = _options.annotation_format(lambda: None).__click_params__
+    assert tuple(option.type.choices[:2]) == READABLE[:2]
+    assert set(option.type.choices) == set(READABLE)
+    assert set(WRITABLE) < set(FORMATS)
+
+
+# As it is used: folders of real videos
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    """Two videos of 60 and 45 frames at 29.97 frames per second."""
+    folder = tmp_path_factory.mktemp("filmed")
+    for name, num_frames in (("m1", 60), ("m2", 45)):
+        write_video(folder / f"{name}.mp4", draw_frame_numbers(num_frames, 32, 32), fps=NTSC)
+    return folder
+
+
+def preprocessed(videos, folder, files, **options):
+    """Preprocess `files`, a dict of name and text; return labels by recording and the report."""
+    annotations = folder / "Annotations"
+    annotations.mkdir(exist_ok=True)
+    for name, text in files.items():
+        put(annotations, text, name)
+    report = preprocess(
+        videos, annotations, folder / "c.h5", config=PreprocessConfig(**options), workers=1
+    )
+    with Store(folder / "c.h5") as store:
+        labels = {
+            info.name: (info.annotators, store.labels(i).tolist())
+            for i, info in enumerate(store.recordings)
+        }
+    return labels, report
+
+
+LICK_M1 = [-1] * 30 + [2] * 3 + [-1] * 27
+LICK_M2 = [-1] * 15 + [2] * 15 + [-1] * 15
+BOTH = HEADER + "".join(
+    [
+        row(1.001, "paw_lick", "START", video="D:\\\\films\\\\m1.avi", observation="A"),
+        row(1.101, "paw_lick", "STOP", video="D:\\\\films\\\\m1.avi", observation="A"),
+        row(0.501, "paw_lick", "START", video="/films/m2.mp4", observation="B"),
+        row(1.001, "paw_lick", "STOP", video="/films/m2.mp4", observation="B"),
+    ]
+)
+
+
+def test_one_boris_file_for_two_videos(filmed, tmp_path):
+    """A file with several observations is shared out by the videos that it names."""
+    labels, report = preprocessed(filmed, tmp_path, {"study.csv": BOTH})
+    assert labels == {"m1": (("study",), LICK_M1), "m2": (("study",), LICK_M2)}
+    assert not report.problems
+    assert report.notices == (
+        "study.csv: 57 of 60 frames have no behaviour and stay unlabelled; --unscored names their "
+        "class, if it is one",
+        "study.csv: 30 of 45 frames have no behaviour and stay unlabelled; --unscored names their "
+        "class, if it is one",
+    )
+
+
+def test_observations_of_one_video_are_annotators(filmed, tmp_path):
+    """Two observations of a video in one file, and a third in another format: three annotators."""
+    mine = BOTH + "".join(
+        [
+            row(1.001, "paw_lick", "START", video="m1.mp4", observation="C"),
+            row(1.134, "paw_lick", "STOP", video="m1.mp4", observation="C"),
+        ]
+    )
+    bento = ANNOT.replace("frame: 300", "frame: 60").replace("30.000000", "29.97003")
+    bento = bento[: bento.index(">flinch")]
+    files = {"study.csv": mine, "m1_third.annot": bento}
+    labels, _ = preprocessed(filmed, tmp_path, files, unscored="rest")
+    annotators, codes = labels["m1"]
+    assert annotators == ("third", "A", "C")
+    assert codes == [0] * 30 + [2] * 3 + [0] * 27
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("m2_labels.csv", DEEPETHOGRAM, "m2_labels.csv: found 300 rows, expected 45"),
+        ("other.csv", BOTH.replace("m1.avi", "m7.avi"), "other.csv: scores 'm7.avi', but there is"),
+        ("other.csv", BINARY, "other.csv: fits no video, expected a name that starts with a"),
+        (
+            "other.csv",
+            V8.replace("m1.mp4", "m5.mp4"),
+            "nor does the video that it names ('m5.mp4')",
+        ),
+        ("m2.csv", V8.replace("m1.mp4", "?"), "m2.csv:4: 'flinch' (at 2 s) ends after the video"),
+        ("m2.boris", '{"a": 1}', "m2.boris: is not a BORIS project that can be read"),
+        ("other.boris", '{"a": 1}', "other.boris: is not a BORIS project that can be read"),
+    ],
+)
+def test_problems_of_a_folder(filmed, tmp_path, name, text, expected):
+    """A file that fits no video, or not its video, is named; the good recording is kept."""
+    good = {"m1_labels.csv": DEEPETHOGRAM[: DEEPETHOGRAM.index("\n60,") + 1]}
+    labels, report = preprocessed(filmed, tmp_path, good | {name: text})
+    assert labels["m1"] == (("m1_labels",), LICK_M1)
+    assert expected in "\n".join(map(str, report.problems))
+
+
+def test_bad_options_of_formats(filmed, tmp_path):
+    """A class or format that does not exist is refused before anything is decoded."""
+    with pytest.raises(ConfigError, match="unscored: found 'sleep', expected one of rest"):
+        preprocessed(filmed, tmp_path, {"m1.csv": BOTH}, unscored="sleep")
+    with pytest.raises(ConfigError, match="label_format: found 'excel', expected one of"):
+        preprocessed(filmed, tmp_path, {"m1.csv": BOTH}, label_format="excel")
+
+
+@pytest.mark.parametrize("label_format", WRITABLE)
+def test_predictions_go_out_and_come_back(study, tmp_path, label_format):
+    """mpar-predict, mpar-export, mpar-preprocess, mpar-evaluate: the same labels all the way."""
+    videos = sorted(study.videos.iterdir())[:2]
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for video in videos:
+        shutil.copy(video, folder)
+    predict_multiple_videos(study.checkpoint, [folder], tmp_path / "p", device="cpu")
+    export = "export", tmp_path / "p", "--format", label_format, "-o", tmp_path / "out"
+    assert run(*export).exit_code == 0
+    assert "exist already" in run(*export).output
+    cache = tmp_path / "c.h5"
+    result = run("preprocess", folder, tmp_path / "out", "-o", cache)
+    assert result.exit_code == 0, result.output
+    assert "notice" not in result.output
+    with Store(cache) as store:
+        for i, info in enumerate(store.recordings):
+            path = tmp_path / "p" / f"{info.name}_predictions.csv"
+            predicted = read_annotation(path, store.class_map).codes
+            assert store.labels(i).tolist() == store.class_map.merge(predicted).tolist()
+    result = run("evaluate", tmp_path / "p", tmp_path / "out", "-o", tmp_path / "e")
+    assert "macro-F1 1.000, accuracy 1.000" in result.output, result.output
+
+
+def test_predictions_that_cannot_be_exported(study, tmp_path):
+    """Trials and predictions without their json are named; nothing is guessed."""
+    video = sorted(study.videos.iterdir())[0]
+    predict_multiple_videos(study.checkpoint, [video], tmp_path, device="cpu", stride=5)
+    path = tmp_path / f"{video.stem}_predictions.csv"
+    shutil.copy(path, tmp_path / "x_trial1_predictions.csv")
+    shutil.copy(path.with_suffix(".json"), tmp_path / "x_trial1_predictions.json")
+    shutil.copy(path, tmp_path / "y_predictions.csv")
+    result = run("export", tmp_path, "--format", "annot", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "x_trial1_predictions.csv: is named other than its video" in result.output
+    assert "y_predictions.csv: lacks y_predictions.json, which has its frame rate" in result.output
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [f"{video.stem}.annot"]
+    assert "Annotation stop frame: 48\n" in (tmp_path / "out" / f"{video.stem}.annot").read_text()
+    path.write_text(path.read_text().replace("\n10,", "\n11,"))
+    result = run("export", tmp_path, "--format", "annot", "-o", tmp_path / "out2")
+    assert "does not have the frames 0 to 47, every 5., that its json names" in result.output
+    assert (
+        "found no NAME_predictions.csv" in run("export", study.videos, "--format", "annot").output
+    )
