@@ -56,8 +56,8 @@ def main(
     """Score a network, or predictions, against human labels.
 
     Give a CHECKPOINT and a CACHE, or a folder of PREDICTIONS (from mpar-predict) and a folder of
-    ANNOTATIONS. Writes metrics.json, classification_report.txt, confusion matrices, F1 by class
-    and an ethogram of each recording, as PNG and PDF.
+    ANNOTATIONS. Writes scores of frames and of bouts with intervals over animals, tables, and
+    figures as PNG and PDF.
     """
     from mpar.errors import ConfigError, Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline

@@ -282,6 +282,9 @@ def _is_valid_name(name: str) -> bool:
     )
 
 
+# what a pain study is about; scores name them first
+PAIN_CLASSES = ("paw_withdraw", "paw_lick", "paw_shake")
+
 DEFAULT_CLASS_MAP = ClassMap(
     (
         (0, "rest", "rest"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mpar.agreement import Comparison
 from mpar.annotations import read_annotation
 from mpar.checkpoint import Checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
@@ -23,29 +23,6 @@ from mpar.scorings import check_unscored, lay
 from mpar.store import Store
 
 SELECTIONS = ("held-out", "train", "val", "test", "all")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """True and predicted labels of one recording, frame by frame.
-
-    Parameters
-    ----------
-    name : str
-        The recording.
-    truth, predicted : (T,) integer arrays
-        Class index, -1 for unlabelled.
-    fps : Fraction
-        Frames per second of these arrays.
-    is_learnt : bool
-        The network learnt from this video or animal.
-    """
-
-    name: str
-    truth: np.ndarray
-    predicted: np.ndarray
-    fps: Fraction
-    is_learnt: bool = False
 
 
 def select_recordings(
@@ -121,9 +98,23 @@ def compare_with_store(
                 predicted=prediction.labels(),
                 fps=prediction.fps,
                 is_learnt=bool(prediction.learnt_part),
+                group=store.recordings[recording].group,
+                confidence=prediction.confidence(),
+                annotators=_by_annotator(
+                    store.recordings[recording].annotators, store.codes(recording), store.class_map
+                ),
             )
         )
     return comparisons
+
+
+def _by_annotator(
+    names: Sequence[str], codes_AT: np.ndarray, class_map: ClassMap
+) -> dict[str, np.ndarray]:
+    """Return the labels of each annotator where several scored a recording."""
+    if len(names) < 2:
+        return {}
+    return {name: class_map.merge(codes) for name, codes in zip(names, codes_AT, strict=True)}
 
 
 def compare_folders(
@@ -299,6 +290,10 @@ def _compare_files(
                 predicted=predicted_labels[is_inside],
                 fps=fps,
                 is_learnt=bool(sidecar.get("learnt_part")),
+                group=recording.group,
+                annotators=_by_annotator(
+                    recording.annotators, recording.codes[:, frames[is_inside]], class_map
+                ),
             )
         )
     return comparisons

@@ -7,32 +7,46 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 import mpar
+from mpar.agreement import (
+    MODEL,
+    Comparison,
+    compare_raters,
+    measure_agreement,
+    measure_calibration,
+    recording_table,
+)
 from mpar.bouts import as_labels
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.comparisons import (
-    Comparison,
     compare_folders,
     compare_with_store,
     select_recordings,
 )
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import AUTO
-from mpar.files import write_json, write_text
+from mpar.files import write_json, write_table, write_text
 from mpar.inference import ActionRecognitionInference
 from mpar.metrics import frame_scores
 from mpar.plots import plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
+from mpar.score_report import report_text
 from mpar.store import Store
 
 SAME_ANIMAL = "same-animal: holds recordings that the network was trained or chosen on"
 
-_FIGURES = ("confusion_matrix", "confusion_matrix_normalized", "class_f1")
+_FIGURES = (
+    *("confusion_matrix", "confusion_matrix_normalized", "class_f1"),
+    *("event_f1", "bout_counts", "reliability"),
+)
 _OUTPUTS = (
     "metrics.json",
     "classification_report.txt",
+    "events.csv",
+    "recordings.csv",
     "ethograms",
     *(f"{name}.{suffix}" for name in _FIGURES for suffix in ("png", "pdf")),
 )
@@ -99,13 +113,16 @@ def write_evaluation(
     provenance: dict[str, Any] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write ``metrics.json``, ``classification_report.txt`` and the figures.
+    """Write scores, a report, tables and figures.
 
     Parameters
     ----------
     output_folder : Path or str
-        Also gets ``confusion_matrix``, ``confusion_matrix_normalized``, ``class_f1`` and
-        ``ethograms/<recording>``, each as PNG and PDF.
+        Gets ``metrics.json`` (all of it), ``classification_report.txt``, ``events.csv`` (bouts
+        by class and by what counts as found), ``recordings.csv`` (bouts, seconds and latencies),
+        and as PNG and PDF ``confusion_matrix``, ``confusion_matrix_normalized``, ``class_f1``,
+        ``event_f1``, ``bout_counts``, ``reliability`` (where confidences are known) and
+        ``ethograms/<recording>``.
     comparisons : sequence of Comparison
         At least one labelled frame in all.
     class_names : sequence of str
@@ -129,24 +146,40 @@ def write_evaluation(
     """
     folder = Path(output_folder)
     _check_output(folder, overwrite)
-    scores = frame_scores(
-        np.concatenate([c.truth for c in comparisons]),
-        np.concatenate([c.predicted for c in comparisons]),
-        class_names,
-    )
+    agreement = measure_agreement(comparisons, class_names)
+    calibration = measure_calibration(comparisons)
+    raters = compare_raters(comparisons, class_names)
+    table = recording_table(comparisons, class_names)
     num_learnt = sum(c.is_learnt for c in comparisons)
     remark = f"{SAME_ANIMAL} ({num_learnt} of {len(comparisons)})" if num_learnt else ""
     metrics = {
         "mpar_version": mpar.__version__,
         "remark": remark,
         **(provenance or {}),
-        "scores": scores.to_dict(),
+        "scores": agreement.frames.to_dict(),
+        "intervals": agreement.to_dict(),
+        "events": agreement.events.to_dict(),
+        "calibration": calibration.to_dict() if calibration else None,
+        "raters": [pair.to_dict(class_names) for pair in raters],
         "recordings": {c.name: _scores_or_none(c, class_names) for c in comparisons},
     }
-    report = scores.report() + (f"\n{remark}" if remark else "")
+    report = report_text(agreement, calibration, raters) + (f"\n{remark}" if remark else "")
     write_text(folder / "classification_report.txt", report + "\n")
-    figures = plot_confusion(scores, normalize=False), plot_confusion(scores, normalize=True)
-    for name, figure in zip(_FIGURES, (*figures, plot_class_f1(scores)), strict=True):
+    write_table(folder / "events.csv", _marked(agreement.events.table(), remark))
+    write_table(folder / "recordings.csv", _marked(table, remark))
+    between = [pair.f1 for pair in raters if pair.first != MODEL]
+    figures = {
+        "confusion_matrix": plot_confusion(agreement.frames, normalize=False),
+        "confusion_matrix_normalized": plot_confusion(agreement.frames, normalize=True),
+        "class_f1": plot_class_f1(
+            agreement.frames, intervals=agreement.intervals["f1"], human=between
+        ),
+        "event_f1": plot_event_f1(agreement.events),
+        "bout_counts": plot_bland_altman(table, class_names),
+    }
+    if calibration is not None:
+        figures["reliability"] = plot_reliability(calibration)
+    for name, figure in figures.items():
         save_figure(_titled(figure, remark), folder / name)
     file_names: set[str] = set()
     for c in comparisons:
@@ -157,6 +190,11 @@ def write_evaluation(
             save_figure(_titled(figure, remark), folder / "ethograms" / file_name)
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _marked(table: pd.DataFrame, remark: str) -> pd.DataFrame:
+    """Repeat a remark in every row, so that it stays with what is copied from them."""
+    return table.assign(Remark=remark) if remark else table
 
 
 def _check_output(folder: Path, overwrite: bool) -> None:
@@ -311,5 +349,8 @@ def evaluate_folders(
 
 def headline(metrics: dict[str, Any]) -> str:
     """Return the scores that matter most of what `write_evaluation` returned, in one line."""
-    scores = metrics["scores"]
-    return f"macro-F1 {scores['macro_f1']:.3f}, accuracy {scores['accuracy']:.3f}"
+    scores, intervals = metrics["scores"], metrics["intervals"]
+    ends = intervals["macro_f1"]
+    num_animals = intervals["num_animals"]
+    text = f" [{ends[0]:.3f}, {ends[1]:.3f}] over {num_animals} animals" if ends else ""
+    return f"macro-F1 {scores['macro_f1']:.3f}{text}, accuracy {scores['accuracy']:.3f}"

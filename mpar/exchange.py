@@ -30,7 +30,7 @@ from mpar.annotations import (
 from mpar.bouts import find_bouts
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import write_text
+from mpar.files import write_table, write_text
 from mpar.scorings import (
     MAX_FPS,
     Event,
@@ -39,7 +39,6 @@ from mpar.scorings import (
     Scoring,
     find_header,
     parse_table,
-    write_csv,
 )
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
@@ -208,7 +207,7 @@ def _write_deepethogram(
         table = pd.DataFrame(columns)
         table.insert(0, "background", 1 - table.sum(axis=1))
         table[item.labels == UNLABELLED] = -1
-        write_csv(folder / f"{item.name}_labels.csv", table, index=True)
+        write_table(folder / f"{item.name}_labels.csv", table, index=True)
 
 
 # SimBA: a row a bout, the last frame included.
@@ -256,7 +255,7 @@ def _write_simba(
                 }
             )
         )
-    write_csv(folder / SIMBA_NAME, pd.concat(tables))
+    write_table(folder / SIMBA_NAME, pd.concat(tables))
 
 
 # MARS/Bento: text, frames from 1, the last one included.

@@ -11,9 +11,12 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpar.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAX_STEM = 40
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
@@ -98,6 +101,14 @@ def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
     """Write `data` as indented JSON, atomically; NaN and infinity are refused."""
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text, durable=durable)
+
+
+def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -> None:
+    """Write a table as UTF-8 CSV with six decimals, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_csv(
+            temporary, index=index, float_format="%.6f", lineterminator="\n", encoding="utf-8"
+        )
 
 
 def spreadsheet_safe(cell: str) -> str:

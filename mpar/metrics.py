@@ -115,6 +115,17 @@ class FrameScores:
         return np.where(self.support > 0, f1, np.nan)
 
     @property
+    def specificity(self) -> FloatArray:
+        """TN / (TN + FP) by class, shape (K,), 0 to 1; NaN where all frames are of the class.
+
+        Of the frames that are something else, the share that was not taken for the class. With
+        rare classes 0.99 can still mean more false frames than true ones.
+        """
+        others = self.num_frames - self.support
+        false = self.confusion[:, :-1].sum(axis=0) - self.confusion.diagonal()
+        return _ratio(others - false, others)
+
+    @property
     def accuracy(self) -> float:
         """Share of the scored frames that are predicted right, 0 to 1."""
         return float(self.confusion.diagonal().sum() / self.num_frames)
@@ -135,6 +146,7 @@ class FrameScores:
             "support": self.support.tolist(),
             "precision": _none_for_nan(self.precision),
             "recall": _none_for_nan(self.recall),
+            "specificity": _none_for_nan(self.specificity),
             "f1": _none_for_nan(self.f1),
         }
         return {

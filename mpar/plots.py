@@ -33,6 +33,14 @@ TEXT_PT = 8.0
 SMALL_PT = 7.0
 INK = "#222222"
 NO_DATA: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "//////"}
+WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1, "capsize": 2.5}
+HUMAN: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "D",
+    "markersize": 4.5,
+    "color": "white",
+    "markeredgecolor": INK,
+}
 PNG_DPI = 300
 TEXT_WIDTH_IN = 7.2
 OUTLINE_PT = 0.4
@@ -151,13 +159,22 @@ def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
     return figure
 
 
-def plot_class_f1(scores: FrameScores) -> Figure:
+def plot_class_f1(
+    scores: FrameScores,
+    *,
+    intervals: NDArray[np.float64] | None = None,
+    human: Sequence[NDArray[np.float64]] = (),
+) -> Figure:
     """Plot the F1 score of every class as a bar, with the macro-F1 as a line.
 
     Parameters
     ----------
     scores : mpar.metrics.FrameScores
         What to plot.
+    intervals : (K, 2) float array, optional
+        Confidence interval of each class, drawn as a whisker; NaN for none.
+    human : sequence of (K,) float arrays
+        F1 of annotators against each other, drawn as diamonds; NaN for none.
 
     Returns
     -------
@@ -182,6 +199,17 @@ def plot_class_f1(scores: FrameScores) -> Figure:
         edgecolor=INK,
         linewidth=0.6,
     )
+    known = np.flatnonzero(has_support)
+    if intervals is not None and len(known):
+        ends = np.clip(np.abs(intervals[known] - heights[known, None]), 0, 1).T
+        whiskers = axes.errorbar(heights[known], known, xerr=ends, **WHISKER)
+        for artist in (*whiskers.lines[1], *whiskers.lines[2]):
+            artist.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    for f1 in human:
+        shown = np.flatnonzero(~np.isnan(f1))
+        axes.plot(f1[shown], shown, **HUMAN)
+    if len(human):
+        axes.plot([], [], label="annotators, against each other", **HUMAN)
     for k, score in enumerate(heights):
         text = f"{score:.2f}" if has_support[k] else "n/a"
         axes.text(1.03, k, text, size=TEXT_PT, va="center", color=INK)

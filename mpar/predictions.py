@@ -24,7 +24,7 @@ from mpar.bouts import bout_table, summarize
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import write_labels
-from mpar.files import atomic_path, locked, spreadsheet_safe, write_json, write_text
+from mpar.files import locked, spreadsheet_safe, write_json, write_table, write_text
 from mpar.recordings import find_files
 from mpar.scorings import Labelled
 
@@ -149,7 +149,7 @@ def write_prediction(
         stride=config.stride,
         num_frames=num_frames,
     )
-    _write_table(paths["bouts"], bouts)
+    write_table(paths["bouts"], bouts)
     write_json(
         paths["sidecar"],
         {
@@ -178,7 +178,7 @@ def write_prediction(
             },
         }
     )
-    _write_table(paths["predictions"], table)
+    write_table(paths["predictions"], table)
     return {"video": prediction.name, "fps": float(prediction.fps)} | summarize(
         labels,
         prediction.fps,
@@ -194,13 +194,6 @@ def _actions(class_map: ClassMap, action_format: str) -> np.ndarray:
     if action_format == "name":
         return np.array([*names, ""], dtype=object)
     return np.array([*(str(class_map.code_of_class(name)) for name in names), "-1"], dtype=object)
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(
-            temporary, index=False, float_format="%.6f", lineterminator="\n", encoding="utf-8"
-        )
 
 
 def check_summary(path: Path, class_names: Sequence[str]) -> None:

@@ -20,12 +20,10 @@ from math import floor
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mpar.annotations import DELIMITERS, Annotation, parse_rows, plain_cells, shorten
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import atomic_path
 
 MAX_FPS = 1000  # above it, times in milliseconds cannot tell frames apart
 NOTHING = {"", "na", "nan", "none"}
@@ -414,11 +412,3 @@ class ProblemList(list[Problem]):
         """Raise InputError if there are any."""
         if self:
             raise InputError(shorten(self.path, self))
-
-
-def write_csv(path: Path, table: pd.DataFrame, *, index: bool = False) -> None:
-    """Write a table as UTF-8 CSV with six decimals, atomically."""
-    with atomic_path(path) as temporary:
-        table.to_csv(
-            temporary, index=index, float_format="%.6f", lineterminator="\n", encoding="utf-8"
-        )

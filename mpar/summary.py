@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mpar.checkpoint import Checkpoint, load_checkpoint
+from mpar.score_report import text_table
 from mpar.splits import class_counts
 from mpar.store import Store
 from mpar.train import best_checkpoint
@@ -66,7 +66,7 @@ def summarize_run(
             scores = tested["classes"][name]
             row += [_score(scores["f1"]), _score(scores["recall"]), f"{scores['support']:,}"]
         rows.append(row)
-    lines += ["", *_table([head, *rows]), ""]
+    lines += ["", *text_table([head, *rows]), ""]
 
     lines += _absent("not learnt, no training frames", num_train)
     lines += _absent("not scored in validation, no frames", _supports(validation))
@@ -116,19 +116,6 @@ def _absent(what: str, counts: dict[str, int]) -> list[str]:
 
 def _score(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns, the first to the left and numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}"]
-            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
 def _quoted(path: Path) -> str:

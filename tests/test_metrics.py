@@ -145,6 +145,7 @@ def test_to_dict_is_json_without_nan():
         "support": 0,
         "precision": None,
         "recall": None,
+        "specificity": 1.0,
         "f1": None,
     }
     assert result["classes"]["lick"]["precision"] == 0.5
