@@ -68,6 +68,11 @@ unscored = click.option(
 )
 
 
+raw = click.option(
+    "--raw", is_flag=True, help="Take the best class of each frame; no post-processing."
+)
+
+
 class SizeCommand(click.Command):
     """A command whose --size takes one number or two, which click's options cannot."""
 

@@ -34,6 +34,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.several
 @_options.annotation_format
 @_options.unscored
+@_options.raw
 @_options.device
 @_options.overwrite
 @_options.quiet
@@ -49,6 +50,7 @@ def main(
     several: str | None,
     label_format: str,
     unscored: str | None,
+    raw: bool,
     device: str,
     overwrite: bool,
     quiet: bool,
@@ -73,8 +75,10 @@ def main(
             "--class-map, --several, --annotation-format, --unscored and --label-offset read label "
             "files; a cache has its labels"
         )
-    if predictions.is_dir() and selection != "held-out":
-        raise ConfigError("--part chooses recordings of a cache; folders are evaluated whole")
+    if predictions.is_dir() and (selection != "held-out" or raw):
+        raise ConfigError(
+            "--part and --raw are for a checkpoint and a cache; folders are evaluated as they are"
+        )
     problems: list[Problem] = []
     if predictions.is_dir():
         result, problems = evaluate_folders(
@@ -94,6 +98,7 @@ def main(
             labels,
             output_folder,
             selection=selection,
+            raw=raw,
             device=device,
             overwrite=overwrite,
             quiet=quiet,

@@ -65,11 +65,13 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
 
 def _show_checkpoint(path: Path) -> None:
     from mpar.checkpoint import load_checkpoint
+    from mpar.inference import fitted_post
 
     checkpoint = load_checkpoint(path)
     net = checkpoint.build_net()
     height, width = checkpoint.frame_size
     look = checkpoint.data["look"]
+    classes = checkpoint.class_map.class_names
     click.echo(f"{path}: mpar checkpoint, made by mpar {checkpoint.version}")
     rows = [
         ["what", "value"],
@@ -79,7 +81,7 @@ def _show_checkpoint(path: Path) -> None:
         ["mean grey level", _range_text(look["brightness"])],
         ["contrast", _range_text(look["contrast"])],
         ["frames per second", _range_text(look["fps"])],
-        ["classes", ", ".join(checkpoint.class_map.class_names)],
+        ["classes", ", ".join(classes)],
         ["epoch", str(checkpoint.scores.get("epoch"))],
     ]
     if validation := checkpoint.scores.get("validation"):
@@ -87,6 +89,12 @@ def _show_checkpoint(path: Path) -> None:
         for name, scores in validation["classes"].items():
             text = "n/a" if scores["f1"] is None else f"{scores['f1']:.3f}"
             rows.append([f"  F1 {name}", text])
+    if checkpoint.post:
+        rows.append(["post-processing", fitted_post(checkpoint).describe(classes)])
+        rows += [
+            [f"  validation {which}", f"macro-F1 {x['macro_f1']:.3f}, bouts F1 {x['event_f1']:.3f}"]
+            for which, x in checkpoint.post["effect"].items()
+        ]
     rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
     rows.append(["sha256", checkpoint.digest])
     show_table(rows)

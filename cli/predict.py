@@ -43,6 +43,20 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_warnings
     show_default=True,
     help="Write class names, or raw codes.",
 )
+@_options.raw
+@click.option(
+    "--smooth", "smooth_frames", type=int, help="Average probabilities over so many frames; odd."
+)
+@click.option(
+    "--close-gaps", type=int, help="Close gaps of so many frames between bouts of a class."
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    metavar="CLASS=P",
+    multiple=True,
+    help="Name a class only where it is that probable; may be given several times.",
+)
 @_options.device
 @_options.overwrite
 @_options.quiet
@@ -55,6 +69,10 @@ def main(
     stride: int,
     min_confidence: float,
     action_format: str,
+    raw: bool,
+    smooth_frames: int | None,
+    close_gaps: int | None,
+    thresholds: tuple[str, ...],
     device: str,
     overwrite: bool,
     quiet: bool,
@@ -62,15 +80,24 @@ def main(
     """Predict every frame of SOURCES: videos, folders of videos, or caches.
 
     Each video gets NAME_predictions.csv, NAME_bouts.csv and a row in summary.csv. A bad video
-    is reported and skipped; the exit code is then 1.
+    is reported and skipped; the exit code is then 1. Labels are post-processed as the checkpoint
+    says, which fitted it on validation recordings, unless --raw or other values are given.
     """
     from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
+    from mpar.postprocess import PostConfig, change_post
     from mpar.predictions import OutputConfig
     from mpar.team import joined_team
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     with joined_team() as team:
         network = ActionRecognitionInference(checkpoint, device)
+        network.post = change_post(
+            PostConfig() if raw else network.post,
+            network.class_names,
+            smooth_frames=smooth_frames,
+            close_gaps=close_gaps,
+            thresholds=thresholds,
+        )
         found, problems = find_sources(sources)
         written, more = predict_sources(
             network,
@@ -87,6 +114,7 @@ def main(
     show_warnings((item.video, warning) for item in written for warning in item.warnings)
     num_frames = sum(item.num_frames for item in written)
     click.echo(f"{len(written)} videos, {num_frames:,} frames -> {output_folder}")
+    click.echo(f"post-processing: {network.post.describe(network.class_names)}")
     if problems:
         show_problems(problems)
     return PROBLEMS_EXIT if problems else 0

@@ -21,6 +21,7 @@ from mpar.bouts import summarize
 from mpar.classes import UNLABELLED
 from mpar.events import CRITERIA, SHOWN_CRITERIA, EventScores, event_scores
 from mpar.metrics import FrameScores, frame_scores
+from mpar.postprocess import score_labels
 
 FloatArray = NDArray[np.float64]
 
@@ -47,6 +48,8 @@ class Comparison:
         The animal; empty for one of its own.
     confidence : (T,) float array, optional
         Probability of the predicted class.
+    raw : (T,) integer array, optional
+        What was predicted before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
     """
@@ -58,6 +61,7 @@ class Comparison:
     is_learnt: bool = False
     group: str = ""
     confidence: np.ndarray | None = None
+    raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -371,6 +375,23 @@ class RaterPair:
             "kappa": None if np.isnan(self.kappa) else self.kappa,
             "f1": dict(zip(class_names, f1, strict=True)),
         }
+
+
+def effect_of_postprocessing(
+    comparisons: Sequence[Comparison], class_names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return `mpar.postprocess.score_labels` of the predictions, ``raw`` and ``post``.
+
+    Nothing where what was predicted before post-processing is not known.
+    """
+    known = [(c.truth, c.raw, c.predicted) for c in comparisons if c.raw is not None]
+    if len(known) < len(comparisons) or not known:
+        return {}
+    truths, raw, post = zip(*known, strict=True)
+    return {
+        "raw": score_labels(truths, raw, class_names),
+        "post": score_labels(truths, post, class_names),
+    }
 
 
 MODEL = "mpar"

@@ -25,7 +25,8 @@ from mpar.files import atomic_path
 from mpar.model import ClipNet, ModelConfig
 
 FORMAT = "mpar-checkpoint"
-FORMAT_VERSION = 2  # 2: networks may centre frames, training may use two optimizers
+# 2: networks may centre frames, training may use two optimizers; 3: post-processing
+FORMAT_VERSION = 3
 MAX_BYTES = 1 << 31
 _COMMENT = b"mpar-sha256:"
 _COMMENT_BYTES = len(_COMMENT) + 64
@@ -56,6 +57,9 @@ class Checkpoint:
     init : dict
         The network that training began with, if it did with one: its ``digest``,
         ``class_names`` and ``learnt``, the recordings that it had learnt from (as in `split`).
+    post : dict
+        How probabilities become labels: ``config`` (`mpar.postprocess.PostConfig`) and its
+        ``effect`` on the validation recordings that it was fitted on. Empty for none.
     state : dict
         Optimizer and progress, in ``last.pt`` only.
     version : str
@@ -70,6 +74,7 @@ class Checkpoint:
     training: dict[str, Any]
     scores: dict[str, Any]
     init: dict[str, Any] = field(default_factory=dict)
+    post: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     version: str = mpar.__version__
     digest: str = ""
@@ -157,6 +162,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
         "scores": checkpoint.scores,
         "init": checkpoint.init,
+        "post": checkpoint.post,
         "state": checkpoint.state,
     }
     buffer = io.BytesIO()
@@ -215,7 +221,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 key: content[key]
                 for key in (
                     *("weights", "data", "split", "training", "scores"),
-                    *("init", "state", "version"),
+                    *("init", "post", "state", "version"),
                 )
             },
         )

@@ -100,6 +100,7 @@ def compare_with_store(
                 is_learnt=bool(prediction.learnt_part),
                 group=store.recordings[recording].group,
                 confidence=prediction.confidence(),
+                raw=prediction.raw,
                 annotators=_by_annotator(
                     store.recordings[recording].annotators, store.codes(recording), store.class_map
                 ),

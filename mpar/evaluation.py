@@ -15,6 +15,7 @@ from mpar.agreement import (
     MODEL,
     Comparison,
     compare_raters,
+    effect_of_postprocessing,
     measure_agreement,
     measure_calibration,
     recording_table,
@@ -32,6 +33,7 @@ from mpar.files import write_json, write_table, write_text
 from mpar.inference import ActionRecognitionInference
 from mpar.metrics import frame_scores
 from mpar.plots import plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.postprocess import PostConfig
 from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.score_report import report_text
 from mpar.store import Store
@@ -150,6 +152,7 @@ def write_evaluation(
     calibration = measure_calibration(comparisons)
     raters = compare_raters(comparisons, class_names)
     table = recording_table(comparisons, class_names)
+    effect = effect_of_postprocessing(comparisons, class_names)
     num_learnt = sum(c.is_learnt for c in comparisons)
     remark = f"{SAME_ANIMAL} ({num_learnt} of {len(comparisons)})" if num_learnt else ""
     metrics = {
@@ -160,10 +163,11 @@ def write_evaluation(
         "intervals": agreement.to_dict(),
         "events": agreement.events.to_dict(),
         "calibration": calibration.to_dict() if calibration else None,
+        "effect_of_postprocessing": effect,
         "raters": [pair.to_dict(class_names) for pair in raters],
         "recordings": {c.name: _scores_or_none(c, class_names) for c in comparisons},
     }
-    report = report_text(agreement, calibration, raters) + (f"\n{remark}" if remark else "")
+    report = report_text(agreement, calibration, raters, effect) + (f"\n{remark}" if remark else "")
     write_text(folder / "classification_report.txt", report + "\n")
     write_table(folder / "events.csv", _marked(agreement.events.table(), remark))
     write_table(folder / "recordings.csv", _marked(table, remark))
@@ -234,6 +238,7 @@ def evaluate_checkpoint(
     output_folder: Path | str,
     *,
     selection: str = "held-out",
+    raw: bool = False,
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = True,
@@ -251,6 +256,8 @@ def evaluate_checkpoint(
     selection : str
         As for `select_recordings`. Where "held-out" finds nothing in the very cache of
         training, which was then split without a test part, "val" takes its place.
+    raw : bool
+        Take the best class of each frame, without post-processing.
     device, overwrite, quiet
         As elsewhere.
 
@@ -260,7 +267,7 @@ def evaluate_checkpoint(
         What ``metrics.json`` holds.
     """
     _check_output(Path(output_folder), overwrite)
-    network = ActionRecognitionInference(checkpoint_path, device)
+    network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
     checkpoint = network.checkpoint
     with Store(cache_path or checkpoint.data["path"]) as store:
         try:
@@ -281,6 +288,7 @@ def evaluate_checkpoint(
             "cache": str(store.path),
             "cache_fingerprint": store.fingerprint,
             "selection": selection,
+            "postprocessing": network.post.to_dict(),
         }
     return write_evaluation(
         output_folder,

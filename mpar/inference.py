@@ -17,6 +17,7 @@ from mpar.dense import DensePredictor
 from mpar.devices import select_device
 from mpar.drift import LookMeter, find_drift
 from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.postprocess import PostConfig, postprocess
 from mpar.predictions import (
     SUMMARY_NAME,
     OutputConfig,
@@ -45,11 +46,16 @@ class ActionRecognitionInference:
         A ``.pt`` file of mpar-train.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
+    post : PostConfig, optional
+        How probabilities become labels; by default as the checkpoint says, which fitted it on
+        validation recordings.
 
     Attributes
     ----------
     checkpoint : Checkpoint
         Where it comes from.
+    post : PostConfig
+        How probabilities become labels.
     class_names : tuple of str
         Names of the classes.
     device : torch.device
@@ -61,8 +67,11 @@ class ActionRecognitionInference:
         The file is not a checkpoint of mpar, or is damaged.
     """
 
-    def __init__(self, checkpoint_path: Path | str, device: str = "auto") -> None:
+    def __init__(
+        self, checkpoint_path: Path | str, device: str = "auto", post: PostConfig | None = None
+    ) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
+        self.post = fitted_post(self.checkpoint) if post is None else post
         self.class_names = self.checkpoint.class_map.class_names
         self.device = local_device(select_device(device))
         self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
@@ -96,16 +105,17 @@ class ActionRecognitionInference:
         if stride < 1:
             raise ConfigError(f"stride: found {stride}, expected 1 or more")
         prediction = self.predict(video_path)
+        labels, confidence = prediction.labels().tolist(), prediction.confidence().tolist()
+        actions = [*self.class_names, ""]  # the last, at -1, for none
         rows = []
-        for frame in range(0, len(prediction.probabilities), stride):
-            probabilities = prediction.probabilities[frame].tolist()
-            best = int(np.argmax(probabilities))
+        for frame in range(0, len(labels), stride):
             row = {
                 "frame": frame,
-                "action": self.class_names[best],
-                "confidence": probabilities[best],
+                "action": actions[labels[frame]],
+                "confidence": confidence[frame],
             }
             if return_probs:
+                probabilities = prediction.probabilities[frame].tolist()
                 row["probabilities"] = dict(zip(self.class_names, probabilities, strict=True))
             rows.append(row)
         return {
@@ -135,13 +145,16 @@ class ActionRecognitionInference:
             )
         frames = read_frames(path, size=size if is_resized else None, warnings=warnings)
         meter = LookMeter(info.fps)
-        probabilities = self._predictor.predict(meter.watch(frames), on_frames)
+        found = self._predictor.predict(meter.watch(frames), on_frames)
+        labels, probabilities = postprocess(found, self.post)
         warnings += find_drift(meter.look(), self.checkpoint.data["look"])
         return Prediction(
             name=path.stem,
             video=path.name,
             fps=info.fps,
             probabilities=probabilities,
+            classes=labels,
+            raw=found.argmax(axis=1).astype(np.int8),
             warnings=tuple(warnings),
             learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path)),
         )
@@ -168,15 +181,23 @@ class ActionRecognitionInference:
         info = store.recordings[recording]
         meter = LookMeter(info.fps)
         frames = meter.watch(store.frames(recording))
-        probabilities = self._predictor.predict(frames, on_frames)
+        found = self._predictor.predict(frames, on_frames)
+        labels, probabilities = postprocess(found, self.post)
         return Prediction(
             name=info.name,
             video=info.video,
             fps=info.fps,
             probabilities=probabilities,
+            classes=labels,
+            raw=found.argmax(axis=1).astype(np.int8),
             warnings=tuple(find_drift(meter.look(), self.checkpoint.data["look"])),
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
         )
+
+
+def fitted_post(checkpoint: Checkpoint) -> PostConfig:
+    """Return the post-processing that was fitted with a network."""
+    return PostConfig.from_dict(checkpoint.post.get("config", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +324,7 @@ def predict_sources(
             for result in pool.map(lambda source: _predict(network, source, on_frames), own):
                 bar.update()
                 if isinstance(result, Prediction):
-                    row = write_prediction(folder, result, network.checkpoint, config)
+                    row = write_prediction(folder, result, network.checkpoint, config, network.post)
                     update_summary(folder / SUMMARY_NAME, row)
                     results.append(
                         Written(

@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from mpar.metrics import (
     mean_log_loss,
 )
 from mpar.plots import plot_confusion
+from mpar.postprocess import fit_postprocessing, shortest_bouts
 from mpar.recipe import TrainConfig
 from mpar.splits import PARTS, Split
 from mpar.store import Store
@@ -83,11 +84,17 @@ class Validation:
         Their mean negative log-likelihood, without class weights.
     worst : list of WorstFrame
         The worst of them; `recording` is a position in the validation part.
+    truths : sequence of (T,) int8 arrays
+        Labels of the validation recordings.
+    probabilities : sequence of (T, K) float arrays
+        What the network says of them.
     """
 
     scores: FrameScores
     loss: float
     worst: list[WorstFrame]
+    truths: Sequence[np.ndarray] = ()
+    probabilities: Sequence[np.ndarray] = ()
 
 
 class TrainingRun:
@@ -113,6 +120,7 @@ class TrainingRun:
         self.loss_sum = 0.0
         self.best_f1, self.best_epoch = -1.0, 0
         self.history: list[dict[str, float]] = []
+        self.post: dict[str, Any] = {}
 
     def describe(self) -> list[str]:
         """Say what is trained on what, and which classes cannot be learnt."""
@@ -269,6 +277,7 @@ class TrainingRun:
         is_best = scores.macro_f1 > self.best_f1
         if is_best:
             self.best_f1, self.best_epoch = scores.macro_f1, self.epoch
+            self.post = self._fit_postprocessing(validation)
         if not self.team.is_leader:
             return
         if is_best:
@@ -285,6 +294,14 @@ class TrainingRun:
             scores.macro_f1,
             " (best)" if self.best_epoch == self.epoch else "",
         )
+
+    def _fit_postprocessing(self, validation: Validation) -> dict[str, Any]:
+        names = self.store.class_names
+        shortest = shortest_bouts([self.store.labels(i) for i in self.split.train], len(names))
+        config, effect = fit_postprocessing(
+            validation.truths, validation.probabilities, names, shortest
+        )
+        return {"config": config.to_dict(), "effect": effect}
 
     def _remove_older_best(self) -> None:
         """Keep the best checkpoint only; called once last.pt names it, so no kill loses both."""
@@ -331,6 +348,8 @@ class TrainingRun:
                 max_per_recording=_MAX_WORST_PER_RECORDING,
                 min_distance=self.config.clip_length,
             ),
+            truths=truths,
+            probabilities=probabilities,
         )
 
     def _renew_norms(self) -> None:
@@ -365,7 +384,7 @@ class TrainingRun:
         self.loss_sum = state["loss_sum"]
         self.best_f1, self.best_epoch = state["best_f1"], state["best_epoch"]
         self.history = list(state["history"])
-        self.init = checkpoint.init
+        self.init, self.post = checkpoint.init, checkpoint.post
 
     def _checkpoint(self, scores: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
@@ -392,6 +411,7 @@ class TrainingRun:
             training=self.config.to_dict(),
             scores={"epoch": self.epoch, "validation": scores},
             init=self.init,
+            post=self.post,
             state=state,
         )
 

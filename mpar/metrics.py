@@ -251,7 +251,9 @@ def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[s
     )
 
 
-def mean_log_loss(truths: Sequence[IntArray], probabilities: Sequence[FloatArray]) -> float:
+def mean_log_loss(
+    truths: Sequence[IntArray], probabilities: Sequence[NDArray[np.floating]]
+) -> float:
     """Return the mean negative log-likelihood of the true classes over all labelled frames.
 
     Parameters
@@ -347,7 +349,7 @@ def find_worst_frames(
     return sorted(found, key=lambda worst: worst.probability)[:num_frames]
 
 
-def _true_probabilities(truth: IntArray, probabilities: FloatArray) -> FloatArray:
+def _true_probabilities(truth: IntArray, probabilities: NDArray[np.floating]) -> FloatArray:
     """Pick the probability of each frame's true class, NaN where it has none."""
     picked = probabilities[np.arange(len(truth)), np.maximum(truth, 0)].astype(np.float64)
     return np.where(truth == UNLABELLED, np.nan, picked)

@@ -25,6 +25,7 @@ from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import write_labels
 from mpar.files import locked, spreadsheet_safe, write_json, write_table, write_text
+from mpar.postprocess import PostConfig
 from mpar.recordings import find_files
 from mpar.scorings import Labelled
 
@@ -79,6 +80,10 @@ class Prediction:
         Frames per second.
     probabilities : (T, K) float32 array
         One row a frame; rows add up to 1.
+    classes : (T,) int8 array, optional
+        Class index of each frame, -1 for none; by default the most probable.
+    raw : (T,) int8 array, optional
+        What the classes were before any post-processing.
     warnings : tuple of str
         From decoding, and whether frames were resized.
     learnt_part : str
@@ -89,18 +94,27 @@ class Prediction:
     video: str
     fps: Fraction
     probabilities: np.ndarray
+    classes: np.ndarray | None = None
+    raw: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
     learnt_part: str = ""
 
     def labels(self, min_confidence: float = 0.0) -> np.ndarray:
-        """Return the best class of each frame, (T,) int8, -1 below `min_confidence`."""
-        labels = self.probabilities.argmax(axis=1).astype(np.int8)
+        """Return the class of each frame, (T,) int8, -1 below `min_confidence`."""
+        if self.classes is None:
+            labels = self.probabilities.argmax(axis=1).astype(np.int8)
+        else:
+            labels = self.classes.copy()
         labels[self.confidence() < min_confidence] = UNLABELLED
         return labels
 
     def confidence(self) -> np.ndarray:
-        """Return the probability of the best class of each frame, (T,) float32."""
-        return self.probabilities.max(axis=1)
+        """Return the probability of the class of each frame, (T,) float32; of none the highest."""
+        highest = self.probabilities.max(axis=1)
+        if self.classes is None:
+            return highest
+        named = self.probabilities[np.arange(len(highest)), np.maximum(self.classes, 0)]
+        return np.where(self.classes == UNLABELLED, highest, named)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +147,11 @@ def output_paths(folder: Path, name: str) -> dict[str, Path]:
 
 
 def write_prediction(
-    folder: Path, prediction: Prediction, checkpoint: Checkpoint, config: OutputConfig
+    folder: Path,
+    prediction: Prediction,
+    checkpoint: Checkpoint,
+    config: OutputConfig,
+    post: PostConfig,
 ) -> dict[str, Any]:
     """Write the files of one prediction, the CSV that counts last; return its summary row."""
     class_map = checkpoint.class_map
@@ -162,6 +180,7 @@ def write_prediction(
             "frame_size": list(checkpoint.frame_size),
             "stride": config.stride,
             "min_confidence": config.min_confidence,
+            "postprocessing": post.to_dict(),
             "class_map": class_map.to_dict(),
             "warnings": list(prediction.warnings),
             "learnt_part": prediction.learnt_part,

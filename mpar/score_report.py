@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ FEW_ANIMALS = 10
 
 
 def report_text(
-    agreement: Agreement, calibration: Calibration | None, raters: Sequence[RaterPair]
+    agreement: Agreement,
+    calibration: Calibration | None = None,
+    raters: Sequence[RaterPair] = (),
+    effect: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
     """Lay all scores out as text, without a newline at the end.
 
@@ -28,8 +31,18 @@ def report_text(
         Left out if it is not known.
     raters : sequence of RaterPair
         Left out if there are none.
+    effect : mapping, optional
+        From `mpar.agreement.effect_of_postprocessing`; left out if it is not known.
     """
     blocks = [_pain_block(agreement), agreement.frames.report(), _event_block(agreement.events)]
+    if effect:
+        blocks.append(
+            "\n".join(
+                f"{words} post-processing: macro-F1 {scores['macro_f1']:.3f}, mean F1 of bouts "
+                f"{scores['event_f1']:.3f}"
+                for words, scores in (("without", effect["raw"]), ("with", effect["post"]))
+            )
+        )
     if calibration is not None:
         blocks.append(
             f"expected calibration error {calibration.expected_error:.3f}: mean distance of "

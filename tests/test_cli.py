@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -10,10 +11,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from mpar_cli import train as train_module
 
+from mpar.checkpoint import load_checkpoint
 from mpar.recipe import RECIPES, TrainConfig
 from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
@@ -307,6 +310,37 @@ def test_evaluate_prints_what_it_wrote(study, tmp_path):
     assert run("evaluate", *arguments).exit_code == 2
 
 
+def test_predictions_say_how_they_were_processed(study, tmp_path):
+    """Fitted with the network by default, nothing with --raw, and single values by option."""
+    video = next(study.videos.glob("*.mp4"))
+    arguments = [str(study.checkpoint), str(video), "--device", "cpu", "--quiet"]
+    ways = {
+        "fitted": [],
+        "raw": ["--raw"],
+        "own": ["--raw", "--smooth", "5", "--threshold", "walk=1"],
+    }
+    found = {}
+    for name, options in ways.items():
+        result = run("predict", *arguments, "-o", tmp_path / name, *options)
+        assert result.exit_code == 0, result.output
+        (path,) = (tmp_path / name).glob("*_predictions.json")
+        found[name] = json.loads(path.read_text())["postprocessing"]
+    fitted = load_checkpoint(study.checkpoint).post
+    assert found["fitted"] == fitted["config"]
+    assert set(fitted["effect"]) == {"raw", "post"}
+    assert found["raw"]["smooth_frames"] == found["raw"]["temperature"] == 1
+    assert found["own"]["thresholds"] == [0, 0, 0, 0, 1, 0]
+    (path,) = (tmp_path / "raw").glob("*_predictions.csv")
+    table = pd.read_csv(path)
+    best = table.filter(like="_prob").idxmax(axis=1).str.removesuffix("_prob")
+    assert (best == table["Action"]).all()
+    result = run("info", study.checkpoint)
+    assert "post-processing" in result.output
+    assert "validation raw" in result.output
+    result = run("predict", *arguments, "-o", tmp_path / "x", "--threshold", "jump=1")
+    assert "expected CLASS=P" in result.output
+
+
 def test_options_without_effect_are_refused(study, tmp_path):
     """An option that would be ignored is an error, so that nobody believes it was used."""
     result = run("train", study.cache, "--resume", study.run, "--epochs", 3, "--loss", "focal")
@@ -317,7 +351,7 @@ def test_options_without_effect_are_refused(study, tmp_path):
     result = run("evaluate", study.checkpoint, study.cache, "--label-offset", 0)
     assert "--label-offset read label files" in result.output
     result = run("evaluate", study.videos, study.annotations, "--part", "val")
-    assert "--part chooses recordings of a cache" in result.output
+    assert "--part and --raw are for a checkpoint and a cache" in result.output
 
 
 def test_info_finds_damage(study, tmp_path):

@@ -16,6 +16,7 @@ from mpar.evaluation import (
     evaluate_checkpoint,
     evaluate_folders,
 )
+from mpar.postprocess import PostConfig
 from mpar.predictions import OutputConfig, Prediction, write_prediction
 from mpar.store import Store
 from mpar.synthetic import write_annotation
@@ -34,7 +35,7 @@ def write_fake_prediction(folder, checkpoint, name, codes, *, stride=1, video=No
         fps=Fraction(30),
         probabilities=probabilities,
     )
-    write_prediction(folder, prediction, checkpoint, OutputConfig(stride=stride))
+    write_prediction(folder, prediction, checkpoint, OutputConfig(stride=stride), PostConfig())
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from mpar.inference import (
     predict_sources,
 )
 from mpar.model import ClipNet, ModelConfig
+from mpar.postprocess import PostConfig
 from mpar.predictions import OutputConfig, Prediction, write_prediction
 from mpar.preprocess import preprocess
 from mpar.store import Store
@@ -116,7 +117,7 @@ def test_predictions_are_read_back_as_annotations(numbers, tmp_path):
     for stride in (1, 4):
         for action_format in ("name", "code"):
             config = OutputConfig(stride=stride, action_format=action_format, min_confidence=0.3)
-            write_prediction(tmp_path, prediction, network.checkpoint, config)
+            write_prediction(tmp_path, prediction, network.checkpoint, config, PostConfig())
             path = tmp_path / "numbers_predictions.csv"
             table = read_annotation(path, DEFAULT_CLASS_MAP, allow_gaps=True)
             assert table.frames.tolist() == list(range(0, 75, stride))
