@@ -18,14 +18,15 @@ LAYERS = (
     "errors files team classes bouts videos annotations scorings boris exchange recordings store "
     "staging preprocess splits drift clips devices sums augment model optimizers recipe dense "
     "losses checkpoint metrics events bootstrap agreement plots score_plots score_report board "
-    "learner loop train predictions inference comparisons evaluation summary cartoon synthetic"
+    "learner loop train predictions assay inference comparisons evaluation summary cartoon "
+    "synthetic"
 ).split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = (
     "errors files team classes bouts videos annotations scorings boris exchange recordings store "
     "staging preprocess drift metrics events bootstrap agreement plots score_plots score_report "
-    "predictions cartoon synthetic"
+    "predictions assay cartoon synthetic"
 ).split()
 
 
