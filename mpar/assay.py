@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 import mpar
 from mpar.annotations import DELIMITERS, parse_rows, plain_cells, read_text
@@ -575,17 +576,7 @@ def summarize_assay(
             "left_out": [str(problem) for problem in sorted(problems)],
         },
     )
-    figures = {"ethograms": plot_raster([_raster_row(a) for a in animals], class_names)}
-    for window in windows:
-        rows = by_animal[(by_animal["Window"] == window.name) & (by_animal["Complete"] == "yes")]
-        if window.kind != "bin" and len(rows):
-            stem = window.name.replace(" ", "_").strip(".")
-            figures[f"groups_{stem}"] = plot_groups(
-                rows, class_names, title="" if window.kind == "whole" else window.name
-            )
-    bins = by_group[(by_group["Window_type"] == "bin") & (by_group["Measure"] == "Percent")]
-    if bins["N"].sum():
-        figures["time_course"] = plot_time_course(bins, class_names)
+    figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
     paths += [save_figure(figure, folder / name)[0] for name, figure in figures.items()]
     return AssayReport(
         num_recordings=len(animals),
@@ -595,6 +586,27 @@ def summarize_assay(
         warnings=tuple(_find_warnings(animals, windows, by_animal)),
         problems=tuple(sorted(problems)),
     )
+
+
+def _draw_figures(
+    animals: Sequence[Animal],
+    windows: Sequence[Window],
+    class_names: Sequence[str],
+    by_animal: pd.DataFrame,
+    by_group: pd.DataFrame,
+) -> dict[str, Figure]:
+    """Return the figures by file name; windows and bins that nobody fills have none."""
+    figures = {"ethograms": plot_raster([_raster_row(a) for a in animals], class_names)}
+    for window in windows:
+        rows = by_animal[(by_animal["Window"] == window.name) & (by_animal["Complete"] == "yes")]
+        if window.kind != "bin" and len(rows):
+            title = "" if window.kind == "whole" else window.name
+            stem = window.name.replace(" ", "_").strip(".")
+            figures[f"groups_{stem}"] = plot_groups(rows, class_names, title=title)
+    bins = by_group[(by_group["Window_type"] == "bin") & (by_group["Measure"] == "Percent")]
+    if bins["N"].sum():
+        figures["time_course"] = plot_time_course(bins, class_names)
+    return figures
 
 
 def _raster_row(animal: Animal) -> tuple[str, str, np.ndarray, Fraction, Fraction]:

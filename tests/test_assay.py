@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import mpar.assay
 from mpar.assay import (
     AssayConfig,
     Window,
@@ -271,7 +272,7 @@ def test_intervals_of_groups_cover_the_truth():
     assert 0.93 <= covered <= 0.97
 
 
-def write_study(folder, *, num_animals=8, seconds=300, seed=4):
+def write_study(folder, *, num_animals=8, seconds=120, seed=4):
     """Write two groups of synthetic animals that lick 2 % and 6 % of their time, on average."""
     rng = np.random.default_rng(seed)
     rows = ["Recording,Group,Sex"]
@@ -293,13 +294,13 @@ def write_study(folder, *, num_animals=8, seconds=300, seed=4):
 def test_study_of_two_groups(tmp_path):
     """A true difference in lick time is found: the truth of each group lies in its interval."""
     counted, truth = write_study(tmp_path)
-    options = "--metadata", tmp_path / "animals.csv", "--bin", "1min", "--window", "phase1=0-2min"
+    options = "--metadata", tmp_path / "animals.csv", "--bin", "30s", "--window", "phase1=0-1min"
     result = run("summarize", tmp_path / "predictions", "-o", tmp_path / "s", *options)
     assert result.exit_code == 0, result.output
     assert "16 recordings of 16 animals in 2 groups (vehicle, formalin)" in result.output
 
     rows = read_rows(tmp_path / "s" / "by_animal.csv")
-    assert len(rows) == 16 * 7 * len(NAMES)  # whole, five minutes, one window
+    assert len(rows) == 16 * 6 * len(NAMES)  # whole, four bins, one window
     assert list(rows[0])[:4] == ["Recording", "Animal", "Group", "Sex"]
     licks = {
         row["Recording"]: float(row["Seconds"])
@@ -327,7 +328,7 @@ def test_study_of_two_groups(tmp_path):
         f"{name}.{suffix}" for name in figures for suffix in ("png", "pdf")
     }
     provenance = json.loads((tmp_path / "s" / "settings.json").read_text())
-    assert (provenance["bin"], provenance["windows"]) == ("1min", ["phase1=0-2min"])
+    assert (provenance["bin"], provenance["windows"]) == ("30s", ["phase1=0-1min"])
     again = run("summarize", tmp_path / "predictions", "-o", tmp_path / "s", *options)
     assert again.exit_code == 2
     assert "exist already; pass --overwrite" in again.output
@@ -337,8 +338,9 @@ def test_study_of_two_groups(tmp_path):
 
 
 @pytest.fixture
-def predictions(tmp_path):
-    """Three recordings of 40, 40 and 20 frames at 10 a second."""
+def predictions(tmp_path, monkeypatch):
+    """Three recordings of 40, 40 and 20 frames at 10 a second; no figures, which take long."""
+    monkeypatch.setattr(mpar.assay, "_draw_figures", lambda *results: {})
     for name, num_frames in (("m1", 40), ("m2", 40), ("m3", 20)):
         labels = np.zeros(num_frames, int)
         labels[5:8] = 2
@@ -460,8 +462,9 @@ def test_cells_that_a_spreadsheet_would_execute(predictions):
     assert first.startswith("m1,m1,'=1+1,'@,")
 
 
-def test_real_predictions(study, tmp_path):
+def test_real_predictions(study, tmp_path, monkeypatch):
     """What mpar-predict wrote is summed up; every second of every class is its own bouts."""
+    monkeypatch.setattr(mpar.assay, "_draw_figures", lambda *results: {})
     predict_multiple_videos(study.checkpoint, [study.videos], tmp_path / "p", device="cpu")
     assert run("summarize", tmp_path / "p", "-o", tmp_path / "s").exit_code == 0
     rows = read_rows(tmp_path / "s" / "by_animal.csv")
