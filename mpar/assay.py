@@ -82,6 +82,11 @@ class Window:
     start: Fraction
     stop: Fraction | None
 
+    @property
+    def figure_name(self) -> str:
+        """Name of the file of its figure, without suffix."""
+        return f"groups_{self.name.replace(' ', '_').strip('.')}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssayConfig:
@@ -106,9 +111,11 @@ class AssayConfig:
     group_by: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        names = [window.name for window in self.named_windows()]
-        if len({*names, "whole"}) <= len(names):
-            raise ConfigError(f"window: found the names {', '.join(names)}; make them different")
+        windows = self.named_windows()
+        # figures are named after them, and some disks do not tell a from A
+        if len({"groups_whole", *(w.figure_name.lower() for w in windows)}) <= len(windows):
+            names = ", ".join(window.name for window in windows)
+            raise ConfigError(f"window: found the names {names}; make them different")
         if self.bin_length is not None:
             parse_time(self.bin_length, "bin")
 
@@ -545,7 +552,10 @@ def summarize_assay(
     """
     config = config or AssayConfig()
     folder = Path(output_folder)
-    existing = [name for name in (BY_ANIMAL, BY_GROUP, SETTINGS) if (folder / name).exists()]
+    figure_names = ["ethograms", "groups_whole", "time_course"]
+    figure_names += [window.figure_name for window in config.named_windows()]
+    names = [f"{name}{suffix}" for name in figure_names for suffix in (".png", ".pdf")]
+    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, *names) if (folder / n).exists()]
     if existing and not overwrite:
         raise ConfigError(
             f"{folder}: {', '.join(existing)} exist already; pass --overwrite to replace them, or "
@@ -601,8 +611,7 @@ def _draw_figures(
         rows = by_animal[(by_animal["Window"] == window.name) & (by_animal["Complete"] == "yes")]
         if window.kind != "bin" and len(rows):
             title = "" if window.kind == "whole" else window.name
-            stem = window.name.replace(" ", "_").strip(".")
-            figures[f"groups_{stem}"] = plot_groups(rows, class_names, title=title)
+            figures[window.figure_name] = plot_groups(rows, class_names, title=title)
     bins = by_group[(by_group["Window_type"] == "bin") & (by_group["Measure"] == "Percent")]
     if bins["N"].sum():
         figures["time_course"] = plot_time_course(bins, class_names)

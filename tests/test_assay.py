@@ -105,6 +105,8 @@ def test_times_and_names_that_are_none():
         AssayConfig(windows=["a=0-1s", "a=1-2s"])
     with pytest.raises(ConfigError, match="make them different"):
         AssayConfig(windows=["whole=0-1s"])
+    with pytest.raises(ConfigError, match="make them different"):
+        AssayConfig(windows=["a b=0-1s", "A_b=1-2s"])
 
 
 def test_bins_are_named_in_their_unit():
@@ -452,6 +454,16 @@ def test_options_that_do_not_fit(predictions):
         summarize(predictions, "Recording,group\nm1,a\n", group_by=["dose"])
     with pytest.raises(InputError, match="has no prediction"):
         summarize(predictions, "Recording,group\nm9,a\n")
+
+
+def test_figures_of_the_user_are_kept(predictions):
+    """A file that has the name of a figure is not replaced unasked either."""
+    folder = predictions.parent / "s"
+    folder.mkdir()
+    (folder / "groups_a.pdf").write_text("mine")
+    with pytest.raises(ConfigError, match=r"s: groups_a.pdf exist already; pass --overwrite"):
+        summarize(predictions, windows=["a=0-1s"])
+    assert [path.name for path in folder.iterdir()] == ["groups_a.pdf"]
 
 
 def test_cells_that_a_spreadsheet_would_execute(predictions):
