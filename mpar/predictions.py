@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import mpar
 from mpar.annotations import read_annotation
@@ -297,7 +298,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def read_predictions(
-    folder: Path | str,
+    folder: Path | str, *, quiet: bool = True
 ) -> tuple[list[Labelled], tuple[str, ...], list[Problem]]:
     """Read the predictions of a folder, one label for every frame.
 
@@ -306,6 +307,8 @@ def read_predictions(
     folder : Path or str
         Searched with its subfolders for ``NAME_predictions.csv`` with their json. A row of
         predictions of every n-th frame stands for its n frames, as in `mpar.bouts.bout_table`.
+    quiet : bool
+        Show no progress bar.
 
     Returns
     -------
@@ -323,13 +326,12 @@ def read_predictions(
     InputError
         None can be read.
     """
-    paths = {path: name_of(path) for path in find_files(folder, [".csv"])}
+    names = {path: name_of(path) for path in find_files(folder, [".csv"])}
+    paths = sorted((name, path) for path, name in names.items() if name is not None)
     found: dict[str, Labelled] = {}
     maps: set[ClassMap] = set()
     problems: list[Problem] = []
-    for path, name in sorted(paths.items(), key=lambda item: (item[1] or "", item[0])):
-        if name is None:
-            continue
+    for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
         try:
             item, class_map = _read_prediction(path, name)
         except InputError as error:

@@ -22,7 +22,7 @@ from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
 
 PROJECT = Path(__file__).parent.parent
-COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "info")
+COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "info")
 
 
 def run(command, *arguments):

@@ -18,7 +18,7 @@ LAYERS = """
     errors files team classes bouts videos annotations scorings boris exchange recordings
     store staging preprocess splits drift clips devices sums augment model optimizers recipe
     dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
-    score_report board learner loop train predictions inference comparisons evaluation summary
+    score_report board learner loop train predictions assay inference comparisons evaluation summary
     cartoon synthetic
 """.split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
@@ -26,7 +26,7 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__in
 WITHOUT_TORCH = """
     errors files team classes bouts videos annotations scorings boris exchange recordings
     store staging preprocess drift metrics events postprocess bootstrap agreement plots
-    score_plots score_report predictions cartoon synthetic
+    score_plots score_report predictions assay cartoon synthetic
 """.split()
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -21,6 +23,9 @@ from mpar.plots import (
     plot_clips,
     plot_confusion,
     plot_ethogram,
+    plot_groups,
+    plot_raster,
+    plot_time_course,
     save_figure,
 )
 
@@ -330,3 +335,126 @@ def test_captions_of_film_strips_stay_apart(shape):
     assert all(lower.y1 < upper.y0 for upper, lower in itertools.pairwise(boxes))
     assert min(box.x0 for box in boxes) >= 0
     assert boxes[0].y1 <= figure.bbox.y1
+
+
+# Figures of an assay
+
+
+def raster_rows(onset=0):
+    labels = np.repeat([0, 1, 2, -1, 0], 30)
+    return [
+        (group, f"m{i}", labels, Fraction(30) / (1 + i % 2), Fraction(onset))
+        for i, group in enumerate(["vehicle", "vehicle", "10 $mg$/kg"])
+    ]
+
+
+def test_raster_has_a_strip_an_animal_on_one_clock():
+    """Strips lie below their group, and a frame is as wide as its frame rate says."""
+    (axes,) = plot_raster(raster_rows(), NAMES).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["m0", "m1", "m2"]
+    assert axes.get_yticks().tolist() == [1, 2, 4]
+    assert [text.get_text() for text in axes.texts] == ["vehicle (n = 2)", r"10 \$mg\$/kg (n = 1)"]
+    assert axes.get_xlim() == (0, 10)  # 150 frames, at 15 a second at the slowest
+    ends = sorted({bar.get_paths()[-1].get_extents().x1 for bar in axes.collections})
+    assert ends[-1] == pytest.approx(10)
+    assert any(end == pytest.approx(5) for end in ends)
+
+
+def test_raster_counts_from_the_stimulus():
+    """Time 0 is marked, and what came before it is negative."""
+    (axes,) = plot_raster(raster_rows(onset=2), NAMES).axes
+    assert axes.get_xlim() == (-2, 8)
+    assert axes.get_xlabel() == "time from the stimulus (s)"
+    assert [line.get_xdata()[0] for line in axes.lines] == [0]
+    minutes = [("a", "m", np.zeros(3000, int), Fraction(10), Fraction(0))]
+    (axes,) = plot_raster(minutes, NAMES).axes
+    assert (axes.get_xlim(), axes.get_xlabel()) == ((0, 5), "time (min)")
+
+
+def bins_table(groups, names=NAMES):
+    rows = [
+        {
+            "Group": group,
+            "Window_start_s": 10.0 * i,
+            "Window_stop_s": 10.0 * i + 10,
+            "Class": name,
+            "N": 0 if i == 3 else 1 if i == 2 else 5 - g,
+            "Mean": None if i == 3 else 10.0 * g + i,
+            "SEM": None if i >= 2 else 1.5,
+        }
+        for g, group in enumerate(groups)
+        for i in range(4)
+        for name in names
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_time_course_shows_means_and_bands():
+    """Points in the middle of bins; a bin of one animal has no band, one of none no point."""
+    figure = plot_time_course(bins_table(["a", "b"]), NAMES)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == list(NAMES)
+    first, second = panels[1].lines
+    assert first.get_xdata().tolist() == [5, 15, 25]
+    assert second.get_ydata().tolist() == [10, 11, 12]
+    (box,) = (band.get_datalim(panels[1].transData) for band in panels[1].collections[1:])
+    assert (box.x1, box.y0, box.y1) == (15, 8.5, 12.5)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a (n = 0-5)", "b (n = 0-4)"]
+
+
+def test_groups_of_a_time_course_differ_without_colour():
+    """Line, marker and filling tell groups apart, and their greys are no class's colour."""
+    lines = plot_time_course(bins_table("abcdef"), NAMES).axes[0].lines
+    styles = {(n.get_linestyle(), n.get_marker(), n.get_markerfacecolor()) for n in lines}
+    assert len(styles) == 6
+    for line in lines:
+        red, green, blue = to_rgb(line.get_color())
+        assert red == green == blue
+
+
+def window_table(groups, names=NAMES, num_animals=5):
+    rows = [
+        {
+            "Group": group,
+            "Animal": f"{group}{i}",
+            "Class": name,
+            "Seconds": 2.0 * i,
+            "Bouts": i,
+            "Latency_s": 1.0 * i if i else None,
+            "Latency_censored": "no" if i else "yes",
+            "Observed_s": 60.0,
+        }
+        for group in groups
+        for i in range(num_animals)
+        for name in names
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_groups_show_a_point_an_animal():
+    """Boxes have the class's colour and median; those that never did it are triangles."""
+    axes = plot_groups(window_table(["a", "b"]), NAMES).axes
+    assert len(axes) == 3 * len(NAMES)
+    seconds, bouts, latency = axes[3:6]
+    assert [axes[i].get_title(loc="left") for i in (0, 3, 6)] == list(NAMES)
+    boxes = [patch for patch in seconds.patches if not isinstance(patch, mpl.patches.Rectangle)]
+    assert {mpl.colors.to_hex(box.get_facecolor()) for box in boxes} == {class_colors(3)[1].lower()}
+    points = [line for line in seconds.lines if line.get_marker() == "o"]
+    assert [line.get_ydata().tolist() for line in points] == [[0, 2, 4, 6, 8]] * 2
+    never = [line for line in latency.lines if line.get_marker() == "^"]
+    assert [line.get_ydata().tolist() for line in never] == [[60.0]] * 2
+    assert latency.get_ylabel() == "latency (s), △ never"
+    assert not [patch for patch in latency.patches if not isinstance(patch, mpl.patches.Rectangle)]
+    assert all(tick == int(tick) for tick in bouts.get_yticks())
+
+
+def test_figures_of_an_assay_of_any_shape(tmp_path):
+    """Long names of classes and groups, and groups of one animal, fit without a warning."""
+    groups = ["a group with a long name, 10 mg/kg", "b", "c", "d", "e", "$g$"]
+    names = LONG_NAMES[:4]
+    figure = plot_groups(window_table(groups, names, 1), names, title="late_$1$")
+    figure.savefig(tmp_path / "groups.png", dpi=30)
+    plot_time_course(bins_table(groups, names), names).savefig(tmp_path / "course.png", dpi=30)
+    rows = [(group, LONG_NAMES[0], np.zeros(9, int), Fraction(30), Fraction(0)) for group in groups]
+    plot_raster(rows, names).savefig(tmp_path / "raster.png", dpi=30)

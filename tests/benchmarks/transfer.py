@@ -62,7 +62,7 @@ def learn(
         split = split_animals(store, num_train, 2)
         run = TrialRun(Path(folder), store, split, Trial(config, size), init)
         run.execute(quiet=quiet)
-        return load_checkpoint(best_checkpoint(folder)), run.tested[-1]
+        return load_checkpoint(best_checkpoint(folder)), run.scores
 
 
 WAYS: dict[str, tuple[bool, int]] = {

@@ -1,0 +1,94 @@
+"""mpar-summarize: predictions -> the numbers and figures of an assay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from mpar_cli import _options
+from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
+
+
+@click.command()
+@click.argument("predictions", type=_options.FOLDER)
+@click.option(
+    "--output",
+    "-o",
+    "output_folder",
+    type=_options.ANY_PATH,
+    default="summary",
+    show_default=True,
+    help="Gets the tables and the figures.",
+)
+@click.option(
+    "--metadata",
+    "metadata_path",
+    type=_options.FILE,
+    help="CSV with a column Recording, and any others (Animal, group, dose, sex).",
+)
+@click.option(
+    "--group-by",
+    metavar="COLUMN",
+    multiple=True,
+    help="Column of the metadata that makes the groups, or several; by default group.",
+)
+@click.option("--bin", "bin_length", metavar="TIME", help="Bins, such as 5min or 30s.")
+@click.option(
+    "--window",
+    "windows",
+    metavar="NAME=START-STOP",
+    multiple=True,
+    help="A window, such as phase1=0-10min; may be given several times.",
+)
+@click.option(
+    "--onset-column",
+    metavar="COLUMN",
+    help="Column of the metadata with the second of the stimulus, from which time counts.",
+)
+@_options.overwrite
+@_options.quiet
+@_options.version
+@command
+def main(
+    predictions: Path,
+    output_folder: Path,
+    metadata_path: Path | None,
+    group_by: tuple[str, ...],
+    bin_length: str | None,
+    windows: tuple[str, ...],
+    onset_column: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
+    """Sum up PREDICTIONS, a folder of mpar-predict, by animal, window and class, and by group.
+
+    Writes by_animal.csv (one row an animal, window and class), by_group.csv (mean, SEM and n),
+    and figures of ethograms, groups and time course, as PNG and PDF.
+    """
+    from mpar.assay import AssayConfig, summarize_assay
+
+    report = summarize_assay(
+        predictions,
+        output_folder,
+        metadata_path=metadata_path,
+        config=AssayConfig(
+            bin_length=bin_length, windows=windows, onset_column=onset_column, group_by=group_by
+        ),
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(
+        f"{report.num_recordings} recordings of {report.num_animals} animals in "
+        f"{len(report.groups)} groups ({', '.join(report.groups)})"
+    )
+    for path in report.paths:
+        click.echo(f"wrote {path}")
+    if report.problems:
+        show_problems(report.problems)
+    return PROBLEMS_EXIT if report.problems else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,654 @@
+"""From predictions to the numbers of an assay: by animal, window and class, and by group.
+
+Time is counted in frames, by a frame rate that is a fraction. Frame k begins at k/fps seconds,
+and lies in a window [start, stop) if that moment does; so bins part the frames of a recording, and
+their seconds add up to its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import mpar
+from mpar.annotations import DELIMITERS, parse_rows, plain_cells, read_text
+from mpar.bouts import find_bouts
+from mpar.classes import UNLABELLED
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.files import atomic_path, spreadsheet_safe, write_json
+from mpar.plots import plot_groups, plot_raster, plot_time_course, save_figure
+from mpar.predictions import read_predictions
+from mpar.scorings import Labelled
+
+BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
+MEASURES = (
+    "Seconds",
+    "Percent",
+    "Bouts",
+    "Bouts_per_min",
+    "Mean_bout_s",
+    "Median_bout_s",
+    "Latency_s",
+)
+COMPLETE_SHARE = Fraction(99, 100)
+
+_UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600}
+_TIME = r"(-?[0-9]+(?:\.[0-9]+)?)\s*(s|min|h)?"
+_WINDOW_COLUMNS = (
+    "Window_type",
+    "Window",
+    "Window_start_s",
+    "Window_stop_s",
+)
+_OWN_COLUMNS = (
+    "Recording",
+    "Animal",
+    "Group",
+    *_WINDOW_COLUMNS,
+    "Observed_s",
+    "Unlabelled_s",
+    "Complete",
+    "Class",
+    *MEASURES,
+    "Latency_censored",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time, in seconds from the beginning (or the stimulus); half-open.
+
+    Parameters
+    ----------
+    kind : {"whole", "bin", "window"}
+        Why it is looked at.
+    name : str
+        As it is shown.
+    start, stop : Fraction
+        `stop` is None for the end of each recording.
+    """
+
+    kind: str
+    name: str
+    start: Fraction
+    stop: Fraction | None
+
+    @property
+    def figure_name(self) -> str:
+        """Name of the file of its figure, without suffix."""
+        return f"groups_{self.name.replace(' ', '_').strip('.')}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AssayConfig:
+    """How an assay is summed up.
+
+    Parameters
+    ----------
+    bin_length : str, optional
+        Length of the bins that part each recording, as "5min".
+    windows : sequence of str
+        Named windows, as "phase1=0-10min".
+    onset_column : str, optional
+        Column of the metadata with the time of the stimulus, in seconds of the recording; windows
+        and latencies count from it.
+    group_by : sequence of str
+        Columns of the metadata whose values make a group; by default "group", if there is one.
+    """
+
+    bin_length: str | None = None
+    windows: Sequence[str] = ()
+    onset_column: str | None = None
+    group_by: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        windows = self.named_windows()
+        # figures are named after them, and some disks do not tell a from A
+        if len({"groups_whole", *(w.figure_name.lower() for w in windows)}) <= len(windows):
+            names = ", ".join(window.name for window in windows)
+            raise ConfigError(f"window: found the names {names}; make them different")
+        if self.bin_length is not None:
+            parse_time(self.bin_length, "bin")
+
+    def named_windows(self) -> list[Window]:
+        """Return the windows that were asked for by name."""
+        return [parse_window(text) for text in self.windows]
+
+
+@dataclass(frozen=True, slots=True)
+class Animal:
+    """A recording, the animal in it, and what the metadata says of it.
+
+    Parameters
+    ----------
+    recording : Labelled
+        Its labels.
+    animal : str
+        Recordings of one animal are averaged before groups are.
+    group : str
+        Shown in figures.
+    onset : Fraction
+        Seconds at which time 0 lies.
+    metadata : dict
+        Column and text.
+    """
+
+    recording: Labelled
+    animal: str
+    group: str
+    onset: Fraction
+    metadata: dict[str, str]
+
+    @property
+    def seconds(self) -> Fraction:
+        """Seconds from time 0 to the end of the recording."""
+        return len(self.recording.labels) / self.recording.fps - self.onset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AssayReport:
+    """What `summarize_assay` wrote.
+
+    Parameters
+    ----------
+    num_recordings, num_animals : int
+        Summed up.
+    groups : tuple of str
+        In order.
+    paths : tuple of Path
+        Tables and figures (PNG; the PDF lies beside it).
+    warnings : tuple of str
+        What to know before comparing groups.
+    problems : tuple of Problem
+        Recordings that were left out.
+    """
+
+    num_recordings: int
+    num_animals: int
+    groups: tuple[str, ...]
+    paths: tuple[Path, ...]
+    warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def parse_time(text: str, what: str) -> Fraction:
+    """Return the seconds of "5min", "300s" or "0.5h".
+
+    Raises
+    ------
+    ConfigError
+        It is no time above 0 with a unit.
+
+    Examples
+    --------
+    >>> parse_time("5min", "bin")
+    Fraction(300, 1)
+    """
+    match = re.fullmatch(_TIME, text.strip())
+    if not match or not match[2] or Fraction(match[1]) <= 0:
+        raise ConfigError(f"{what}: found {text!r}, expected a time above 0 such as 5min, 300s, 1h")
+    return Fraction(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def parse_window(text: str) -> Window:
+    """Return the window of "phase1=0-10min"; the first time takes the unit of the second.
+
+    Raises
+    ------
+    ConfigError
+        It is no name and no two times in order.
+
+    Examples
+    --------
+    >>> parse_window("baseline=-2-0min").start
+    Fraction(-120, 1)
+    """
+    name, equals, times = (part.strip() for part in text.partition("="))
+    match = re.fullmatch(rf"{_TIME}\s*-\s*{_TIME}", times)
+    if not (name and equals and match and match[4] and re.fullmatch(r"[\w .+-]{1,40}", name)):
+        raise ConfigError(
+            f"window: found {text!r}, expected a name and two times such as phase1=0-10min"
+        )
+    unit = _UNIT_SECONDS[match[4]]
+    start = Fraction(match[1]) * (_UNIT_SECONDS[match[2]] if match[2] else unit)
+    stop = Fraction(match[3]) * unit
+    if stop <= start:
+        raise ConfigError(f"window: {text!r} ends before it begins; expected NAME=START-STOP")
+    return Window("window", name, start, stop)
+
+
+def make_windows(config: AssayConfig, longest: Fraction) -> list[Window]:
+    """Return the whole recording, the bins up to `longest` seconds, and the named windows."""
+    windows = [Window("whole", "whole", Fraction(0), None)]
+    if config.bin_length is not None:
+        length = parse_time(config.bin_length, "bin")
+        unit = re.fullmatch(_TIME, config.bin_length.strip())[2]  # type: ignore[index]
+        for i in range(ceil(longest / length)):
+            start, stop = i * length, (i + 1) * length
+            shown = "-".join(f"{float(t / _UNIT_SECONDS[unit]):g}" for t in (start, stop))
+            windows.append(Window("bin", f"{shown} {unit}", start, stop))
+    return windows + config.named_windows()
+
+
+def summarize_window(
+    recording: Labelled, window: Window, class_names: Sequence[str], onset: Fraction = Fraction(0)
+) -> list[dict[str, Any]]:
+    """Sum up one window of a recording, one row a class.
+
+    Parameters
+    ----------
+    recording : Labelled
+        Its labels.
+    window : Window
+        Counts from `onset`.
+    class_names : sequence of str, length K
+        Name of each class.
+    onset : Fraction
+        Seconds of the recording.
+
+    Returns
+    -------
+    list of dict
+        ``Observed_s``
+            Seconds of the window that were filmed.
+        ``Unlabelled_s``
+            Of them, without a label.
+        ``Complete``
+            "yes" if at least 99 % of the window was filmed (cameras stop a little early).
+        ``Seconds``, ``Percent``
+            Time of the class in the window, and in percent of what was filmed of it.
+        ``Bouts``, ``Bouts_per_min``
+            Bouts that BEGIN in the window, also by minute filmed. A bout across an edge counts
+            once, where it begins, so that the bouts of bins add up.
+        ``Mean_bout_s``, ``Median_bout_s``
+            Of the same bouts, in their whole length, not cut at the window's end. None without
+            bouts.
+        ``Latency_s``
+            Seconds from the window's beginning to the first of these bouts: a bout that is under
+            way when the window begins has no latency. None, and ``Latency_censored`` "yes", if
+            none begins.
+
+        In a window of which nothing was filmed all measures are None.
+
+    Notes
+    -----
+    Our choice: time is cut at the edges of a window, because it must add up; bouts are not, because
+    a cut bout has a wrong length, and one that counts twice makes more of them.
+    """
+    fps, num_frames = recording.fps, len(recording.labels)
+    first = ceil((window.start + onset) * fps)
+    last = num_frames if window.stop is None else ceil((window.stop + onset) * fps)
+    start = min(max(first, 0), num_frames)
+    stop = max(start, min(last, num_frames))
+    labels = recording.labels[start:stop]
+    observed = (stop - start) / fps
+    bouts = find_bouts(recording.labels)
+    bouts = bouts[(bouts["start"] >= start) & (bouts["start"] < stop)]
+    shared = {
+        "Window_type": window.kind,
+        "Window": window.name,
+        "Window_start_s": float(window.start),
+        "Window_stop_s": float((num_frames / fps - onset) if window.stop is None else window.stop),
+        "Observed_s": float(observed),
+        "Unlabelled_s": float(int((labels == UNLABELLED).sum()) / fps),
+        "Complete": "yes" if 0 < stop - start >= COMPLETE_SHARE * (last - first) else "no",
+    }
+    rows = []
+    for k, name in enumerate(class_names):
+        row = shared | {"Class": name} | dict.fromkeys(MEASURES) | {"Latency_censored": None}
+        if stop > start:
+            mine = bouts[bouts["label"] == k]
+            lengths = [(b - a) / fps for a, b in zip(mine["start"], mine["stop"], strict=True)]
+            num_class = int((labels == k).sum())
+            row["Seconds"] = float(num_class / fps)
+            row["Percent"] = 100 * num_class / (stop - start)
+            row["Bouts"] = len(mine)
+            row["Bouts_per_min"] = float(len(mine) * 60 / observed)
+            row["Latency_censored"] = "no" if len(mine) else "yes"
+            if len(mine):
+                row["Mean_bout_s"] = float(sum(lengths) / len(mine))
+                row["Median_bout_s"] = float(np.median([float(length) for length in lengths]))
+                row["Latency_s"] = float(int(mine["start"].iloc[0]) / fps - window.start - onset)
+        rows.append(row)
+    return rows
+
+
+def summarize_animals(
+    animals: Sequence[Animal], windows: Sequence[Window], class_names: Sequence[str]
+) -> pd.DataFrame:
+    """Sum up all windows of all recordings: one tidy row a recording, window and class."""
+    rows = [
+        {"Recording": item.recording.name, "Animal": item.animal, "Group": item.group}
+        | item.metadata
+        | row
+        for item in animals
+        for window in windows
+        for row in summarize_window(item.recording, window, class_names, item.onset)
+    ]
+    return pd.DataFrame(rows)
+
+
+def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
+    """Average the animals of each group: one row a group, window, class and measure.
+
+    Parameters
+    ----------
+    by_animal : DataFrame
+        From `summarize_animals`.
+
+    Returns
+    -------
+    DataFrame
+        ``N`` animals with a value in a complete window, their ``Mean`` and ``SEM`` (None below two
+        animals), and ``N_without``: animals without one, because they lack the window or, for
+        latency and bout lengths, a bout. A mean latency leaves out those that never did it, and is
+        too short then.
+
+    Notes
+    -----
+    Recordings of one animal are averaged first, since they are not independent. SEM is the sample
+    standard deviation (n - 1) over the root of n.
+    """
+    keys = ["Group", *_WINDOW_COLUMNS[:3], "Class"]
+    values = by_animal[[*keys, "Animal", *MEASURES]].copy()
+    values[list(MEASURES)] = values[list(MEASURES)].astype(float)
+    values.loc[by_animal["Complete"] != "yes", list(MEASURES)] = np.nan
+    animals = values.groupby([*keys, "Animal"], sort=False)[list(MEASURES)].mean().reset_index()
+    stops = by_animal.groupby(keys, sort=False)["Window_stop_s"].max()
+    rows = []
+    for key, part in animals.groupby(keys, sort=False):
+        named = dict(zip(keys, key, strict=True))
+        for measure in MEASURES:
+            found = part[measure].dropna()
+            rows.append(
+                named
+                | {
+                    "Window_stop_s": stops[key],
+                    "Measure": measure,
+                    "N": len(found),
+                    "Mean": found.mean() if len(found) else None,
+                    "SEM": found.std(ddof=1) / len(found) ** 0.5 if len(found) > 1 else None,
+                    "N_without": len(part) - len(found),
+                }
+            )
+    columns = ["Group", *_WINDOW_COLUMNS, "Class", "Measure", "N", "Mean", "SEM", "N_without"]
+    return pd.DataFrame(rows)[columns]
+
+
+def read_animals(
+    predictions: Sequence[Labelled], metadata_path: Path | str | None, config: AssayConfig
+) -> tuple[list[Animal], list[Problem]]:
+    """Join predictions with the metadata of their animals.
+
+    Parameters
+    ----------
+    predictions : sequence of Labelled
+        From `mpar.predictions.read_predictions`.
+    metadata_path : Path or str, optional
+        CSV with a column ``Recording`` (the video's name, with or without suffix), ``Animal`` where
+        an animal has several, and any others. Without it each recording is an animal and all are
+        one group.
+    config : AssayConfig
+        Names the columns of group and onset.
+
+    Returns
+    -------
+    animals : list of Animal
+        In order of group, and in it of the metadata.
+    problems : list of Problem
+        Rows without a recording, recordings without a row, onsets that are none.
+
+    Raises
+    ------
+    ConfigError
+        A column is missing, or there is no metadata to take it from.
+    InputError
+        The metadata cannot be read.
+    """
+    if metadata_path is None:
+        if config.onset_column or config.group_by:
+            raise ConfigError("--onset-column and --group-by are columns of --metadata; pass it")
+        return [Animal(item, item.name, "all", Fraction(0), {}) for item in predictions], []
+    path = Path(metadata_path)
+    columns, rows = _read_metadata(path)
+    for name in (config.onset_column, *config.group_by):
+        if name is not None and name not in columns:
+            raise ConfigError(
+                f"{path.name}: found the columns {', '.join(columns)}, expected {name!r} among "
+                "them; name another column, or add it"
+            )
+    by = list(config.group_by) or [name for name in columns if name.lower() == "group"]
+    problems = []
+    known: dict[str, Labelled] = {}
+    for item in predictions:  # a trial shares its video with others, and has only its own name
+        names = {item.name, item.video} if Path(item.video).stem == item.name else {item.name}
+        known |= dict.fromkeys(names, item)
+    is_named = {known[row["Recording"]].name for _, row in rows if row["Recording"] in known}
+    animals: dict[str, Animal] = {}
+    for line, row in rows:
+        name = row.pop("Recording")
+        found = known.get(name)
+        if found is None:
+            message = f"recording {name!r} has no prediction; predict it, or remove the row"
+            problems.append(Problem.of(path, message, line))
+            continue
+        if found.name in animals:
+            problems.append(Problem.of(path, f"recording {name!r} occurs twice; remove one", line))
+            continue
+        group = " / ".join(row[column] for column in by) if by else "all"
+        if not all(row[column] for column in by):
+            message = f"recording {name!r} has no {' or no '.join(by)}; fill it in"
+            problems.append(Problem.of(path, message, line))
+            continue
+        onset = _parse_onset(row[config.onset_column]) if config.onset_column else Fraction(0)
+        length = len(found.labels) / found.fps
+        if onset is None or onset >= length:
+            problems.append(
+                Problem.of(
+                    path,
+                    f"recording {name!r} has the onset {row[config.onset_column or '']!r}, "
+                    f"expected seconds from 0 to its length ({float(length):.3f}); fix the row",
+                    line,
+                )
+            )
+            continue
+        animal = row.pop("Animal", "") or found.name
+        if len(by) == 1 and by[0].lower() == "group":
+            del row[by[0]]  # the column Group says the same
+        animals[found.name] = Animal(found, animal, group, onset, row)
+    problems += [
+        Problem.of(
+            f"{item.name}_predictions.csv", f"has no row in {path.name}; add it, or move it away"
+        )
+        for item in predictions
+        if item.name not in is_named
+    ]
+    order = list(dict.fromkeys(animal.group for animal in animals.values()))
+    return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
+
+
+def _read_metadata(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns, without Recording and Animal, and (line, row by column) of every row."""
+    text = read_text(path)
+    header = text.partition("\n")[0].strip()
+    delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
+    lines = parse_rows(path, text, delimiter)
+    names = lines[0][1] if lines else []
+    titles = {"recording": "Recording", "animal": "Animal"}
+    names = [titles.get(name.lower(), name) for name in names]
+    taken = [
+        name for name in names if name in _OWN_COLUMNS and name not in {*titles.values(), "Group"}
+    ]
+    if "Recording" not in names or not all(names) or len({*names}) < len(names) or taken:
+        raise InputError.of(
+            path,
+            f"found the columns {','.join(names)[:100]!r}, expected one Recording and others with "
+            "different names" + (f", not {', '.join(taken)}" if taken else "") + "; fix the header",
+            1,
+        )
+    problems = [
+        Problem.of(path, f"found {len(cells)} cells, expected {len(names)}; fix the row", line)
+        for line, cells in lines[1:]
+        if len(cells) != len(names)
+    ]
+    if problems:
+        raise InputError(problems)
+    rows = [(line, dict(zip(names, cells, strict=True))) for line, cells in lines[1:]]
+    return [name for name in names if name not in titles.values()], rows
+
+
+def _parse_onset(cell: str) -> Fraction | None:
+    return Fraction(cell) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", cell, re.ASCII) else None
+
+
+def summarize_assay(
+    prediction_folder: Path | str,
+    output_folder: Path | str,
+    *,
+    metadata_path: Path | str | None = None,
+    config: AssayConfig | None = None,
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> AssayReport:
+    """Turn a folder of predictions into the tables and figures of an assay.
+
+    Parameters
+    ----------
+    prediction_folder : Path or str
+        Holds ``NAME_predictions.csv`` of mpar-predict with their json.
+    output_folder : Path or str
+        Gets ``by_animal.csv`` (`summarize_window` defines its columns), ``by_group.csv``
+        (`summarize_groups`), ``settings.json`` and, as PNG and PDF, ``ethograms``,
+        ``groups_<window>`` for the whole recordings and each named window, and ``time_course`` if
+        there are bins.
+    metadata_path : Path or str, optional
+        As for `read_animals`.
+    config : AssayConfig, optional
+        Windows and groups.
+    overwrite : bool
+        Replace these files.
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    AssayReport
+
+    Raises
+    ------
+    ConfigError
+        Options that do not fit the data, or files that exist.
+    InputError
+        Nothing could be summed up.
+    """
+    config = config or AssayConfig()
+    folder = Path(output_folder)
+    figure_names = ["ethograms", "groups_whole", "time_course"]
+    figure_names += [window.figure_name for window in config.named_windows()]
+    names = [f"{name}{suffix}" for name in figure_names for suffix in (".png", ".pdf")]
+    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, *names) if (folder / n).exists()]
+    if existing and not overwrite:
+        raise ConfigError(
+            f"{folder}: {', '.join(existing)} exist already; pass --overwrite to replace them, or "
+            "choose another --output"
+        )
+    predictions, class_names, problems = read_predictions(prediction_folder, quiet=quiet)
+    animals, more = read_animals(predictions, metadata_path, config)
+    problems += more
+    if not animals:
+        raise InputError(problems)
+    windows = make_windows(config, max(animal.seconds for animal in animals))
+    by_animal = summarize_animals(animals, windows, class_names)
+    by_group = summarize_groups(by_animal)
+
+    paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
+    _write_table(paths[0], by_animal)
+    _write_table(paths[1], by_group)
+    write_json(
+        paths[2],
+        {
+            "mpar_version": mpar.__version__,
+            "predictions": str(prediction_folder),
+            "metadata": str(metadata_path) if metadata_path else None,
+            "bin": config.bin_length,
+            "windows": list(config.windows),
+            "onset_column": config.onset_column,
+            "group_by": list(config.group_by),
+            "left_out": [str(problem) for problem in sorted(problems)],
+        },
+    )
+    figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
+    paths += [save_figure(figure, folder / name)[0] for name, figure in figures.items()]
+    return AssayReport(
+        num_recordings=len(animals),
+        num_animals=len({animal.animal for animal in animals}),
+        groups=tuple(dict.fromkeys(animal.group for animal in animals)),
+        paths=tuple(paths),
+        warnings=tuple(_find_warnings(animals, windows, by_animal)),
+        problems=tuple(sorted(problems)),
+    )
+
+
+def _draw_figures(
+    animals: Sequence[Animal],
+    windows: Sequence[Window],
+    class_names: Sequence[str],
+    by_animal: pd.DataFrame,
+    by_group: pd.DataFrame,
+) -> dict[str, Figure]:
+    """Return the figures by file name; windows and bins that nobody fills have none."""
+    figures = {"ethograms": plot_raster([_raster_row(a) for a in animals], class_names)}
+    for window in windows:
+        rows = by_animal[(by_animal["Window"] == window.name) & (by_animal["Complete"] == "yes")]
+        if window.kind != "bin" and len(rows):
+            title = "" if window.kind == "whole" else window.name
+            figures[window.figure_name] = plot_groups(rows, class_names, title=title)
+    bins = by_group[(by_group["Window_type"] == "bin") & (by_group["Measure"] == "Percent")]
+    if bins["N"].sum():
+        figures["time_course"] = plot_time_course(bins, class_names)
+    return figures
+
+
+def _raster_row(animal: Animal) -> tuple[str, str, np.ndarray, Fraction, Fraction]:
+    recording = animal.recording
+    return animal.group, recording.name, recording.labels, recording.fps, animal.onset
+
+
+def _find_warnings(
+    animals: Sequence[Animal], windows: Sequence[Window], by_animal: pd.DataFrame
+) -> list[str]:
+    warnings = []
+    lengths = sorted(animal.seconds for animal in animals)
+    if lengths[0] < COMPLETE_SHARE * lengths[-1]:
+        warnings.append(
+            f"recordings last {float(lengths[0]):.1f} to {float(lengths[-1]):.1f} s, so that "
+            "seconds and counts of 'whole' do not compare; look at percent and rates, or pass "
+            "--window"
+        )
+    for window in windows:
+        rows = by_animal[by_animal["Window"] == window.name]
+        missing = rows[rows["Complete"] != "yes"]["Recording"].nunique()
+        if missing:
+            warnings.append(
+                f"{missing} of {len(animals)} recordings do not fill the window {window.name!r}; "
+                "groups leave them out"
+            )
+    return warnings
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    safe = table.map(lambda cell: spreadsheet_safe(cell) if isinstance(cell, str) else cell)
+    safe.columns = [spreadsheet_safe(name) for name in safe.columns]
+    with atomic_path(path) as temporary:
+        safe.to_csv(
+            temporary, index=False, float_format="%.6f", lineterminator="\n", encoding="utf-8"
+        )
