@@ -30,6 +30,8 @@ log = logging.getLogger("mpar.cli")
 @click.option(
     "--init", "init_path", type=_options.FILE, help="Begin with this checkpoint's weights."
 )
+@click.option("--folds", "num_folds", type=int, help="Cross-validate in so many parts by animal.")
+@click.option("--leave-one-out", is_flag=True, help="Cross-validate with one animal at a time.")
 @click.option("--split", "split_path", type=_options.FILE, help="CSV Recording,Part instead.")
 @click.option(
     "--access",
@@ -47,6 +49,8 @@ def main(
     output_folder: Path,
     run_folder: Path | None,
     init_path: Path | None,
+    num_folds: int | None,
+    leave_one_out: bool,
     split_path: Path | None,
     access: str,
     device: str,
@@ -58,44 +62,64 @@ def main(
 
     Recordings are split into training, validation and test by animal. After training the best
     checkpoint is evaluated on the test animals and a summary is shown. Ctrl-C saves and stops;
-    --resume goes on, with the options the run began with.
+    --resume goes on, with the options the run began with. --folds trains several networks, so that
+    every animal is scored by one that never saw it.
     """
     from mpar.evaluation import evaluate_checkpoint
+    from mpar.folds import begin_folds, is_folds, run_folds
     from mpar.recipe import named_recipe
-    from mpar.summary import summarize_run
+    from mpar.summary import summarize_folds, summarize_run
     from mpar.team import is_leading
     from mpar.train import best_checkpoint, resume_training, train
 
+    is_cross_validated = num_folds is not None or leave_one_out
     if run_folder is not None:
         of_new_runs = ["recipe_name", *recipe, "output_folder", "split_path", "init_path", "access"]
-        _options.refuse_given(of_new_runs, "--resume")
-        resume_training(run_folder, device=device, cache_path=cache_path, quiet=quiet)
+        _options.refuse_given([*of_new_runs, "num_folds", "leave_one_out"], "--resume")
+        is_cross_validated = is_folds(run_folder)
+        if not is_cross_validated:
+            resume_training(run_folder, device=device, cache_path=cache_path, quiet=quiet)
     elif cache_path is not None:
         if init_path is not None:
             _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
         given = {name: value for name, value in recipe.items() if value is not None}
-        run_folder = train(
-            cache_path,
-            output_folder,
-            config=named_recipe(recipe_name, **given),
-            split_path=split_path,
-            init_path=init_path,
-            device=device,
-            access=access,
-            quiet=quiet,
-        )
+        config = named_recipe(recipe_name, **given)
+        if is_cross_validated:
+            of_one_run = ["split_path", "test_fraction", *(["num_folds"] if leave_one_out else [])]
+            _options.refuse_given(of_one_run, "--leave-one-out" if leave_one_out else "--folds")
+            run_folder = begin_folds(
+                cache_path,
+                output_folder,
+                num_folds=num_folds,
+                config=config,
+                init_path=init_path,
+                access=access,
+            )
+        else:
+            run_folder = train(
+                cache_path,
+                output_folder,
+                config=config,
+                split_path=split_path,
+                init_path=init_path,
+                device=device,
+                access=access,
+                quiet=quiet,
+            )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
-    if not is_leading():
-        return
-    result = evaluate_checkpoint(
-        best_checkpoint(run_folder),
-        cache_path,
-        run_folder / "evaluation",
-        device=device,
-        overwrite=True,
-    )
-    click.echo(summarize_run(run_folder, result, cache_path=cache_path))
+    if is_cross_validated:
+        result = run_folds(run_folder, cache_path=cache_path, device=device, quiet=quiet)
+        click.echo(summarize_folds(run_folder, result))
+    elif is_leading():
+        result = evaluate_checkpoint(
+            best_checkpoint(run_folder),
+            cache_path,
+            run_folder / "evaluation",
+            device=device,
+            overwrite=True,
+        )
+        click.echo(summarize_run(run_folder, result, cache_path=cache_path))
 
 
 if __name__ == "__main__":

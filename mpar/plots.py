@@ -527,7 +527,8 @@ def _draw_box(axes: Axes, position: float, values: np.ndarray, color: str) -> No
 def _draw_points(axes: Axes, position: float, values: np.ndarray, marker: str) -> None:
     """Draw one point an animal, side by side in order of value so that equal ones are seen."""
     values = np.sort(values)
-    offsets = 0.06 * (np.arange(len(values)) % 5 - 2) if len(values) > 1 else np.zeros(len(values))
+    step = min(0.06, 0.3 / max(1, len(values)))
+    offsets = step * (np.arange(len(values)) - (len(values) - 1) / 2)
     axes.plot(
         position + offsets,
         values,

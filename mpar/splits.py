@@ -86,10 +86,8 @@ def split_store(
             f"val_fraction, test_fraction: found {val_fraction} and {test_fraction}, expected "
             "0 to 1, below 1 together, and some validation"
         )
-    is_labelled = [class_counts(store, [i]).any() for i in range(len(store))]
-    groups = sorted(
-        {r.group for r, used in zip(store.recordings, is_labelled, strict=True) if used}
-    )
+    members, counts_GK = _labelled_groups(store)
+    groups = list(members)
     num_val = max(1, round(val_fraction * len(groups)))
     num_test = max(1, round(test_fraction * len(groups))) if test_fraction else 0
     if len(groups) - num_val - num_test < 1:
@@ -99,12 +97,8 @@ def split_store(
             f"least {needed} for parts that share none; add recordings, pass "
             "--test-fraction 0, or give your own --split"
         )
-    members = {
-        group: [i for i, info in enumerate(store.recordings) if info.group == group]
-        for group in groups
-    }
-    counts_GK = np.stack([class_counts(store, members[group]) for group in groups])
-    order = _best_order(counts_GK, num_val, num_test, np.random.default_rng(seed))
+    sizes = [num_val, num_test, len(groups) - num_val - num_test]
+    order = _best_order(counts_GK, sizes, np.random.default_rng(seed))
     chosen = {
         "val": order[:num_val],
         "test": order[num_val : num_val + num_test],
@@ -117,24 +111,91 @@ def split_store(
     return Split(**parts)
 
 
+def fold_splits(
+    store: Store, num_folds: int | None, *, val_fraction: float = 0.2, seed: int = 0
+) -> list[Split]:
+    """Split a cache for cross-validation: every labelled animal is tested once.
+
+    Parameters
+    ----------
+    store : Store
+        The cache; a group is an animal. Groups without any label are left out.
+    num_folds : int, optional
+        Parts that the animals are dealt into, each of which is the test part once; by default
+        one an animal (leave one out).
+    val_fraction : float
+        Share of the other animals that validates, above 0 and below 1.
+    seed : int
+        Same seed, same splits.
+
+    Returns
+    -------
+    list of Split
+        As balanced as `split_store` makes them.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer animals than folds, fewer than 3, or fewer than 2 folds.
+    """
+    members, counts_GK = _labelled_groups(store)
+    groups = list(members)
+    num_folds = len(groups) if num_folds is None else num_folds
+    if len(groups) < 3 or not 2 <= num_folds <= len(groups):
+        raise ConfigError(
+            f"{store.path}: found {len(groups)} groups (animals) with labels for {num_folds} "
+            "folds, expected at least 3, and 2 folds to one an animal; add recordings, or pass "
+            "other --folds"
+        )
+    rng = np.random.default_rng(seed)
+    sizes = [len(part) for part in np.array_split(groups, num_folds)]
+    folds = np.split(_best_order(counts_GK, sizes, rng), np.cumsum(sizes)[:-1])
+    splits = []
+    for test in folds:
+        rest = np.setdiff1d(np.arange(len(groups)), test)
+        num_val = min(max(1, round(val_fraction * len(rest))), len(rest) - 1)
+        order = rest[_best_order(counts_GK[rest], [num_val, len(rest) - num_val], rng)]
+        chosen = {"train": order[num_val:], "val": order[:num_val], "test": test}
+        splits.append(
+            Split(
+                **{
+                    part: tuple(sorted(i for g in indices for i in members[groups[g]]))
+                    for part, indices in chosen.items()
+                }
+            )
+        )
+    return splits
+
+
+def _labelled_groups(store: Store) -> tuple[dict[str, list[int]], np.ndarray]:
+    """Return the recordings of each group that has labels, by name, and its class counts (G, K)."""
+    members: dict[str, list[int]] = {}
+    for i, info in enumerate(store.recordings):
+        members.setdefault(info.group, []).append(i)
+    counts = {group: class_counts(store, members[group]) for group in sorted(members)}
+    labelled = [group for group, count in counts.items() if count.any()]
+    counts_GK = np.array([counts[group] for group in labelled]).reshape(-1, len(store.class_names))
+    return {group: members[group] for group in labelled}, counts_GK
+
+
 def _best_order(
-    counts_GK: np.ndarray, num_val: int, num_test: int, rng: np.random.Generator
+    counts_GK: np.ndarray, sizes: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
+    """Return the best order of groups to be cut into parts of these sizes, the last to train on."""
     occurs_K = counts_GK.sum(axis=0) > 0
     shares_K = counts_GK.sum(axis=0) / max(1, counts_GK.sum())
     best: tuple[tuple[float, ...], np.ndarray] | None = None
     for _ in range(_NUM_TRIES):
         order = rng.permutation(len(counts_GK))
-        parts = np.split(order, [num_val, num_val + num_test])
         missing, distance = [], 0.0
-        for part in parts:
+        for part in np.split(order, np.cumsum(sizes)[:-1]):
             part_counts_K = counts_GK[part].sum(axis=0)
             missing.append(int((occurs_K & (part_counts_K == 0)).sum()) if len(part) else 0)
             if len(part):
                 part_shares_K = part_counts_K / max(1, part_counts_K.sum())
                 # relative to the class's own share, so that rare classes count as much
                 distance += np.abs(part_shares_K / np.maximum(shares_K, 1e-9) - 1)[occurs_K].sum()
-        score = (missing[2], sum(missing), distance)
+        score = (missing[-1], sum(missing), distance)
         if best is None or score < best[0]:
             best = score, order
     assert best is not None

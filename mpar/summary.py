@@ -84,6 +84,40 @@ def summarize_run(
     return "\n".join([*lines, *(f"{what:<16}{where}" for what, where in places)])
 
 
+def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
+    """Lay a finished cross-validation out as text.
+
+    Parameters
+    ----------
+    folder : Path or str
+        From `mpar.folds.begin_folds`.
+    evaluation : dict
+        What `mpar.folds.run_folds` returned.
+    """
+    folder = Path(folder)
+    report = (folder / "evaluation" / "classification_report.txt").read_text(encoding="utf-8")
+    num_animals = evaluation["intervals"]["num_animals"]
+    rows = [["fold", "animals' recordings held out", "macro-F1 of them"]]
+    for item in evaluation["folds"]:
+        rows.append(
+            [
+                str(item["fold"]),
+                f"{len(item['recordings'])}",
+                _score(item["macro_f1"]),
+            ]
+        )
+    return "\n".join(
+        [
+            f"{num_animals} animals, each scored by a network that never saw it; all together:",
+            "",
+            report,
+            *text_table(rows),
+            "",
+            f"evaluation      {folder / 'evaluation'}",
+        ]
+    )
+
+
 def _part_name(best: Checkpoint, evaluation: dict[str, Any]) -> str:
     """Name what was evaluated: test, held-out (in no part of the split), or "" for neither."""
     if evaluation["selection"] == "val":

@@ -39,6 +39,7 @@ def train(
     config: TrainConfig | None = None,
     split_path: Path | str | None = None,
     init_path: Path | str | None = None,
+    run_name: str | None = None,
     device: str = "auto",
     access: str = "mmap",
     quiet: bool = True,
@@ -59,6 +60,8 @@ def train(
         A checkpoint whose weights the network begins with. Its model type, clip length and
         centring take the place of the recipe's; where its classes are others, its last layer
         is replaced.
+    run_name : str, optional
+        Name of the run folder instead.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     access : {"mmap", "pread"}
@@ -102,7 +105,7 @@ def train(
                     f"{store.path}: the {part} part has no labelled frame; label some, or choose "
                     "another --split"
                 )
-        run_folder = team.led(lambda: _make_run_folder(Path(output_folder)))
+        run_folder = team.led(lambda: make_run_folder(Path(output_folder), run_name))
         run = TrainingRun(run_folder, store, split, config, chosen, init, team)
         if team.is_leader:
             write_split(run_folder / "split.csv", split, store)
@@ -299,9 +302,18 @@ def train_model(
     return train(cache_path, output_dir, config=config, device=device, quiet=quiet)
 
 
-def _make_run_folder(parent: Path) -> Path:
-    """Make ``run_YYYYMMDD_HHMMSS``, with ``_2``... when runs begin in the same second."""
-    name = datetime.now().strftime("run_%Y%m%d_%H%M%S")
+def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run") -> Path:
+    """Make a folder for a run, or take the one of this name in which nothing was saved yet.
+
+    By default it is ``run_YYYYMMDD_HHMMSS``, with ``_2``... when runs begin in the same second.
+    """
+    if name is not None:
+        folder = parent / name
+        if (folder / "last.pt").exists():
+            raise ConfigError(f"{folder}: holds a run already; go on with --resume")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    name = datetime.now().strftime(f"{prefix}_%Y%m%d_%H%M%S")
     for number in range(1, 1000):
         folder = parent / (name if number == 1 else f"{name}_{number}")
         with contextlib.suppress(FileExistsError):

@@ -18,8 +18,8 @@ LAYERS = """
     errors files team classes bouts videos annotations scorings boris exchange recordings
     store staging preprocess splits drift clips devices sums augment model optimizers recipe
     dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
-    score_report board learner loop train predictions assay inference comparisons evaluation summary
-    cartoon synthetic
+    score_report board learner loop train predictions assay inference comparisons evaluation
+    folds summary cartoon synthetic
 """.split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.

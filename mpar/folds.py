@@ -1,0 +1,182 @@
+"""Cross-validation: every animal is scored once, by a network that never saw it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from mpar.agreement import measure_agreement
+from mpar.comparisons import compare_with_store
+from mpar.errors import ConfigError
+from mpar.evaluation import write_evaluation
+from mpar.files import write_json
+from mpar.inference import ActionRecognitionInference
+from mpar.recipe import TrainConfig
+from mpar.splits import fold_splits, write_split
+from mpar.store import Store
+from mpar.train import best_checkpoint, make_run_folder, resume_training, train
+
+log = logging.getLogger(__name__)
+
+PLAN = "folds.json"
+
+
+def begin_folds(
+    cache_path: Path | str,
+    output_folder: Path | str = "checkpoints",
+    *,
+    num_folds: int | None,
+    config: TrainConfig | None = None,
+    init_path: Path | str | None = None,
+    access: str = "mmap",
+) -> Path:
+    """Deal the animals of a cache into folds, and write down what is to be trained.
+
+    Parameters
+    ----------
+    cache_path : Path or str
+        Made by mpar-preprocess.
+    output_folder : Path or str
+        Gets a folder ``folds_YYYYMMDD_HHMMSS``.
+    num_folds : int, optional
+        By default one an animal.
+    config : TrainConfig, optional
+        The recipe of every fold; its `test_fraction` is not used.
+    init_path, access
+        As for `mpar.train.train`.
+
+    Returns
+    -------
+    Path
+        The folder, with ``folds.json`` and a split for each fold; pass it to `run_folds`.
+
+    Raises
+    ------
+    ConfigError
+        There are too few animals.
+    """
+    config = config or TrainConfig()
+    with Store(cache_path, access=access) as store:
+        splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
+        folder = make_run_folder(Path(output_folder), prefix="folds")
+        for number, split in enumerate(splits, start=1):
+            write_split(folder / f"fold_{number}.csv", split, store)
+    write_json(
+        folder / PLAN,
+        {
+            "cache": str(Path(cache_path).absolute()),
+            "access": access,
+            "init": None if init_path is None else str(Path(init_path).absolute()),
+            "training": config.to_dict(),
+            "num_folds": len(splits),
+        },
+    )
+    return folder
+
+
+def is_folds(folder: Path | str) -> bool:
+    """Tell whether a folder is one of `begin_folds`, not of a single run."""
+    return (Path(folder) / PLAN).is_file()
+
+
+def run_folds(
+    folder: Path | str,
+    *,
+    cache_path: Path | str | None = None,
+    device: str = "auto",
+    quiet: bool = True,
+) -> dict[str, Any]:
+    """Train all folds that are not done yet, one after the other, and score them together.
+
+    Parameters
+    ----------
+    folder : Path or str
+        From `begin_folds`. Each fold has its run folder ``fold_N`` in it; a run that was
+        interrupted goes on where it stopped.
+    cache_path : Path or str, optional
+        If the cache was moved.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    quiet : bool
+        Show no progress bars.
+
+    Returns
+    -------
+    dict
+        What ``evaluation/metrics.json`` holds: the scores over the frames and bouts of all animals
+        (not the mean of the folds' scores, some of which may lack a class), and ``folds``.
+
+    Raises
+    ------
+    ConfigError
+        The folder has no plan that can be read.
+    TrainingInterruptedError
+        By SIGINT or SIGTERM, after the state was saved.
+    """
+    folder = Path(folder)
+    try:
+        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        config = TrainConfig.from_dict(plan["training"])
+        num_folds = int(plan["num_folds"])
+        cache_path = Path(cache_path or plan["cache"])
+        init_path, access = plan["init"], plan["access"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{folder / PLAN}: cannot be read ({error}); begin anew") from None
+    for number in range(1, num_folds + 1):
+        name = f"fold_{number}"
+        log.info("fold %d of %d", number, num_folds)
+        if (folder / name / "last.pt").exists():
+            resume_training(folder / name, cache_path=cache_path, device=device, quiet=quiet)
+        else:
+            train(
+                cache_path,
+                folder,
+                config=config,
+                split_path=folder / f"{name}.csv",
+                init_path=init_path,
+                run_name=name,
+                device=device,
+                access=access,
+                quiet=quiet,
+            )
+    return _evaluate_folds(folder, cache_path, num_folds, device=device, quiet=quiet)
+
+
+def _evaluate_folds(
+    folder: Path, cache_path: Path, num_folds: int, *, device: str, quiet: bool
+) -> dict[str, Any]:
+    """Score every animal by the network of the fold that it was held out of."""
+    comparisons, folds = [], []
+    with Store(cache_path) as store:
+        positions = {info.name: i for i, info in enumerate(store.recordings)}
+        for number in range(1, num_folds + 1):
+            best = best_checkpoint(folder / f"fold_{number}")
+            network = ActionRecognitionInference(best, device)
+            test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
+            found = compare_with_store(network, store, test, quiet=quiet)
+            comparisons += found
+            agreement = measure_agreement(found, store.class_names)
+            folds.append(
+                {
+                    "fold": number,
+                    "checkpoint": str(best),
+                    "checkpoint_sha256": network.checkpoint.digest,
+                    "recordings": [store.recordings[i].name for i in test],
+                    "macro_f1": agreement.frames.macro_f1,
+                }
+            )
+        provenance = {
+            "cache": str(store.path),
+            "cache_fingerprint": store.fingerprint,
+            "selection": f"cross-validation, {num_folds} folds by animal",
+            "folds": folds,
+        }
+        return write_evaluation(
+            folder / "evaluation",
+            comparisons,
+            store.class_names,
+            provenance=provenance,
+            overwrite=True,
+        )

@@ -1,0 +1,122 @@
+"""Cross-validation: every animal is scored once, by a network that never saw it."""
+
+import json
+
+import pytest
+
+from mpar.checkpoint import load_checkpoint
+from mpar.errors import ConfigError
+from mpar.folds import begin_folds, is_folds, run_folds
+from mpar.loop import TrainingInterruptedError
+from mpar.recipe import TrainConfig
+from mpar.splits import fold_splits
+from mpar.store import Store
+from mpar.train import best_checkpoint
+from tests.test_cli import run
+from tests.test_splits import make_store
+from tests.test_train import assert_equal_weights, interrupt_after
+
+CONFIG = TrainConfig(model_type="light", num_epochs=1, batch_size=8, window=12, ema_decay=0)
+
+
+@pytest.mark.parametrize("num_folds", [2, 3, 4, None])
+def test_every_animal_is_tested_once_and_never_on_both_sides(tmp_path, num_folds):
+    """Groups of one to three recordings, one without labels; None is one animal at a time."""
+    recordings = [(f"g{i}", [i % 3, 0, 5]) for i in range(7) for _ in range(1 + i % 3)]
+    with make_store(tmp_path / "c.h5", [*recordings, ("blank", [-1, -1])]) as store:
+        splits = fold_splits(store, num_folds)
+        group_of = [info.group for info in store.recordings]
+        assert splits == fold_splits(store, num_folds)
+        assert splits != fold_splits(store, num_folds, seed=1)
+    tested = [i for split in splits for i in split.test]
+    assert sorted(tested) == list(range(len(recordings)))
+    assert len(splits) == (num_folds or 7)
+    for split in splits:
+        parts = [{group_of[i] for i in part} for part in (split.train, split.val, split.test)]
+        assert all(parts)
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 7
+
+
+@pytest.mark.parametrize("num_folds", [1, 5])
+def test_folds_that_cannot_be_are_refused(tmp_path, num_folds):
+    """Fewer than two, or more than there are animals."""
+    with (
+        make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(4)]) as store,
+        pytest.raises(ConfigError, match=rf"found 4 groups .* for {num_folds} folds"),
+    ):
+        fold_splits(store, num_folds)
+
+
+OPTIONS = "--model light --epochs 1 --batch-size 8 --window 12 --ema-decay 0 --device cpu --quiet"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study, tmp_path_factory):
+    """Two folds of six animals by the command: what it said, its folder, its scores."""
+    output = tmp_path_factory.mktemp("f")
+    result = run("train", study.cache, "-o", output, "--folds", "2", *OPTIONS.split())
+    assert result.exit_code == 0, result.output
+    (folder,) = output.glob("folds_*")
+    return result.output, folder, json.loads((folder / "evaluation" / "metrics.json").read_text())
+
+
+def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturbed):
+    """Each recording once, none learnt, and the scores are those of all frames together."""
+    output, folder, metrics = undisturbed
+    assert "6 animals, each scored by a network that never saw it" in output
+    with Store(study.cache) as store:
+        names = {info.name for info in store.recordings}
+    held_out = [name for fold in metrics["folds"] for name in fold["recordings"]]
+    assert sorted(held_out) == sorted(names)
+    assert set(metrics["recordings"]) == names
+    assert metrics["remark"] == ""
+    assert metrics["intervals"]["num_animals"] == 6
+    for fold in metrics["folds"]:
+        checkpoint = load_checkpoint(fold["checkpoint"])
+        learnt = {item["name"] for part in ("train", "val") for item in checkpoint.split[part]}
+        assert not learnt & set(fold["recordings"])
+
+
+def test_interrupted_cross_validation_goes_on_to_the_same_end(
+    study, undisturbed, tmp_path, monkeypatch
+):
+    """Killed before anything was saved, then stopped in the second fold: the same weights."""
+    folder = begin_folds(study.cache, tmp_path, num_folds=2, config=CONFIG)
+    (folder / "fold_1").mkdir()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        with pytest.raises(TrainingInterruptedError) as caught:
+            run_folds(folder, device="cpu")
+    assert caught.value.run_folder == folder / "fold_2"
+    assert is_folds(folder)
+    result = run("train", "--resume", folder, "--device", "cpu", "--quiet")
+    metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    assert metrics["scores"] == undisturbed[2]["scores"]
+    assert result.output.replace(str(folder), "") == undisturbed[0].replace(str(undisturbed[1]), "")
+    for number in (1, 2):
+        runs = [f / f"fold_{number}" for f in (undisturbed[1], folder)]
+        assert_equal_weights(*(best_checkpoint(run_folder) for run_folder in runs))
+
+
+def test_plan_that_cannot_be_read_is_named(tmp_path):
+    """Nothing is guessed."""
+    (tmp_path / "folds.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"folds\.json: cannot be read"):
+        run_folds(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--folds", "3", "--split", __file__], "--folds"),
+        (["--folds", "3", "--test-fraction", "0.3"], "--folds"),
+        (["--folds", "3", "--leave-one-out"], "--leave-one-out"),
+        (["--folds", "9"], "for 9 folds"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(study, tmp_path, options, message):
+    """Before anything is made."""
+    result = run("train", study.cache, "-o", tmp_path / "c", *options)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "c").exists()
