@@ -16,7 +16,7 @@ from tests.test_cli import run
 from tests.test_splits import make_store
 from tests.test_train import assert_equal_weights, interrupt_after
 
-CONFIG = TrainConfig(model_type="light", num_epochs=1, batch_size=8, window=12, ema_decay=0)
+CONFIG = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12, ema_decay=0)
 
 
 @pytest.mark.parametrize("num_folds", [2, 3, 4, None])
@@ -47,7 +47,7 @@ def test_folds_that_cannot_be_are_refused(tmp_path, num_folds):
         fold_splits(store, num_folds)
 
 
-OPTIONS = "--model light --epochs 1 --batch-size 8 --window 12 --ema-decay 0 --device cpu --quiet"
+OPTIONS = "--model light --epochs 1 --batch-size 4 --window 12 --ema-decay 0 --device cpu --quiet"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def undisturbed(study, tmp_path_factory):
 
 def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturbed):
     """Each recording once, none learnt, and the scores are those of all frames together."""
-    output, folder, metrics = undisturbed
+    output, _, metrics = undisturbed
     assert "6 animals, each scored by a network that never saw it" in output
     with Store(study.cache) as store:
         names = {info.name for info in store.recordings}
