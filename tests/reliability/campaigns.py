@@ -50,6 +50,33 @@ class Campaign:
 
 CAMPAIGNS = (
     Campaign(
+        1,
+        "kill -9 while preprocessing, then again",
+        "crashes",
+        "kill_preprocessing",
+        ("with_files_written_in_place",),
+        6,
+        500,
+    ),
+    Campaign(
+        2,
+        "kill -9 while training, then `--resume`",
+        "crashes",
+        "kill_training",
+        ("with_files_written_in_place",),
+        1,
+        200,
+    ),
+    Campaign(
+        3,
+        "a full disk, failing disk, short write",
+        "disks",
+        "fail_disks",
+        ("with_files_written_in_place",),
+        20,
+        0,
+    ),
+    Campaign(
         4,
         "bits flipped in a cache, or its end cut off",
         "damage",
