@@ -573,6 +573,9 @@ class Store:
                         )
                 if info.num_frames < 1 or height < 1 or width < 1:
                     raise ValueError("empty recording")
+                if "\0" in info.name or Path(info.name).name != info.name:
+                    # outputs are named after it, and must not leave their folder
+                    raise ValueError(f"recording {info.name!r} has no plain name")
         except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise StoreError(
                 f"{self.path}: its index is not as mpar writes it ({error!r}); make it again with "

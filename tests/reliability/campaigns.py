@@ -65,7 +65,7 @@ CAMPAIGNS = (
         "kill_training",
         ("with_files_written_in_place",),
         1,
-        200,
+        400,
     ),
     Campaign(
         3,
@@ -73,7 +73,7 @@ CAMPAIGNS = (
         "disks",
         "fail_disks",
         ("with_files_written_in_place",),
-        20,
+        8,
         0,
     ),
     Campaign(
@@ -91,7 +91,7 @@ CAMPAIGNS = (
         "damage",
         "damage_checkpoints",
         ("without_digest",),
-        30,
+        12,
         1000,
     ),
     Campaign(
@@ -102,5 +102,23 @@ CAMPAIGNS = (
         ("without_order_checks", "with_rounded_frames"),
         800,
         20_000,
+    ),
+    Campaign(
+        11,
+        "files made to do harm",
+        "hostile",
+        "meet_hostile_files",
+        ("without_lists_of_what_is_allowed",),
+        1,
+        0,
+    ),
+    Campaign(
+        12,
+        "file names that are hard to bear",
+        "hostile",
+        "bear_names",
+        ("without_escaping",),
+        0,
+        0,
     ),
 )
