@@ -95,6 +95,15 @@ CAMPAIGNS = (
         1000,
     ),
     Campaign(
+        8,
+        "SIGINT and SIGTERM while training, then `--resume`, up to four times",
+        "signals",
+        "stop_training",
+        ("without_moments_of_the_optimizer",),
+        1,
+        50,
+    ),
+    Campaign(
         10,
         "label files of all dialects, with mistakes, mutated",
         "labels",

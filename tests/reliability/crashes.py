@@ -177,20 +177,34 @@ def kill_preprocessing(
 # --- campaign 2
 
 
+def make_cache(folder: Path) -> None:
+    """Make ``cache.h5`` of a study."""
+    study = make_study(folder / "study", 6)
+    preprocess(
+        study / "Videos",
+        study / "Annotations",
+        folder / "cache.h5",
+        config=PreprocessConfig(size=(32, 32)),
+    )
+
+
 def run_training(folder: Path, work: Path, run: Path | None, **how: object) -> Outcome:
     """Train for two epochs, or go on with a run."""
     warm_up(with_torch=True)
+    from mpar_cli._run import command
+
     from mpar.recipe import named_recipe
     from mpar.train import resume_training, train
 
     config = named_recipe("mpar", model_type="light", num_epochs=2, window=8)
 
-    def call() -> object:
+    def call() -> None:
         if run is not None:
-            return resume_training(run, device="cpu")
-        return train(folder / "cache.h5", work / "out", config=config, device="cpu")
+            resume_training(run, device="cpu")
+        else:
+            train(folder / "cache.h5", work / "out", config=config, device="cpu")
 
-    return run_forked(call, scratch=work, **how)
+    return run_forked(command(call), scratch=work, **how)
 
 
 def begin_training(folder: Path) -> Path:
@@ -267,13 +281,7 @@ def compare_runs(run: Path, undisturbed: Path) -> str:
 
 def kill_training(seed: int, size: int, folder: Path, plant: Plant = nothing) -> Iterator[Verdict]:
     """Campaign 2: `size` operations (all, if there are fewer), half as many moments at random."""
-    study = make_study(folder / "study", 6)
-    preprocess(
-        study / "Videos",
-        study / "Annotations",
-        folder / "cache.h5",
-        config=PreprocessConfig(size=(32, 32)),
-    )
+    make_cache(folder)
 
     def cases() -> Iterator[tuple[str, tuple]]:
         yield "undisturbed", (folder, "undisturbed", None, 0.0)

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import MparError
-from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.store import Store
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.crashes import (
     compare_runs,
-    make_study,
+    make_cache,
     with_files_written_in_place,  # noqa: F401
 )
 from tests.reliability.forks import Fault, Outcome, build_library, preloaded, run_command
@@ -211,13 +210,7 @@ def fail_disks(seed: int, size: int, folder: Path, plant: Plant = nothing) -> It
 
     Fewer than 100 are all of preprocessing, the one that needs no torch.
     """
-    study = make_study(folder / "study", 6)
-    preprocess(
-        study / "Videos",
-        study / "Annotations",
-        folder / "cache.h5",
-        config=PreprocessConfig(size=(32, 32)),
-    )
+    make_cache(folder)
 
     def cases() -> Iterator[tuple[str, tuple]]:
         commands = "preprocess" if 0 < size < 100 else "all"
