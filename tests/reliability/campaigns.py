@@ -104,6 +104,15 @@ CAMPAIGNS = (
         50,
     ),
     Campaign(
+        9,
+        "damaged videos: H.264, MPEG-4 and MJPEG in mp4, avi and mkv",
+        "footage",
+        "mutate_videos",
+        ("without_warnings",),
+        90,
+        2000,
+    ),
+    Campaign(
         10,
         "label files of all dialects, with mistakes, mutated",
         "labels",
