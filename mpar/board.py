@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,7 @@ class TrainingBoard:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writer: Any = None
+        self._writer: _EventsFile | None = None
         self._is_broken = False
 
     def add(
@@ -64,15 +67,9 @@ class TrainingBoard:
             return
         try:
             if self._writer is None:
-                from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-                self._writer = SummaryWriter(log_dir=str(self._folder), purge_step=epoch)
-            for column, value in row.items():
-                if column != "Epoch" and not np.isnan(value):
-                    self._writer.add_scalar(_tag(column), value, epoch)
-            for tag, figure in draw().items():
-                self._writer.add_image(tag, _pixels(figure), epoch, dataformats="HWC")
-            self._writer.flush()
+                self._writer = _EventsFile(self._folder)
+                self._writer.begin(epoch)
+            self._writer.add(epoch, row, draw)
         except OSError as error:
             self._is_broken = True
             log.warning("TensorBoard events cannot be written (%s); training goes on", error)
@@ -82,6 +79,54 @@ class TrainingBoard:
         if self._writer is not None:
             with contextlib.suppress(OSError):
                 self._writer.close()
+
+
+class _EventsFile:
+    """A file of TensorBoard events.
+
+    Not a SummaryWriter: that writes in a thread, which prints a traceback when the disk is full.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # slow to import
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns():020}.{socket.gethostname()}.{os.getpid()}"
+        self._event = Event
+        self._records = RecordWriter((folder / name).open("xb"))
+
+    def begin(self, epoch: int) -> None:
+        """Hide what earlier files of the folder say of this epoch and later ones."""
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+
+        self._write(file_version="brain.Event:2")
+        self._write(step=epoch, session_log=SessionLog(status=SessionLog.START))
+
+    def _write(self, **content: Any) -> None:
+        event = self._event(wall_time=time.time(), **content)
+        self._records.write(event.SerializeToString())
+
+    def add(
+        self, epoch: int, row: Mapping[str, float], draw: Callable[[], Mapping[str, Figure]]
+    ) -> None:
+        from torch.utils.tensorboard.summary import image, scalar
+
+        for column, value in row.items():
+            if column != "Epoch" and not np.isnan(value):
+                self._write(step=epoch, summary=scalar(_tag(column), value))
+        for tag, figure in draw().items():
+            pixels = _pixels(figure)
+            self._write(step=epoch, summary=image(tag, pixels, dataformats="HWC"))
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
 
 
 def plot_worst_clips(

@@ -132,7 +132,8 @@ class Checkpoint:
         try:
             net.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"the weights do not fit the network: {error}") from None
+            problem = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"the weights do not fit the network: {problem}") from None
         return is_same
 
     def build_net(self) -> ClipNet:
@@ -213,6 +214,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 f"{path}: found checkpoint version {content['format_version']}, expected "
                 f"{FORMAT_VERSION}; use the version of mpar that made it ({content['version']})"
             )
+        tables = [content[key] for key in ("weights", "data", "split", "training", "scores")]
+        tables += [content["init"], content["state"]]
+        if not all(isinstance(table, dict) for table in tables):
+            raise ValueError("a part of it is not what it should be")
         return Checkpoint(
             model_config=ModelConfig(**content["model_config"]),
             class_map=ClassMap.from_dict(content["class_map"]),
@@ -226,9 +231,16 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             },
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, EOFError) as error:
-        raise CheckpointError(f"{path}: is not as mpar writes it ({str(error)[:200]})") from None
+        raise CheckpointError(f"{path}: is not as mpar writes it ({_first_line(error)})") from None
     except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: holds more than plain data ({str(error)[:200]})") from None
+        raise CheckpointError(
+            f"{path}: holds more than plain data ({_first_line(error)})"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says first; torch goes on with advice to turn its protections off."""
+    return str(error).partition("\n")[0][:200]
 
 
 def _refuse_compression(sealed: bytes) -> None:

@@ -42,7 +42,7 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     -----
     On success the data is flushed to the disk (if durable), put in place by one rename, and the
     folder is flushed too. On any error, an interrupt included, the temporary file is removed and
-    `path` is as it was.
+    `path` is as it was; an OSError then names `path`, not the temporary file or none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +55,14 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
         if durable:
             _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename) in (str(temporary), str(path.parent)):
+            # a full disk does not say which file, and nobody knows the temporary one
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is what counts
+            temporary.unlink(missing_ok=True)
 
 
 def _temporary_name(path: Path, suffix: str) -> Path:
@@ -105,10 +111,7 @@ def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
 
 def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -> None:
     """Write a table as UTF-8 CSV with six decimals, atomically."""
-    with atomic_path(path) as temporary:
-        table.to_csv(
-            temporary, index=index, float_format="%.6f", lineterminator="\n", encoding="utf-8"
-        )
+    write_text(path, table.to_csv(index=index, float_format="%.6f", lineterminator="\n"))
 
 
 def spreadsheet_safe(cell: str) -> str:

@@ -8,6 +8,7 @@ inside other programs.
 from __future__ import annotations
 
 import functools
+import io
 import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
@@ -661,16 +662,22 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     """
     path = Path(path)
     finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
-    metadata: tuple[dict[str, Any], ...] = ({}, {"CreationDate": None})
-    with (
-        atomic_path(finals[0]) as png,
-        atomic_path(finals[1]) as pdf,
-        mpl.rc_context({"pdf.fonttype": 42}),
-    ):
-        for part, entries in zip((png, pdf), metadata, strict=True):
+    drawn: dict[str, bytes] = {}
+    for kind, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+        buffer = io.BytesIO()  # a disk that is full or fails confuses matplotlib
+        with mpl.rc_context({"pdf.fonttype": 42}):
             figure.savefig(
-                part, dpi=PNG_DPI, bbox_inches="tight", pad_inches=0.04, metadata=entries
+                buffer,
+                format=kind,
+                dpi=PNG_DPI,
+                bbox_inches="tight",
+                pad_inches=0.04,
+                metadata=metadata,
             )
+        drawn[kind] = buffer.getvalue()
+    with atomic_path(finals[0]) as png, atomic_path(finals[1]) as pdf:
+        png.write_bytes(drawn["png"])
+        pdf.write_bytes(drawn["pdf"])
     return finals
 
 

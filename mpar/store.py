@@ -26,6 +26,7 @@ so links, external files, virtual data sets and filters in the rest of a file ha
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import mmap
@@ -245,9 +246,9 @@ def write_store(
 
     Notes
     -----
-    HDF5 lays out the file and writes the small parts. Frames, nearly all of the bytes, are
-    written with ordinary file calls at the offsets HDF5 gave them: as fast as a copy, and a
-    full disk is an error that can be caught (inside HDF5 it ends the process).
+    HDF5 lays out the file in memory, with holes for the frames. All writing is by ordinary file
+    calls: as fast as a copy, and a full disk is an error that can be caught (inside HDF5 it
+    ends the process).
     """
     path = Path(path)
     if not recordings or len({r.info.name for r in recordings}) < len(recordings):
@@ -265,8 +266,9 @@ def write_store(
             "make room, choose another disk, or pass a smaller --size"
         )
     with atomic_path(path) as temporary:
-        offsets = _write_structure(temporary, recordings, frame_size, class_map, config)
-        with temporary.open("r+b", buffering=0) as file:
+        structure, offsets = _lay_out(recordings, frame_size, class_map, config)
+        with temporary.open("xb", buffering=0) as file:
+            structure.save(file)
             for recording, offset in zip(recordings, offsets, strict=True):
                 file.seek(offset)
                 frames, num_frames = recording.frames, recording.info.num_frames
@@ -285,17 +287,68 @@ def _write_all(file: Any, array: np.ndarray) -> None:
         view = view[file.write(view) :]
 
 
-def _write_structure(
-    path: Path,
+class _SparseFile(io.RawIOBase):
+    """A file in memory that takes room only for the pages that were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pages: dict[int, bytearray] = {}
+        self._position = self._size = 0
+
+    def _pieces(self, num_bytes: int) -> Iterator[tuple[int, slice, slice]]:
+        """Yield (page, stretch of it, stretch of the data) for the next bytes, and move on."""
+        done = 0
+        while done < num_bytes:
+            page, start = divmod(self._position, PAGE_BYTES)
+            stop = min(PAGE_BYTES, start + num_bytes - done)
+            yield page, slice(start, stop), slice(done, done + stop - start)
+            self._position += stop - start
+            done += stop - start
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        for page, there, here in self._pieces(len(view)):
+            self._pages.setdefault(page, bytearray(PAGE_BYTES))[there] = view[here]
+        self._size = max(self._size, self._position)
+        return len(view)
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        for page, there, here in self._pieces(len(view)):
+            view[here] = self._pages.get(page, bytes(PAGE_BYTES))[there]
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._position if size is None else size
+        return self._size
+
+    def save(self, file: Any) -> None:
+        """Write the pages to an empty file of the disk; what lies between them stays a hole."""
+        for page, data in sorted(self._pages.items()):
+            file.seek(page * PAGE_BYTES)
+            _write_all(file, np.frombuffer(data, np.uint8))
+        file.truncate(self._size)
+
+
+def _lay_out(
     recordings: Sequence[NewRecording],
     frame_size: tuple[int, ...],
     class_map: ClassMap,
     config: dict[str, Any],
-) -> list[int]:
-    """Write all but the frames; return the byte offset of each recording's frames."""
+) -> tuple[_SparseFile, list[int]]:
+    """Make all but the frames; return it and the byte offset of each recording's frames."""
     entries = []
+    structure = _SparseFile()
     with h5py.File(
-        path,
+        structure,
         "w",
         libver=("v110", "v110"),  # chunks without a filter then lie end to end
         alignment_threshold=PAGE_BYTES,
@@ -336,7 +389,7 @@ def _write_structure(
                 "index_hash": np.uint64(hash_bytes(index_bytes)),
             },
         )
-    return [entry["frames_offset"] for entry in entries]
+    return structure, [entry["frames_offset"] for entry in entries]
 
 
 def _set_attributes(target: h5py.Group, values: dict[str, Any]) -> None:
@@ -520,6 +573,9 @@ class Store:
                         )
                 if info.num_frames < 1 or height < 1 or width < 1:
                     raise ValueError("empty recording")
+                if "\0" in info.name or Path(info.name).name != info.name:
+                    # outputs are named after it, and must not leave their folder
+                    raise ValueError(f"recording {info.name!r} has no plain name")
         except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise StoreError(
                 f"{self.path}: its index is not as mpar writes it ({error!r}); make it again with "

@@ -103,6 +103,18 @@ def test_pickled_code_is_not_run(tmp_path):
     assert not (tmp_path / "canary").exists()
 
 
+def test_parts_that_are_no_tables_are_refused(path, tmp_path):
+    """A checkpoint with a valid digest and text in place of its weights is refused in a line."""
+    from mpar.checkpoint import _seal
+
+    for name in ("weights", "data", "split", "state"):
+        buffer = io.BytesIO()
+        torch.save({**torch.load(path, weights_only=True), name: "text"}, buffer)
+        (tmp_path / "bad.pt").write_bytes(_seal(buffer.getvalue()))
+        with pytest.raises(CheckpointError, match=r"^.*bad\.pt: is not as mpar writes it .*$"):
+            load_checkpoint(tmp_path / "bad.pt")
+
+
 def test_compressed_entries_are_refused(path, tmp_path):
     """A small file cannot unpack to gigabytes."""
     from mpar.checkpoint import _seal

@@ -88,6 +88,20 @@ def test_atomic_path_flushes_the_data_before_the_rename_and_the_folder_after(tmp
     assert events[2:] == ([] if os.name == "nt" else ["fsync"])
 
 
+def test_an_error_of_the_disk_names_the_file(tmp_path):
+    """A full disk does not say which file, and nobody knows the temporary one; others are kept."""
+    path = tmp_path / "a.csv"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(path):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(path) as temporary:
+        temporary.open("rb")
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(path):
+        (tmp_path / "other").open("rb")
+    assert caught.value.filename == str(tmp_path / "other")
+
+
 def test_atomic_path_makes_the_folder(tmp_path):
     """Missing parents are made, and a relative name works."""
     write_text(tmp_path / "a" / "b" / "c.txt", "x")

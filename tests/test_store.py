@@ -396,6 +396,8 @@ def replace_index(folder, source, change):
     [
         pytest.param("frames_offset", -1, id="offset before the file"),
         pytest.param("frames_offset", "x", id="offset not a number"),
+        pytest.param("name", "../one", id="name that leaves its folder"),
+        pytest.param("name", "o\0ne", id="name with a NUL"),
         pytest.param("num_frames", 0, id="empty recording"),
         pytest.param("num_frames", -16, id="negative length"),
         pytest.param("num_frames", 1e999, id="infinite length"),

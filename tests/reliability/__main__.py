@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from tests.reliability.campaigns import CAMPAIGNS, Campaign
+from tests.reliability.forks import UnavailableError
 
 NUMBERS = [str(campaign.number) for campaign in CAMPAIGNS]
 MAX_SHOWN = 20
@@ -75,7 +76,11 @@ def main(
         if any(result | key == result for result in results):
             continue
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            result = run_campaign(campaign, seed, wanted, Path(folder))
+            try:
+                result = run_campaign(campaign, seed, wanted, Path(folder))
+            except UnavailableError as error:
+                click.echo(f"campaign {campaign.number} left out: {error}")
+                continue
         results = [r for r in results if r["number"] != campaign.number] + [result]
         results_path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     click.echo(show_table(results))

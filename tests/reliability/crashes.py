@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.store import Store
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.forks import (
@@ -20,6 +21,8 @@ from tests.reliability.forks import (
     build_library,
     preloaded,
     run_command,
+    run_forked,
+    warm_up,
 )
 
 NUM_VIDEOS, NUM_OLD = 4, 3
@@ -43,9 +46,8 @@ def make_study(folder: Path, num_animals: int) -> Path:
 
 def spread(number: int, total: int) -> list[int]:
     """Return `number` of 0...total-1, spread evenly; all if there are no more."""
-    if number >= total:
-        return list(range(total))
-    return np.linspace(0, total - 1, number).round().astype(int).tolist()
+    number = min(number, total)
+    return [(2 * i + 1) * total // (2 * number) for i in range(number)]
 
 
 def leftovers(folder: Path, expected: set[str]) -> str:
@@ -87,6 +89,7 @@ def prepare_preprocess(folder: Path) -> str:
         for path in sorted((old_study / kind).iterdir())[NUM_OLD:]:
             path.unlink()
     plan: dict[str, list[str]] = {}
+    seconds = 0.0
     for source, start, result in (
         (old_study, "no cache", "old.h5"),
         (study, "no cache", "new.h5"),
@@ -97,8 +100,8 @@ def prepare_preprocess(folder: Path) -> str:
         if outcome.code:
             return f"failed undisturbed: {outcome}"
         shutil.copy(work / "out" / "cache.h5", folder / result)
-        plan[start] = outcome.operations
-    (folder / "plan.json").write_text(json.dumps(plan))
+        plan[start], seconds = outcome.operations, outcome.seconds
+    (folder / "plan.json").write_text(json.dumps([plan, seconds]))
     return ""
 
 
@@ -154,29 +157,156 @@ def kill_preprocessing(
 
     def cases() -> Iterator[tuple[str, tuple]]:
         yield "undisturbed", (folder, "undisturbed", None, 0.0)
-        plan = json.loads((folder / "plan.json").read_text())
+        plan, seconds = json.loads((folder / "plan.json").read_text())
         points = [(start, at) for start in plan for at in range(len(plan[start]))]
         for i in spread(size, len(points)):
             start, at = points[i]
             yield f"{start}, killed at {at}: {plan[start][at]}", (folder, start, at, 0.0)
         rng = np.random.default_rng(seed)
         for number in range(size):
-            start, moment = ("no cache", "old cache")[number % 2], float(rng.uniform(0, 0.3))
+            start, moment = (
+                ("no cache", "old cache")[number % 2],
+                float(rng.uniform(0, 1.1 * seconds)),
+            )
             yield f"{start}, killed after {moment:.3f} s", (folder, start, None, moment)
 
     with preloaded(build_library(folder)):
         yield from judged(judge_preprocess_kill, cases(), plant=plant, timeout_seconds=300)
 
 
-def with_caches_written_in_place() -> None:
+# --- campaign 2
+
+
+def make_cache(folder: Path) -> None:
+    """Make ``cache.h5`` of a study."""
+    study = make_study(folder / "study", 6)
+    preprocess(
+        study / "Videos",
+        study / "Annotations",
+        folder / "cache.h5",
+        config=PreprocessConfig(size=(32, 32)),
+    )
+
+
+def run_training(folder: Path, work: Path, run: Path | None, **how: object) -> Outcome:
+    """Train for two epochs, or go on with a run."""
+    warm_up(with_torch=True)
+    from mpar_cli._run import command
+
+    from mpar.recipe import named_recipe
+    from mpar.train import resume_training, train
+
+    config = named_recipe("mpar", model_type="light", num_epochs=2, window=8)
+
+    def call() -> None:
+        if run is not None:
+            resume_training(run, device="cpu")
+        else:
+            train(folder / "cache.h5", work / "out", config=config, device="cpu")
+
+    return run_forked(command(call), scratch=work, **how)
+
+
+def begin_training(folder: Path) -> Path:
+    """Make an empty work folder."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "out").mkdir(parents=True)
+    return work
+
+
+def prepare_training(folder: Path) -> str:
+    """Train undisturbed and list the operations that it takes."""
+    work = begin_training(folder)
+    outcome = run_training(folder, work, None, fault=Fault(work / "out"))
+    if outcome.code:
+        return f"failed undisturbed: {outcome}"
+    (run,) = (work / "out").iterdir()
+    run.rename(folder / "undisturbed")
+    (folder / "plan.json").write_text(json.dumps([outcome.operations, outcome.seconds]))
+    return ""
+
+
+def judge_training_kill(case: tuple[Path, str, int | None, float]) -> str:
+    """Kill training, look at what is there, and go on."""
+    from mpar.checkpoint import load_checkpoint
+    from mpar.errors import MparError
+
+    folder, start, at, moment = case
+    if start == "undisturbed":
+        return prepare_training(folder)
+    work = begin_training(folder)
+    fault = Fault(work / "out", "none" if at is None else "kill", at or 0)
+    signals = () if at is not None else ((moment, signal.SIGKILL),)
+    killed = run_training(folder, work, None, fault=fault, signals=signals)
+    if at is not None and killed.code != -signal.SIGKILL:
+        return f"was not killed: {killed}"
+    runs = list((work / "out").iterdir())
+    try:
+        for path in (work / "out").rglob("[!.]*.pt"):
+            load_checkpoint(path)
+    except MparError as error:
+        return f"a checkpoint is in pieces: {error}"
+    if not runs or not (runs[0] / "last.pt").exists():
+        is_lost = any(re.match(r"rename .*/last\.pt$", line) for line in killed.operations[:-1])
+        return "the last checkpoint is gone" if is_lost else ""
+    again = run_training(folder, work, runs[0])
+    if again.code or again.crash():
+        return f"does not go on: {again.crash() or again.output[-500:]}"
+    return compare_runs(runs[0], folder / "undisturbed")
+
+
+def compare_runs(run: Path, undisturbed: Path) -> str:
+    """Say how a run ended otherwise than an undisturbed one."""
+    import pandas as pd
+    import torch
+
+    from mpar.checkpoint import load_checkpoint
+
+    names = {path.name for path in undisturbed.iterdir() if "tfevents" not in path.name}
+    found = {path.name for path in run.iterdir() if "tfevents" not in path.name}
+    if found != names:
+        return f"the run folder holds {found}, expected {names}"
+    for path in undisturbed.glob("*.pt"):
+        ours, theirs = load_checkpoint(run / path.name), load_checkpoint(path)
+        for key, weights in theirs.weights.items():
+            if not torch.equal(ours.weights[key], weights):
+                return f"{path.name} has other weights {key}"
+    tables = [
+        pd.read_csv(folder / "metrics.csv").filter(regex="^(Epoch|Train_|Val_|Learning_)")
+        for folder in (run, undisturbed)
+    ]
+    return "" if tables[0].equals(tables[1]) else "metrics.csv differs"
+
+
+def kill_training(seed: int, size: int, folder: Path, plant: Plant = nothing) -> Iterator[Verdict]:
+    """Campaign 2: `size` operations (all, if there are fewer), half as many moments at random."""
+    make_cache(folder)
+
+    def cases() -> Iterator[tuple[str, tuple]]:
+        yield "undisturbed", (folder, "undisturbed", None, 0.0)
+        operations, seconds = json.loads((folder / "plan.json").read_text())
+        for at in spread(size, len(operations)):
+            yield f"killed at {at}: {operations[at]}", (folder, "kill", at, 0.0)
+        rng = np.random.default_rng(seed)
+        for _ in range(size // 2):
+            moment = float(rng.uniform(0, 1.1 * seconds))
+            yield f"killed after {moment:.3f} s", (folder, "kill", None, moment)
+
+    with preloaded(build_library(folder)):
+        yield from judged(judge_training_kill, cases(), plant=plant, timeout_seconds=300)
+
+
+def with_files_written_in_place() -> None:
     """Write files under their final names."""
     import contextlib
 
-    from mpar import files, staging, store
+    from mpar import checkpoint, files, staging, store
 
     @contextlib.contextmanager
     def in_place(path: Path, *, durable: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield path
 
-    files.atomic_path = staging.atomic_path = store.atomic_path = in_place
+    for module in (files, staging, store, checkpoint):
+        module.atomic_path = in_place

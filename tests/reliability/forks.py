@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import ctypes
 import errno
+import importlib
 import os
 import shutil
 import signal
@@ -17,6 +18,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+from tqdm import tqdm
 
 KINDS = ("none", "kill", "once", "full", "dead", "short", "read")  # as in faults.c
 ERRORS = {"full": errno.ENOSPC}
@@ -83,15 +87,10 @@ def build_library(folder: Path) -> Path:
 @contextlib.contextmanager
 def preloaded(library: Path) -> Iterator[None]:
     """Let processes that are begun meanwhile load the library first."""
-    old = os.environ.get("LD_PRELOAD")
-    os.environ["LD_PRELOAD"] = str(library)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LD_PRELOAD", str(library))
+        patch.setenv("OMP_NUM_THREADS", "1")  # a process that has threads cannot be forked
         yield
-    finally:
-        if old is None:
-            del os.environ["LD_PRELOAD"]
-        else:
-            os.environ["LD_PRELOAD"] = old
 
 
 def run_command(
@@ -119,16 +118,25 @@ def run_command(
     timeout_seconds : float
         It hangs after that.
     """
+    warm_up(name != "preprocess")
 
     def call() -> None:
-        import importlib
-
         main = importlib.import_module(f"mpar_cli.{name}").main
         main([str(argument) for argument in arguments], prog_name=f"mpar-{name}")
 
     return run_forked(
         call, scratch=scratch, fault=fault, signals=signals, timeout_seconds=timeout_seconds
     )
+
+
+def warm_up(with_torch: bool) -> None:
+    """Import once what every forked process would else import."""
+    names = ["mpar.preprocess"]
+    if with_torch:
+        names += ["mpar.train", "mpar.inference", "mpar.evaluation", "mpar.summary"]
+        names += ["torch._dynamo", "torch.utils.tensorboard"]
+    for name in names:
+        importlib.import_module(name)
 
 
 def run_forked(
@@ -143,6 +151,7 @@ def run_forked(
     output, log = scratch / "output.txt", scratch / "operations.txt"
     for path in (output, log):
         path.write_bytes(b"")
+    tqdm.get_lock()  # one for all: those of killed processes would stay behind
     started = time.monotonic()
     process = os.fork()
     if not process:
