@@ -215,7 +215,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 f"{FORMAT_VERSION}; use the version of mpar that made it ({content['version']})"
             )
         tables = [content[key] for key in ("weights", "data", "split", "training", "scores")]
-        tables += [content["init"], content["state"]]
+        tables += [content[key] for key in ("init", "post", "state")]
         if not all(isinstance(table, dict) for table in tables):
             raise ValueError("a part of it is not what it should be")
         return Checkpoint(
