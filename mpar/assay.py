@@ -21,11 +21,12 @@ from matplotlib.figure import Figure
 
 import mpar
 from mpar.annotations import DELIMITERS, parse_rows, plain_cells, read_text
+from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.bouts import find_bouts
 from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.files import atomic_path, spreadsheet_safe, write_json
-from mpar.plots import plot_groups, plot_raster, plot_time_course, save_figure
+from mpar.plots import save_figure
 from mpar.predictions import read_predictions
 from mpar.scorings import Labelled
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mpar.agreement import Calibration, bland_altman
 from mpar.events import CRITERIA, EventScores
-from mpar.plots import INK, SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, _figure, _plain, class_colors
+from mpar.plots import INK, SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, class_colors, new_figure, plain
 
 _MARKERS = "osD^vPX*<>hd"
 _RIM = [withStroke(linewidth=2.2, foreground=INK)]  # keeps pale colours in sight
@@ -32,7 +32,7 @@ def plot_event_f1(scores: EventScores) -> Figure:
     matplotlib.figure.Figure
         Two panels with one line per class that has true bouts, named with their number.
     """
-    figure = _figure(TEXT_WIDTH_IN, 2.9)
+    figure = new_figure(TEXT_WIDTH_IN, 2.9)
     panels = figure.subplots(1, 2, sharey=True)
     labels = {"onset": "onset within ± frames", "iou": "temporal IoU of at least"}
     colors = class_colors(len(scores.class_names))
@@ -50,7 +50,7 @@ def plot_event_f1(scores: EventScores) -> Figure:
                 markeredgewidth=0.5,
                 linewidth=1.2,
                 path_effects=_RIM,
-                label=f"{_plain(scores.class_names[k])} (n = {scores.num_true[k]:,})",
+                label=f"{plain(scores.class_names[k])} (n = {scores.num_true[k]:,})",
             )
         axes.set_xticks(thresholds)
         axes.set_ylim(-0.03, 1.03)
@@ -94,7 +94,7 @@ def plot_bland_altman(
     """
     num_columns = min(3, len(class_names))
     num_rows = -(-len(class_names) // num_columns)
-    figure = _figure(TEXT_WIDTH_IN, 1.9 * num_rows)
+    figure = new_figure(TEXT_WIDTH_IN, 1.9 * num_rows)
     panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for axes, name, color in zip(panels, class_names, class_colors(len(class_names)), strict=False):
         rows = table[table["Class"] == name]
@@ -110,7 +110,7 @@ def plot_bland_altman(
         for level, style in ((found.bias, "-"), (found.low, "--"), (found.high, "--")):
             if not np.isnan(level):
                 axes.axhline(level, color=INK, linewidth=0.8, linestyle=style)
-        text = f"{_plain(name)}, n = {found.num}"
+        text = f"{plain(name)}, n = {found.num}"
         if found.num > 1:
             text += f"\nbias {found.bias:+.2g} [{found.low:+.2g}, {found.high:+.2g}]"
         axes.set_title(text, size=SMALL_PT)
@@ -140,7 +140,7 @@ def plot_reliability(calibration: Calibration) -> Figure:
     matplotlib.figure.Figure
         On the diagonal confidence is what it says; below it the network is too sure.
     """
-    figure = _figure(3.0, 3.4)
+    figure = new_figure(3.0, 3.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     edges = np.linspace(0, 1, len(calibration.num_frames) + 1)
     known = calibration.num_frames > 0

@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.metrics import frame_scores
 from mpar.plots import (
     class_colors,
@@ -22,9 +23,6 @@ from mpar.plots import (
     plot_clips,
     plot_confusion,
     plot_ethogram,
-    plot_groups,
-    plot_raster,
-    plot_time_course,
     save_figure,
 )
 
