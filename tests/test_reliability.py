@@ -6,14 +6,16 @@ from tests.reliability import cases
 from tests.reliability.campaigns import CAMPAIGNS
 from tests.reliability.forks import UnavailableError
 
+# 2 and 8 train many times, which takes minutes; test_train.py has their shortest cases
+IN_SUITE = [campaign for campaign in CAMPAIGNS if campaign.number not in (2, 8)]
 PLANTS = [
     pytest.param(campaign, plant, id=f"{campaign.number} {plant}")
-    for campaign in CAMPAIGNS
+    for campaign in IN_SUITE
     for plant in campaign.plants
 ]
 
 
-@pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda campaign: str(campaign.number))
+@pytest.mark.parametrize("campaign", IN_SUITE, ids=lambda campaign: str(campaign.number))
 def test_campaign_finds_nothing_bad(campaign, tmp_path):
     """No wrong data without a word, traceback, signal, hang, or lost work."""
     try:
