@@ -55,7 +55,7 @@ CAMPAIGNS = (
         "crashes",
         "kill_preprocessing",
         ("with_files_written_in_place",),
-        6,
+        4,
         500,
     ),
     Campaign(
@@ -73,7 +73,7 @@ CAMPAIGNS = (
         "disks",
         "fail_disks",
         ("with_files_written_in_place",),
-        8,
+        4,
         0,
     ),
     Campaign(
@@ -91,7 +91,7 @@ CAMPAIGNS = (
         "damage",
         "damage_checkpoints",
         ("without_digest",),
-        12,
+        6,
         1000,
     ),
     Campaign(
@@ -118,7 +118,7 @@ CAMPAIGNS = (
         "labels",
         "read_label_files",
         ("without_order_checks", "with_rounded_frames"),
-        800,
+        400,
         20_000,
     ),
     Campaign(
@@ -136,7 +136,7 @@ CAMPAIGNS = (
         "hostile",
         "bear_names",
         ("without_escaping",),
-        0,
+        14,
         0,
     ),
 )

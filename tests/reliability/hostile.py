@@ -305,6 +305,8 @@ def bear_names(seed: int, size: int, folder: Path, plant: Plant = nothing) -> It
         make_video(folder / f"{stem}.mp4", num_frames=12 if stem == "odd" else 14)
         write_annotation(folder / f"{stem}.csv", np.zeros(12 if stem == "odd" else 14, int))
     cases = [(what, (folder, what, name)) for what, name in NAMES.items()]
+    if size:
+        cases = cases[:: -(-len(cases) // size)]
     yield from judged(judge_name, cases, plant=plant)
 
 
