@@ -35,6 +35,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.annotation_format
 @_options.unscored
 @_options.raw
+@click.option("--html", is_flag=True, help="Write report.html too: all of it on one page.")
 @_options.device
 @_options.overwrite
 @_options.quiet
@@ -51,6 +52,7 @@ def main(
     label_format: str,
     unscored: str | None,
     raw: bool,
+    html: bool,
     device: str,
     overwrite: bool,
     quiet: bool,
@@ -90,6 +92,7 @@ def main(
             label_offset=label_offset,
             label_format=label_format,
             unscored=unscored,
+            html=html,
             overwrite=overwrite,
         )
     else:
@@ -99,6 +102,7 @@ def main(
             output_folder,
             selection=selection,
             raw=raw,
+            html=html,
             device=device,
             overwrite=overwrite,
             quiet=quiet,

@@ -52,6 +52,8 @@ class Comparison:
         What was predicted before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
+    frames : (T,) integer array, optional
+        Which frame of the recording each is; by default 0 to T - 1.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Comparison:
     confidence: np.ndarray | None = None
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
+    frames: np.ndarray | None = None
 
     @property
     def animal(self) -> str:

@@ -295,6 +295,7 @@ def _compare_files(
                 annotators=_by_annotator(
                     recording.annotators, recording.codes[:, frames[is_inside]], class_map
                 ),
+                frames=frames[is_inside],
             )
         )
     return comparisons

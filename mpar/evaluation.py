@@ -7,8 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 import mpar
 from mpar.agreement import (
@@ -30,6 +31,7 @@ from mpar.comparisons import (
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import AUTO
 from mpar.files import write_json, write_table, write_text
+from mpar.html_report import evaluation_page, find_disagreements
 from mpar.inference import ActionRecognitionInference
 from mpar.metrics import frame_scores
 from mpar.plots import plot_class_f1, plot_confusion, plot_ethogram, save_figure
@@ -38,7 +40,10 @@ from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.score_report import report_text
 from mpar.store import Store
 
+Strips = Sequence[Sequence[tuple[int, NDArray[np.uint8]]]]
+
 SAME_ANIMAL = "same-animal: holds recordings that the network was trained or chosen on"
+_NUM_TILES = 8
 
 _FIGURES = (
     *("confusion_matrix", "confusion_matrix_normalized", "class_f1"),
@@ -50,6 +55,7 @@ _OUTPUTS = (
     "events.csv",
     "recordings.csv",
     "ethograms",
+    "report.html",
     *(f"{name}.{suffix}" for name in _FIGURES for suffix in ("png", "pdf")),
 )
 
@@ -61,6 +67,7 @@ def evaluate_and_save_results(
     output_dir: Path | str,
     *,
     fps: float | Fraction = 30,
+    html: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score predicted labels and write metrics, a report and figures.
@@ -75,6 +82,8 @@ def evaluate_and_save_results(
         Gets the files of `write_evaluation`.
     fps : float or Fraction
         Frames per second, for the time axis.
+    html : bool
+        As for `write_evaluation`.
     overwrite : bool
         Replace an evaluation that is there already.
 
@@ -104,7 +113,7 @@ def evaluate_and_save_results(
         )
         for name in truths
     ]
-    return write_evaluation(output_dir, comparisons, class_names, overwrite=overwrite)
+    return write_evaluation(output_dir, comparisons, class_names, html=html, overwrite=overwrite)
 
 
 def write_evaluation(
@@ -113,6 +122,8 @@ def write_evaluation(
     class_names: Sequence[str],
     *,
     provenance: dict[str, Any] | None = None,
+    html: bool = False,
+    strips: Strips = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write scores, a report, tables and figures.
@@ -124,13 +135,18 @@ def write_evaluation(
         by class and by what counts as found), ``recordings.csv`` (bouts, seconds and latencies),
         and as PNG and PDF ``confusion_matrix``, ``confusion_matrix_normalized``, ``class_f1``,
         ``event_f1``, ``bout_counts``, ``reliability`` (where confidences are known) and
-        ``ethograms/<recording>``.
+        ``ethograms/<recording>``; where asked for, ``report.html``.
     comparisons : sequence of Comparison
         At least one labelled frame in all.
     class_names : sequence of str
         Names of the classes.
     provenance : dict, optional
         Where the labels come from; goes into ``metrics.json``.
+    html : bool
+        Write ``report.html``. One that is there already is written again in any case, so that it
+        never stands beside the scores of another evaluation.
+    strips : sequence
+        Frames of the worst disagreements for it, as for `mpar.html_report.evaluation_page`.
     overwrite : bool
         Replace an evaluation that is there already.
 
@@ -192,8 +208,36 @@ def write_evaluation(
             figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
             file_name = _file_name(c.name, file_names)
             save_figure(_titled(figure, remark), folder / "ethograms" / file_name)
+    if _wants_page(folder, html):
+        page = evaluation_page(metrics, comparisons, figures, strips)
+        write_text(folder / "report.html", page)
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _wants_page(folder: Path, html: bool) -> bool:
+    return html or (folder / "report.html").exists()
+
+
+def _film_strips(
+    store: Store,
+    recordings: Sequence[int],
+    comparisons: Sequence[Comparison],
+    class_names: Sequence[str],
+) -> Strips:
+    """Return frames around each of the worst disagreements, with their positions."""
+    strips = []
+    for item in find_disagreements(comparisons, class_names):
+        recording = recordings[item.recording]
+        last = store.recordings[recording].num_frames - 1
+        reach = max(2, (item.stop - item.start) // 4)
+        ends = max(0, item.start - reach), min(last, item.stop - 1 + reach)
+        shown = np.unique(np.linspace(*ends, _NUM_TILES).round().astype(int)).tolist()
+        frames = np.empty((len(shown), *store.frame_size), np.uint8)
+        for i, frame in enumerate(shown):
+            store.copy_frames(recording, frame, frame + 1, frames[i : i + 1])
+        strips.append(list(zip(shown, frames, strict=True)))
+    return strips
 
 
 def _marked(table: pd.DataFrame, remark: str) -> pd.DataFrame:
@@ -213,7 +257,10 @@ def _check_output(folder: Path, overwrite: bool) -> None:
 def _titled(figure: Any, remark: str) -> Any:
     """Write a remark below a figure."""
     if remark:
-        figure.text(0.5, -0.01, remark, ha="center", va="top", fontsize=6, style="italic")
+        figure.draw_without_rendering()  # lays it out: only then is it known what is lowest
+        lowest_in, gap_in = figure.get_tightbbox().y0, 0.05
+        y = (lowest_in - gap_in) / figure.get_figheight()
+        figure.text(0.5, y, remark, ha="center", va="top", fontsize=6, style="italic")
     return figure
 
 
@@ -239,6 +286,7 @@ def evaluate_checkpoint(
     *,
     selection: str = "held-out",
     raw: bool = False,
+    html: bool = False,
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = True,
@@ -258,6 +306,8 @@ def evaluate_checkpoint(
         training, which was then split without a test part, "val" takes its place.
     raw : bool
         Take the best class of each frame, without post-processing.
+    html : bool
+        As for `write_evaluation`; with frames of the worst disagreements.
     device, overwrite, quiet
         As elsewhere.
 
@@ -282,6 +332,9 @@ def evaluate_checkpoint(
             selection = "val"
             recordings = select_recordings(checkpoint, store, selection)
         comparisons = compare_with_store(network, store, recordings, quiet=quiet)
+        strips: Strips = ()
+        if _wants_page(Path(output_folder), html):
+            strips = _film_strips(store, recordings, comparisons, network.class_names)
         provenance = {
             "checkpoint": str(checkpoint_path),
             "checkpoint_sha256": checkpoint.digest,
@@ -295,6 +348,8 @@ def evaluate_checkpoint(
         comparisons,
         network.class_names,
         provenance=provenance,
+        html=html,
+        strips=strips,
         overwrite=overwrite,
     )
 
@@ -309,6 +364,7 @@ def evaluate_folders(
     label_offset: int | None = None,
     label_format: str = AUTO,
     unscored: str | None = None,
+    html: bool = False,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Evaluate a folder of predictions against a folder of label files.
@@ -350,6 +406,7 @@ def evaluate_folders(
             "annotations": str(annotation_folder),
             "left_out": [str(problem) for problem in problems],
         },
+        html=html,
         overwrite=overwrite,
     )
     return metrics, problems

@@ -1,0 +1,341 @@
+"""The page of an evaluation: whole in itself, safe with any name, and true to metrics.json."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from fractions import Fraction
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from mpar_cli import evaluate
+
+from mpar.agreement import Comparison
+from mpar.evaluation import (
+    SAME_ANIMAL,
+    evaluate_and_save_results,
+    write_evaluation,
+)
+from mpar.html_report import evaluation_page, find_disagreements
+from mpar.metrics import frame_scores
+from mpar.plots import class_colors, plot_class_f1
+
+NAMES = ("rest", "paw_lick", "<b>walk</b> & co")
+EVIL = "<script>alert(1)</script>"
+VOID = {"meta", "img", "br"}
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+
+
+def compare(name, truth, predicted, **more):
+    """Return a comparison of two scorings, one digit a frame, "." for unlabelled."""
+    truth, predicted = (
+        np.array([-1 if c == "." else int(c) for c in text], np.int8) for text in (truth, predicted)
+    )
+    return Comparison(name=name, truth=truth, predicted=predicted, fps=Fraction(10), **more)
+
+
+STUDY = [
+    compare(
+        EVIL,
+        "0001110022",
+        "0000110022",
+        is_learnt=True,
+        confidence=np.linspace(0.1, 1, 10),
+        annotators={"<i>ann</i>": np.zeros(10, int), "</script>": np.ones(10, int)},
+    ),
+    compare("</script><!--", "00111100..", "0011112200", group="& animal"),
+    compare("c", "0000000000", "000.000110", frames=np.arange(4, 34, 3)),
+]
+
+
+class Page(HTMLParser):
+    """Every element of a page with its attributes and text, and whether they are balanced."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.elements, self.tables = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):  # noqa: D102
+        self.elements.append([tag, dict(attributes), ""])
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in VOID:
+            self.open.append((tag, len(self.elements) - 1))
+
+    def handle_endtag(self, tag):  # noqa: D102
+        assert self.open[-1][0] == tag, f"</{tag}> closes <{self.open[-1][0]}>"
+        self.open.pop()
+
+    def handle_data(self, data):  # noqa: D102
+        for _, i in self.open:
+            self.elements[i][2] += data
+        if {"td", "th"} & {tag for tag, _ in self.open}:
+            self.tables[-1][-1][-1] += data
+
+    def texts(self, tag):
+        """Return the text in each element of a kind."""
+        return [text for name, _, text in self.elements if name == tag]
+
+    @property
+    def data(self):
+        """What the script is given."""
+        (text,) = (text for tag, a, text in self.elements if tag == "script" and a.get("id"))
+        return json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The page of a study with hostile names, and the folder it lies in."""
+    folder = tmp_path_factory.mktemp("html")
+    provenance = {"checkpoint": f"/x/{EVIL}.pt", "left_out": ["a&b", EVIL], "postprocessing": {}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mpar.evaluation.save_figure", lambda *_: None)  # slow, and not looked at
+        write_evaluation(folder, STUDY, NAMES, provenance=provenance, html=True)
+    return folder, (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_is_whole_in_itself(written):
+    """Balanced elements with distinct ids, and nothing that any of them could load."""
+    page = Page(written[1])
+    ids = [a["id"] for _, a, _ in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert "http" not in re.sub('http-equiv="Content', "", written[1]).lower().split("<script>")[0]
+    for tag, attributes, _ in page.elements:
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form"}
+        assert attributes.get("src", "data:image/").startswith("data:image/")
+        assert attributes.get("href", "#headline").removeprefix("#") in ids
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.search(r"https?:|//\w+\.|\bimport\b|fetch\(|XMLHttp", page.texts("script")[-1])
+    assert not re.search(r"url\(|@import", "".join(page.texts("style")))
+    (policy,) = (a["content"] for _, a, _ in page.elements if "http-equiv" in a)
+    assert policy.startswith("default-src 'none';")
+
+
+def test_figures_need_nothing_either(written):
+    """Inside the SVGs there is no script and no link but to their own parts."""
+    page = Page(written[1])
+    figures = [a["src"] for _, a, _ in page.elements if a.get("src", "").startswith("data:image/s")]
+    assert len(figures) == 5
+    for uri in figures:
+        svg = base64.b64decode(uri.partition(",")[2]).decode()
+        assert "<script" not in svg
+        assert all(
+            link[0] == "#" for link in re.findall(r'href="([^"]*)"', svg) if link[:5] != "data:"
+        )
+
+
+def test_names_are_text_wherever_they_stand(written):
+    """A recording named like a script runs nothing and is read as it is called."""
+    page = Page(written[1])
+    assert len(page.texts("script")) == 2
+    assert not {"b", "i"} & {tag for tag, a, text in page.elements if text in ("walk", "ann")}
+    assert [r["name"] for r in page.data["recordings"]] == [c.name for c in STUDY]
+    assert page.data["classes"] == [*NAMES, "unlabelled"]
+    captions = page.texts("figcaption")[-len(STUDY) :]
+    for c, caption in zip(STUDY, captions, strict=True):
+        assert caption.startswith(c.name)
+    everything = " ".join(page.texts("main"))
+    for text in (*NAMES, "& animal", "</script> and <i>ann</i>", f"/x/{EVIL}.pt", "a&b"):
+        assert text in everything
+
+
+def test_numbers_are_those_of_the_json(written):
+    """Every score of the tables, with its interval, is what metrics.json says."""
+    metrics = json.loads((written[0] / "metrics.json").read_text(encoding="utf-8"))
+    page = Page(written[1])
+    scores, intervals = metrics["scores"], metrics["intervals"]
+
+    def text(score, ends=None):
+        shown = "n/a" if score is None else f"{score:.3f}"
+        return shown if ends is None else f"{shown} [{ends[0]:.3f}, {ends[1]:.3f}]"
+
+    tiles = [t for tag, a, t in page.elements if a.get("class") == "tile"]
+    for tile, key in zip(tiles, ("macro_f1", "balanced_accuracy", "accuracy"), strict=True):
+        assert text(scores[key], intervals[key]).replace(" ", "", 1) in tile
+    pain, frames, confusion, bouts, annotators, worst = page.tables
+    assert [row[0] for row in pain[1:]] == ["paw_lick"]
+    for row, name in zip(frames[1:], NAMES, strict=True):
+        mine, ends = scores["classes"][name], intervals["classes"][name]
+        keys = ("precision", "recall", "specificity", "f1")
+        expected = [text(mine[key], ends[key]) for key in keys]
+        assert row == [name, *expected, str(mine["support"])]
+    assert pain[1][1:] == frames[2][2:5]
+    assert [[int(n) for n in row[1:]] for row in confusion[1:]] == scores["confusion"]
+    for row, name in zip(bouts[1:], NAMES, strict=True):
+        event = metrics["events"][name]
+        assert row[1:3] == [str(event["true_bouts"]), str(event["predicted_bouts"])]
+        for cell, criterion in zip(row[3:], ("onset ± 3 frames", "IoU ≥ 0.5"), strict=True):
+            ends = intervals["classes"][name]["event_f1"][criterion]
+            assert cell == text(event["f1"][criterion], ends)
+    for row, pair in zip(annotators[1:], metrics["raters"], strict=True):
+        assert row[1] == text(pair["kappa"])
+        assert row[3:] == [text(pair["f1"][name]) for name in NAMES]
+    error = metrics["calibration"]["expected_calibration_error"]
+    assert f"Expected calibration error {error:.3f}" in " ".join(page.texts("section"))
+    assert worst[1][:3] == ["c", "25-28", "0.70"]
+    assert worst[2][:3] == [f"{EVIL} same-animal", "3", "0.30"]
+
+
+def test_ethograms_hold_every_frame(written):
+    """The bouts in the page, laid out again, are the labels; frames keep their numbers."""
+    page = Page(written[1])
+    assert page.data["colors"][:3] == list(class_colors(3))
+    for c, found in zip(STUDY, page.data["recordings"], strict=True):
+        assert [row["name"] for row in found["rows"]] == ["human", *c.annotators, "mpar"]
+        arrays = (c.truth, *c.annotators.values(), c.predicted)
+        for row, labels in zip(found["rows"], arrays, strict=True):
+            starts, values = row["runs"][::2], row["runs"][1::2]
+            lengths = np.diff([*starts, found["numFrames"]])
+            assert np.repeat(values, lengths).tolist() == labels.tolist()
+    first, second, third = page.data["recordings"]
+    assert list(base64.b64decode(first["confidence"])) == list(range(10, 101, 10))
+    assert second["confidence"] is None
+    assert (second["first"], second["step"], second["frames"]) == (0, 1, None)
+    assert (third["first"], third["step"], third["frames"]) == (4, 3, None)
+
+
+def test_frames_that_are_missing_are_not_counted(written):
+    """Rows of a prediction that someone deleted shift no number of those after them."""
+    metrics = json.loads((written[0] / "metrics.json").read_text(encoding="utf-8"))
+    gap = compare("gap", "001", "000", frames=np.array([0, 1, 5]))
+    page = Page(evaluation_page(metrics | {"recordings": {"gap": None}}, [gap], {}))
+    assert page.data["recordings"][0]["frames"] == [0, 1, 5]
+    assert page.tables[-1][1][:2] == ["gap", "5"]
+
+
+def test_worst_disagreements_by_hand():
+    """Pain first, then frames times confidence; no more than three of a recording."""
+    sure = np.array([0.5] * 10 + [1.0] * 10)
+    study = [
+        compare("a", "22222000000000000000", "00000000000022220000", confidence=sure),
+        compare("b", "0000.", "0.111"),
+        compare("c", "0202020202", "2020202020"),
+    ]
+    found = find_disagreements(study, ("rest", "paw_lick", "walk"))
+    assert [tuple(item) for item in found[:4]] == [
+        (1, 2, 4, 0, 1, 2.0),  # the last frame has no true label
+        (0, 12, 16, 0, 2, 4.0),
+        (0, 0, 5, 2, 0, 2.5),
+        (1, 1, 2, 0, -1, 1.0),
+    ]
+    assert [item.recording for item in found[4:]] == [2, 2, 2]
+
+
+def test_remark_stands_with_all_scores(written):
+    """Same-animal is said in every section of scores, and at the recordings that are meant."""
+    remark = f"{SAME_ANIMAL} (1 of 3)"
+    page = Page(written[1])
+    sections = {a["id"]: text for tag, a, text in page.elements if tag == "section"}
+    assert {key for key, text in sections.items() if remark not in text} == {"provenance"}
+    captions = [text for text in page.texts("figcaption") if "macro-F1 0" in text]
+    assert ["same-animal" in text for text in captions] == [True, False, False]
+    metrics = json.loads((written[0] / "metrics.json").read_text(encoding="utf-8"))
+    assert "same-animal" not in evaluation_page(metrics | {"remark": ""}, STUDY[1:], {})
+
+
+def test_old_page_never_stands_beside_new_scores(tmp_path, monkeypatch):
+    """Replacing an evaluation replaces its page, asked for or not; without a page there is none."""
+    monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
+    evaluate_and_save_results([0, 1], [0, 1], ["a", "b"], tmp_path / "e", html=True)
+    first = (tmp_path / "e" / "report.html").read_text()
+    evaluate_and_save_results([0, 1], [1, 1], ["a", "b"], tmp_path / "e", overwrite=True)
+    second = (tmp_path / "e" / "report.html").read_text()
+    assert first != second
+    assert "<b>0.500</b>" in second
+    evaluate_and_save_results([0, 1], [1, 1], ["a", "b"], tmp_path / "other")
+    assert not (tmp_path / "other" / "report.html").exists()
+
+
+def test_equal_scores_are_equal_pages(written):
+    """No date and no random number is in it."""
+    metrics = json.loads((written[0] / "metrics.json").read_text(encoding="utf-8"))
+    scores = frame_scores([0, 1, 2], [0, 1, 1], NAMES)
+    pages = [evaluation_page(metrics, STUDY, {"class_f1": plot_class_f1(scores)}) for _ in "ab"]
+    assert pages[0] == pages[1]
+
+
+def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
+    """The command writes film strips, and they are the frames of the cache that they name."""
+    import cv2
+
+    from mpar.store import Store
+
+    monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
+    arguments = study.checkpoint, study.cache, "-o", tmp_path, "--part", "val", "--html"
+    result = CliRunner().invoke(evaluate.main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    films = [(a["src"], a["alt"]) for _, a, _ in page.elements if "frame " in a.get("alt", "")]
+    assert len(films) > 4
+    with Store(study.cache) as store:
+        (name,) = metrics["recordings"]
+        recording = [info.name for info in store.recordings].index(name)
+        frames = store.frames(recording)
+        for source, title in films:
+            png = np.frombuffer(base64.b64decode(source.partition(",")[2]), np.uint8)
+            number = int(title.removeprefix("frame "))
+            assert (cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) == frames[number]).all()
+    assert metrics["checkpoint_sha256"] in "".join(page.texts("dd"))
+
+
+# Does what a reader does: points, drags, follows a link; then writes down what the page says.
+READER = """<script>
+window.addEventListener("load", () => {
+  const out = [], at = (canvas, share) => {
+    const box = canvas.getBoundingClientRect();
+    return {clientX: box.left + 90 + share * (box.width - 104), bubbles: true};
+  };
+  const canvas = document.querySelector("canvas");
+  const said = () => canvas.closest("figure").querySelector("output").textContent;
+  const send = (kind, share) => canvas.dispatchEvent(new PointerEvent(kind, at(canvas, share)));
+  send("pointermove", 0.349); out.push(said());
+  send("pointerdown", 0.05); send("pointerup", 0.95);
+  send("pointermove", 0.001); out.push(said());
+  canvas.dispatchEvent(new KeyboardEvent("keydown", {key: "0"}));
+  send("pointermove", 0.999); out.push(said());
+  document.querySelectorAll("a.show")[1].click(); out.push(said());
+  document.documentElement.dataset.said = out.join("|");
+});
+</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
+def test_script_runs_in_a_browser(written, tmp_path):
+    """Headless Chromium draws every ethogram, reads frames, zooms and follows links."""
+    path = tmp_path / "read.html"
+    path.write_text(written[1].replace("</body>", READER), encoding="utf-8")
+    options = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --dump-dom"
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    result = subprocess.run(
+        [BROWSER, *options.split(), profile, path.as_uri()],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=True,
+    )
+    root = Page(result.stdout).elements[0][1]
+    assert "data-error" not in root
+    assert root["data-drawn"] == "3"
+    raters = "<i>ann</i> rest · </script> paw_lick"
+    assert root["data-said"].split("|") == [
+        f"frame 3 · 0.300 s · human paw_lick · {raters} · mpar rest · confidence 0.40",
+        f"frame 0 · 0.000 s · human rest · {raters} · mpar rest · confidence 0.10",
+        f"frame 9 · 0.900 s · human {NAMES[2]} · {raters} · mpar {NAMES[2]} · confidence 1.00",
+        f"frame 3 · 0.300 s · human paw_lick · {raters} · mpar rest · confidence 0.40",
+    ]
