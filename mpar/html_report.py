@@ -355,7 +355,8 @@ def _recordings(metrics: Mapping[str, Any], comparisons: Sequence[Comparison]) -
         + _note(
             "Point at a frame to read it. Drag over a stretch to see it larger, double-click to "
             "see all; or click and use the keys +, -, 0 and the arrows. Bouts shorter than a "
-            "pixel are drawn one pixel wide, rare classes above frequent ones."
+            "pixel are drawn one pixel wide, rare classes above frequent ones. Time is in seconds, "
+            "or in minutes:seconds."
         )
         + "<noscript><p>Ethograms need JavaScript; the folder ethograms holds pictures of "
         "them.</p></noscript>" + "\n".join(figures)
@@ -497,7 +498,8 @@ def _table(
     lines = []
     for i, (first, *rest) in enumerate(rows):
         cells = "".join(f"<td>{_html(cell)}</td>" for cell in rest)
-        lines.append(f'<tr><th scope="row">{_html(first)}</th>{cells}</tr>')
+        kind_of_row = ' class="filmed"' if below else ""
+        lines.append(f'<tr{kind_of_row}><th scope="row">{_html(first)}</th>{cells}</tr>')
         if below:
             lines.append(f'<tr><td colspan="{len(head)}">{below[i]}</td></tr>')
     body = "\n".join(lines)
@@ -586,7 +588,8 @@ canvas:focus-visible { outline: 2px solid #0b4f8a; }
 .tools { display: flex; margin: 4px 0; gap: 4px; align-items: baseline; font-size: 13px; }
 .tools button { font: inherit; min-width: 30px; }
 output { margin-left: 8px; font-variant-numeric: tabular-nums; }
-.film { display: flex; gap: 3px; }
+.filmed th, .filmed td { border-bottom: 0; padding-top: 12px; }
+.film { display: flex; gap: 3px; padding-bottom: 6px; }
 .film span { font-size: 11px; color: #555; text-align: center; border: 2px solid transparent; }
 .film .inside { border-color: #d04838; color: #222; }
 .film img { display: block; width: 112px; }
