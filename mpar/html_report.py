@@ -210,7 +210,7 @@ def summary_page(
     ethograms = []
     data = []
     for i, (group, name, labels, fps, onset) in enumerate(rows):
-        ethograms.append(_ethogram(i, name, f" of {escape(group)}"))
+        ethograms.append(_ethogram(i, name, f" in {escape(group)}"))
         comparison = Comparison(name=name, truth=labels, predicted=labels, fps=fps)
         only = {"rows": [{"name": MODEL, "runs": _runs(labels)}], "onset": float(onset)}
         data.append(_ethogram_data(comparison) | only)
