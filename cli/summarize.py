@@ -45,6 +45,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     metavar="COLUMN",
     help="Column of the metadata with the second of the stimulus, from which time counts.",
 )
+@click.option("--html", is_flag=True, help="Write report.html too: all of it on one page.")
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -57,6 +58,7 @@ def main(
     bin_length: str | None,
     windows: tuple[str, ...],
     onset_column: str | None,
+    html: bool,
     overwrite: bool,
     quiet: bool,
 ) -> int:
@@ -74,6 +76,7 @@ def main(
         config=AssayConfig(
             bin_length=bin_length, windows=windows, onset_column=onset_column, group_by=group_by
         ),
+        html=html,
         overwrite=overwrite,
         quiet=quiet,
     )

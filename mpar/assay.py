@@ -25,12 +25,14 @@ from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.bouts import find_bouts
 from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import atomic_path, spreadsheet_safe, write_json
+from mpar.files import atomic_path, spreadsheet_safe, write_json, write_text
+from mpar.html_report import summary_page
 from mpar.plots import save_figure
 from mpar.predictions import read_predictions
 from mpar.scorings import Labelled
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
+PAGE = "report.html"
 MEASURES = (
     "Seconds",
     "Percent",
@@ -166,7 +168,7 @@ class AssayReport:
     groups : tuple of str
         In order.
     paths : tuple of Path
-        Tables and figures (PNG; the PDF lies beside it).
+        Tables, figures (PNG; the PDF lies beside it) and the page.
     warnings : tuple of str
         What to know before comparing groups.
     problems : tuple of Problem
@@ -517,6 +519,7 @@ def summarize_assay(
     *,
     metadata_path: Path | str | None = None,
     config: AssayConfig | None = None,
+    html: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
 ) -> AssayReport:
@@ -535,6 +538,8 @@ def summarize_assay(
         As for `read_animals`.
     config : AssayConfig, optional
         Windows and groups.
+    html : bool
+        Write ``report.html`` too; one that is there already is replaced with the rest in any case.
     overwrite : bool
         Replace these files.
     quiet : bool
@@ -556,7 +561,7 @@ def summarize_assay(
     figure_names = ["ethograms", "groups_whole", "time_course"]
     figure_names += [window.figure_name for window in config.named_windows()]
     names = [f"{name}{suffix}" for name in figure_names for suffix in (".png", ".pdf")]
-    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, *names) if (folder / n).exists()]
+    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, *names) if (folder / n).exists()]
     if existing and not overwrite:
         raise ConfigError(
             f"{folder}: {', '.join(existing)} exist already; pass --overwrite to replace them, or "
@@ -574,27 +579,31 @@ def summarize_assay(
     paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
     _write_table(paths[0], by_animal)
     _write_table(paths[1], by_group)
-    write_json(
-        paths[2],
-        {
-            "mpar_version": mpar.__version__,
-            "predictions": str(prediction_folder),
-            "metadata": str(metadata_path) if metadata_path else None,
-            "bin": config.bin_length,
-            "windows": list(config.windows),
-            "onset_column": config.onset_column,
-            "group_by": list(config.group_by),
-            "left_out": [str(problem) for problem in sorted(problems)],
-        },
-    )
+    settings = {
+        "mpar_version": mpar.__version__,
+        "predictions": str(prediction_folder),
+        "metadata": str(metadata_path) if metadata_path else None,
+        "bin": config.bin_length,
+        "windows": list(config.windows),
+        "onset_column": config.onset_column,
+        "group_by": list(config.group_by),
+        "left_out": [str(problem) for problem in sorted(problems)],
+    }
+    write_json(paths[2], settings)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
     paths += [save_figure(figure, folder / name)[0] for name, figure in figures.items()]
+    warnings = _find_warnings(animals, windows, by_animal)
+    if html or (folder / PAGE).exists():
+        rows = [_raster_row(animal) for animal in animals]
+        page = summary_page(settings, by_group, rows, class_names, figures, warnings)
+        write_text(folder / PAGE, page)
+        paths.append(folder / PAGE)
     return AssayReport(
         num_recordings=len(animals),
         num_animals=len({animal.animal for animal in animals}),
         groups=tuple(dict.fromkeys(animal.group for animal in animals)),
         paths=tuple(paths),
-        warnings=tuple(_find_warnings(animals, windows, by_animal)),
+        warnings=tuple(warnings),
         problems=tuple(sorted(problems)),
     )
 

@@ -255,12 +255,9 @@ def _check_output(folder: Path, overwrite: bool) -> None:
 
 
 def _titled(figure: Any, remark: str) -> Any:
-    """Write a remark below a figure."""
+    """Write a remark above a figure; below it, legends would move over it when it is saved."""
     if remark:
-        figure.draw_without_rendering()  # lays it out: only then is it known what is lowest
-        lowest_in, gap_in = figure.get_tightbbox().y0, 0.05
-        y = (lowest_in - gap_in) / figure.get_figheight()
-        figure.text(0.5, y, remark, ha="center", va="top", fontsize=6, style="italic")
+        figure.text(0.5, 1.01, remark, ha="center", va="bottom", fontsize=6, style="italic")
     return figure
 
 

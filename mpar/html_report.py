@@ -10,13 +10,15 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from html import escape
 from typing import Any, NamedTuple
 
 import cv2
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ _COMPUTED = {
     *("remark", "scores", "intervals", "events", "calibration"),
     *("effect_of_postprocessing", "raters", "recordings"),
 }
-_FIGURES = {
+_CAPTIONS = {
     "confusion_matrix_normalized": "What is taken for what, in percent of the true class.",
     "class_f1": "F1 of frames by class; whiskers: 95 % intervals over animals.",
     "event_f1": "F1 of bouts over what counts as found.",
@@ -144,11 +146,15 @@ def evaluation_page(
     """
     names = metrics["scores"]["class_names"]
     remark = f'<p class="remark">{escape(metrics["remark"])}</p>' if metrics["remark"] else ""
+
+    def draw(*keys: str) -> str:
+        return _pictures(figures, {key: _CAPTIONS[key] for key in keys})
+
     parts = {
         "headline": ("Headline", _source(metrics) + _headline(metrics)),
-        "frames": ("Frames", _frames(metrics) + _pictures(figures, "confusion", "class_f1")),
-        "bouts": ("Bouts", _bouts(metrics) + _pictures(figures, "event_f1", "bout_counts")),
-        "confidence": ("Confidence", _confidence(metrics) + _pictures(figures, "reliability")),
+        "frames": ("Frames", _frames(metrics) + draw("confusion_matrix_normalized", "class_f1")),
+        "bouts": ("Bouts", _bouts(metrics) + draw("event_f1", "bout_counts")),
+        "confidence": ("Confidence", _confidence(metrics) + draw("reliability")),
         "annotators": ("Annotators", _annotators(metrics)),
         "recordings": ("Recordings", _recordings(metrics, comparisons)),
         "worst": ("Worst disagreements", _worst(comparisons, names, strips)),
@@ -159,17 +165,90 @@ def evaluation_page(
     }
     provenance = "provenance", "Where this comes from", _provenance(metrics)
     shown = [(key, title, remark * has_scores[key] + body) for key, (title, body) in parts.items()]
-    data = {
-        "classes": [*names, "unlabelled"],
-        "colors": [*class_colors(len(names)), "#ffffff"],
-        "recordings": [_ethogram_data(c) for c in comparisons],
-    }
-    return _page("mpar: evaluation", [*shown, provenance], data)
+    return _page(
+        "mpar: evaluation", [*shown, provenance], names, [_ethogram_data(c) for c in comparisons]
+    )
 
 
-def _page(title: str, sections: Iterable[tuple[str, str, str]], data: Mapping[str, Any]) -> str:
+def summary_page(
+    settings: Mapping[str, Any],
+    by_group: pd.DataFrame,
+    rows: Sequence[tuple[str, str, NDArray[np.integer], Fraction, Fraction]],
+    class_names: Sequence[str],
+    figures: Mapping[str, Figure],
+    warnings: Sequence[str] = (),
+) -> str:
+    """Lay the summary of an assay out as an HTML page.
+
+    Parameters
+    ----------
+    settings : mapping
+        Where the numbers come from, as in ``settings.json``.
+    by_group : pandas.DataFrame
+        From `mpar.assay.summarize_groups`; bins are left to the figure of the time course.
+    rows : sequence of (str, str, (T,) integer array, Fraction, Fraction)
+        As for `mpar.assay_plots.plot_raster`: an ethogram each.
+    class_names : sequence of str, length K
+        Name of each class.
+    figures : mapping of str to Figure
+        All are put into the page as SVG, in this order.
+    warnings : sequence of str
+        What to know before comparing groups.
+
+    Returns
+    -------
+    str
+        The page. Equal inputs give equal pages.
+    """
+    tables = _note(
+        "Mean ± SEM (N animals). A latency leaves out the animals that never did it, and is too "
+        "short then; N tells."
+    )
+    shown = by_group[by_group["Window_type"] != "bin"]
+    for window, part in shown.groupby("Window", sort=False):
+        tables += f"<h3>{escape(str(window))}</h3>" + _group_table(part, class_names)
+    ethograms = []
+    data = []
+    for i, (group, name, labels, fps, onset) in enumerate(rows):
+        ethograms.append(_ethogram(i, name, f" in {escape(group)}"))
+        comparison = Comparison(name=name, truth=labels, predicted=labels, fps=fps)
+        only = {"rows": [{"name": MODEL, "runs": _runs(labels)}], "onset": float(onset)}
+        data.append(_ethogram_data(comparison) | only)
+    sections = [
+        ("groups", "Groups", "".join(f"<p>{escape(w)}</p>" for w in warnings) + tables),
+        ("figures", "Figures", _pictures(figures, dict.fromkeys(figures, ""))),
+        ("recordings", "Recordings", _legend(class_names) + "\n".join(ethograms)),
+        ("provenance", "Where this comes from", _provenance(settings)),
+    ]
+    return _page("mpar: summary", sections, class_names, data)
+
+
+def _group_table(part: pd.DataFrame, names: Sequence[str]) -> str:
+    """Make the table of one window: a row for each class and group, a column for each measure."""
+    measures = list(dict.fromkeys(part["Measure"]))
+    rows: list[list[str]] = []
+    for name in names:
+        for group, found in part[part["Class"] == name].groupby("Group", sort=False):
+            values = found.set_index("Measure").loc[measures, ["Mean", "SEM", "N"]]
+            rows.append([_class(names, name), str(group)])
+            for mean, sem, n in values.itertuples(index=False):
+                text = "n/a" if pd.isna(mean) else f"{mean:,.2f}"
+                rows[-1].append(f"{text}{'' if pd.isna(sem) else f' ± {sem:,.2f}'} ({n})")
+    return _table(["class", "group", *(m.replace("_", " ") for m in measures)], rows, "dense")
+
+
+def _page(
+    title: str,
+    sections: Sequence[tuple[str, str, str]],
+    class_names: Sequence[str],
+    recordings: Sequence[Mapping[str, Any]],
+) -> str:
     """Put sections (key, title, HTML) and the data of the script into a page."""
-    sections = list(sections)
+    data = {
+        "classes": [*class_names, "unlabelled"],
+        "colors": [*class_colors(len(class_names)), "#ffffff"],
+        "recordings": recordings,
+    }
     links = " ".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in sections)
     body = "\n".join(
         f'<section id="{key}">\n<h2>{escape(name)}</h2>\n{html}\n</section>'
@@ -336,8 +415,6 @@ def _annotators(metrics: Mapping[str, Any]) -> str:
 
 
 def _recordings(metrics: Mapping[str, Any], comparisons: Sequence[Comparison]) -> str:
-    names = metrics["scores"]["class_names"]
-    legend = "".join(f"<li>{_class(names, name)}</li>" for name in names)
     learnt = ' <strong class="remark">same-animal</strong>'
     figures = []
     for i, c in enumerate(comparisons):
@@ -346,19 +423,31 @@ def _recordings(metrics: Mapping[str, Any], comparisons: Sequence[Comparison]) -
         if scores is not None:
             text = f"macro-F1 {_score(scores['macro_f1'])}, accuracy {_score(scores['accuracy'])}"
         animal = f" of {escape(c.group)}" if c.group and c.group != c.name else ""
-        figures.append(
-            f'<figure class="ethogram" id="recording-{i}"><figcaption><b>{escape(c.name)}</b>'
-            f"{animal}{learnt if c.is_learnt else ''} <span>{text}</span></figcaption></figure>"
-        )
+        about = f"{animal}{learnt if c.is_learnt else ''} <span>{text}</span>"
+        figures.append(_ethogram(i, c.name, about))
+    return _legend(metrics["scores"]["class_names"]) + "\n".join(figures)
+
+
+def _ethogram(i: int, name: str, about: str) -> str:
+    """Make the place that the script draws an ethogram into."""
+    return (
+        f'<figure class="ethogram" id="recording-{i}"><figcaption><b>{escape(name)}</b>{about}'
+        "</figcaption></figure>"
+    )
+
+
+def _legend(names: Sequence[str]) -> str:
+    legend = "".join(f"<li>{_class(names, name)}</li>" for name in names)
     return (
         f'<ul class="legend">{legend}<li>{_swatch("unlabelled", "")}unlabelled</li></ul>'
         + _note(
             "Point at a frame to read it. Drag over a stretch to see it larger, double-click to "
             "see all; or click and use the keys +, -, 0 and the arrows. Bouts shorter than a "
-            "pixel are drawn one pixel wide, rare classes above frequent ones."
+            "pixel are drawn one pixel wide, rare classes above frequent ones. Time is in seconds, "
+            "or in minutes:seconds."
         )
-        + "<noscript><p>Ethograms need JavaScript; the folder ethograms holds pictures of "
-        "them.</p></noscript>" + "\n".join(figures)
+        + "<noscript><p>Ethograms need JavaScript; pictures of them lie beside this page."
+        "</p></noscript>"
     )
 
 
@@ -444,6 +533,7 @@ def _ethogram_data(c: Comparison) -> dict[str, Any]:
     return {
         "name": c.name,
         "fps": float(c.fps),
+        "onset": 0,
         "numFrames": len(c.truth),
         "first": _frame_number(c, 0) if len(c.truth) else 0,
         "step": steps.pop() if is_regular and steps else 1,
@@ -464,11 +554,11 @@ def _frame_number(c: Comparison, i: int) -> int:
     return i if c.frames is None else int(c.frames[i])
 
 
-def _pictures(figures: Mapping[str, Figure], *begins: str) -> str:
-    """Put the figures whose names begin so into the page."""
+def _pictures(figures: Mapping[str, Figure], captions: Mapping[str, str]) -> str:
+    """Put those figures that there are into the page, each with its caption."""
     shown = []
-    for name, caption in _FIGURES.items():
-        if name in figures and name.startswith(begins):
+    for name, caption in captions.items():
+        if name in figures:
             file = io.BytesIO()
             with mpl.rc_context({"svg.hashsalt": "mpar", "svg.fonttype": "path"}):
                 figures[name].savefig(
@@ -479,7 +569,7 @@ def _pictures(figures: Mapping[str, Figure], *begins: str) -> str:
                     metadata={"Date": None},
                 )
             shown.append(
-                f'<figure><img alt="{escape(caption)}" '
+                f'<figure><img alt="{escape(caption or name)}" '
                 f'src="{_uri("image/svg+xml", file.getvalue())}">'
                 f"<figcaption>{escape(caption)}</figcaption></figure>"
             )
@@ -497,7 +587,8 @@ def _table(
     lines = []
     for i, (first, *rest) in enumerate(rows):
         cells = "".join(f"<td>{_html(cell)}</td>" for cell in rest)
-        lines.append(f'<tr><th scope="row">{_html(first)}</th>{cells}</tr>')
+        kind_of_row = ' class="filmed"' if below else ""
+        lines.append(f'<tr{kind_of_row}><th scope="row">{_html(first)}</th>{cells}</tr>')
         if below:
             lines.append(f'<tr><td colspan="{len(head)}">{below[i]}</td></tr>')
     body = "\n".join(lines)
@@ -546,7 +637,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 
 _STYLE = """
 body { margin: 0; font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff; }
-header, main { max-width: 1080px; margin: 0 auto; padding: 0 20px; }
+header, main { max-width: 1160px; margin: 0 auto; padding: 0 20px; }
 h1 { font-size: 24px; margin: 20px 0 4px; }
 h2 { font-size: 19px; margin: 36px 0 8px; border-bottom: 1px solid #bbb; }
 h3 { font-size: 16px; margin: 20px 0 6px; }
@@ -566,6 +657,9 @@ th, td { padding: 3px 12px; border-bottom: 1px solid #ddd; text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead th { border-bottom: 1px solid #222; vertical-align: bottom; white-space: normal; }
 tbody th { font-weight: 500; }
+.dense { font-size: 12.5px; }
+.dense th, .dense td { padding: 3px 7px; }
+.dense td:nth-child(2), .dense th:nth-child(2) { text-align: left; }
 th:first-child, .texts th, .texts td { text-align: left; }
 .swatch { display: inline-block; width: 11px; height: 11px; margin-right: 6px;
   border: 1px solid #222; }
@@ -586,7 +680,8 @@ canvas:focus-visible { outline: 2px solid #0b4f8a; }
 .tools { display: flex; margin: 4px 0; gap: 4px; align-items: baseline; font-size: 13px; }
 .tools button { font: inherit; min-width: 30px; }
 output { margin-left: 8px; font-variant-numeric: tabular-nums; }
-.film { display: flex; gap: 3px; }
+.filmed th, .filmed td { border-bottom: 0; padding-top: 12px; }
+.film { display: flex; gap: 3px; padding-bottom: 6px; }
 .film span { font-size: 11px; color: #555; text-align: center; border: 2px solid transparent; }
 .film .inside { border-color: #d04838; color: #222; }
 .film img { display: block; width: 112px; }
@@ -635,6 +730,7 @@ function differences(a, b, numFrames) {
 }
 
 function timeText(seconds, step) {
+  if (seconds < 0) return "\u2212" + timeText(-seconds, step);
   const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
   if (seconds < 60 && step < 60) return seconds.toFixed(digits) + " s";
   const rest = (seconds % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
@@ -664,7 +760,8 @@ function ethogram(figure, recording) {
   if (!numFrames) return null;
   const confidence = recording.confidence &&
     Uint8Array.from(atob(recording.confidence), (c) => c.charCodeAt(0));
-  const differ = differences(rows[0].runs, rows.at(-1).runs, numFrames);
+  const differ = rows.length > 1 && differences(rows[0].runs, rows.at(-1).runs, numFrames);
+  const secondsAt = (frame) => frame / recording.fps - recording.onset;
   const orders = rows.map(({runs}) => {  // of drawing: rare classes above frequent ones
     const counts = new Map();
     for (let run = 0; run < runs.length / 2; run++) {
@@ -673,7 +770,8 @@ function ethogram(figure, recording) {
     }
     return [...counts].sort((a, b) => b[1] - a[1]).map(([label]) => label);
   });
-  const bands = rows.length * (ROW + GAP) + THIN + GAP + (confidence ? TRACE + GAP : 0);
+  const bands = rows.length * (ROW + GAP) + (differ ? THIN + GAP : 0)
+    + (confidence ? TRACE + GAP : 0);
   const tools = make("div", figure, {className: "tools"});
   const plot = make("div", figure, {className: "plot"});
   const canvas = make("canvas", plot, {tabIndex: 0});
@@ -753,9 +851,11 @@ function ethogram(figure, recording) {
       nameRuns(pen, row.runs, top);
       top += ROW + GAP;
     });
-    title("differ", top + THIN / 2);
-    drawRuns(pen, differ, top, THIN, [1], () => INK);
-    top += THIN + GAP;
+    if (differ) {
+      title("differ", top + THIN / 2);
+      drawRuns(pen, differ, top, THIN, [1], () => INK);
+      top += THIN + GAP;
+    }
     if (confidence) {
       title("confidence", top + TRACE / 2);
       pen.fillStyle = "#9a9a9a";
@@ -780,9 +880,9 @@ function ethogram(figure, recording) {
     pen.beginPath();
     pen.moveTo(LEFT, top + 0.5);
     pen.lineTo(LEFT + width, top + 0.5);
-    for (let n = Math.ceil(start / recording.fps / step - 1e-9);
-         n * step <= stop / recording.fps + 1e-9; n++) {
-      const at = x(n * step * recording.fps);
+    for (let n = Math.ceil(secondsAt(start) / step - 1e-9);
+         n * step <= secondsAt(stop) + 1e-9; n++) {
+      const at = x((n * step + recording.onset) * recording.fps);
       pen.moveTo(at, top);
       pen.lineTo(at, top + 4);
       if (at < LEFT + width - 8) pen.fillText(timeText(n * step, step), at, top + 13);
@@ -802,7 +902,7 @@ function ethogram(figure, recording) {
   function read(frame) {
     const number = recording.frames ? recording.frames[frame]
       : recording.first + frame * recording.step;
-    const parts = ["frame " + number, (frame / recording.fps).toFixed(3) + " s"];
+    const parts = ["frame " + number, secondsAt(frame).toFixed(3) + " s"];
     for (const {name, runs} of rows) {
       parts.push(name + " " + nameOf(runs[2 * runAt(runs, frame) + 1]));
     }

@@ -11,9 +11,8 @@ from fractions import Fraction
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
-from click.testing import CliRunner
-from mpar_cli import evaluate
 
 from mpar.agreement import Comparison
 from mpar.evaluation import (
@@ -24,6 +23,8 @@ from mpar.evaluation import (
 from mpar.html_report import evaluation_page, find_disagreements
 from mpar.metrics import frame_scores
 from mpar.plots import class_colors, plot_class_f1
+from tests.test_assay import put_prediction
+from tests.test_cli import run
 
 NAMES = ("rest", "paw_lick", "<b>walk</b> & co")
 EVIL = "<script>alert(1)</script>"
@@ -276,8 +277,8 @@ def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
     from mpar.store import Store
 
     monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
-    arguments = study.checkpoint, study.cache, "-o", tmp_path, "--part", "val", "--html"
-    result = CliRunner().invoke(evaluate.main, [str(argument) for argument in arguments])
+    options = "-o", tmp_path, "--part", "val", "--html"
+    result = run("evaluate", study.checkpoint, study.cache, *options)
     assert result.exit_code == 0, result.output
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -292,6 +293,42 @@ def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
             number = int(title.removeprefix("frame "))
             assert (cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) == frames[number]).all()
     assert metrics["checkpoint_sha256"] in "".join(page.texts("dd"))
+
+
+def test_summary_page(tmp_path, monkeypatch):
+    """The command writes groups, their numbers as in by_group.csv, and ethograms from time 0."""
+    monkeypatch.setattr("mpar.assay.save_figure", lambda figure, path: (path, path))
+    for name, licks in (("a", 5), ("b&amp;", 15), ("c", 0)):
+        put_prediction(tmp_path / "p", name, [0] * 10 + [2] * licks + [0] * (40 - licks))
+    (tmp_path / "m.csv").write_text(
+        "Recording,Group,stimulus_s\na,<i>x</i>,0.5\nb&amp;,<i>x</i>,0\nc,y,1\n"
+    )
+    arguments = "summarize", tmp_path / "p", "-o", tmp_path / "s", "--html"
+    options = "--metadata", tmp_path / "m.csv", "--onset-column", "stimulus_s"
+    result = run(*arguments, *options)
+    assert result.exit_code == 0, result.output
+    page = Page((tmp_path / "s" / "report.html").read_text(encoding="utf-8"))
+    (table,) = page.tables
+    measures = table[0][2:]
+    by_group = pd.read_csv(tmp_path / "s" / "by_group.csv")
+    for name, group, *cells in table[1:]:
+        mine = by_group[(by_group["Class"] == name) & (by_group["Group"] == group)]
+        found = mine.set_index("Measure")
+        for measure, cell in zip(measures, cells, strict=True):
+            mean, sem, n = found.loc[measure.replace(" ", "_"), ["Mean", "SEM", "N"]]
+            text = "n/a" if pd.isna(mean) else f"{mean:,.2f}"
+            assert cell == f"{text}{'' if pd.isna(sem) else f' ± {sem:,.2f}'} ({int(n)})"
+    assert len(table) == 1 + 6 * 2
+    assert [(r["name"], r["onset"]) for r in page.data["recordings"]] == [
+        ("a", 0.5),
+        ("b&amp;", 0.0),
+        ("c", 1.0),
+    ]
+    assert page.data["recordings"][0]["rows"] == [{"name": "mpar", "runs": [0, 0, 10, 2, 15, 0]}]
+    if BROWSER is not None:
+        root = read_in_browser(tmp_path / "s" / "report.html")
+        assert "data-error" not in root
+        assert root["data-drawn"] == "3"
 
 
 # Does what a reader does: points, drags, follows a link; then writes down what the page says.
@@ -315,13 +352,10 @@ window.addEventListener("load", () => {
 </script></body>"""
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
-def test_script_runs_in_a_browser(written, tmp_path):
-    """Headless Chromium draws every ethogram, reads frames, zooms and follows links."""
-    path = tmp_path / "read.html"
-    path.write_text(written[1].replace("</body>", READER), encoding="utf-8")
+def read_in_browser(path):
+    """Return what the script left at the root of a page."""
     options = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --dump-dom"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    profile = f"--user-data-dir={path.parent / 'profile'}"
     result = subprocess.run(
         [BROWSER, *options.split(), profile, path.as_uri()],
         capture_output=True,
@@ -329,7 +363,15 @@ def test_script_runs_in_a_browser(written, tmp_path):
         timeout=120,
         check=True,
     )
-    root = Page(result.stdout).elements[0][1]
+    return Page(result.stdout).elements[0][1]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
+def test_script_runs_in_a_browser(written, tmp_path):
+    """Headless Chromium draws every ethogram, reads frames, zooms and follows links."""
+    path = tmp_path / "read.html"
+    path.write_text(written[1].replace("</body>", READER), encoding="utf-8")
+    root = read_in_browser(path)
     assert "data-error" not in root
     assert root["data-drawn"] == "3"
     raters = "<i>ann</i> rest · </script> paw_lick"
