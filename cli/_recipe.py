@@ -125,7 +125,7 @@ _OPTIONS = [
     _option(
         "--compile/--no-compile",
         default=None,
-        help="Compile the network: minutes to begin, then quicker steps; needs a C++ compiler.",
+        help="Let torch compile the network; meant for GPUs, no gain was seen on CPUs.",
         mpar="off",
         original="off",
     ),

@@ -47,7 +47,7 @@ _NUM_TILES = 8
 
 _FIGURES = (
     *("confusion_matrix", "confusion_matrix_normalized", "class_f1"),
-    *("event_f1", "bout_counts", "reliability"),
+    *("event_f1", "bout_counts", "latencies", "reliability"),
 )
 _OUTPUTS = (
     "metrics.json",
@@ -134,8 +134,8 @@ def write_evaluation(
         Gets ``metrics.json`` (all of it), ``classification_report.txt``, ``events.csv`` (bouts
         by class and by what counts as found), ``recordings.csv`` (bouts, seconds and latencies),
         and as PNG and PDF ``confusion_matrix``, ``confusion_matrix_normalized``, ``class_f1``,
-        ``event_f1``, ``bout_counts``, ``reliability`` (where confidences are known) and
-        ``ethograms/<recording>``; where asked for, ``report.html``.
+        ``event_f1``, ``bout_counts``, ``latencies``, ``reliability`` (where confidences are
+        known) and ``ethograms/<recording>``; where asked for, ``report.html``.
     comparisons : sequence of Comparison
         At least one labelled frame in all.
     class_names : sequence of str
@@ -196,6 +196,7 @@ def write_evaluation(
         ),
         "event_f1": plot_event_f1(agreement.events),
         "bout_counts": plot_bland_altman(table, class_names),
+        "latencies": plot_bland_altman(table, class_names, what="latency_s", unit="latency in s"),
     }
     if calibration is not None:
         figures["reliability"] = plot_reliability(calibration)

@@ -43,6 +43,7 @@ _CAPTIONS = {
     "event_f1": "F1 of bouts over what counts as found.",
     "bout_counts": "Bouts of each recording, mpar less human, with bias and limits of agreement "
     "(Bland-Altman).",
+    "latencies": "Latency to the first bout, of recordings in which both found one.",
     "reliability": "Share of right frames over confidence: on the diagonal it is what it says.",
 }
 
@@ -153,7 +154,7 @@ def evaluation_page(
     parts = {
         "headline": ("Headline", _source(metrics) + _headline(metrics)),
         "frames": ("Frames", _frames(metrics) + draw("confusion_matrix_normalized", "class_f1")),
-        "bouts": ("Bouts", _bouts(metrics) + draw("event_f1", "bout_counts")),
+        "bouts": ("Bouts", _bouts(metrics) + draw("event_f1", "bout_counts", "latencies")),
         "confidence": ("Confidence", _confidence(metrics) + draw("reliability")),
         "annotators": ("Annotators", _annotators(metrics)),
         "recordings": ("Recordings", _recordings(metrics, comparisons)),

@@ -71,8 +71,9 @@ class TrainConfig:
     use_amp : bool
         Mixed precision on CUDA, and on processors that compute in bfloat16 natively.
     compile : bool
-        Let torch compile the network: minutes before the first step, then quicker steps. Needs
-        a C++ compiler on CPUs.
+        Let torch compile the network, which takes half a minute or more before the first step.
+        Meant for GPUs, where it was not measured yet; on a CPU, which needs a C++ compiler for
+        it, steps were as quick as without.
     val_fraction, test_fraction : float
         Share of the groups, unless a split file is given.
     seed : int
