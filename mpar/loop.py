@@ -251,7 +251,8 @@ class TrainingRun:
         num_steps = max(1, self.step)
         learner = self.learner
         # a run that was stopped after the last step had nothing left to time
-        is_timed = bool(learner.num_learnt and seconds)
+        num_learnt = sum(self.team.gather(learner.num_learnt))
+        is_timed = bool(num_learnt and seconds)
         validation = self.validate()
         scores = validation.scores
         self.epoch, self.step = self.epoch + 1, 0
@@ -266,7 +267,7 @@ class TrainingRun:
                 **_columns("Val_recall", scores.class_names, scores.recall),
                 "Learning_rate": float(learner.optimizers[-1].param_groups[0]["lr"]),
                 "Seconds": seconds,
-                "Frames_per_second": learner.num_learnt / seconds if is_timed else np.nan,
+                "Frames_per_second": num_learnt / seconds if is_timed else np.nan,
                 "Percent_waiting_for_data": 100 * learner.wait_seconds / seconds
                 if is_timed
                 else np.nan,

@@ -131,7 +131,7 @@ def test_figures_need_nothing_either(written):
     """Inside the SVGs there is no script and no link but to their own parts."""
     page = Page(written[1])
     figures = [a["src"] for _, a, _ in page.elements if a.get("src", "").startswith("data:image/s")]
-    assert len(figures) == 5
+    assert len(figures) == 6
     for uri in figures:
         svg = base64.b64decode(uri.partition(",")[2]).decode()
         assert "<script" not in svg
