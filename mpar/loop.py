@@ -253,6 +253,7 @@ class TrainingRun:
         # a run that was stopped after the last step had nothing left to time
         num_learnt = sum(self.team.gather(learner.num_learnt))
         is_timed = bool(num_learnt and seconds)
+        waited = learner.wait_seconds  # before validation, which reads clips too
         validation = self.validate()
         scores = validation.scores
         self.epoch, self.step = self.epoch + 1, 0
@@ -268,9 +269,7 @@ class TrainingRun:
                 "Learning_rate": float(learner.optimizers[-1].param_groups[0]["lr"]),
                 "Seconds": seconds,
                 "Frames_per_second": num_learnt / seconds if is_timed else np.nan,
-                "Percent_waiting_for_data": 100 * learner.wait_seconds / seconds
-                if is_timed
-                else np.nan,
+                "Percent_waiting_for_data": 100 * waited / seconds if is_timed else np.nan,
                 **self._peak_memory(),
             }
         )
