@@ -20,7 +20,7 @@ from mpar.bootstrap import LEVEL, NUM_RESAMPLES, bootstrap_intervals
 from mpar.bouts import summarize
 from mpar.classes import UNLABELLED
 from mpar.events import CRITERIA, SHOWN_CRITERIA, EventScores, event_scores
-from mpar.metrics import FrameScores, frame_scores
+from mpar.metrics import FrameScores, frame_scores, none_for_nan, ratio
 from mpar.postprocess import score_labels
 
 FloatArray = NDArray[np.float64]
@@ -338,8 +338,7 @@ def measure_calibration(comparisons: Sequence[Comparison]) -> Calibration | None
     counts, sums, rights = (
         np.bincount(bins, weights, minlength=NUM_BINS) for weights in (None, confidence, is_right)
     )
-    with np.errstate(invalid="ignore"):
-        return Calibration(counts, sums / counts, rights / counts)
+    return Calibration(counts, ratio(sums, counts), ratio(rights, counts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,13 +369,12 @@ class RaterPair:
 
     def to_dict(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Give the scores as plain values for JSON, None where one does not exist."""
-        f1 = [None if np.isnan(x) else float(x) for x in self.f1]
         return {
             "first": self.first,
             "second": self.second,
             "num_frames": self.num_frames,
             "kappa": None if np.isnan(self.kappa) else self.kappa,
-            "f1": dict(zip(class_names, f1, strict=True)),
+            "f1": dict(zip(class_names, none_for_nan(self.f1), strict=True)),
         }
 
 
@@ -430,8 +428,6 @@ def compare_raters(
         classes = np.arange(len(class_names))[:, None]
         shared = ((a == classes) & (b == classes)).sum(axis=1)
         either = (a == classes).sum(axis=1) + (b == classes).sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            f1 = 2 * shared / either
         found.append(
             RaterPair(
                 first=first,
@@ -439,7 +435,7 @@ def compare_raters(
                 num_frames=len(a),
                 # where both name one class only, chance agrees as well as they do
                 kappa=float(cohen_kappa_score(a, b)) if len({*a, *b}) > 1 else np.nan,
-                f1=f1,
+                f1=ratio(2 * shared, either),
             )
         )
     return found

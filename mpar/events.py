@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from mpar.bouts import as_labels, find_bouts
 from mpar.classes import UNLABELLED
+from mpar.metrics import none_for_nan, ratio
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -82,17 +83,17 @@ class EventScores:
     @property
     def precision(self) -> FloatArray:
         """Matched of predicted bouts, (C, K), 0 to 1; NaN without predicted bouts."""
-        return _ratio(self.num_matched, self.num_predicted)
+        return ratio(self.num_matched, self.num_predicted)
 
     @property
     def recall(self) -> FloatArray:
         """Matched of true bouts, (C, K), 0 to 1; NaN without true bouts."""
-        return _ratio(self.num_matched, self.num_true)
+        return ratio(self.num_matched, self.num_true)
 
     @property
     def f1(self) -> FloatArray:
         """Harmonic mean of precision and recall, (C, K), 0 to 1; NaN without true bouts."""
-        f1 = _ratio(2 * self.num_matched, self.num_true + self.num_predicted)
+        f1 = ratio(2 * self.num_matched, self.num_true + self.num_predicted)
         return np.where(self.num_true > 0, f1, np.nan)
 
     def table(self) -> pd.DataFrame:
@@ -122,8 +123,8 @@ class EventScores:
                 "true_bouts": int(self.num_true[k]),
                 "predicted_bouts": int(self.num_predicted[k]),
                 "f1": {
-                    str(criterion): None if np.isnan(self.f1[c, k]) else float(self.f1[c, k])
-                    for c, criterion in enumerate(CRITERIA)
+                    str(criterion): score
+                    for criterion, score in zip(CRITERIA, none_for_nan(self.f1[:, k]), strict=True)
                 },
             }
             for k, name in enumerate(self.class_names)
@@ -210,9 +211,3 @@ def _count_matches(true_N2: IntArray, predicted_M2: IntArray) -> list[int]:
         matching = maximum_bipartite_matching(csr_array(is_match), perm_type="column")
         counts.append(int((matching >= 0).sum()))
     return counts
-
-
-def _ratio(numerator: IntArray, denominator: IntArray) -> FloatArray:
-    """Divide, with NaN for 0 / 0."""
-    with np.errstate(invalid="ignore"):
-        return numerator / denominator

@@ -26,6 +26,7 @@ from mpar.agreement import MODEL, Comparison
 from mpar.bouts import find_bouts
 from mpar.classes import PAIN_CLASSES, UNLABELLED
 from mpar.events import SHOWN_CRITERIA
+from mpar.metrics import score_text
 from mpar.plots import class_colors
 from mpar.score_report import FEW_ANIMALS
 
@@ -294,7 +295,7 @@ def _headline(metrics: Mapping[str, Any]) -> str:
         "accuracy": "accuracy",
     }
     tiles = "".join(
-        f'<div class="tile"><span>{title}</span><b>{_score(scores[key])}</b>'
+        f'<div class="tile"><span>{title}</span><b>{score_text(scores[key])}</b>'
         f"<span>{_interval(intervals[key]) or 'no interval'}</span></div>"
         for key, title in titles.items()
     )
@@ -386,14 +387,14 @@ def _confidence(metrics: Mapping[str, Any]) -> str:
     calibration, effect = metrics["calibration"], metrics["effect_of_postprocessing"]
     text = _note("Not known: these predictions came without confidences.")
     if calibration:
-        error = _score(calibration["expected_calibration_error"])
+        error = score_text(calibration["expected_calibration_error"])
         text = _note(
             f"Expected calibration error {error}: mean distance of confidence and share of right "
             "frames."
         )
     if effect:
         rows = [
-            [words, _score(effect[key]["macro_f1"]), _score(effect[key]["event_f1"])]
+            [words, score_text(effect[key]["macro_f1"]), score_text(effect[key]["event_f1"])]
             for words, key in (("without", "raw"), ("with", "post"))
         ]
         text += _table(["post-processing", "macro-F1", "mean F1 of bouts"], rows)
@@ -405,8 +406,12 @@ def _annotators(metrics: Mapping[str, Any]) -> str:
         return _note("Not known: no recording was scored by two or more people.")
     names = metrics["scores"]["class_names"]
     rows = [
-        [f"{pair['first']} and {pair['second']}", _score(pair["kappa"]), f"{pair['num_frames']:,}"]
-        + [_score(pair["f1"][name]) for name in names]
+        [
+            f"{pair['first']} and {pair['second']}",
+            score_text(pair["kappa"]),
+            f"{pair['num_frames']:,}",
+        ]
+        + [score_text(pair["f1"][name]) for name in names]
         for pair in metrics["raters"]
     ]
     head = ["scored by", "Cohen's kappa", "frames", *(f"F1 {name}" for name in names)]
@@ -422,7 +427,8 @@ def _recordings(metrics: Mapping[str, Any], comparisons: Sequence[Comparison]) -
         scores = metrics["recordings"][c.name]
         text = "no labelled frame"
         if scores is not None:
-            text = f"macro-F1 {_score(scores['macro_f1'])}, accuracy {_score(scores['accuracy'])}"
+            macro_f1, accuracy = (score_text(scores[key]) for key in ("macro_f1", "accuracy"))
+            text = f"macro-F1 {macro_f1}, accuracy {accuracy}"
         animal = f" of {escape(c.group)}" if c.group and c.group != c.name else ""
         about = f"{animal}{learnt if c.is_learnt else ''} <span>{text}</span>"
         figures.append(_ethogram(i, c.name, about))
@@ -618,16 +624,12 @@ def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def _score(score: float | None) -> str:
-    return "n/a" if score is None or np.isnan(score) else f"{score:.3f}"
-
-
 def _interval(ends: Sequence[float] | None) -> str:
     return f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
 
 
 def _with_interval(score: float | None, ends: Sequence[float] | None) -> str:
-    return f"{_score(score)} {_interval(ends)}".strip()
+    return f"{score_text(score)} {_interval(ends)}".strip()
 
 
 def _uri(kind: str, content: bytes) -> str:

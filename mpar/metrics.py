@@ -99,19 +99,19 @@ class FrameScores:
     def precision(self) -> FloatArray:
         """TP / (TP + FP) by class, shape (K,), 0 to 1; NaN: neither true nor predicted."""
         predicted = self.confusion[:, :-1].sum(axis=0)
-        precision = _ratio(self.confusion.diagonal(), predicted)
+        precision = ratio(self.confusion.diagonal(), predicted)
         return np.where((predicted == 0) & (self.support > 0), 0.0, precision)
 
     @property
     def recall(self) -> FloatArray:
         """TP / (TP + FN) by class, shape (K,), 0 to 1; NaN without support."""
-        return _ratio(self.confusion.diagonal(), self.support)
+        return ratio(self.confusion.diagonal(), self.support)
 
     @property
     def f1(self) -> FloatArray:
         """2 TP / (2 TP + FP + FN) by class, shape (K,), 0 to 1; NaN without support."""
         predicted = self.confusion[:, :-1].sum(axis=0)
-        f1 = _ratio(2 * self.confusion.diagonal(), self.support + predicted)
+        f1 = ratio(2 * self.confusion.diagonal(), self.support + predicted)
         return np.where(self.support > 0, f1, np.nan)
 
     @property
@@ -123,7 +123,7 @@ class FrameScores:
         """
         others = self.num_frames - self.support
         false = self.confusion[:, :-1].sum(axis=0) - self.confusion.diagonal()
-        return _ratio(others - false, others)
+        return ratio(others - false, others)
 
     @property
     def accuracy(self) -> float:
@@ -144,10 +144,10 @@ class FrameScores:
         """Give counts and scores as plain values for JSON, None where a score is n/a."""
         columns = {
             "support": self.support.tolist(),
-            "precision": _none_for_nan(self.precision),
-            "recall": _none_for_nan(self.recall),
-            "specificity": _none_for_nan(self.specificity),
-            "f1": _none_for_nan(self.f1),
+            "precision": none_for_nan(self.precision),
+            "recall": none_for_nan(self.recall),
+            "specificity": none_for_nan(self.specificity),
+            "f1": none_for_nan(self.f1),
         }
         return {
             "num_frames": self.num_frames,
@@ -171,15 +171,15 @@ class FrameScores:
         total = self.num_frames
         head = ("class", "precision", "recall", "F1", "frames")
         classes = [
-            (name, *map(_score_text, scores), f"{support:,}")
+            (name, *map(score_text, scores), f"{support:,}")
             for name, support, *scores in zip(
                 self.class_names, self.support, self.precision, self.recall, self.f1, strict=True
             )
         ]
         averages = (macro_precision, self.balanced_accuracy, self.macro_f1)
         feet = [
-            ("macro average", *map(_score_text, averages), f"{total:,}"),
-            ("accuracy", "", "", _score_text(self.accuracy), f"{total:,}"),
+            ("macro average", *map(score_text, averages), f"{total:,}"),
+            ("accuracy", "", "", score_text(self.accuracy), f"{total:,}"),
         ]
         widths = [max(map(len, column)) for column in zip(head, *classes, *feet, strict=True)]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -191,7 +191,7 @@ class FrameScores:
             return "  ".join([f"{cells[0]:<{widths[0]}}", *numbers])
 
         notes = [
-            f"macro-F1 {_score_text(self.macro_f1)}: mean of F1 over the {has_support.sum()}"
+            f"macro-F1 {score_text(self.macro_f1)}: mean of F1 over the {has_support.sum()}"
             f" of {len(self.class_names)} classes with frames in the truth"
         ]
         if not has_support.all():
@@ -355,17 +355,17 @@ def _true_probabilities(truth: IntArray, probabilities: NDArray[np.floating]) ->
     return np.where(truth == UNLABELLED, np.nan, picked)
 
 
-def _ratio(numerator: IntArray, denominator: IntArray) -> FloatArray:
-    """Divide, with NaN for 0 / 0."""
-    out = np.full(len(numerator), np.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+def ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
+    """Divide counts or sums, with NaN for 0 / 0."""
+    with np.errstate(invalid="ignore"):
+        return part / whole
 
 
-def _none_for_nan(scores: FloatArray) -> list[float | None]:
+def none_for_nan(scores: FloatArray) -> list[float | None]:
     """Give scores as JSON knows them."""
     return [None if np.isnan(score) else float(score) for score in scores]
 
 
-def _score_text(score: float) -> str:
-    """Show a score with three decimals."""
-    return "n/a" if np.isnan(score) else f"{score:.3f}"
+def score_text(score: float | None) -> str:
+    """Show a score with three decimals, and one that does not exist (NaN, None) as n/a."""
+    return "n/a" if score is None or np.isnan(score) else f"{score:.3f}"

@@ -11,6 +11,7 @@ from mpar.agreement import MODEL, Agreement, Calibration, RaterPair
 from mpar.bootstrap import LEVEL
 from mpar.classes import PAIN_CLASSES
 from mpar.events import CRITERIA, SHOWN_CRITERIA, EventScores
+from mpar.metrics import score_text
 
 FEW_ANIMALS = 10
 
@@ -99,7 +100,7 @@ def _event_block(events: EventScores) -> str:
             name,
             f"{events.num_true[k]:,}",
             f"{events.num_predicted[k]:,}",
-            *(_score(events.f1[c, k]) for c in shown),
+            *(score_text(events.f1[c, k]) for c in shown),
         ]
         for k, name in enumerate(events.class_names)
     ]
@@ -111,9 +112,9 @@ def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str
     rows += [
         [
             f"{pair.first} and {pair.second}",
-            _score(pair.kappa),
+            score_text(pair.kappa),
             f"{pair.num_frames:,}",
-            *map(_score, pair.f1),
+            *map(score_text, pair.f1),
         ]
         for pair in raters
     ]
@@ -123,8 +124,4 @@ def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str
 
 def _with_interval(score: float, interval: NDArray[np.float64]) -> str:
     ends = "" if np.isnan(interval).any() else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-    return f"{_score(score)}{ends}"
-
-
-def _score(score: float) -> str:
-    return "n/a" if np.isnan(score) else f"{score:.3f}"
+    return f"{score_text(score)}{ends}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mpar.checkpoint import Checkpoint, load_checkpoint
+from mpar.metrics import score_text
 from mpar.score_report import text_table
 from mpar.splits import class_counts
 from mpar.store import Store
@@ -61,10 +62,14 @@ def summarize_run(
     head += [f"{part} F1", f"{part} recall", f"{part} frames"] if part else []
     rows = []
     for name in validation["class_names"]:
-        row = [name, f"{num_train[name]:,}", _score(validation["classes"][name]["f1"])]
+        row = [name, f"{num_train[name]:,}", score_text(validation["classes"][name]["f1"])]
         if part:
             scores = tested["classes"][name]
-            row += [_score(scores["f1"]), _score(scores["recall"]), f"{scores['support']:,}"]
+            row += [
+                score_text(scores["f1"]),
+                score_text(scores["recall"]),
+                f"{scores['support']:,}",
+            ]
         rows.append(row)
     lines += ["", *text_table([head, *rows]), ""]
 
@@ -103,7 +108,7 @@ def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
             [
                 str(item["fold"]),
                 f"{len(item['recordings'])}",
-                _score(item["macro_f1"]),
+                score_text(item["macro_f1"]),
             ]
         )
     return "\n".join(
@@ -146,10 +151,6 @@ def _absent(what: str, counts: dict[str, int]) -> list[str]:
     """Name the classes without frames, in one line or none."""
     names = [name for name, count in counts.items() if not count]
     return [f"{what}: {', '.join(names)}"] if names else []
-
-
-def _score(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _quoted(path: Path) -> str:
