@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+from mpar_cli._mapped import lost_pages_are_told
 
 from mpar.errors import InputError, MparError, Problem
 
@@ -41,7 +42,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         logger.addHandler(handler)
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
         try:
-            code = function(*args, **options) or 0
+            with lost_pages_are_told():
+                code = function(*args, **options) or 0
         except InputError as error:
             if not hasattr(error, "is_told"):
                 show_problems(error.problems)

@@ -33,6 +33,7 @@ import mmap
 import os
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -439,6 +440,21 @@ def _end_to_end(first: int, num_frames: int, frame_size: tuple[int, ...]) -> lis
     return [first + i * chunk_bytes for i in range(num_chunks(num_frames))]
 
 
+_mapped: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def mapped_paths() -> list[Path]:
+    """Return the caches that this process reads through a map: what a lost page belongs to."""
+    return sorted({store.path for store in _mapped if store._map is not None})
+
+
+def _cut_short(path: Path) -> str:
+    return (
+        f"{path}: was cut short while it was being read; copy it again or make it again with "
+        "mpar-preprocess"
+    )
+
+
 class Store:
     """An open cache.
 
@@ -470,8 +486,8 @@ class Store:
 
     Notes
     -----
-    Every chunk is checked against its checksum before its first use. Pickles as its path, so
-    that worker processes open the file themselves.
+    Every chunk is checked against its checksum before its first use, and again if the file
+    was written to since. Pickles as its path, so that worker processes open the file themselves.
     """
 
     def __init__(self, path: Path | str, *, access: str = "mmap") -> None:
@@ -486,7 +502,7 @@ class Store:
             raise StoreError(f"{self.path}: cannot be opened ({error.strerror})") from None
         try:
             index_bytes = self._read_index()
-            self._size_bytes = os.fstat(self._file.fileno()).st_size
+            self._size_bytes, self._mtime_ns = self._stat()
             self._adopt(index_bytes)
             self._map = (
                 mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -496,15 +512,39 @@ class Store:
         except BaseException:
             self._file.close()
             raise
+        if self._map is not None:
+            _mapped.add(self)
         self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
-        self._hashes: list[np.ndarray | None] = [None] * len(self.recordings)
         self._num_frames = np.array([info.num_frames for info in self.recordings])
         self._offsets = np.array([entry["frames_offset"] for entry in self._entries])
+        self._forget_checks()
+
+    def _forget_checks(self) -> None:
+        """Let every chunk be checked before its next use."""
+        self._hashes: list[np.ndarray | None] = [None] * len(self.recordings)
         self._is_checked = np.zeros(len(self.recordings), bool)
         # chunks still to be checked; an emptied entry is the fast path of every later read
         self._unchecked: list[bytearray | None] = [
             bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
         ]
+
+    def _stat(self) -> tuple[int, int]:
+        try:
+            status = os.fstat(self._file.fileno())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path}: cannot be read ({error})") from None
+        return status.st_size, status.st_mtime_ns
+
+    def _has_changed(self) -> bool:
+        """Tell if the file was written to since the last call; checks are then begun anew."""
+        size_bytes, mtime_ns = self._stat()
+        if size_bytes < self._size_bytes:
+            raise StoreError(_cut_short(self.path))
+        if mtime_ns == self._mtime_ns:
+            return False
+        self._mtime_ns = mtime_ns
+        self._forget_checks()
+        return True
 
     def _read_index(self) -> bytes:
         try:
@@ -656,6 +696,7 @@ class Store:
         In mode "mmap" this is a view of the map, in mode "pread" a copy.
         """
         num_frames = self.recordings[recording].num_frames
+        self._has_changed()
         if self._map is None:
             frames = np.empty((num_frames, *self.frame_size), np.uint8)
             self.copy_frames(recording, 0, num_frames, frames)
@@ -684,15 +725,19 @@ class Store:
                 f"out: found shape {out.shape} and type {out.dtype}, expected "
                 f"{(stop - start, *self.frame_size)} and uint8"
             )
-        if self._unchecked[recording] is not None:
-            self._check_chunks(recording, start, stop)
-        if self._map is not None:
-            out[...] = self._view(recording)[start:stop]
-        elif out.flags.c_contiguous:
-            self._read_into(self._frame_offset(recording, start), out)
-        else:
+        if self._map is None and not out.flags.c_contiguous:
             self.copy_frames(recording, start, stop, buffer := np.empty(out.shape, np.uint8))
             out[...] = buffer
+            return
+        self._has_changed()
+        while True:
+            self._check_chunks(recording, start, stop)
+            if self._map is not None:
+                out[...] = self._view(recording)[start:stop]
+            else:
+                self._read_into(self._frame_offset(recording, start), out)
+            if not self._has_changed():
+                return
 
     def copy_batch(
         self, recordings: np.ndarray, starts: np.ndarray, out: np.ndarray, rows: np.ndarray
@@ -721,23 +766,24 @@ class Store:
                 f"out: found shape {out.shape} and type {out.dtype}, expected (B, F, "
                 f"{self.frame_size[0]}, {self.frame_size[1]}) and uint8, contiguous"
             )
-        is_mapped = self._map is not None
-        for i in np.flatnonzero(~self._is_checked[recordings]) if is_mapped else range(len(rows)):
-            recording, start = int(recordings[i]), int(starts[i])
-            if is_mapped:
-                self._check_chunks(recording, start, start + length)
-            else:
-                self.copy_frames(recording, start, start + length, out[rows[i]])
-        if not is_mapped:
+        if self._map is None:
+            for recording, start, row in zip(recordings, starts, rows, strict=True):
+                self.copy_frames(int(recording), int(start), int(start) + length, out[row])
             return
         # slices of plain memory: a few hundred nanoseconds each beside the copy itself
         frame_bytes = math.prod(self.frame_size)
         num_bytes = length * frame_bytes
         sources = self._offsets[recordings] + starts * frame_bytes
         targets = rows * num_bytes
-        with memoryview(self._map) as source, _bytes_of(out) as target:  # type: ignore[arg-type]
-            for here, there in zip(targets.tolist(), sources.tolist(), strict=True):
-                target[here : here + num_bytes] = source[there : there + num_bytes]
+        self._has_changed()
+        while True:
+            for i in np.flatnonzero(~self._is_checked[recordings]):
+                self._check_chunks(int(recordings[i]), int(starts[i]), int(starts[i]) + length)
+            with memoryview(self._map) as source, _bytes_of(out) as target:
+                for here, there in zip(targets.tolist(), sources.tolist(), strict=True):
+                    target[here : here + num_bytes] = source[there : there + num_bytes]
+            if not self._has_changed():
+                return
 
     def _frame_offset(self, recording: int, frame: int) -> int:
         return self._entries[recording]["frames_offset"] + frame * math.prod(self.frame_size)
@@ -792,7 +838,7 @@ class Store:
                 while view:
                     num_bytes = self._file.readinto(view)
                     if not num_bytes:
-                        raise StoreError(f"{self.path}: was cut short while it was being read")
+                        raise StoreError(_cut_short(self.path))
                     view = view[num_bytes:]
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path}: cannot be read ({error})") from None

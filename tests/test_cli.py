@@ -414,3 +414,32 @@ def test_errors_that_nobody_meant(folders, monkeypatch, error, fragment):
     result = run("evaluate", folders / "Videos", folders / "Annotations")
     assert result.exit_code in {2, 130}
     assert fragment in result.output
+
+
+LOSE_A_PAGE = """
+import os, sys
+from pathlib import Path
+from mpar_cli._run import command
+from mpar.store import Store
+
+def read():
+    store = Store(Path(sys.argv[1]))
+    frames = store.frames(0)
+    os.truncate(store.path, 4096)
+    print(frames.sum())
+
+command(read)()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let mapped files be cut")
+def test_a_mapped_cache_that_is_lost_ends_in_a_message(folders):
+    """The signal that this is would say nothing to anybody."""
+    cache = folders / "cache.h5"
+    run("preprocess", folders / "Videos", folders / "Annotations", "-o", cache)
+    result = subprocess.run(
+        [sys.executable, "-c", LOSE_A_PAGE, str(cache)], capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {cache}: can no longer be read, its disk failed or")
+    assert result.stderr.count("\n") == 1

@@ -684,3 +684,46 @@ def test_copy_batch_equals_copy_frames(tmp_path, access):
                 store.copy_batch(np.array([0]), np.array([start]), out, np.array([0]))
         with pytest.raises(ValueError, match="contiguous"):
             store.copy_batch(np.array([0]), np.array([0]), out[:, :, ::-1], np.array([0]))
+
+
+READS = {
+    "copy_frames": lambda store, out: store.copy_frames(2, 0, 16, out[0]),
+    "copy_batch": lambda store, out: store.copy_batch(
+        np.array([2]), np.array([0]), out, np.array([0])
+    ),
+}
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_cache_changed_under_its_reader_is_checked_again(
+    tmp_path, cache, recordings, read, access
+):
+    """What was sound when first read is not taken for sound after the file was written to."""
+    path = Path(shutil.copy(cache, tmp_path))
+    out = np.empty((1, 16, 5, 7), np.uint8)
+    with Store(path, access=access) as store:
+        read(store, out)
+        os.utime(path, ns=(1, 1))  # touched, not changed
+        read(store, out)
+        np.testing.assert_array_equal(out[0], recordings[2].frames)
+        offset = store._entries[2]["frames_offset"]
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(bytes(255 - byte for byte in recordings[2].frames[0].tobytes()))
+        with pytest.raises(StoreError, match=r"frames 0-15 of recording m16 do not match"):
+            read(store, out)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not let a mapped file be cut short")
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_cache_cut_short_under_its_reader_is_an_error(tmp_path, cache, read, access):
+    """Not zeros, and no signal."""
+    path = Path(shutil.copy(cache, tmp_path))
+    out = np.empty((1, 16, 5, 7), np.uint8)
+    with Store(path, access=access) as store:
+        read(store, out)
+        os.truncate(path, store._entries[2]["frames_offset"] + 40)
+        with pytest.raises(StoreError, match=r"cache\.h5: was cut short while it was being read"):
+            read(store, out)

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,14 @@ from tests.reliability.forks import (
 NUM_VIDEOS, NUM_OLD = 4, 3
 
 
-def make_study(folder: Path, num_animals: int) -> Path:
+def make_study(folder: Path, num_animals: int, seed: int = 5) -> Path:
     """Draw videos and label files of mice."""
     from mpar.synthetic import write_sample
 
     write_sample(
         folder,
         num_animals=num_animals,
-        seed=5,
+        seed=seed,
         num_frames=24,
         height=48,
         width=48,
@@ -190,6 +190,11 @@ def make_cache(folder: Path) -> None:
 
 def run_training(folder: Path, work: Path, run: Path | None, **how: object) -> Outcome:
     """Train for two epochs, or go on with a run."""
+    return run_forked(training_call(folder, work, run), scratch=work, **how)
+
+
+def training_call(folder: Path, work: Path, run: Path | None) -> Callable[[], object]:
+    """Return the function that trains for two epochs, or goes on with a run."""
     warm_up(with_torch=True)
     from mpar_cli._run import command
 
@@ -204,7 +209,7 @@ def run_training(folder: Path, work: Path, run: Path | None, **how: object) -> O
         else:
             train(folder / "cache.h5", work / "out", config=config, device="cpu")
 
-    return run_forked(command(call), scratch=work, **how)
+    return command(call)
 
 
 def begin_training(folder: Path) -> Path:
@@ -215,14 +220,14 @@ def begin_training(folder: Path) -> Path:
     return work
 
 
-def prepare_training(folder: Path) -> str:
+def prepare_training(folder: Path, name: str = "undisturbed") -> str:
     """Train undisturbed and list the operations that it takes."""
     work = begin_training(folder)
     outcome = run_training(folder, work, None, fault=Fault(work / "out"))
     if outcome.code:
         return f"failed undisturbed: {outcome}"
     (run,) = (work / "out").iterdir()
-    run.rename(folder / "undisturbed")
+    run.rename(folder / name)
     (folder / "plan.json").write_text(json.dumps([outcome.operations, outcome.seconds]))
     return ""
 

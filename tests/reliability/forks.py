@@ -118,15 +118,17 @@ def run_command(
     timeout_seconds : float
         It hangs after that.
     """
-    warm_up(name != "preprocess")
-
-    def call() -> None:
-        main = importlib.import_module(f"mpar_cli.{name}").main
-        main([str(argument) for argument in arguments], prog_name=f"mpar-{name}")
-
+    call = command_call(name, *arguments)
     return run_forked(
         call, scratch=scratch, fault=fault, signals=signals, timeout_seconds=timeout_seconds
     )
+
+
+def command_call(name: str, *arguments: object) -> Callable[[], object]:
+    """Return the function that is ``mpar-<name>``, with all imported that it needs."""
+    warm_up(name != "preprocess")
+    main = importlib.import_module(f"mpar_cli.{name}").main
+    return lambda: main([str(argument) for argument in arguments], prog_name=f"mpar-{name}")
 
 
 def warm_up(with_torch: bool) -> None:
@@ -148,30 +150,62 @@ def run_forked(
     timeout_seconds: float = 120,
 ) -> Outcome:
     """Call a function in a forked process; see `run_command`."""
-    output, log = scratch / "output.txt", scratch / "operations.txt"
-    for path in (output, log):
-        path.write_bytes(b"")
-    tqdm.get_lock()  # one for all: those of killed processes would stay behind
-    started = time.monotonic()
-    process = os.fork()
-    if not process:
-        _be_child(call, output, log, fault)
-    deadline = started + timeout_seconds
-    status = None
-    for seconds, number in signals:
-        status = status or _wait(process, min(deadline, time.monotonic() + seconds))
+    return Forked(call, scratch, fault).end(signals, timeout_seconds)
+
+
+class Forked:
+    """A function that runs in a forked process.
+
+    Parameters
+    ----------
+    call, scratch, fault
+        As in `run_command`.
+    """
+
+    def __init__(
+        self, call: Callable[[], object], scratch: Path, fault: Fault | None = None
+    ) -> None:
+        self._output, self._log = scratch / "output.txt", scratch / "operations.txt"
+        for path in (self._output, self._log):
+            path.write_bytes(b"")
+        tqdm.get_lock()  # one for all: those of killed processes would stay behind
+        self._started = time.monotonic()
+        self._status: tuple[int, int] | None = None
+        self._process = os.fork()
+        if not self._process:
+            _be_child(call, self._output, self._log, fault)
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it has not ended."""
+        if self.is_running:
+            os.kill(self._process, number)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        self._status = self._status or _wait(self._process, 0)
+        return self._status is None
+
+    def end(
+        self, signals: tuple[tuple[float, int], ...] = (), timeout_seconds: float = 120
+    ) -> Outcome:
+        """Wait for its end, sending signals meanwhile."""
+        deadline = self._started + timeout_seconds
+        status = self._status
+        for seconds, number in signals:
+            status = status or _wait(self._process, min(deadline, time.monotonic() + seconds))
+            if not status:
+                os.kill(self._process, number)
+        status = status or _wait(self._process, deadline)
         if not status:
-            os.kill(process, number)
-    status = status or _wait(process, deadline)
-    if not status:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-    return Outcome(
-        os.waitstatus_to_exitcode(status[1]) if status else None,
-        output.read_text("utf-8", "replace"),
-        log.read_text("utf-8", "replace").splitlines(),
-        time.monotonic() - started,
-    )
+            os.kill(self._process, signal.SIGKILL)
+            os.waitpid(self._process, 0)
+        return Outcome(
+            os.waitstatus_to_exitcode(status[1]) if status else None,
+            self._output.read_text("utf-8", "replace"),
+            self._log.read_text("utf-8", "replace").splitlines(),
+            time.monotonic() - self._started,
+        )
 
 
 def _wait(process: int, deadline: float) -> tuple[int, int] | None:
