@@ -357,14 +357,15 @@ def find_header(text: str, is_header: Callable[[list[str]], bool]) -> tuple[int,
 def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -> Table:
     """Read a table whose header may have lines above it."""
     found = find_header(text, is_header)
-    if found is None:
+    rows = parse_rows(path, text, found[1]) if found else []
+    places = (i for i, (_, cells) in enumerate(rows) if is_header([c.lower() for c in cells]))
+    at = next(places, None)
+    if at is None:
         raise InputError.of(
             path,
             "does not have the columns of the format it is read as; choose another "
             "--annotation-format, or export it again",
         )
-    rows = parse_rows(path, text, found[1])
-    at = next(i for i, (_, cells) in enumerate(rows) if is_header([c.lower() for c in cells]))
     line, names = rows[at]
     problems = []
     body = []

@@ -165,6 +165,13 @@ class NewRecording:
                 )
 
 
+# what the index says of each recording beside its attributes; frames have a checksum a chunk
+_PLACES = (
+    *("frames_offset", "labels_offset", "codes_offset", "chunk_hashes_offset"),
+    *("labels_hash", "codes_hash", "chunk_hashes_hash"),
+)
+
+
 def num_chunks(num_frames: int) -> int:
     """Return how many chunks hold `num_frames` frames."""
     return -(-num_frames // CHUNK_FRAMES)
@@ -601,8 +608,7 @@ class Store:
             self.frame_size = (height, width)
             self.recordings = tuple(RecordingInfo.from_dict(e) for e in index["recordings"])
             self._entries: list[dict[str, int]] = [
-                {key: int(e[key]) for key in e if key.endswith(("_offset", "_hash"))}
-                for e in index["recordings"]
+                {key: int(entry[key]) for key in _PLACES} for entry in index["recordings"]
             ]
             for info, entry in zip(self.recordings, self._entries, strict=True):
                 for key, num_bytes in self._extents(info).items():

@@ -4,6 +4,7 @@ import pytest
 
 from tests.reliability import cases
 from tests.reliability.campaigns import CAMPAIGNS
+from tests.reliability.findings import TARGETS, found_once
 from tests.reliability.forks import UnavailableError
 
 # 2 and 8 train many times, which takes minutes; test_train.py has their shortest cases
@@ -34,6 +35,30 @@ def test_campaign_turns_red_without_a_protection(campaign, plant, tmp_path):
         assert any(verdict.bad for verdict in verdicts)
     except UnavailableError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(
+    ("target", "path"), [pytest.param(*item, id=item[1].name) for item in found_once()]
+)
+def test_what_fuzzing_found_stays_mended(target, path):
+    """Each of these files was once read wrongly, or ended in a traceback."""
+    judge, _ = TARGETS[target]
+    assert judge(path.read_bytes()) == ""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_fuzzing_begins_with_what_is_right(target):
+    """The judge that fuzzing uses has no fault to find in sound files, and finds one in others."""
+    judge, seeds = TARGETS[target]
+    assert [judge(data) for data in seeds()] == ["" for _ in seeds()]
+
+
+def test_fuzzing_finds_a_reader_that_guesses(monkeypatch):
+    """The judge of label files turns red when frames are rounded."""
+    monkeypatch.setattr("mpar.annotations._parse_frame", lambda cell: int(float(cell)))
+    judge, _ = TARGETS["labels"]
+    with pytest.raises(ValueError, match="is no label file"):
+        judge(b"Frame,Action\n0,1\n1.5,1\n")
 
 
 def die(case):

@@ -56,7 +56,8 @@ def describe(number: int, damage: tuple[str, int, list]) -> str:
     return f"{number}: {kind} {where}"
 
 
-def small_recordings() -> list[NewRecording]:
+@functools.cache
+def small_recordings() -> tuple[NewRecording, ...]:
     """Make recordings of noise, shorter and longer than a chunk."""
     made = []
     for num_frames in LENGTHS:
@@ -81,32 +82,47 @@ def small_recordings() -> list[NewRecording]:
         made.append(
             NewRecording(info=info, frames=frames, labels=labels, codes=codes, chunk_hashes=hashes)
         )
-    return made
+    return tuple(made)
 
 
 # --- campaign 4
 
 
 @functools.cache
-def _pristine(path: Path) -> tuple[bytes, tuple[NewRecording, ...]]:
-    return path.read_bytes(), tuple(small_recordings())
+def _pristine(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def judge_cache(case: tuple[Path, str, tuple[str, int, list], int]) -> str:
     """Use every byte of a damaged cache as training and prediction do."""
     path, access, damage, damaged_recording = case
-    data, recordings = _pristine(path)
+    data = _pristine(path)
     damaged = path.with_name("damaged.h5")
     damaged.unlink(missing_ok=True)  # never write into what may be mapped still
     write_bytes(damaged, apply_damage(data, damage))
+    bad, refused = read_all(damaged, access)
+    if not bad and refused is not None and 0 <= damaged_recording not in refused:
+        return "damage within a recording was not detected"
+    return bad
+
+
+def read_all(damaged: Path, access: str) -> tuple[str, set[int] | None]:
+    """Read all of what may be the cache of `small_recordings`.
+
+    Returns
+    -------
+    (str, set of int or None)
+        What went wrong, and the recordings that were refused; None if the file was.
+    """
+    recordings = small_recordings()
     refusals: dict[int, str] = {}
     try:
         store = Store(damaged, access=access)
     except StoreError as error:
-        return "" if damaged.name in str(error) else f"does not name the file: {error}"
+        return "" if damaged.name in str(error) else f"does not name the file: {error}", None
     with store:
         if store.recordings != tuple(recording.info for recording in recordings):
-            return "says other things of its recordings, with no word"
+            return "says other things of its recordings, with no word", None
         for i, recording in enumerate(recordings):
             num_frames = recording.info.num_frames
             batch = np.empty((1, num_frames, *store.frame_size), np.uint8)
@@ -119,17 +135,15 @@ def judge_cache(case: tuple[Path, str, tuple[str, int, list], int]) -> str:
             for expected, read in reads:
                 try:
                     if not np.array_equal(read(), expected):
-                        return f"recording {i} has other values, with no word"
+                        return f"recording {i} has other values, with no word", None
                 except StoreError as error:
                     refusals[i] = str(error)
                     if damaged.name not in str(error) or recording.info.name not in str(error):
-                        return f"does not name file and recording: {error}"
+                        return f"does not name file and recording: {error}", None
         problems = store.verify()
     if refusals and not problems:
-        return f"verify does not find what reading found: {refusals}"
-    if damaged_recording >= 0 and damaged_recording not in refusals:
-        return "damage within a recording was not detected"
-    return ""
+        return f"verify does not find what reading found: {refusals}", None
+    return "", set(refusals)
 
 
 def _read_batch(store: Store, recording: int, batch: np.ndarray) -> np.ndarray:
