@@ -28,6 +28,12 @@ FloatArray = NDArray[np.float64]
 _MEANS = ("macro_f1", "balanced_accuracy", "accuracy")
 _BY_CLASS = ("recall", "specificity", "precision", "f1")
 NUM_BINS = 15
+SAME_ANIMAL = "same-animal: holds recordings of animals that the network was trained or chosen on"
+
+
+def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
+    """Say what scores and figures hold that the network had learnt from; empty for nothing."""
+    return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import mpar
+from mpar.agreement import same_animal_remark
 from mpar.annotations import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.bouts import find_bouts
@@ -27,7 +28,7 @@ from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.files import atomic_path, spreadsheet_safe, write_json, write_text
 from mpar.html_report import summary_page
-from mpar.plots import save_figure
+from mpar.plots import add_remark, save_figure
 from mpar.predictions import read_predictions
 from mpar.scorings import Labelled
 
@@ -63,6 +64,7 @@ _OWN_COLUMNS = (
     "Class",
     *MEASURES,
     "Latency_censored",
+    "Same_animal",
 )
 
 
@@ -328,11 +330,16 @@ def summarize_window(
 def summarize_animals(
     animals: Sequence[Animal], windows: Sequence[Window], class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Sum up all windows of all recordings: one tidy row a recording, window and class."""
+    """Sum up all windows of all recordings: one tidy row a recording, window and class.
+
+    ``Same_animal`` is "yes" where the network learnt from the animal, of whichever recording.
+    """
+    learnt = {item.animal for item in animals if item.recording.learnt_part}
     rows = [
         {"Recording": item.recording.name, "Animal": item.animal, "Group": item.group}
         | item.metadata
         | row
+        | {"Same_animal": "yes" if item.animal in learnt else "no"}
         for item in animals
         for window in windows
         for row in summarize_window(item.recording, window, class_names, item.onset)
@@ -354,7 +361,7 @@ def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
         ``N`` animals with a value in a complete window, their ``Mean`` and ``SEM`` (None below two
         animals), and ``N_without``: animals without one, because they lack the window or, for
         latency and bout lengths, a bout. A mean latency leaves out those that never did it, and is
-        too short then.
+        too short then. ``N_same_animal``: how many of the N the network learnt from.
 
     Notes
     -----
@@ -362,6 +369,7 @@ def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
     standard deviation (n - 1) over the root of n.
     """
     keys = ["Group", *_WINDOW_COLUMNS[:3], "Class"]
+    learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Animal"])
     values = by_animal[[*keys, "Animal", *MEASURES]].copy()
     values[list(MEASURES)] = values[list(MEASURES)].astype(float)
     values.loc[by_animal["Complete"] != "yes", list(MEASURES)] = np.nan
@@ -371,7 +379,7 @@ def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
     for key, part in animals.groupby(keys, sort=False):
         named = dict(zip(keys, key, strict=True))
         for measure in MEASURES:
-            found = part[measure].dropna()
+            found = part.set_index("Animal")[measure].dropna()
             rows.append(
                 named
                 | {
@@ -381,10 +389,11 @@ def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
                     "Mean": found.mean() if len(found) else None,
                     "SEM": found.std(ddof=1) / len(found) ** 0.5 if len(found) > 1 else None,
                     "N_without": len(part) - len(found),
+                    "N_same_animal": int(found.index.isin(learnt).sum()),
                 }
             )
-    columns = ["Group", *_WINDOW_COLUMNS, "Class", "Measure", "N", "Mean", "SEM", "N_without"]
-    return pd.DataFrame(rows)[columns]
+    counts = ["N", "Mean", "SEM", "N_without", "N_same_animal"]
+    return pd.DataFrame(rows)[["Group", *_WINDOW_COLUMNS, "Class", "Measure", *counts]]
 
 
 def read_animals(
@@ -575,12 +584,15 @@ def summarize_assay(
     windows = make_windows(config, max(animal.seconds for animal in animals))
     by_animal = summarize_animals(animals, windows, class_names)
     by_group = summarize_groups(by_animal)
+    learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
+    remark = same_animal_remark(len(learnt), len(animals))
 
     paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
     _write_table(paths[0], by_animal)
     _write_table(paths[1], by_group)
     settings = {
         "mpar_version": mpar.__version__,
+        "remark": remark,
         "predictions": str(prediction_folder),
         "metadata": str(metadata_path) if metadata_path else None,
         "bin": config.bin_length,
@@ -591,11 +603,12 @@ def summarize_assay(
     }
     write_json(paths[2], settings)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
-    paths += [save_figure(figure, folder / name)[0] for name, figure in figures.items()]
+    for name, figure in figures.items():
+        paths.append(save_figure(add_remark(figure, remark), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
     if html or (folder / PAGE).exists():
         rows = [_raster_row(animal) for animal in animals]
-        page = summary_page(settings, by_group, rows, class_names, figures, warnings)
+        page = summary_page(settings, by_group, rows, class_names, figures, warnings, learnt)
         write_text(folder / PAGE, page)
         paths.append(folder / PAGE)
     return AssayReport(
@@ -603,7 +616,7 @@ def summarize_assay(
         num_animals=len({animal.animal for animal in animals}),
         groups=tuple(dict.fromkeys(animal.group for animal in animals)),
         paths=tuple(paths),
-        warnings=tuple(warnings),
+        warnings=tuple([remark] * bool(remark) + warnings),
         problems=tuple(sorted(problems)),
     )
 

@@ -20,6 +20,7 @@ from mpar.agreement import (
     measure_agreement,
     measure_calibration,
     recording_table,
+    same_animal_remark,
 )
 from mpar.bouts import as_labels
 from mpar.classes import UNLABELLED, ClassMap
@@ -34,7 +35,7 @@ from mpar.files import write_json, write_table, write_text
 from mpar.html_report import evaluation_page, find_disagreements
 from mpar.inference import ActionRecognitionInference
 from mpar.metrics import frame_scores
-from mpar.plots import plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.plots import add_remark, plot_class_f1, plot_confusion, plot_ethogram, save_figure
 from mpar.postprocess import PostConfig
 from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.score_report import report_text
@@ -42,7 +43,6 @@ from mpar.store import Store
 
 Strips = Sequence[Sequence[tuple[int, NDArray[np.uint8]]]]
 
-SAME_ANIMAL = "same-animal: holds recordings that the network was trained or chosen on"
 _NUM_TILES = 8
 
 _FIGURES = (
@@ -169,8 +169,7 @@ def write_evaluation(
     raters = compare_raters(comparisons, class_names)
     table = recording_table(comparisons, class_names)
     effect = effect_of_postprocessing(comparisons, class_names)
-    num_learnt = sum(c.is_learnt for c in comparisons)
-    remark = f"{SAME_ANIMAL} ({num_learnt} of {len(comparisons)})" if num_learnt else ""
+    remark = same_animal_remark(sum(c.is_learnt for c in comparisons), len(comparisons))
     metrics = {
         "mpar_version": mpar.__version__,
         "remark": remark,
@@ -201,14 +200,14 @@ def write_evaluation(
     if calibration is not None:
         figures["reliability"] = plot_reliability(calibration)
     for name, figure in figures.items():
-        save_figure(_titled(figure, remark), folder / name)
+        save_figure(add_remark(figure, remark), folder / name)
     file_names: set[str] = set()
     for c in comparisons:
         if len(c.truth):
             rows = [("human", c.truth), ("mpar", c.predicted)]
             figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
             file_name = _file_name(c.name, file_names)
-            save_figure(_titled(figure, remark), folder / "ethograms" / file_name)
+            save_figure(add_remark(figure, remark), folder / "ethograms" / file_name)
     if _wants_page(folder, html):
         page = evaluation_page(metrics, comparisons, figures, strips)
         write_text(folder / "report.html", page)
@@ -253,13 +252,6 @@ def _check_output(folder: Path, overwrite: bool) -> None:
             f"{folder}: holds an evaluation already ({found[0]}); pass --overwrite to replace it, "
             "or choose another --output"
         )
-
-
-def _titled(figure: Any, remark: str) -> Any:
-    """Write a remark above a figure; below it, legends would move over it when it is saved."""
-    if remark:
-        figure.text(0.5, 1.01, remark, ha="center", va="bottom", fontsize=6, style="italic")
-    return figure
 
 
 def _file_name(name: str, taken: set[str]) -> str:

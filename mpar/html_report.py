@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from html import escape
 from typing import Any, NamedTuple
@@ -47,6 +47,9 @@ _CAPTIONS = {
     "latencies": "Latency to the first bout, of recordings in which both found one.",
     "reliability": "Share of right frames over confidence: on the diagonal it is what it says.",
 }
+
+
+_SAME_ANIMAL = ' <strong class="remark">same-animal</strong>'
 
 
 class _Markup(str):
@@ -147,7 +150,7 @@ def evaluation_page(
         The page. Equal inputs give equal pages.
     """
     names = metrics["scores"]["class_names"]
-    remark = f'<p class="remark">{escape(metrics["remark"])}</p>' if metrics["remark"] else ""
+    remark = _remark(metrics["remark"])
 
     def draw(*keys: str) -> str:
         return _pictures(figures, {key: _CAPTIONS[key] for key in keys})
@@ -179,6 +182,7 @@ def summary_page(
     class_names: Sequence[str],
     figures: Mapping[str, Figure],
     warnings: Sequence[str] = (),
+    learnt: Collection[str] = (),
 ) -> str:
     """Lay the summary of an assay out as an HTML page.
 
@@ -196,12 +200,15 @@ def summary_page(
         All are put into the page as SVG, in this order.
     warnings : sequence of str
         What to know before comparing groups.
+    learnt : collection of str
+        Names of the recordings of animals that the network learnt from.
 
     Returns
     -------
     str
         The page. Equal inputs give equal pages.
     """
+    remark = _remark(settings["remark"])
     tables = _note(
         "Mean ± SEM (N animals). A latency leaves out the animals that never did it, and is too "
         "short then; N tells."
@@ -212,14 +219,15 @@ def summary_page(
     ethograms = []
     data = []
     for i, (group, name, labels, fps, onset) in enumerate(rows):
-        ethograms.append(_ethogram(i, name, f" in {escape(group)}"))
+        mark = _SAME_ANIMAL if name in learnt else ""
+        ethograms.append(_ethogram(i, name, f" in {escape(group)}{mark}"))
         comparison = Comparison(name=name, truth=labels, predicted=labels, fps=fps)
         only = {"rows": [{"name": MODEL, "runs": _runs(labels)}], "onset": float(onset)}
         data.append(_ethogram_data(comparison) | only)
     sections = [
-        ("groups", "Groups", "".join(f"<p>{escape(w)}</p>" for w in warnings) + tables),
-        ("figures", "Figures", _pictures(figures, dict.fromkeys(figures, ""))),
-        ("recordings", "Recordings", _legend(class_names) + "\n".join(ethograms)),
+        ("groups", "Groups", remark + "".join(f"<p>{escape(w)}</p>" for w in warnings) + tables),
+        ("figures", "Figures", remark + _pictures(figures, dict.fromkeys(figures, ""))),
+        ("recordings", "Recordings", remark + _legend(class_names) + "\n".join(ethograms)),
         ("provenance", "Where this comes from", _provenance(settings)),
     ]
     return _page("mpar: summary", sections, class_names, data)
@@ -421,7 +429,6 @@ def _annotators(metrics: Mapping[str, Any]) -> str:
 
 
 def _recordings(metrics: Mapping[str, Any], comparisons: Sequence[Comparison]) -> str:
-    learnt = ' <strong class="remark">same-animal</strong>'
     figures = []
     for i, c in enumerate(comparisons):
         scores = metrics["recordings"][c.name]
@@ -430,7 +437,7 @@ def _recordings(metrics: Mapping[str, Any], comparisons: Sequence[Comparison]) -
             macro_f1, accuracy = (score_text(scores[key]) for key in ("macro_f1", "accuracy"))
             text = f"macro-F1 {macro_f1}, accuracy {accuracy}"
         animal = f" of {escape(c.group)}" if c.group and c.group != c.name else ""
-        about = f"{animal}{learnt if c.is_learnt else ''} <span>{text}</span>"
+        about = f"{animal}{_SAME_ANIMAL if c.is_learnt else ''} <span>{text}</span>"
         figures.append(_ethogram(i, c.name, about))
     return _legend(metrics["scores"]["class_names"]) + "\n".join(figures)
 
@@ -475,7 +482,7 @@ def _worst(
             f'<a class="show" href="#recording-{item.recording}" {place} '
             f'data-stop="{item.stop}">{escape(c.name)}</a>'
         )
-        learnt = ' <strong class="remark">same-animal</strong>' if c.is_learnt else ""
+        learnt = _SAME_ANIMAL if c.is_learnt else ""
         sure = "" if c.confidence is None else f"{c.confidence[item.start : item.stop].mean():.2f}"
         rows.append(
             [
@@ -618,6 +625,10 @@ def _class(names: Sequence[str], name: str) -> _Markup:
 def _swatch(kind: str, color: str) -> str:
     style = f' style="background:{color}"' if color else ""
     return f'<i class="swatch {kind}"{style}></i>'
+
+
+def _remark(text: str) -> str:
+    return f'<p class="remark">{escape(text)}</p>' if text else ""
 
 
 def _note(text: str) -> str:

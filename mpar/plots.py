@@ -415,6 +415,13 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     return finals
 
 
+def add_remark(figure: Figure, remark: str) -> Figure:
+    """Write a remark above a figure, and return it; below it, legends would move over it."""
+    if remark:
+        figure.text(0.5, 1.01, remark, ha="center", va="bottom", fontsize=6, style="italic")
+    return figure
+
+
 def new_figure(
     width: float, height: float, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:

@@ -368,7 +368,14 @@ def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
             "names; predict again",
         )
     labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
-    return Labelled(name, sidecar["video"], Fraction(sidecar["fps"]), labels), class_map
+    item = Labelled(
+        name,
+        sidecar["video"],
+        Fraction(sidecar["fps"]),
+        labels,
+        learnt_part=str(sidecar.get("learnt_part", "")),
+    )
+    return item, class_map
 
 
 def export_predictions(

@@ -113,12 +113,15 @@ class Labelled:
         Frames per second, exact.
     labels : (T,) int8 array
         Class index, -1 for unlabelled.
+    learnt_part : str
+        "train" or "val" if a network labelled what it had learnt from, else empty.
     """
 
     name: str
     video: str
     fps: Fraction
     labels: np.ndarray
+    learnt_part: str = ""
 
     def without(self, class_names: Sequence[str], unscored: str | None) -> np.ndarray:
         """Return the labels with -1 in place of one class, (T,) int8."""

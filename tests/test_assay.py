@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mpar.assay
+from mpar.agreement import SAME_ANIMAL
 from mpar.assay import (
     AssayConfig,
     Window,
@@ -26,6 +27,7 @@ from mpar.assay import (
     summarize_window,
 )
 from mpar.cartoon import write_script
+from mpar.checkpoint import load_checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import ConfigError, InputError
 from mpar.inference import predict_multiple_videos
@@ -37,7 +39,7 @@ NTSC = Fraction(30000, 1001)
 WHOLE = Window("whole", "whole", Fraction(0), None)
 
 
-def put_prediction(folder, name, labels, fps=Fraction(30), video=None):
+def put_prediction(folder, name, labels, fps=Fraction(30), video=None, **more):
     """Write labels as mpar-predict does."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = (*NAMES, "")
@@ -49,6 +51,7 @@ def put_prediction(folder, name, labels, fps=Fraction(30), video=None):
         "fps": str(fps),
         "stride": 1,
         "class_map": DEFAULT_CLASS_MAP.to_dict(),
+        **more,
     }
     (folder / f"{name}_predictions.json").write_text(json.dumps(sidecar))
 
@@ -228,6 +231,7 @@ def by_animal(rows):
                 "Mean_bout_s": seconds,
                 "Median_bout_s": seconds,
                 "Latency_s": seconds if seconds > 2 else None,
+                "Same_animal": "yes" if animal == "3" else "no",
             }
             for group, animal, seconds, complete in rows
         ]
@@ -251,6 +255,7 @@ def test_groups_worked_by_hand():
     found = table.set_index(["Group", "Measure"])
     seconds = found.loc["a", "Seconds"]
     assert (seconds["N"], seconds["Mean"], seconds["N_without"]) == (3, 4.0, 1)
+    assert seconds["N_same_animal"] == 1
     assert seconds["SEM"] == pytest.approx(2 / 3**0.5)  # of 2, 4 and 6
     latency = found.loc["a", "Latency_s"]
     assert (latency["N"], latency["Mean"]) == (3, pytest.approx((3 + 4 + 6) / 3))
@@ -376,6 +381,27 @@ def test_without_metadata(predictions):
     assert [found[w]["N"] for w in ("whole", "0-1 s", "3-4 s")] == ["3", "3", "2"]
 
 
+def test_animals_that_the_network_learnt_from_are_marked(predictions):
+    """All recordings of such an animal are, in every table, and a warning counts them."""
+    put_prediction(predictions, "m3", [0] * 20, Fraction(10), learnt_part="val")
+    text = "Recording,Animal,group\nm1,A,x\nm2,B,x\nm3,A,y\n"
+    report = summarize(predictions, text)
+    remark = f"{SAME_ANIMAL} (2 of 3)"
+    assert report.warnings[0] == remark
+    folder = predictions.parent / "s"
+    assert json.loads((folder / "settings.json").read_text())["remark"] == remark
+    marks = {r["Recording"]: r["Same_animal"] for r in read_rows(folder / "by_animal.csv")}
+    assert marks == {"m1": "yes", "m2": "no", "m3": "yes"}
+    counts = {
+        (r["Group"], r["Measure"]): (r["N"], r["N_same_animal"])
+        for r in read_rows(folder / "by_group.csv")
+        if r["Class"] == "paw_lick"
+    }
+    assert counts["x", "Seconds"] == ("2", "1")
+    assert counts["y", "Seconds"] == ("1", "1")
+    assert counts["y", "Latency_s"] == ("0", "0")
+
+
 def test_animals_and_several_columns_of_group(predictions):
     """Recordings of one animal are one; groups are made of any columns, in the file's order."""
     text = "recording;animal;dose;sex\nm3.mp4;A;3;f\nm1;A;3;f\nm2;B;0;m\n"
@@ -475,11 +501,20 @@ def test_cells_that_a_spreadsheet_would_execute(predictions):
 
 
 def test_real_predictions(study, tmp_path, monkeypatch):
-    """What mpar-predict wrote is summed up; every second of every class is its own bouts."""
+    """What mpar-predict wrote is summed up; every second of every class is its own bouts.
+
+    Of the six animals the network had learnt from five (four, and one to choose it on).
+    """
     monkeypatch.setattr(mpar.assay, "_draw_figures", lambda *results: {})
     predict_multiple_videos(study.checkpoint, [study.videos], tmp_path / "p", device="cpu")
-    assert run("summarize", tmp_path / "p", "-o", tmp_path / "s").exit_code == 0
+    result = run("summarize", tmp_path / "p", "-o", tmp_path / "s")
+    assert result.exit_code == 0
+    assert f"warning: {SAME_ANIMAL} (5 of 6)\n" in result.output
     rows = read_rows(tmp_path / "s" / "by_animal.csv")
+    split = load_checkpoint(study.checkpoint).split
+    assert {row["Recording"] for row in rows if row["Same_animal"] == "no"} == {
+        item["name"] for item in split["test"]
+    }
     for name in {row["Recording"] for row in rows}:
         bouts = read_rows(tmp_path / "p" / f"{name}_bouts.csv")
         for row in (row for row in rows if row["Recording"] == name):

@@ -6,12 +6,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mpar.agreement import SAME_ANIMAL
 from mpar.checkpoint import load_checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.comparisons import compare_folders, select_recordings
 from mpar.errors import ConfigError, InputError
 from mpar.evaluation import (
-    SAME_ANIMAL,
     evaluate_and_save_results,
     evaluate_checkpoint,
     evaluate_folders,

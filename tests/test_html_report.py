@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mpar.agreement import Comparison
+from mpar.agreement import SAME_ANIMAL, Comparison
 from mpar.evaluation import (
-    SAME_ANIMAL,
     evaluate_and_save_results,
     write_evaluation,
 )
@@ -299,7 +298,8 @@ def test_summary_page(tmp_path, monkeypatch):
     """The command writes groups, their numbers as in by_group.csv, and ethograms from time 0."""
     monkeypatch.setattr("mpar.assay.save_figure", lambda figure, path: (path, path))
     for name, licks in (("a", 5), ("b&amp;", 15), ("c", 0)):
-        put_prediction(tmp_path / "p", name, [0] * 10 + [2] * licks + [0] * (40 - licks))
+        labels = [0] * 10 + [2] * licks + [0] * (40 - licks)
+        put_prediction(tmp_path / "p", name, labels, learnt_part="train" if name == "c" else "")
     (tmp_path / "m.csv").write_text(
         "Recording,Group,stimulus_s\na,<i>x</i>,0.5\nb&amp;,<i>x</i>,0\nc,y,1\n"
     )
@@ -325,6 +325,11 @@ def test_summary_page(tmp_path, monkeypatch):
         ("c", 1.0),
     ]
     assert page.data["recordings"][0]["rows"] == [{"name": "mpar", "runs": [0, 0, 10, 2, 15, 0]}]
+    sections = {a["id"]: text for tag, a, text in page.elements if tag == "section"}
+    remark = f"{SAME_ANIMAL} (1 of 3)"
+    assert {key for key, text in sections.items() if remark not in text} == {"provenance"}
+    captions = page.texts("figcaption")[-3:]
+    assert captions == ["a in <i>x</i>", "b&amp; in <i>x</i>", "c in y same-animal"]
     if BROWSER is not None:
         root = read_in_browser(tmp_path / "s" / "report.html")
         assert "data-error" not in root
