@@ -49,6 +49,8 @@ class Annotation:
         What was accepted but is worth knowing.
     annotator : str
         Who scored, where the file tells it apart from others in the same file.
+    confidence : (N,) float64 array, optional
+        0 to 1, of the rows of a prediction.
     """
 
     path: Path
@@ -56,13 +58,19 @@ class Annotation:
     codes: np.ndarray
     notices: tuple[str, ...]
     annotator: str = ""
+    confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         assert self.frames.shape == self.codes.shape == (len(self.frames),)
+        assert self.confidence is None or self.confidence.shape == self.frames.shape
 
 
 def read_annotation(
-    path: Path | str, class_map: ClassMap, *, allow_gaps: bool = False
+    path: Path | str,
+    class_map: ClassMap,
+    *,
+    allow_gaps: bool = False,
+    with_confidence: bool = False,
 ) -> Annotation:
     """Read one label file.
 
@@ -75,6 +83,9 @@ def read_annotation(
         The codes and names that may occur.
     allow_gaps : bool
         Accept missing frames, as in predictions of every n-th frame.
+    with_confidence : bool
+        Read the column ``Confidence`` too, if there is one; labels of people may have anything in
+        a column of that name.
 
     Returns
     -------
@@ -93,11 +104,15 @@ def read_annotation(
         path, text, max(DELIMITERS, key=lambda d: len(COLUMNS & {*plain_cells(header, d)}))
     )
     frame_column, action_column = _find_columns(path, rows)
-    width = len(rows[0][1])
+    header_cells = [cell.lower() for cell in rows[0][1]]
+    has_confidence = with_confidence and "confidence" in header_cells
+    share_column = header_cells.index("confidence") if has_confidence else -1
+    width = len(header_cells)
 
     problems: list[Problem] = []
     frames: list[int] = []
     codes: list[int] = []
+    confidence: list[float] = []
     lines: list[int] = []
     for line, cells in rows[1:]:
         if len(cells) != width:
@@ -108,6 +123,8 @@ def read_annotation(
         try:
             frame = _parse_frame(cells[frame_column])
             code = _parse_action(cells[action_column], class_map)
+            if has_confidence:
+                confidence.append(_parse_share(cells[share_column]))
         except ValueError as error:
             problems.append(Problem.of(path, str(error), line))
             continue
@@ -127,7 +144,13 @@ def read_annotation(
         raise InputError(shorten(path, problems))
     is_sorted = bool((order == np.arange(len(order))).all())
     notices = () if is_sorted else ("its rows were not in order of frames; sorted",)
-    return Annotation(path, frames_N, np.asarray(codes, np.int16)[order], notices)
+    return Annotation(
+        path,
+        frames_N,
+        np.asarray(codes, np.int16)[order],
+        notices,
+        confidence=np.array(confidence)[order] if has_confidence else None,
+    )
 
 
 def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
@@ -221,6 +244,15 @@ def _parse_frame(cell: str) -> int:
     if not match or len(match[1]) > 12 or int(match[1]) > MAX_FRAME:
         raise ValueError(f"frame is {cell[:40]!r}, expected a whole number from 0; fix the row")
     return int(match[1])
+
+
+def _parse_share(cell: str) -> float:
+    text = cell.replace(",", ".")  # as spreadsheets of some countries save it
+    if not re.fullmatch(r"[01](\.[0-9]*)?", text, re.ASCII) or float(text) > 1:
+        raise ValueError(
+            f"confidence is {cell[:40]!r}, expected 0 to 1; fix the row, or remove the column"
+        )
+    return float(text)
 
 
 def _parse_action(cell: str, class_map: ClassMap) -> int:

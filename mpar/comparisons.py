@@ -257,7 +257,7 @@ def _compare_files(
     label_format: str,
     unscored: str | None,
 ) -> list[Comparison]:
-    predicted = read_annotation(path, class_map, allow_gaps=True)
+    predicted = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
         raise InputError.of(
@@ -279,7 +279,7 @@ def _compare_files(
         several=several,
         label_offset=label_offset,
     )
-    predicted_labels = class_map.merge(predicted.codes)
+    predicted_labels, confidence = class_map.merge(predicted.codes), predicted.confidence
     comparisons = []
     for recording in recordings:
         frames = predicted.frames - recording.start_frame
@@ -292,6 +292,7 @@ def _compare_files(
                 fps=fps,
                 is_learnt=bool(sidecar.get("learnt_part")),
                 group=recording.group,
+                confidence=None if confidence is None else confidence[is_inside],
                 annotators=_by_annotator(
                     recording.annotators, recording.codes[:, frames[is_inside]], class_map
                 ),

@@ -137,6 +137,9 @@ def test_checkpoint_scores_equal_predictions_scored_by_hand(study, tmp_path):
     assert problems == []
     assert by_folder["scores"] == direct["scores"]
     assert by_folder["recordings"].keys() == direct["recordings"].keys()
+    errors = [m["calibration"]["expected_calibration_error"] for m in (direct, by_folder)]
+    assert errors[1] == pytest.approx(errors[0], abs=1e-4)
+    assert (tmp_path / "b" / "reliability.png").exists()
 
 
 def test_folders_are_compared_frame_by_frame(checkpoint, tmp_path):
@@ -150,6 +153,44 @@ def test_folders_are_compared_frame_by_frame(checkpoint, tmp_path):
     (comparison,), _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert problems == []
     assert np.flatnonzero(comparison.truth != comparison.predicted).tolist() == [9]
+
+
+def test_confidences_of_folders_are_those_of_their_frames(checkpoint, tmp_path):
+    """Rows in any order, some gone: each confidence stays with its frame, and calibrates it."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", [0, 0, 0, 6, -1])
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", [0, 0, 0, 0, 0])
+    path = tmp_path / "p" / "m_predictions.csv"
+    path.write_text("Frame;Confidence;Action\n4;0,1;rest\n3;0.6;rest\n0;0.8;rest\n2;1;rest\n")
+    (comparison,), _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert problems == []
+    assert comparison.frames.tolist() == [0, 2, 3, 4]
+    assert comparison.confidence.tolist() == [0.8, 1, 0.6, 0.1]
+    # by hand: 0.2 and 0 below what is right, 0.6 above; frame 4 has no true label
+    metrics, _ = evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "e", html=True)
+    error = metrics["calibration"]["expected_calibration_error"]
+    assert error == pytest.approx((0.2 + 0 + 0.6) / 3)
+    report = "expected calibration error 0.267"
+    assert report in (tmp_path / "e" / "classification_report.txt").read_text()
+    assert report.capitalize() in (tmp_path / "e" / "report.html").read_text()
+    path.write_text("Frame,Action\n" + "".join(f"{i},rest\n" for i in range(5)))
+    (comparison,), _, _ = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert comparison.confidence is None
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "1.01", "-0.5", "95%", "high"])
+def test_confidences_that_are_none(checkpoint, tmp_path, cell):
+    """They are named with their row, and with a way out."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", [0, 0])
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", [0, 0])
+    text = f"Frame,Action,Confidence\n0,rest,1\n1,rest,{cell}\n"
+    (tmp_path / "p" / "m_predictions.csv").write_text(text)
+    _, _, (problem,) = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert str(problem) == (
+        f"m_predictions.csv:3: confidence is {cell!r}, expected 0 to 1; fix the row, or remove the "
+        "column"
+    )
 
 
 def test_strided_predictions_meet_their_own_frames(checkpoint, tmp_path):
