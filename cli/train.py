@@ -33,6 +33,7 @@ log = logging.getLogger("mpar.cli")
 @click.option("--folds", "num_folds", type=int, help="Cross-validate in so many parts by animal.")
 @click.option("--leave-one-out", is_flag=True, help="Cross-validate with one animal at a time.")
 @click.option("--split", "split_path", type=_options.FILE, help="CSV Recording,Part instead.")
+@click.option("--html", is_flag=True, help="Write evaluation/report.html too: all on one page.")
 @click.option(
     "--access",
     type=click.Choice(["mmap", "pread"]),
@@ -52,6 +53,7 @@ def main(
     num_folds: int | None,
     leave_one_out: bool,
     split_path: Path | None,
+    html: bool,
     access: str,
     device: str,
     quiet: bool,
@@ -109,13 +111,14 @@ def main(
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
     if is_cross_validated:
-        result = run_folds(run_folder, cache_path=cache_path, device=device, quiet=quiet)
+        result = run_folds(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet)
         click.echo(summarize_folds(run_folder, result))
     elif is_leading():
         result = evaluate_checkpoint(
             best_checkpoint(run_folder),
             cache_path,
             run_folder / "evaluation",
+            html=html,
             device=device,
             overwrite=True,
         )

@@ -208,24 +208,35 @@ def write_evaluation(
             figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
             file_name = _file_name(c.name, file_names)
             save_figure(add_remark(figure, remark), folder / "ethograms" / file_name)
-    if _wants_page(folder, html):
+    if wants_page(folder, html):
         page = evaluation_page(metrics, comparisons, figures, strips)
         write_text(folder / "report.html", page)
     write_json(folder / "metrics.json", metrics)
     return metrics
 
 
-def _wants_page(folder: Path, html: bool) -> bool:
+def wants_page(folder: Path, html: bool) -> bool:
+    """Tell whether `write_evaluation` will write a page: asked for, or in place of an old one."""
     return html or (folder / "report.html").exists()
 
 
-def _film_strips(
+def film_strips(
     store: Store,
     recordings: Sequence[int],
     comparisons: Sequence[Comparison],
     class_names: Sequence[str],
 ) -> Strips:
-    """Return frames around each of the worst disagreements, with their positions."""
+    """Return frames around each of the worst disagreements, with their positions.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the frames.
+    recordings : sequence of int
+        The recording of each comparison.
+    comparisons, class_names
+        As for `mpar.html_report.find_disagreements`.
+    """
     strips = []
     for item in find_disagreements(comparisons, class_names):
         recording = recordings[item.recording]
@@ -323,8 +334,8 @@ def evaluate_checkpoint(
             recordings = select_recordings(checkpoint, store, selection)
         comparisons = compare_with_store(network, store, recordings, quiet=quiet)
         strips: Strips = ()
-        if _wants_page(Path(output_folder), html):
-            strips = _film_strips(store, recordings, comparisons, network.class_names)
+        if wants_page(Path(output_folder), html):
+            strips = film_strips(store, recordings, comparisons, network.class_names)
         provenance = {
             "checkpoint": str(checkpoint_path),
             "checkpoint_sha256": checkpoint.digest,

@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mpar.agreement import measure_agreement
+from mpar.agreement import Comparison, measure_agreement
 from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
-from mpar.evaluation import write_evaluation
+from mpar.evaluation import Strips, film_strips, wants_page, write_evaluation
 from mpar.files import write_json
 from mpar.inference import ActionRecognitionInference
 from mpar.recipe import TrainConfig
@@ -85,6 +85,7 @@ def run_folds(
     folder: Path | str,
     *,
     cache_path: Path | str | None = None,
+    html: bool = False,
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
@@ -97,6 +98,8 @@ def run_folds(
         interrupted goes on where it stopped.
     cache_path : Path or str, optional
         If the cache was moved.
+    html : bool
+        As for `write_evaluation`; with frames of the worst disagreements of all folds.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     quiet : bool
@@ -141,14 +144,16 @@ def run_folds(
                 access=access,
                 quiet=quiet,
             )
-    return _evaluate_folds(folder, cache_path, num_folds, device=device, quiet=quiet)
+    return _evaluate_folds(folder, cache_path, num_folds, html=html, device=device, quiet=quiet)
 
 
 def _evaluate_folds(
-    folder: Path, cache_path: Path, num_folds: int, *, device: str, quiet: bool
+    folder: Path, cache_path: Path, num_folds: int, *, html: bool, device: str, quiet: bool
 ) -> dict[str, Any]:
     """Score every animal by the network of the fold that it was held out of."""
-    comparisons, folds = [], []
+    comparisons: list[Comparison] = []
+    recordings: list[int] = []
+    folds = []
     with Store(cache_path) as store:
         positions = {info.name: i for i, info in enumerate(store.recordings)}
         for number in range(1, num_folds + 1):
@@ -157,6 +162,7 @@ def _evaluate_folds(
             test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
             found = compare_with_store(network, store, test, quiet=quiet)
             comparisons += found
+            recordings += test
             agreement = measure_agreement(found, store.class_names)
             folds.append(
                 {
@@ -173,10 +179,15 @@ def _evaluate_folds(
             "selection": f"cross-validation, {num_folds} folds by animal",
             "folds": folds,
         }
+        strips: Strips = ()
+        if wants_page(folder / "evaluation", html):
+            strips = film_strips(store, recordings, comparisons, store.class_names)
         return write_evaluation(
             folder / "evaluation",
             comparisons,
             store.class_names,
             provenance=provenance,
+            html=html,
+            strips=strips,
             overwrite=True,
         )

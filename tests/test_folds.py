@@ -1,7 +1,10 @@
 """Cross-validation: every animal is scored once, by a network that never saw it."""
 
+import base64
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from mpar.checkpoint import load_checkpoint
@@ -13,6 +16,7 @@ from mpar.splits import fold_splits
 from mpar.store import Store
 from mpar.train import best_checkpoint
 from tests.test_cli import run
+from tests.test_html_report import Page
 from tests.test_splits import make_store
 from tests.test_train import assert_equal_weights, interrupt_after
 
@@ -75,6 +79,32 @@ def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturb
         checkpoint = load_checkpoint(fold["checkpoint"])
         learnt = {item["name"] for part in ("train", "val") for item in checkpoint.split[part]}
         assert not learnt & set(fold["recordings"])
+
+
+def test_page_of_all_folds(study, undisturbed, monkeypatch):
+    """Of folds that are done too: every animal once, its scores, and frames of any fold."""
+    monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
+    _, folder, metrics = undisturbed
+    assert not (folder / "evaluation" / "report.html").exists()
+    result = run("train", "--resume", folder, "--html", "--device", "cpu", "--quiet")
+    assert result.exit_code == 0, result.output
+    page = Page((folder / "evaluation" / "report.html").read_text(encoding="utf-8"))
+    (folder / "evaluation" / "report.html").unlink()
+    assert [r["name"] for r in page.data["recordings"]] == list(metrics["recordings"])
+    tile = next(text for _, a, text in page.elements if a.get("class") == "tile")
+    assert f"macro-F1{metrics['scores']['macro_f1']:.3f}" in tile
+    provenance = page.texts("dd")
+    assert any("cross-validation, 2 folds by animal" in text for text in provenance)
+    worst = page.tables[-1]
+    named = [row[0] for row in worst if row[0] in metrics["recordings"]]
+    films = [(a["src"], a["alt"]) for _, a, _ in page.elements if "frame " in a.get("alt", "")]
+    with Store(study.cache) as store:
+        names = [info.name for info in store.recordings]
+        for name, (source, title) in zip(np.repeat(named, 8), films, strict=True):
+            png = np.frombuffer(base64.b64decode(source.partition(",")[2]), np.uint8)
+            frame = store.frames(names.index(name))[int(title.removeprefix("frame "))]
+            assert (cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) == frame).all()
+    assert all({*named} & {*fold["recordings"]} for fold in metrics["folds"])
 
 
 def test_interrupted_cross_validation_goes_on_to_the_same_end(
