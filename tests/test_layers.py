@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import fnmatch
 import json
 import os
 import subprocess
@@ -18,15 +20,15 @@ LAYERS = """
     errors files team classes bouts videos annotations scorings boris exchange recordings
     store staging preprocess splits drift clips devices sums augment model optimizers recipe
     dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
-    assay_plots score_report html_report board learner loop train predictions assay inference
-    comparisons evaluation folds summary cartoon synthetic
+    assay_plots score_report html_page html_report board learner loop train predictions assay
+    inference comparisons evaluation folds summary cartoon synthetic
 """.split()
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = """
     errors files team classes bouts videos annotations scorings boris exchange recordings
     store staging preprocess drift metrics events postprocess bootstrap agreement plots
-    score_plots assay_plots score_report html_report predictions assay cartoon synthetic
+    score_plots assay_plots score_report html_page html_report predictions assay cartoon synthetic
 """.split()
 
 
@@ -58,6 +60,16 @@ def find_top_statements(body):
         for field in ("body", "orelse", "finalbody", "handlers"):
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
                 yield from find_top_statements(getattr(node, field, []))
+
+
+def test_every_file_is_installed():
+    """Setuptools leaves out files that are no modules, unless it is told of them."""
+    config = configparser.ConfigParser()
+    config.read(FOLDER.parent / "setup.cfg", encoding="utf-8")
+    patterns = config["options.package_data"]["mpar"].replace(",", " ").split()
+    others = [p.name for p in FOLDER.iterdir() if p.is_file() and p.suffix not in {".py", ".pyc"}]
+    assert {"page.css", "page.js"} <= {*others}
+    assert [n for n in others if not any(fnmatch.fnmatch(n, p) for p in patterns)] == []
 
 
 def importers_of(package):
