@@ -192,6 +192,8 @@ class ActionRecognitionInference:
             raw=found.argmax(axis=1).astype(np.int8),
             warnings=tuple(find_drift(meter.look(), self.checkpoint.data["look"])),
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
+            start_frame=info.start_frame,
+            video_num_frames=info.video_num_frames,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,6 +90,8 @@ class Prediction:
         From decoding, and whether frames were resized.
     learnt_part : str
         "train" or "val" if the network learnt from this very video or animal, else empty.
+    start_frame, video_num_frames : int
+        Where a trial lies in its video; by default it is all of it.
     """
 
     name: str
@@ -99,6 +102,8 @@ class Prediction:
     raw: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
     learnt_part: str = ""
+    start_frame: int = 0
+    video_num_frames: int = 0
 
     def labels(self, min_confidence: float = 0.0) -> np.ndarray:
         """Return the class of each frame, (T,) int8, -1 below `min_confidence`."""
@@ -177,6 +182,8 @@ def write_prediction(
             "checkpoint_epoch": checkpoint.scores.get("epoch"),
             "video": prediction.video,
             "num_frames": num_frames,
+            "start_frame": prediction.start_frame,
+            "video_num_frames": prediction.video_num_frames or num_frames,
             "fps": str(prediction.fps),
             "frame_size": list(checkpoint.frame_size),
             "stride": config.stride,
@@ -287,6 +294,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
             and int(sidecar["num_frames"]) > 0
             and int(sidecar["stride"]) > 0
             and Fraction(sidecar["fps"]) > 0
+            and int(sidecar.get("start_frame", 0)) >= 0
+            and int(sidecar.get("video_num_frames", 0)) >= 0
         )
     except FileNotFoundError:
         return {}
@@ -374,6 +383,8 @@ def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
         Fraction(sidecar["fps"]),
         labels,
         learnt_part=str(sidecar.get("learnt_part", "")),
+        start_frame=int(sidecar.get("start_frame", 0)),
+        video_num_frames=int(sidecar.get("video_num_frames", 0)),
     )
     return item, class_map
 
@@ -391,7 +402,8 @@ def export_predictions(
     Parameters
     ----------
     folder : Path or str
-        Holds ``NAME_predictions.csv`` of mpar-predict with their json.
+        Holds ``NAME_predictions.csv`` of mpar-predict with their json. The trials of a video are
+        put together, since other programs count the frames of videos.
     output_folder, label_format, unscored, overwrite
         As for `mpar.exchange.write_labels`.
 
@@ -400,8 +412,7 @@ def export_predictions(
     paths : list of Path
         What was written.
     problems : list of Problem
-        Predictions that were left out; those of a trial too, since their frames do not count from
-        the beginning of the video.
+        Predictions that were left out, as those of a video of which a trial is missing.
 
     Raises
     ------
@@ -409,21 +420,53 @@ def export_predictions(
         As `read_predictions` and `mpar.exchange.write_labels`.
     """
     predictions, class_names, problems = read_predictions(folder)
-    whole = []
-    for item in predictions:
-        if Path(item.video).stem == item.name:
-            whole.append(item)
-        else:
-            problems.append(
-                Problem.of(
-                    f"{item.name}{_SUFFIX}.csv",
-                    f"is named other than its video {item.video}, like a trial of a cache, so that "
-                    "its frames are not the video's; predict the video",
-                )
-            )
+    whole, more = _join_trials(predictions)
+    problems += more
     if not whole:
         raise InputError(problems)
     paths = write_labels(
         output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
     )
     return paths, sorted(problems)
+
+
+def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[Problem]]:
+    """Return whole videos, by name; trials that do not make one up are problems."""
+    videos: dict[str, Labelled] = {}
+    trials: dict[str, list[Labelled]] = defaultdict(list)
+    problems = []
+    for item in predictions:
+        if item.is_trial:
+            trials[item.video].append(item)
+        elif Path(item.video).stem == item.name:
+            videos[item.video] = item
+        else:
+            problems.append(
+                Problem.of(
+                    f"{item.name}{_SUFFIX}.csv",
+                    f"is named other than its video {item.video}, so that its frames may not be "
+                    "the video's; predict the video",
+                )
+            )
+    for video, parts in trials.items():
+        parts.sort(key=lambda part: part.start_frame)
+        stops = np.cumsum([len(part.labels) for part in parts]).tolist()
+        names = ", ".join(part.name for part in parts)
+        path = f"{parts[0].name}{_SUFFIX}.csv"
+        if video in videos:
+            message = f"is a trial of {video}, which is predicted whole too; move one away"
+            problems.append(Problem.of(path, message))
+        elif [part.start_frame for part in parts] != [0, *stops[:-1]] or {
+            part.video_num_frames for part in parts
+        } != {stops[-1]}:
+            problems.append(
+                Problem.of(
+                    path,
+                    f"the trials of {video} that are here ({names}) do not make up its "
+                    f"{parts[0].video_num_frames} frames; predict all of them out of one cache",
+                )
+            )
+        else:
+            labels = np.concatenate([part.labels for part in parts])
+            videos[video] = Labelled(Path(video).stem, video, parts[0].fps, labels)
+    return sorted(videos.values(), key=lambda item: item.name), problems

@@ -101,7 +101,7 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A video with a label for every frame, to be written for another program.
+    """A video, or a trial of one, with a label for every frame.
 
     Parameters
     ----------
@@ -115,6 +115,10 @@ class Labelled:
         Class index, -1 for unlabelled.
     learnt_part : str
         "train" or "val" if a network labelled what it had learnt from, else empty.
+    start_frame : int
+        Frame of the video that is the first here.
+    video_num_frames : int
+        Frames of the video, more than `labels` has for a trial; 0 for just those.
     """
 
     name: str
@@ -122,6 +126,13 @@ class Labelled:
     fps: Fraction
     labels: np.ndarray
     learnt_part: str = ""
+    start_frame: int = 0
+    video_num_frames: int = 0
+
+    @property
+    def is_trial(self) -> bool:
+        """Tell whether there is more of the video."""
+        return self.video_num_frames > len(self.labels)
 
     def without(self, class_names: Sequence[str], unscored: str | None) -> np.ndarray:
         """Return the labels with -1 in place of one class, (T,) int8."""

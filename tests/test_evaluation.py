@@ -296,7 +296,16 @@ def test_predictions_are_no_human_labels(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{", '{"video": 5}', '"stride": 0', '"fps": "0"', '"class_map": []']
+    "text",
+    [
+        "[]",
+        "{",
+        '{"video": 5}',
+        '"stride": 0',
+        '"fps": "0"',
+        '"class_map": []',
+        '"start_frame": -1',
+    ],
 )
 def test_damaged_sidecars_leave_one_recording_out(checkpoint, tmp_path, text):
     """A json that mpar did not write is named; the other predictions are scored."""

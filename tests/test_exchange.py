@@ -758,8 +758,61 @@ def test_predictions_go_out_and_come_back(study, tmp_path):
     assert re.search(r"macro-F1 1\.000.*accuracy 1\.000", result.output), result.output
 
 
+@pytest.fixture(scope="module")
+def trials(study, tmp_path_factory):
+    """A video scored as trials of 20, 17 and 11 frames, and the predictions of them."""
+    folder = tmp_path_factory.mktemp("trials")
+    (folder / "videos").mkdir()
+    (folder / "scored").mkdir()
+    shutil.copy(sorted(study.videos.iterdir())[0], folder / "videos" / "m.mp4")
+    for number, num_frames in enumerate((20, 17, 11), start=9):  # 10 comes after 9
+        rows = "".join(f"{i},rest\n" for i in range(num_frames))
+        put(folder / "scored", "Frame,Action\n" + rows, f"prediction_m.mp4_{number}.csv")
+    cache = folder / "c.h5"
+    result = run("preprocess", folder / "videos", folder / "scored", "-o", cache, "--size", "32")
+    assert result.exit_code == 0, result.output
+    predict_multiple_videos(study.checkpoint, [cache], folder / "p", device="cpu")
+    return folder
+
+
+def test_trials_are_exported_as_their_video(trials, tmp_path):
+    """Frame by frame in every format: the trials end to end are the video's labels."""
+    paths = [trials / "p" / f"m_trial{number}_predictions.csv" for number in (9, 10, 11)]
+    codes = [read_annotation(path, DEFAULT_CLASS_MAP).codes for path in paths]
+    assert [len(part) for part in codes] == [20, 17, 11]
+    for label_format in WRITABLE:
+        out, cache = tmp_path / label_format, tmp_path / f"{label_format}.h5"
+        result = run("export", trials / "p", "--format", label_format, "-o", out)
+        assert result.exit_code == 0, result.output
+        result = run("preprocess", trials / "videos", out, "-o", cache)
+        assert result.exit_code == 0, result.output
+        with Store(cache) as store:
+            assert [info.name for info in store.recordings] == ["m"]
+            expected = DEFAULT_CLASS_MAP.merge(np.concatenate(codes))
+            assert store.labels(0).tolist() == expected.tolist()
+            assert len({*expected.tolist()}) > 1
+
+
+def test_trials_that_make_up_no_video(study, trials, tmp_path):
+    """A trial that is missing, or a video beside its trials, is said in one line."""
+    shutil.copytree(trials / "p", tmp_path / "p")
+    (tmp_path / "p" / "m_trial10_predictions.csv").unlink()
+    result = run("export", tmp_path / "p", "--format", "simba", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert (
+        "m_trial9_predictions.csv: the trials of m.mp4 that are here (m_trial9, m_trial11) do not "
+        "make up its 48 frames; predict all of them out of one cache"
+    ) in result.output
+    assert not (tmp_path / "out").exists()
+    predict_multiple_videos(study.checkpoint, [trials / "videos"], tmp_path / "p", device="cpu")
+    result = run("export", tmp_path / "p", "--format", "simba", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "is a trial of m.mp4, which is predicted whole too; move one away" in result.output
+    assert (tmp_path / "out").exists()
+
+
 def test_predictions_that_cannot_be_exported(study, tmp_path):
-    """Trials and predictions without their json are named; nothing is guessed."""
+    """Predictions of unknown place and those without their json are named; nothing is guessed."""
     video = sorted(study.videos.iterdir())[0]
     predict_multiple_videos(study.checkpoint, [video], tmp_path, device="cpu", stride=5)
     path = tmp_path / f"{video.stem}_predictions.csv"
