@@ -20,7 +20,7 @@ import numpy as np
 
 from mpar.bouts import find_bouts
 from mpar.errors import InputError
-from mpar.files import write_json
+from mpar.files import write_text
 from mpar.scorings import NOTHING, Event, Labelled, ProblemList, Scoring, Table, parse_table
 
 PROJECT_NAME = "predictions.boris"
@@ -335,24 +335,23 @@ def write_project(
         }
         for i, name in enumerate(names)
     }
-    write_json(
-        folder / PROJECT_NAME,
-        {
-            "time_format": "s",
-            "project_date": now,
-            "project_name": "mpar predictions",
-            "project_description": "",
-            "project_format_version": "7.0",
-            "subjects_conf": {},
-            "behaviors_conf": behaviours,
-            "observations": observations,
-            "behavioral_categories": [],
-            "independent_variables": {},
-            "coding_map": {},
-            "behaviors_coding_map": [],
-            "converters": {},
-        },
-    )
+    project = {
+        "time_format": "s",
+        "project_date": now,
+        "project_name": "mpar predictions",
+        "project_description": "",
+        "project_format_version": "7.0",
+        "subjects_conf": {},
+        "behaviors_conf": behaviours,
+        "observations": observations,
+        "behavioral_categories": [],
+        "independent_variables": {},
+        "coding_map": {},
+        "behaviors_coding_map": [],
+        "converters": {},
+    }
+    # BORIS reads it in the encoding of the machine, on Windows another than UTF-8: plain ASCII
+    write_text(folder / PROJECT_NAME, json.dumps(project, indent=2, allow_nan=False) + "\n")
 
 
 def _milliseconds(time: Fraction) -> float:

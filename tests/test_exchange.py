@@ -561,6 +561,15 @@ def test_exported_boris_project(tmp_path):
     assert observation["media_info"]["length"]["m1.mp4"] == 0.167
 
 
+def test_exported_boris_project_is_ascii(tmp_path):
+    """BORIS opens it in the machine's encoding, which is not UTF-8 on Windows."""
+    video = Labelled("mäuse 2", "mäuse 2.mp4", NTSC, np.array([0, 2], np.int8))
+    (path,) = write_labels(tmp_path, "boris", [video], NAMES)
+    assert path.read_bytes().isascii()
+    project = json.loads(path.read_text(encoding="cp1252"))
+    assert project["observations"]["mäuse 2"]["file"]["1"] == ["mäuse 2.mp4"]
+
+
 def test_exported_tables_and_annot(tmp_path):
     """Columns and counting are those of the programs."""
     video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 2, 2, -1], np.int8))
