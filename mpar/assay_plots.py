@@ -153,13 +153,15 @@ def plot_time_course(by_group: pd.DataFrame, class_names: Sequence[str]) -> Figu
         _fit_from_zero(axes)
         axes.set_xlim(0, by_group["Window_stop_s"].max() / unit_seconds)
         axes.tick_params(labelsize=SMALL_PT)
-    figure.supxlabel(f"time ({unit})", size=TEXT_PT)
+        if k + num_columns >= len(class_names):  # nothing is below it
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(f"time ({unit})", size=TEXT_PT)
     figure.supylabel("% of the bin, mean ± SEM", size=TEXT_PT)
     handles, texts = grid.flat[0].get_legend_handles_labels()
     figure.legend(
         handles,
         texts,
-        loc="outside upper center",
+        loc="outside lower center",
         ncols=max(1, min(len(groups), 4)),
         frameon=False,
         fontsize=TEXT_PT,
@@ -192,7 +194,7 @@ def plot_groups(by_animal: pd.DataFrame, class_names: Sequence[str], *, title: s
     colors = class_colors(len(class_names))
     keys = ["Group", "Animal", "Class"]
     has_never = (by_animal["Latency_censored"] == "yes").any()
-    latency = "latency (s), △ never" if has_never else "latency (s)"
+    latency = "latency (s)\n△ never" if has_never else "latency (s)"
     measures = {"Seconds": "time (s)", "Bouts": "bouts", "Latency_s": latency}
     table = by_animal.assign(
         **{name: by_animal[name].astype(float) for name in measures},

@@ -191,7 +191,11 @@ def write_evaluation(
         "confusion_matrix": plot_confusion(agreement.frames, normalize=False),
         "confusion_matrix_normalized": plot_confusion(agreement.frames, normalize=True),
         "class_f1": plot_class_f1(
-            agreement.frames, intervals=agreement.intervals["f1"], human=between
+            agreement.frames,
+            intervals=agreement.intervals["f1"],
+            macro_interval=agreement.intervals["macro_f1"],
+            num_animals=len(agreement.animals),
+            human=between,
         ),
         "event_f1": plot_event_f1(agreement.events),
         "bout_counts": plot_bland_altman(table, class_names),

@@ -48,7 +48,7 @@ _COMPUTED = {
 _CAPTIONS = {
     "confusion_matrix_normalized": "What is taken for what, in percent of the true class.",
     "class_f1": "F1 of frames by class; whiskers: 95 % intervals over animals.",
-    "event_f1": "F1 of bouts over what counts as found.",
+    "event_f1": "F1 of bouts over what counts as found; markers of a threshold side by side.",
     "bout_counts": "Bouts of each recording, mpar less human, with bias and limits of agreement "
     "(Bland-Altman).",
     "latencies": "Latency to the first bout, of recordings in which both found one.",
@@ -217,6 +217,7 @@ def summary_page(
     shown = by_group[by_group["Window_type"] != "bin"]
     for window, part in shown.groupby("Window", sort=False):
         tables += f"<h3>{escape(str(window))}</h3>" + _group_table(part, class_names)
+    captions = {name: _caption_of(name) for name in figures}
     ethograms = []
     data = []
     for i, (group, name, labels, fps, onset) in enumerate(rows):
@@ -227,11 +228,23 @@ def summary_page(
         data.append(_ethogram_data(comparison) | only)
     sections = [
         ("groups", "Groups", remark + "".join(f"<p>{escape(w)}</p>" for w in warnings) + tables),
-        ("figures", "Figures", remark + show_figures(figures, dict.fromkeys(figures, ""))),
+        ("figures", "Figures", remark + show_figures(figures, captions)),
         ("recordings", "Recordings", remark + _legend(class_names) + "\n".join(ethograms)),
         ("provenance", "Where this comes from", _provenance(settings)),
     ]
     return make_page("mpar: summary", sections, class_names, data)
+
+
+def _caption_of(name: str) -> str:
+    """Return the caption of a figure of an assay."""
+    if name == "ethograms":
+        return "All recordings by group."
+    if name == "time_course":
+        return "Means of animals over the bins, bands: ± SEM."
+    return (
+        "A point an animal. Boxes: quartiles and median, whiskers to the last point within 1.5 box "
+        "lengths. Triangles: animals that never did it, at the end of what was observed of them."
+    )
 
 
 def _group_table(part: pd.DataFrame, names: Sequence[str]) -> str:
@@ -286,7 +299,8 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     else:
         notes.append(
             f"Brackets: {100 * intervals['level']:.0f} % intervals, {intervals['method']}, "
-            f"{intervals['num_resamples']:,} draws."
+            f"{intervals['num_resamples']:,} draws. One without width says that these animals did "
+            "not differ, not that no animal would."
         )
     if 2 <= num_animals < FEW_ANIMALS:
         notes.append(f"{num_animals} animals are few: the intervals are rough.")
@@ -356,9 +370,10 @@ def _confidence(metrics: Mapping[str, Any]) -> str:
     text = make_note("Not known: these predictions came without confidences.")
     if calibration:
         error = score_text(calibration["expected_calibration_error"])
+        num_frames = sum(part["frames"] for part in calibration["bins"])
         text = make_note(
-            f"Expected calibration error {error}: mean distance of confidence and share of right "
-            "frames."
+            f"Expected calibration error {error} over {num_frames:,} frames: mean distance of "
+            "confidence and share of right frames."
         )
     if effect:
         rows = [
@@ -366,6 +381,8 @@ def _confidence(metrics: Mapping[str, Any]) -> str:
             for words, key in (("without", "raw"), ("with", "post"))
         ]
         text += make_table(["post-processing", "macro-F1", "mean F1 of bouts"], rows)
+        shown = " and ".join(str(criterion) for criterion in SHOWN_CRITERIA)
+        text += make_note(f"On these recordings; mean F1 of bouts: over classes, at {shown}.")
     return text
 
 
@@ -489,7 +506,7 @@ def _provenance(metrics: Mapping[str, Any]) -> str:
     items = []
     for key, value in metrics.items():
         if key not in _COMPUTED:
-            lines = value if isinstance(value, list) else [value]
+            lines = value if isinstance(value, list) else [] if value is None else [value]
             texts = [x if isinstance(x, str) else json.dumps(x, sort_keys=True) for x in lines]
             shown = "<br>".join(escape(text) for text in texts) or "none"
             items.append(f"<dt>{escape(key.replace('_', ' '))}</dt><dd>{shown}</dd>")

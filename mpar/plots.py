@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -164,6 +165,8 @@ def plot_class_f1(
     scores: FrameScores,
     *,
     intervals: NDArray[np.float64] | None = None,
+    macro_interval: NDArray[np.float64] | None = None,
+    num_animals: int = 0,
     human: Sequence[NDArray[np.float64]] = (),
 ) -> Figure:
     """Plot the F1 score of every class as a bar, with the macro-F1 as a line.
@@ -174,6 +177,10 @@ def plot_class_f1(
         What to plot.
     intervals : (K, 2) float array, optional
         Confidence interval of each class, drawn as a whisker; NaN for none.
+    macro_interval : (2,) float array, optional
+        That of the macro-F1; NaN for none.
+    num_animals : int
+        Animals that the intervals are over.
     human : sequence of (K,) float arrays
         F1 of annotators against each other, drawn as diamonds; NaN for none.
 
@@ -202,8 +209,8 @@ def plot_class_f1(
     )
     known = np.flatnonzero(has_support)
     if intervals is not None and len(known):
-        ends = np.clip(np.abs(intervals[known] - heights[known, None]), 0, 1).T
-        whiskers = axes.errorbar(heights[known], known, xerr=ends, **WHISKER)
+        middle, half = intervals[known].mean(axis=1), np.diff(intervals[known])[:, 0] / 2
+        whiskers = axes.errorbar(middle, known, xerr=half, **WHISKER)
         for artist in (*whiskers.lines[1], *whiskers.lines[2]):
             artist.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     for f1 in human:
@@ -217,6 +224,8 @@ def plot_class_f1(
         if not has_support[k]:
             axes.add_patch(Rectangle((0, k - 0.35), 1, 0.7, linewidth=0, **NO_DATA))
     label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
+    if macro_interval is not None and not np.isnan(macro_interval).any():
+        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
     # The white rim keeps the line in sight across dark bars.
     rim = [withStroke(linewidth=2.5, foreground="white")]
     axes.axvline(
@@ -227,7 +236,9 @@ def plot_class_f1(
     axes.set_yticks(range(num_classes), labels)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=TEXT_PT)
-    axes.set_xlabel("F1", size=TEXT_PT)
+    has_whiskers = intervals is not None and not np.isnan(intervals).all()
+    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
+    axes.set_xlabel(f"F1{over}", size=TEXT_PT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
     return figure
@@ -416,9 +427,12 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
 
 
 def add_remark(figure: Figure, remark: str) -> Figure:
-    """Write a remark above a figure, and return it; below it, legends would move over it."""
+    """Write a remark above all of a figure, no wider than it, and return the figure."""
     if remark:
-        figure.text(0.5, 1.01, remark, ha="center", va="bottom", fontsize=6, style="italic")
+        figure.draw_without_rendering()  # else legends do not know their place
+        top = max(1.0, figure.get_tightbbox().y1 / figure.get_figheight())
+        text = textwrap.fill(remark, int(18 * figure.get_figwidth()))
+        figure.text(0.5, top, text, ha="center", va="bottom", size=SMALL_PT, style="italic")
     return figure
 
 

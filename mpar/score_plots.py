@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from mpar.agreement import Calibration, bland_altman
 from mpar.events import CRITERIA, EventScores
 from mpar.plots import INK, SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, class_colors, new_figure, plain
 
+_TINY = 1e-9
 _MARKERS = "osD^vPX*<>hd"
 _RIM = [withStroke(linewidth=2.2, foreground=INK)]  # keeps pale colours in sight
 
@@ -30,7 +32,8 @@ def plot_event_f1(scores: EventScores) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Two panels with one line per class that has true bouts, named with their number.
+        Two panels with one line per class that has true bouts, named with their number; the
+        markers of a threshold stand side by side, so that equal scores are seen.
     """
     figure = new_figure(TEXT_WIDTH_IN, 2.9)
     panels = figure.subplots(1, 2, sharey=True)
@@ -39,7 +42,11 @@ def plot_event_f1(scores: EventScores) -> Figure:
     for axes, (kind, label) in zip(panels, labels.items(), strict=True):
         rows = [c for c, criterion in enumerate(CRITERIA) if criterion.kind == kind]
         thresholds = [CRITERIA[c].threshold for c in rows]
-        for k in np.flatnonzero(scores.num_true):
+        shown = np.flatnonzero(scores.num_true)
+        step_pt = min(2.0, 11 / max(1, len(shown)))
+        for place, k in enumerate(shown):
+            shift_in = step_pt * (place - (len(shown) - 1) / 2) / 72
+            aside = ScaledTranslation(shift_in, 0, figure.dpi_scale_trans)
             axes.plot(
                 thresholds,
                 scores.f1[rows, k],
@@ -50,9 +57,13 @@ def plot_event_f1(scores: EventScores) -> Figure:
                 markeredgewidth=0.5,
                 linewidth=1.2,
                 path_effects=_RIM,
+                transform=axes.transData + aside,
+                clip_on=False,
                 label=f"{plain(scores.class_names[k])} (n = {scores.num_true[k]:,})",
             )
+        edge = 0.06 * (thresholds[-1] - thresholds[0])
         axes.set_xticks(thresholds)
+        axes.set_xlim(thresholds[0] - edge, thresholds[-1] + edge)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel(label, size=TEXT_PT)
         _tidy(axes)
@@ -112,17 +123,26 @@ def plot_bland_altman(
                 axes.axhline(level, color=INK, linewidth=0.8, linestyle=style)
         text = f"{plain(name)}, n = {found.num}"
         if found.num > 1:
-            text += f"\nbias {found.bias:+.2g} [{found.low:+.2g}, {found.high:+.2g}]"
+            text += f"\nbias {_signed(found.bias)} [{_signed(found.low)}, {_signed(found.high)}]"
         axes.set_title(text, size=SMALL_PT)
         if not found.num:
             axes.set(xticks=[], yticks=[])
         axes.margins(0.12, 0.2)
+        if found.num:  # equal values leave an axis without a length of its own
+            if np.ptp(points[:, 0]) < _TINY:
+                axes.set_xlim(points[0, 0] - 1, points[0, 0] + 1)
+            if np.ptp([*points[:, 1], 0]) < _TINY:
+                axes.set_ylim(-1, 1)
         if what == "bouts":
+            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 5, 10]))
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         _tidy(axes)
     for axes in panels[len(class_names) :]:
         axes.set_visible(False)
-    figure.supxlabel(f"mean of human and mpar ({unit}); larger: several recordings", size=TEXT_PT)
+    figure.supxlabel(
+        f"mean of human and mpar ({unit}); larger: several recordings; dashed: bias ± 1.96 SD",
+        size=TEXT_PT,
+    )
     figure.supylabel(f"mpar - human ({unit})", size=TEXT_PT)
     return figure
 
@@ -152,11 +172,12 @@ def plot_reliability(calibration: Calibration) -> Figure:
         marker="o",
         markersize=4,
         linewidth=1,
+        clip_on=False,
     )
     upper.set_ylim(-0.03, 1.03)
     upper.set_ylabel("share of frames that are right", size=TEXT_PT)
-    error = calibration.expected_error
-    upper.set_title(f"expected calibration error {error:.3f}", size=TEXT_PT)
+    error, num = calibration.expected_error, calibration.num_frames.sum()
+    upper.set_title(f"expected calibration error {error:.3f}\nn = {num:,} frames", size=TEXT_PT)
     lower.bar(
         edges[:-1],
         calibration.num_frames,
@@ -173,6 +194,10 @@ def plot_reliability(calibration: Calibration) -> Figure:
     for axes in (upper, lower):
         _tidy(axes)
     return figure
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}".replace("-", "−") if abs(value) > _TINY else "0"
 
 
 def _tidy(axes: Axes) -> None:

@@ -46,8 +46,9 @@ def report_text(
         )
     if calibration is not None:
         blocks.append(
-            f"expected calibration error {calibration.expected_error:.3f}: mean distance of "
-            "confidence and share of right frames"
+            f"expected calibration error {calibration.expected_error:.3f} over "
+            f"{calibration.num_frames.sum():,} frames: mean distance of confidence and share of "
+            "right frames"
         )
     if raters:
         blocks.append(_rater_block(raters, agreement.frames.class_names))

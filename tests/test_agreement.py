@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -135,7 +136,8 @@ def test_calibration_by_hand():
     assert found.num_frames.sum() == 20
     assert len(found.to_dict()["bins"]) == 2
     assert measure_calibration(STUDY) is None
-    assert plot_reliability(found).axes[0].get_title() == "expected calibration error 0.150"
+    title = plot_reliability(found).axes[0].get_title()
+    assert title == "expected calibration error 0.150\nn = 20 frames"
 
 
 def test_annotators_are_set_against_each_other_and_the_network():
@@ -169,4 +171,14 @@ def test_figures_show_every_class_that_has_bouts():
     assert names == ["rest (n = 7)", "paw_lick (n = 4)"]
     figure = plot_bland_altman(recording_table(STUDY, NAMES), NAMES)
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles[1].startswith("paw_lick, n = 4\nbias +0 [")
+    assert titles[1].startswith("paw_lick, n = 4\nbias 0 [−")
+
+
+def test_perfect_counts_have_an_axis():
+    """Differences that are all 0 do not make a scale of 1e-17, nor do equal means."""
+    one = Comparison(name="x", truth=STUDY[0].truth, predicted=STUDY[0].truth, fps=Fraction(30))
+    table = recording_table([one, replace(one, name="y")], NAMES)
+    for axes in plot_bland_altman(table, NAMES).axes:
+        assert axes.get_ylim() == (-1, 1)
+        assert np.diff(axes.get_xlim()) == 2
+        assert axes.get_title().endswith("n = 2\nbias 0 [0, 0]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from matplotlib.text import Text
 from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.metrics import frame_scores
 from mpar.plots import (
+    add_remark,
     class_colors,
     plot_class_f1,
     plot_clips,
@@ -168,6 +170,47 @@ def test_class_f1_bars():
     assert axes.lines[0].get_xdata()[0] == scores.macro_f1
     assert {"rest\nn = 2", "walk\nn = 1", "macro-F1 = 0.43 (3 of 3 classes)"} <= set(words(figure))
     assert axes.yaxis_inverted()
+
+
+def test_whiskers_are_the_intervals():
+    """Also where an interval lies beside its score; classes without one have none."""
+    scores = frame_scores([0, 0, 1, 1, 2], [0, 0, 1, 0, 1], NAMES)
+    intervals = np.array([[0.7, 0.9], [0.6, 0.75], [np.nan, np.nan]])
+    figure = plot_class_f1(
+        scores, intervals=intervals, macro_interval=np.array([0.4, 0.5]), num_animals=7
+    )
+    (whiskers,) = figure.axes[0].collections
+    *segments, none = whiskers.get_segments()
+    np.testing.assert_allclose([segment[:, 0] for segment in segments], intervals[:2])
+    assert len(none) == 0
+    assert "macro-F1 = 0.43 (3 of 3 classes)\n95 % interval 0.40 to 0.50" in words(figure)
+    assert figure.axes[0].get_xlabel() == "F1\nwhiskers: 95 % intervals over 7 animals"
+
+
+def test_remark_stands_above_everything():
+    """It covers no legend, and is not wider than its figure."""
+    remark = "same-animal: " + "a long remark " * 8
+    for figure in (*all_figures(NAMES), plot_time_course(bins_table(["a", "b"]), NAMES)):
+        figure.draw_without_rendering()
+        top, before = figure.get_tightbbox().y1, list(figure.texts)
+        assert add_remark(figure, "").texts == before
+        assert add_remark(figure, remark) is figure
+        (added,) = set(figure.texts) - set(before)
+        box = added.get_window_extent()
+        assert box.y0 >= (top - 0.01) * figure.dpi
+        assert box.width < figure.get_figwidth() * figure.dpi
+        assert added.get_size() >= 7
+        # where things are while a figure is saved, cropped, only an artist in it can see
+        seen = []
+        spy = mpl.artist.Artist()
+        spy.set_in_layout(False)
+        spy.draw = lambda _, artists=(added, *figure.legends), seen=seen: seen.append(
+            [artist.get_window_extent() for artist in artists]
+        )
+        figure.add_artist(spy)
+        figure.savefig(io.BytesIO(), bbox_inches="tight")
+        first, *others = seen[-1]
+        assert all(other.y1 <= first.y0 + 1 for other in others)
 
 
 def test_ethogram_colors_every_frame():
@@ -441,7 +484,7 @@ def test_groups_show_a_point_an_animal():
     assert [line.get_ydata().tolist() for line in points] == [[0, 2, 4, 6, 8]] * 2
     never = [line for line in latency.lines if line.get_marker() == "^"]
     assert [line.get_ydata().tolist() for line in never] == [[60.0]] * 2
-    assert latency.get_ylabel() == "latency (s), △ never"
+    assert latency.get_ylabel() == "latency (s)\n△ never"
     assert not [patch for patch in latency.patches if not isinstance(patch, mpl.patches.Rectangle)]
     assert all(tick == int(tick) for tick in bouts.get_yticks())
 
