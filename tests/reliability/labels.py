@@ -155,7 +155,7 @@ def read_naively(data: bytes) -> dict[int, int]:
         name = action.strip() if isinstance(action, str) else ""
         if not isinstance(frame, str) or not frame.strip() + name:
             continue
-        number = float(frame)
+        number = float(frame.strip())
         code = CODES[name] if name in CODES else float(name or "-1")
         if number != int(number) or code != int(code) or int(number) in codes:
             raise ValueError("is no label file")
