@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from mpar.staging import sha256_of
 from mpar.store import Store
 from mpar.team import ALONE, Team, local_device
 from mpar.videos import VIDEO_SUFFIXES, probe_video, read_frames
+from mpar.workers import HangError, side_by_side
 
 STORE_SUFFIXES = (".h5", ".hdf5")
 
@@ -156,7 +156,7 @@ class ActionRecognitionInference:
             classes=labels,
             raw=found.argmax(axis=1).astype(np.int8),
             warnings=tuple(warnings),
-            learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path)),
+            learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path, lambda: on_frames(0))),
         )
 
     def predict_recording(
@@ -265,7 +265,7 @@ def predict_sources(
     quiet: bool = True,
     team: Team = ALONE,
 ) -> tuple[list[Written], list[Problem]]:
-    """Predict sources in their order and write each as soon as it is done.
+    """Predict sources and write each as soon as it is done.
 
     Parameters
     ----------
@@ -301,47 +301,43 @@ def predict_sources(
     if not overwrite:
         team.led(lambda: _refuse_existing(folder, sources, network.class_names))
     own = team.share_of(sources)
-    results: list[Written | list[Problem]] = []
-    stop = threading.Event()
+    results: list[Written | list[Problem]] = [[]] * len(own)
     num_frames = 0
-    with (
-        tqdm(
-            total=len(own),
-            desc="predicting",
-            unit="video",
-            disable=quiet or not team.is_leader or None,
-        ) as bar,
+    with tqdm(
+        total=len(own),
+        desc="predicting",
+        unit="video",
+        disable=quiet or not team.is_leader or None,
+    ) as bar:
+
+        def predict_one(source: Source, on_step: Callable[[], None]) -> Prediction | list[Problem]:
+            def on_frames(num_new: int) -> None:
+                nonlocal num_frames
+                on_step()
+                num_frames += num_new
+                bar.set_postfix_str(f"{num_frames:,} frames")
+
+            return _predict(network, source, on_frames)
+
         # while the last stretches of one video are evaluated the next is being decoded
-        ThreadPoolExecutor(2) as pool,
-    ):
-
-        def on_frames(num_new: int) -> None:
-            nonlocal num_frames
-            if stop.is_set():
-                raise KeyboardInterrupt
-            num_frames += num_new
-            bar.set_postfix_str(f"{num_frames:,} frames")
-
-        try:
-            for result in pool.map(lambda source: _predict(network, source, on_frames), own):
+        with contextlib.closing(side_by_side(predict_one, own, workers=2)) as done:
+            for i, get_result in done:
                 bar.update()
+                try:
+                    result = get_result()
+                except HangError as error:
+                    result = [Problem.of(own[i].path, str(error))]
                 if isinstance(result, Prediction):
                     row = write_prediction(folder, result, network.checkpoint, config, network.post)
                     update_summary(folder / SUMMARY_NAME, row)
-                    results.append(
-                        Written(
-                            name=result.name,
-                            video=result.video,
-                            num_frames=len(result.probabilities),
-                            warnings=result.warnings,
-                        )
+                    results[i] = Written(
+                        name=result.name,
+                        video=result.video,
+                        num_frames=len(result.probabilities),
+                        warnings=result.warnings,
                     )
                 else:
-                    results.append(result)
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+                    results[i] = result
     results = team.gather_shares(results)
     written = [result for result in results if isinstance(result, Written)]
     return written, [p for result in results if not isinstance(result, Written) for p in result]

@@ -13,10 +13,8 @@ import dataclasses
 import io
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +42,7 @@ from mpar.staging import (
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.team import ALONE, Team
 from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, probe_video
+from mpar.workers import HangError, side_by_side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,9 +316,15 @@ def _collect(
     sources, problems = find_recordings(
         video_folder, annotation_folder, label_format=config.label_format
     )
-    with ThreadPoolExecutor(workers) as pool:
-        own = pool.map(_look_at, [source.video for source in team.share_of(sources)])
-        facts = team.gather_shares(list(own))
+    paths = [source.video for source in team.share_of(sources)]
+    own: list[tuple[str, int] | InputError] = [("", 0)] * len(paths)
+    with contextlib.closing(side_by_side(_look_at, paths, workers=workers)) as done:
+        for i, result in done:
+            try:
+                own[i] = result()
+            except HangError as error:
+                own[i] = InputError.of(paths[i], str(error))
+    facts = team.gather_shares(own)
     pattern = re.compile(config.group_pattern) if config.group_pattern else None
     videos: list[_Video] = []
     first: dict[str, _Video] = {}
@@ -358,10 +363,10 @@ def _collect(
     return videos, problems
 
 
-def _look_at(path: Path) -> tuple[str, int] | InputError:
+def _look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, int] | InputError:
     """Return a video's SHA-256 and how many frames its header announces, or why not."""
     try:
-        return sha256_of(path), probe_video(path).num_frames_hint
+        return sha256_of(path, on_step), probe_video(path).num_frames_hint
     except InputError as error:
         return error
 
@@ -421,36 +426,28 @@ def _decode_all(
     quiet: bool,
 ) -> tuple[dict[str, DecodedVideo], list[Problem]]:
     """Decode videos side by side, by SHA-256; the decoder releases the interpreter."""
-    stop = threading.Event()
     # one decoder thread a video when several are decoded side by side, else all there are
     threads = 1 if min(workers, len(videos)) > 1 else 0
     total = sum(video.num_frames_hint for video in videos)
     decoded: dict[str, DecodedVideo] = {}
     problems: list[Problem] = []
-    with (
-        tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar,
-        ThreadPoolExecutor(workers) as pool,
-    ):
+    with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:
 
-        def on_frames(num_frames: int) -> None:
-            if stop.is_set():
-                raise KeyboardInterrupt
-            bar.update(num_frames)
+        def decode_one(video: _Video, on_step: Callable[[], None]) -> DecodedVideo:
+            def on_frames(num_frames: int) -> None:
+                on_step()
+                bar.update(num_frames)
 
-        futures = {
-            pool.submit(decode, video, threads=threads, on_frames=on_frames): video.sha256
-            for video in videos
-        }
-        try:
-            for future in as_completed(futures):
+            return decode(video, threads=threads, on_frames=on_frames)
+
+        with contextlib.closing(side_by_side(decode_one, videos, workers=workers)) as done:
+            for i, result in done:
                 try:
-                    decoded[futures[future]] = future.result()
+                    decoded[videos[i].sha256] = result()
                 except InputError as error:
                     problems += error.problems
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+                except HangError as error:
+                    problems.append(Problem.of(videos[i].path, str(error)))
     return decoded, problems
 
 

@@ -7,6 +7,7 @@ No HDF5 here: a killed process or a full disk leaves either a whole part or none
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -47,12 +48,13 @@ class DecodedVideo:
     chunk_hashes: np.ndarray
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; `on_block` is called for every MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            on_block()
     return digest.hexdigest()
 
 
@@ -196,6 +198,8 @@ def remove_parts(folder: Path) -> None:
         return
     for path in folder.iterdir():
         if path.suffix in {".raw", ".json"}:
-            path.unlink()
+            # Windows removes no file that is open, as one is on which decoding hangs
+            with contextlib.suppress(PermissionError):
+                path.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()

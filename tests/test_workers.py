@@ -1,0 +1,105 @@
+"""Work side by side: everything ends, whatever its threads do."""
+
+import threading
+import time
+
+import pytest
+
+from mpar import workers
+from mpar.errors import InputError
+from mpar.workers import HangError, side_by_side
+
+
+def outcomes(function, items, num_workers=2):
+    """Return what became of each item by its index."""
+    found = {}
+    for index, result in side_by_side(function, items, workers=num_workers):
+        assert index not in found
+        try:
+            found[index] = result()
+        except Exception as error:
+            found[index] = error
+    return found
+
+
+@pytest.mark.parametrize("num_items", [0, 1, 2, 7])
+@pytest.mark.parametrize("num_workers", [1, 2, 9])
+def test_every_item_comes_back_once(num_items, num_workers):
+    """However many there are, and never more at a time than asked for."""
+    now, most = set(), []
+
+    def square(item, on_step):
+        now.add(item)
+        most.append(len(now))
+        on_step()
+        time.sleep(0.002)
+        now.discard(item)
+        return item * item
+
+    found = outcomes(square, range(num_items), num_workers)
+    assert found == {i: i * i for i in range(num_items)}
+    assert max(most, default=0) <= num_workers
+
+
+def test_errors_come_back_as_they_are():
+    """One that fails says so, and the others are done."""
+    error = InputError.of("a.mp4", "is bad; export it again")
+
+    def fail(item, on_step):
+        if item == "a":
+            raise error
+        return item
+
+    assert outcomes(fail, "ab") == {0: error, 1: "b"}
+
+
+def test_one_that_hangs_is_given_up_and_its_place_is_taken(monkeypatch):
+    """The slow one that shows signs of life is waited for; the hung one stops if it wakes."""
+    monkeypatch.setattr(workers, "_TICK_SECONDS", 0.02)
+    monkeypatch.setattr(workers, "PATIENCE_SECONDS", 0.2)
+    wake, woken = threading.Event(), []
+
+    def work(item, on_step):
+        if item == "hung":
+            wake.wait(30)
+            try:
+                on_step()
+            except KeyboardInterrupt:
+                woken.append(threading.current_thread())
+                raise
+        if item == "slow":
+            for _ in range(20):
+                time.sleep(0.03)
+                on_step()
+        return item
+
+    found = outcomes(work, ["hung", "slow", "next"])
+    assert isinstance(found[0], HangError)
+    assert "; see whether its disk answers" in str(found[0])
+    assert (found[1], found[2]) == ("slow", "next")
+    wake.set()
+    deadline = time.monotonic() + 10
+    while not woken and time.monotonic() < deadline:
+        time.sleep(0.01)
+    woken[0].join(10)
+
+
+def test_all_stop_when_their_user_does(monkeypatch):
+    """Ctrl-C or an error outside waits for none that goes on, and begins no other."""
+    begun = []
+
+    def work(item, on_step):
+        begun.append(item)
+        while True:
+            time.sleep(0.005)
+            on_step()
+
+    def interrupt(_task):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(workers._Task, "hangs", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(side_by_side(work, range(5), workers=2))
+    assert begun == [0, 1]
+    assert not [t for t in threading.enumerate() if isinstance(t, workers._Task)]
