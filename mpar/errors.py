@@ -4,6 +4,7 @@ MparError
 ├ ConfigError      an option or a configuration value (also a ValueError)
 ├ InputError       videos or label files, with every problem found (also a ValueError)
 ├ StoreError       a cache that is not ours, of an unknown version, or damaged
+├ TeamError        a process of those that work together died or hangs
 └ CheckpointError  a checkpoint that is not ours, damaged, or at odds with the data
 
 Messages read ``where: found X, expected Y; do Z``.
@@ -81,6 +82,10 @@ class InputError(MparError, ValueError):
 
 class StoreError(MparError):
     """A cache is not ours, has an unknown version, or is damaged."""
+
+
+class TeamError(MparError):
+    """A process of those that work together died or hangs."""
 
 
 class CheckpointError(MparError):

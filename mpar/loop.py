@@ -243,7 +243,7 @@ class TrainingRun:
         signum = max(caught, default=0)
         if self.team.size == 1:
             return signum, is_due
-        found = self.team.gather((signum, is_due))
+        found = self.team.gather((signum, is_due), at_once=True)
         return max(signum for signum, _ in found), found[0][1]
 
     def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:

@@ -84,6 +84,7 @@ class TeamNorm(nn.BatchNorm3d):
 
 def norm_together(net: nn.Module, team: Team) -> None:
     """Let the batch norms of a network see the whole team's batches."""
+    team = Team(team.rank, team.size)  # networks are copied, its signs of life cannot be
     for module in list(net.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm3d:

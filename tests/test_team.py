@@ -254,5 +254,5 @@ def test_any_members_signal_stops_all(study, tmp_path, monkeypatch):
     assert run._agree([], True) == (0, True)
     assert run._agree([2]) == (2, False)
     run.team = Team(1, 2)
-    monkeypatch.setattr(Team, "gather", lambda self, item: [(0, True), item])
+    monkeypatch.setattr(Team, "gather", lambda self, item, at_once: [(0, True), item])
     assert run._agree([15], False) == (15, True)

@@ -157,4 +157,13 @@ CAMPAIGNS = (
         14,
         0,
     ),
+    Campaign(
+        13,
+        "a process of a team killed or stopped; a decoder that hangs",
+        "teams",
+        "lose_workers",
+        ("with_endless_patience",),
+        2,
+        27,
+    ),
 )

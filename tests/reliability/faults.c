@@ -1,14 +1,15 @@
 /* Faults at the n-th operation on files below a folder: preloaded into the process under test.
 
    fault_arm(folder, at, kind, error, log) begins to count writes, flushes, renames and all else
-   that changes the disk (for READ: reads). Each is logged; at operation number `at`:
+   that changes the disk (for READ and HANG: reads). Each is logged; at operation number `at`:
 
    KILL   the process is killed, a write halfway through
    ONCE   the operation fails with `error`
    FULL   from here on whatever needs room fails with `error`, the first write halfway through
    DEAD   from here on every operation fails with `error`
    SHORT  a write takes only half, as it may
-   READ   from here on every read fails with `error`                                            */
+   READ   from here on every read fails with `error`
+   HANG   a read never returns                                                                   */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { NONE, KILL, ONCE, FULL, DEAD, SHORT, READ };
+enum { NONE, KILL, ONCE, FULL, DEAD, SHORT, READ, HANG };
 enum { PASS = 0, FAIL = 1, HALF = 2 };
 
 #define MAX_FD 4096
@@ -79,6 +80,9 @@ static int meet(const char *name, const char *path, int fd, int is_write, int ne
         if (is_write) return HALF;
         die();
     case ONCE: result = is_first ? FAIL : PASS; break;
+    case HANG:
+        while (is_first) pause();
+        break;
     case SHORT: result = is_first && is_write ? HALF : PASS; break;
     case FULL: result = !needs_room ? PASS : is_first && is_write ? HALF : FAIL; break;
     default: result = FAIL;
@@ -98,7 +102,7 @@ static int opened(int fd, const char *path) {
         va_start(list, flags);                                                            \
         int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, int) : 0;                 \
         va_end(list);                                                                     \
-        if (fault_kind != READ && below(path) && flags & (O_WRONLY | O_RDWR | O_CREAT)    \
+        if (fault_kind < READ && below(path) && flags & (O_WRONLY | O_RDWR | O_CREAT)    \
             && meet("open", path, -1, 0, flags & O_CREAT) == FAIL)                        \
             return -1;                                                                    \
         return opened(REAL(call)(path, flags, mode), path);                               \
@@ -111,7 +115,7 @@ int openat(int at, const char *path, int flags, ...) {
     va_start(list, flags);
     int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, int) : 0;
     va_end(list);
-    if (fault_kind != READ && below(path) && flags & (O_WRONLY | O_RDWR | O_CREAT)
+    if (fault_kind < READ && below(path) && flags & (O_WRONLY | O_RDWR | O_CREAT)
         && meet("open", path, -1, 0, flags & O_CREAT) == FAIL)
         return -1;
     return opened(REAL(openat)(at, path, flags, mode), path);
@@ -124,7 +128,7 @@ int close(int fd) {
 
 #define WRITE(name, parameters, call, half)                                               \
     ssize_t name parameters {                                                             \
-        if (fault_kind == READ || !is_watched(fd)) return REAL(name) call;                \
+        if (fault_kind >= READ || !is_watched(fd)) return REAL(name) call;                \
         int fate = meet("write", 0, fd, 1, 1);                                            \
         if (fate == FAIL) return -1;                                                      \
         if (fate == PASS || size < 2) return REAL(name) call;                             \
@@ -141,7 +145,7 @@ WRITE(writev, (int fd, const struct iovec *data, int size), (fd, data, size), (f
 
 #define READS(name, parameters, call)                                                     \
     ssize_t name parameters {                                                             \
-        if (fault_kind == READ && is_watched(fd) && meet("read", 0, fd, 0, 0) == FAIL)    \
+        if (fault_kind >= READ && is_watched(fd) && meet("read", 0, fd, 0, 0) == FAIL)    \
             return -1;                                                                    \
         return REAL(name) call;                                                           \
     }
@@ -151,7 +155,7 @@ READS(pread64, (int fd, void *data, size_t size, off64_t at), (fd, data, size, a
 
 #define CHANGE(name, parameters, call, is_ours, path, fd, needs_room)                     \
     int name parameters {                                                                 \
-        if (fault_kind != READ && is_ours                                                 \
+        if (fault_kind < READ && is_ours                                                 \
             && meet(#name, path, fd, 0, needs_room) == FAIL)                              \
             return -1;                                                                    \
         return REAL(name) call;                                                           \

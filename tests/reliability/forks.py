@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-KINDS = ("none", "kill", "once", "full", "dead", "short", "read")  # as in faults.c
+KINDS = ("none", "kill", "once", "full", "dead", "short", "read", "hang")  # as in faults.c
 ERRORS = {"full": errno.ENOSPC}
 CRASHED = 70
 
