@@ -25,6 +25,7 @@ _FIRST_LAYER_PX = 1 << 15
 _STRETCH_PX = 1 << 20
 _MIN_STRETCH, _MAX_STRETCH = 16, 64
 _MAX_WORKERS = 8  # each holds the activations of a stretch
+_FIRST_OUTPUTS = 1 << 16  # frames, half an hour; takes no memory before it is written
 
 
 class DensePredictor:
@@ -77,12 +78,20 @@ class DensePredictor:
         ValueError
             Frames differ in size, are too small or are not (H, W) uint8.
         """
-        outputs = [np.empty((0, self._num_classes), np.float32)]
+        # in one piece: many small ones that stay would lie between the large ones that go, whose
+        # room then fits none of the next, and an hour of video would take gigabytes
+        outputs = np.empty((_FIRST_OUTPUTS, self._num_classes), np.float32)
+        num_outputs = 0
         pending: deque[Future[np.ndarray]] = deque()
 
         def collect() -> None:
-            outputs.append(pending.popleft().result())
-            on_frames(len(outputs[-1]))
+            nonlocal outputs, num_outputs
+            found = pending.popleft().result()
+            if num_outputs + len(found) > len(outputs):
+                outputs = np.concatenate([outputs, np.empty_like(outputs)])
+            outputs[num_outputs : num_outputs + len(found)] = found
+            num_outputs += len(found)
+            on_frames(len(found))
 
         try:
             for stretch in _cut_stretches(frames, self._clip_length):
@@ -94,7 +103,7 @@ class DensePredictor:
         finally:
             for future in pending:
                 future.cancel()
-        return np.concatenate(outputs)
+        return outputs[:num_outputs].copy()
 
     def _evaluate(self, stretch: np.ndarray) -> np.ndarray:
         if torch.get_num_threads() != self._threads_each:

@@ -69,6 +69,7 @@ def test_borders_of_stretches_do_not_show(monkeypatch, stretch, clip_length):
     """Where a recording is cut, and how the first layer is, changes no output."""
     monkeypatch.setattr(mpar.dense, "_MIN_STRETCH", stretch)
     monkeypatch.setattr(mpar.dense, "_MAX_STRETCH", stretch)
+    monkeypatch.setattr(mpar.dense, "_FIRST_OUTPUTS", stretch)
     monkeypatch.setattr(mpar.dense, "_FIRST_LAYER_PX", 3 * 20 * 26)
     net = make_net(model_type="light", clip_length=clip_length)
     predictor = DensePredictor(net)
