@@ -180,7 +180,7 @@ class ActionRecognitionInference:
             )
         info = store.recordings[recording]
         meter = LookMeter(info.fps)
-        frames = meter.watch(store.frames(recording))
+        frames = meter.watch(store.stream(recording))
         found = self._predictor.predict(frames, on_frames)
         labels, probabilities = postprocess(found, self.post)
         return Prediction(

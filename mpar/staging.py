@@ -179,13 +179,20 @@ def load_part(sha256: str, folder: Path, *, size: Size | None) -> DecodedVideo |
         num_frames, height, width = map(int, part["shape"])
         if raw_path.stat().st_size != math.prod((num_frames, height, width)):
             return None
-        frames = np.memmap(raw_path, np.uint8, "r", shape=(num_frames, height, width))
-        hashes = hash_chunks(frames)
+        hashes = hash_chunks(_read_raw(raw_path, (height, width)))
         if hashes.tolist() != part["chunk_hashes"]:
             return None
+        frames = np.memmap(raw_path, np.uint8, "r", shape=(num_frames, height, width))
         return DecodedVideo(frames, Fraction(part["fps"]), tuple(part["warnings"]), hashes)
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
         return None
+
+
+def _read_raw(path: Path, size: Size) -> Iterator[np.ndarray]:
+    """Yield the frames of a raw file; a map of it would fill the memory as it is read."""
+    with path.open("rb") as file:
+        while data := file.read(math.prod(size)):
+            yield np.frombuffer(data, np.uint8).reshape(size)
 
 
 def _part_path(folder: Path, sha256: str, size: Size | None, suffix: str) -> Path:

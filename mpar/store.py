@@ -55,6 +55,7 @@ FORMAT_VERSION = 1
 CHUNK_FRAMES = 16
 PAGE_BYTES = 4096
 MAX_INDEX_BYTES = 1 << 28
+_MAX_MAPPED_BYTES = 1 << 26  # of frames on their way into a cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,13 +281,26 @@ def write_store(
             for recording, offset in zip(recordings, offsets, strict=True):
                 file.seek(offset)
                 frames, num_frames = recording.frames, recording.info.num_frames
+                num_mapped = 0
                 for start in range(0, num_frames, CHUNK_FRAMES):
                     chunk = np.ascontiguousarray(frames[start : start + CHUNK_FRAMES])
                     _write_all(file, chunk)
                     on_frames(len(chunk))
+                    num_mapped += chunk.nbytes
+                    if num_mapped > _MAX_MAPPED_BYTES:
+                        _release(frames)
+                        num_mapped = 0
+                _release(frames)
                 num_missing = _stored_frames(num_frames) - num_frames
                 _write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
         Store(temporary).close()  # what cannot be opened is not published
+
+
+def _release(frames: np.ndarray) -> None:
+    """Give the pages of a mapped array back, which are read again at need (not on Windows)."""
+    mapped = getattr(frames, "_mmap", None)  # of a numpy.memmap
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _write_all(file: Any, array: np.ndarray) -> None:
@@ -711,6 +725,20 @@ class Store:
         self._check_chunks(recording, 0, num_frames)
         return self._view(recording)
 
+    def stream(self, recording: int) -> Iterator[np.ndarray]:
+        """Yield the frames of a recording one after the other, (H, W) uint8, checked.
+
+        Read, not mapped, so that a recording of any length takes the memory of a chunk.
+        """
+        num_frames = self.recordings[recording].num_frames
+        length = chunk_length(num_frames)
+        for chunk in range(num_chunks(num_frames)):
+            start = chunk * CHUNK_FRAMES
+            frames = np.empty((length, *self.frame_size), np.uint8)
+            self._read_into(self._frame_offset(recording, start), frames)
+            self._check_chunk(recording, chunk, frames)
+            yield from frames[: num_frames - start]
+
     def copy_frames(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
         """Copy frames `start` to `stop` - 1 of a recording into `out`, (stop - start, H, W) uint8.
 
@@ -812,7 +840,6 @@ class Store:
         unchecked = self._unchecked[recording]
         if unchecked is None:
             return
-        hashes = self.chunk_hashes(recording)
         length = chunk_length(self.recordings[recording].num_frames)
         chunk_bytes = length * math.prod(self.frame_size)
         for chunk in range(start // CHUNK_FRAMES, num_chunks(stop)):
@@ -824,17 +851,20 @@ class Store:
             else:
                 data = np.empty(chunk_bytes, np.uint8)
                 self._read_into(offset, data)
-            if hash_bytes(data) != hashes[chunk]:
-                info, first = self.recordings[recording], chunk * CHUNK_FRAMES
-                last = min(first + CHUNK_FRAMES, info.num_frames) - 1
-                raise StoreError(
-                    f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
-                    "their checksum; the file is damaged, make it again with mpar-preprocess"
-                )
+            self._check_chunk(recording, chunk, data)
             unchecked[chunk] = 0
         if not any(unchecked):
             self._unchecked[recording] = None
             self._is_checked[recording] = True
+
+    def _check_chunk(self, recording: int, chunk: int, data: np.ndarray) -> None:
+        if hash_bytes(data) != self.chunk_hashes(recording)[chunk]:
+            info, first = self.recordings[recording], chunk * CHUNK_FRAMES
+            last = min(first + CHUNK_FRAMES, info.num_frames) - 1
+            raise StoreError(
+                f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
+                "their checksum; the file is damaged, make it again with mpar-preprocess"
+            )
 
     def _read_into(self, offset: int, out: np.ndarray) -> None:
         view = _bytes_of(out)

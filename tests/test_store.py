@@ -72,6 +72,7 @@ def assert_holds(store, recordings):
     assert store.class_names == DEFAULT_CLASS_MAP.class_names
     for i, recording in enumerate(recordings):
         for found, expected in (
+            (np.stack(list(store.stream(i))), recording.frames),
             (store.frames(i), recording.frames),
             (store.labels(i), recording.labels),
             (store.codes(i), recording.codes),
@@ -297,6 +298,9 @@ def test_one_flipped_bit_in_the_data_is_found_before_use(tmp_path, small_cache, 
                 message = f"damaged.h5: .*of recording {name} do not match.*mpar-preprocess"
                 with pytest.raises(StoreError, match=message):
                     USES[what](store, number)
+                if what in ("frames", "chunk_hashes"):
+                    with pytest.raises(StoreError, match=message):
+                        list(store.stream(number))
                 problems = store.verify()
                 assert len(problems) == 1
                 assert f"recording {name} " in problems[0]
