@@ -24,8 +24,7 @@ def main(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _show_store(path: Path, verify: bool, quiet: bool) -> int:
-    from tqdm import tqdm
-
+    from mpar.progress import ProgressBar
     from mpar.store import Store
 
     with Store(path) as store:
@@ -55,7 +54,7 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
                 click.echo(f"warning: {info.video}: {warning}")
         if not verify:
             return 0
-        with tqdm(total=num_frames, unit="frame", disable=quiet or None) as bar:
+        with ProgressBar(total=num_frames, unit="frame", quiet=quiet) as bar:
             problems = store.verify(bar.update)
     for problem in problems:
         click.echo(problem, err=True)

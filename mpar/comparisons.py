@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.agreement import Comparison
 from mpar.annotations import read_annotation
@@ -18,6 +17,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, read_labels
 from mpar.inference import ActionRecognitionInference
 from mpar.predictions import name_of, read_sidecar
+from mpar.progress import ProgressBar
 from mpar.recordings import Source, check_recording, find_files, find_owners
 from mpar.scorings import check_unscored, lay
 from mpar.store import Store
@@ -89,7 +89,7 @@ def compare_with_store(
             f"{', '.join(network.class_names)}; preprocess with the class map of its training"
         )
     comparisons = []
-    for recording in tqdm(recordings, desc="predicting", unit="video", disable=quiet or None):
+    for recording in ProgressBar(recordings, desc="predicting", unit="video", quiet=quiet):
         prediction = network.predict_recording(store, recording)
         comparisons.append(
             Comparison(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.checkpoint import Checkpoint, load_checkpoint
 from mpar.dense import DensePredictor
@@ -27,6 +26,7 @@ from mpar.predictions import (
     update_summary,
     write_prediction,
 )
+from mpar.progress import ProgressBar
 from mpar.recordings import find_files
 from mpar.staging import sha256_of
 from mpar.store import Store
@@ -303,11 +303,11 @@ def predict_sources(
     own = team.share_of(sources)
     results: list[Written | list[Problem]] = [[]] * len(own)
     num_frames = 0
-    with tqdm(
+    with ProgressBar(
         total=len(own),
         desc="predicting",
         unit="video",
-        disable=quiet or not team.is_leader or None,
+        quiet=quiet or not team.is_leader,
     ) as bar:
 
         def predict_one(source: Source, on_step: Callable[[], None]) -> Prediction | list[Problem]:

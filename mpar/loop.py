@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from mpar.board import TrainingBoard, plot_worst_clips
 from mpar.checkpoint import Checkpoint, save_checkpoint
@@ -41,6 +40,7 @@ from mpar.metrics import (
 )
 from mpar.plots import plot_confusion
 from mpar.postprocess import fit_postprocessing, shortest_bouts
+from mpar.progress import ProgressBar
 from mpar.recipe import TrainConfig
 from mpar.splits import PARTS, Split
 from mpar.store import Store
@@ -161,11 +161,11 @@ class TrainingRun:
         if self.best_epoch and self.team.is_leader:
             self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
-        bar = tqdm(
+        bar = ProgressBar(
             total=self.config.num_epochs * num_steps,
             initial=self.epoch * num_steps + self.step,
             unit="step",
-            disable=quiet or not self.team.is_leader or None,
+            quiet=quiet or not self.team.is_leader,
         )
         is_leader = self.team.is_leader
         try:
@@ -206,7 +206,7 @@ class TrainingRun:
         offset = int(rng.integers(window))
         return rng.permutation(tile_windows(self.store, recordings, window=window, offset=offset))
 
-    def _run_epoch(self, caught: list[int], bar: tqdm) -> float:
+    def _run_epoch(self, caught: list[int], bar: ProgressBar) -> float:
         """Take the steps of one epoch that are not done yet; return the seconds they took."""
         samples = self._samples(self.epoch)
         size = self.config.batch_size

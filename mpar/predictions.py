@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 import mpar
 from mpar.annotations import read_annotation
@@ -28,6 +27,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import write_labels
 from mpar.files import locked, spreadsheet_safe, write_json, write_table, write_text
 from mpar.postprocess import PostConfig
+from mpar.progress import ProgressBar
 from mpar.recordings import find_files
 from mpar.scorings import Labelled
 
@@ -340,7 +340,7 @@ def read_predictions(
     found: dict[str, Labelled] = {}
     maps: set[ClassMap] = set()
     problems: list[Problem] = []
-    for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
+    for name, path in ProgressBar(paths, desc="reading", unit="video", quiet=quiet):
         try:
             item, class_map = _read_prediction(path, name)
         except InputError as error:

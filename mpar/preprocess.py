@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.annotations import Annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.exchange import AUTO, READABLE, read_labels
 from mpar.files import locked, spreadsheet_safe, write_text
+from mpar.progress import ProgressBar
 from mpar.recordings import SEVERAL, Recording, Source, check_recording, find_group, find_recordings
 from mpar.scorings import Scoring, check_unscored, lay
 from mpar.staging import (
@@ -293,7 +293,7 @@ def _publish(
     if old is not None and os.name == "nt":  # Windows replaces no file that is mapped
         old.close()
     total = sum(item.info.num_frames for item in good)
-    with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
+    with ProgressBar(total=total, desc="writing", unit="frame", quiet=quiet) as bar:
         write_store(
             cache_path,
             good,
@@ -431,7 +431,7 @@ def _decode_all(
     total = sum(video.num_frames_hint for video in videos)
     decoded: dict[str, DecodedVideo] = {}
     problems: list[Problem] = []
-    with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:
+    with ProgressBar(total=total, desc="decoding", unit="frame", quiet=quiet) as bar:
 
         def decode_one(video: _Video, on_step: Callable[[], None]) -> DecodedVideo:
             def on_frames(num_frames: int) -> None:

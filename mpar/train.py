@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -325,7 +325,13 @@ def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run
 def best_checkpoint(run_folder: Path | str) -> Path:
     """Return the best checkpoint of a run folder; CheckpointError if there is none."""
     run_folder = Path(run_folder)
-    found = sorted(run_folder.glob("best_model_epoch*.pt"), key=os.path.getmtime)
+    names = re.compile(r"best_model_epoch([0-9]+)\.pt")
+    found = {
+        int(match[1]): path
+        for path in run_folder.glob("best_model_epoch*.pt")
+        if (match := names.fullmatch(path.name))
+    }
     if not found:
         raise CheckpointError(f"{run_folder}: holds no best_model_epochN.pt; train it further")
-    return found[-1]
+    # a killed run may hold two: the later one is the better, whatever the clock said
+    return found[max(found)]

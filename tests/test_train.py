@@ -540,3 +540,13 @@ def test_test_part_without_labels_is_refused_at_once(study, tmp_path, monkeypatc
     with pytest.raises(ConfigError, match="the test part has no labelled frame"):
         train(study.cache, tmp_path / "runs", config=CONFIG, split_path=tmp_path / "s.csv")
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_best_checkpoint_is_the_latest_whatever_the_clock_says(tmp_path):
+    """A killed run may hold two; file times follow a clock that is set, or are those of a copy."""
+    for epoch, seconds in ((9, 2000), (10, 1000)):
+        path = tmp_path / f"best_model_epoch{epoch}.pt"
+        path.touch()
+        os.utime(path, (seconds, seconds))
+    (tmp_path / "best_model_epoch11 (copy).pt").touch()
+    assert best_checkpoint(tmp_path).name == "best_model_epoch10.pt"
