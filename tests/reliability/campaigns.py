@@ -166,4 +166,13 @@ CAMPAIGNS = (
         2,
         27,
     ),
+    Campaign(
+        14,
+        "spawn, fork and forkserver; two runs in a second; a clock that goes backwards",
+        "clocks",
+        "turn_clocks_back",
+        ("without_asking_who_lives", "with_bars_on_the_wall_clock"),
+        2,
+        0,
+    ),
 )

@@ -9,7 +9,9 @@
    DEAD   from here on every operation fails with `error`
    SHORT  a write takes only half, as it may
    READ   from here on every read fails with `error`
-   HANG   a read never returns                                                                   */
+   HANG   a read never returns
+
+   fault_clock(seconds) lets the wall clock go back by so many each time that it is read.        */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,6 +26,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { NONE, KILL, ONCE, FULL, DEAD, SHORT, READ, HANG };
@@ -169,3 +172,15 @@ CHANGE(link, (const char *from, const char *to), (from, to), below(to), to, -1, 
 CHANGE(unlink, (const char *path), (path), below(path), path, -1, 0)
 CHANGE(mkdir, (const char *path, mode_t mode), (path, mode), below(path), path, -1, 1)
 CHANGE(rmdir, (const char *path), (path), below(path), path, -1, 0)
+
+static atomic_long clock_reads;
+static long clock_step;
+
+void fault_clock(long seconds) { clock_reads = 0, clock_step = seconds; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = REAL(clock_gettime)(clock, now);
+    if (!result && clock_step && clock == CLOCK_REALTIME)
+        now->tv_sec -= clock_step * (1 + atomic_fetch_add(&clock_reads, 1));
+    return result;
+}
