@@ -55,7 +55,7 @@ FORMAT_VERSION = 1
 CHUNK_FRAMES = 16
 PAGE_BYTES = 4096
 MAX_INDEX_BYTES = 1 << 28
-_MAX_MAPPED_BYTES = 1 << 26  # of frames on their way into a cache
+_MAX_MAPPED_BYTES = 1 << 24  # of frames on their way into a cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,7 +163,7 @@ CAMPAIGNS = (
         "teams",
         "lose_workers",
         ("with_endless_patience",),
-        2,
+        1,
         27,
     ),
     Campaign(
@@ -173,6 +173,15 @@ CAMPAIGNS = (
         "turn_clocks_back",
         ("without_asking_who_lives", "with_bars_on_the_wall_clock"),
         2,
+        0,
+    ),
+    Campaign(
+        15,
+        "memory: six minutes and an hour of 1280 x 1024 px through every command",
+        "memory",
+        "measure_memory",
+        ("with_whole_videos_in_memory",),
+        1,
         0,
     ),
 )

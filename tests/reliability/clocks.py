@@ -102,9 +102,12 @@ def judge_lock(folder: Path, is_alive: bool, step: int) -> str:
     work = begin_training(folder)
     cache = work / "out" / "cache.h5"
     if not is_alive:
-        # a lock of a process that is gone
-        child = run_forked(lambda: locked(cache).__enter__(), scratch=work)
-        del child
+
+        def die() -> None:
+            with locked(cache):
+                os._exit(0)
+
+        run_forked(die, scratch=work)
         if not (work / "out" / ".cache.h5.lock").exists():
             return "left no lock"
         met = run_back("preprocess", folder, work, step)
