@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,18 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
+import mpar.team
 from mpar.checkpoint import load_checkpoint, save_checkpoint
+from mpar.errors import TeamError
 from mpar.loop import TrainingRun
 from mpar.recipe import TrainConfig
 from mpar.splits import split_store
 from mpar.store import Store
 from mpar.sums import TeamNorm, norm_together, sum_over
-from mpar.team import ALONE, Team, joined_team, local_device
+from mpar.team import ALONE, Pulse, Team, joined_team, local_device
 from mpar.train import resume_training, train
 
 # nothing here is random by member: neither dropout nor augmentation
@@ -256,3 +260,53 @@ def test_any_members_signal_stops_all(study, tmp_path, monkeypatch):
     run.team = Team(1, 2)
     monkeypatch.setattr(Team, "gather", lambda self, item, at_once: [(0, True), item])
     assert run._agree([15], False) == (15, True)
+
+
+@pytest.fixture
+def pulses(monkeypatch):
+    """Two members of a team in one process, whose hearts beat fast."""
+    store = dist.HashStore()
+    monkeypatch.setattr(mpar.team, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(mpar.team, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(Pulse, "_open_store", lambda self: store)
+    pulses = [Pulse(rank, 2) for rank in range(2)]
+    yield pulses
+    for pulse in pulses:
+        pulse.stop()
+
+
+def test_a_busy_member_is_waited_for(pulses):
+    """Again and again, far longer than one that gives no sign of life."""
+    for seconds in (1.2, 0.0, 0.0):
+        other = threading.Timer(seconds, pulses[1].wait_for_all)
+        other.start()
+        pulses[0].wait_for_all()
+        other.join()
+
+
+def test_a_silent_member_is_named(pulses):
+    """The others stop waiting for it, and say what to do."""
+    pulses[1].stop()
+    message = r"process 1 of 2 gave no sign of life for .* minutes: .*--resume\)"
+    with pytest.raises(TeamError, match=message):
+        pulses[0].wait_for_all()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (RuntimeError("[/x/gloo/transport/tcp/pair.cc:534] Connection closed by peer"), True),
+        (dist.DistNetworkError("The server socket has failed"), True),
+        (RuntimeError("something else"), False),
+    ],
+)
+def test_what_a_lost_member_does_to_the_others_is_one_message(monkeypatch, error, is_told):
+    """Errors of the connection are told as such; all others stay what they are."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(Pulse, "_open_store", lambda self: dist.HashStore())
+    monkeypatch.setattr(dist, "init_process_group", lambda *arguments, **options: None)
+    expected = TeamError if is_told else type(error)
+    message = "another process of the 2 died" if is_told else "else"
+    with pytest.raises(expected, match=message), joined_team():
+        raise error
