@@ -442,6 +442,7 @@ def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, 
     properties.set_chunk((chunk_length(num_frames), *frame_size))
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # equal frames are equal bytes, whenever written
     space = h5py.h5s.create_simple((num_frames, *frame_size))
     dataset = h5py.h5d.create(group.id, b"frames", h5py.h5t.STD_U8LE, space, properties)
     offsets = _chunk_offsets(dataset)
