@@ -20,8 +20,9 @@ from tests.reliability.crashes import begin_training, compare_runs, make_cache, 
 from tests.reliability.disks import contents
 from tests.reliability.forks import Fault, Outcome, build_library, preloaded, run_command
 
-PATIENCE_SECONDS = 0.5  # with a thread; of the bound only this is made shorter
-TEAM_PATIENCE_SECONDS = 6.0
+PATIENCE_SECONDS = 2.0  # with a thread; of the bound only this is made shorter
+NEVER = 1 << 30
+TEAM_PATIENCE_SECONDS = 10.0
 BOUND_SECONDS = 60  # torchrun itself kills what does not end within 30
 HANGS = ("preprocess", "check", "predict")
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP)
@@ -49,15 +50,16 @@ def arguments_of(command: str, folder: Path, work: Path) -> list[object]:
 
 
 def run_alone(command: str, folder: Path, work: Path, fault: Fault | None = None) -> Outcome:
-    """Run a command in one process, whose patience is short."""
+    """Run a command in one process, whose patience is short when something is to hang."""
     from mpar import workers
 
-    workers.PATIENCE_SECONDS = PATIENCE_SECONDS
+    is_to_hang = fault is not None and fault.at < NEVER
+    workers.PATIENCE_SECONDS = PATIENCE_SECONDS if is_to_hang else 600
     workers._TICK_SECONDS = workers._LAST_SECONDS = 0.1
     _apply(_PLANTED)
     name = "preprocess" if command == "check" else command
     arguments = arguments_of(command, folder, work)
-    seconds = 60 if _PLANTED == "nothing" else 3
+    seconds = 60 if _PLANTED == "nothing" else 4
     return run_command(name, *arguments, scratch=work, fault=fault, timeout_seconds=seconds)
 
 
@@ -210,7 +212,7 @@ def prepare(folder: Path, with_teams: bool) -> str:
         shutil.copy(next((folder / "train").glob("best*.pt")), folder / "trained.pt")
     for command in HANGS if with_teams else HANGS[:1]:
         work = begin_training(folder)
-        outcome = run_alone(command, folder, work, Fault(videos, "hang", 1 << 30))
+        outcome = run_alone(command, folder, work, Fault(videos, "hang", NEVER))
         if outcome.code:
             return f"{command} failed undisturbed: {outcome}"
         plan[command] = len(outcome.operations)
