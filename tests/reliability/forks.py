@@ -168,7 +168,8 @@ class Forked:
         self._output, self._log = scratch / "output.txt", scratch / "operations.txt"
         for path in (self._output, self._log):
             path.write_bytes(b"")
-        tqdm.get_lock()  # one for all: those of killed processes would stay behind
+        # a semaphore of all processes, as tqdm has it, stays taken when its holder is killed
+        tqdm.set_lock(threading.RLock())
         self._started = time.monotonic()
         self._status: tuple[int, int] | None = None
         self._process = os.fork()
