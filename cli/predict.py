@@ -51,6 +51,13 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_warnings
     "--close-gaps", type=int, help="Close gaps of so many frames between bouts of a class."
 )
 @click.option(
+    "--weight",
+    "weights",
+    metavar="CLASS=W",
+    multiple=True,
+    help="Multiply a class's probability before the best is taken: above 1 finds more of it.",
+)
+@click.option(
     "--threshold",
     "thresholds",
     metavar="CLASS=P",
@@ -72,6 +79,7 @@ def main(
     raw: bool,
     smooth_frames: int | None,
     close_gaps: int | None,
+    weights: tuple[str, ...],
     thresholds: tuple[str, ...],
     device: str,
     overwrite: bool,
@@ -96,6 +104,7 @@ def main(
             network.class_names,
             smooth_frames=smooth_frames,
             close_gaps=close_gaps,
+            weights=weights,
             thresholds=thresholds,
         )
         found, problems = find_sources(sources)

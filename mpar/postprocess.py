@@ -39,6 +39,9 @@ class PostConfig:
         Divides the logarithms of the probabilities, above 0: above 1 they become less sure.
     smooth_frames : int
         Odd width of a moving average of the probabilities, in frames.
+    weights : tuple of float, length K or 0
+        The class is named whose probability times its weight is highest; above 1 more of a class
+        is found, and more that is none.
     thresholds : tuple of float, length K or 0
         A class is only named where its probability is at least this.
     close_gaps : int
@@ -56,6 +59,7 @@ class PostConfig:
 
     temperature: float = 1.0
     smooth_frames: int = 1
+    weights: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
     close_gaps: int = 0
     min_frames: tuple[int, ...] = ()
@@ -67,6 +71,8 @@ class PostConfig:
             raise ConfigError(
                 f"smooth_frames: found {self.smooth_frames}, expected an odd number from 1"
             )
+        if not all(0 < weight < float("inf") for weight in self.weights):
+            raise ConfigError(f"weights: found {self.weights}, expected more than 0")
         if not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise ConfigError(f"thresholds: found {self.thresholds}, expected 0 to 1")
         if self.close_gaps < 0 or not all(length >= 0 for length in self.min_frames):
@@ -75,14 +81,12 @@ class PostConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain types."""
         data = dataclasses.asdict(self)
-        return data | {key: list(data[key]) for key in ("thresholds", "min_frames")}
+        return data | {key: list(data[key]) for key in _BY_CLASS}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PostConfig:
         """Rebuild from `to_dict`."""
-        return cls(
-            **data | {key: tuple(data[key]) for key in ("thresholds", "min_frames") if key in data}
-        )
+        return cls(**data | {key: tuple(data[key]) for key in _BY_CLASS if key in data})
 
     def describe(self, class_names: Sequence[str]) -> str:
         """Say in a line what is done."""
@@ -91,6 +95,9 @@ class PostConfig:
             said.append(f"temperature {self.temperature:.2f}")
         if self.smooth_frames > 1:
             said.append(f"probabilities averaged over {self.smooth_frames} frames")
+        if any(weight != 1 for weight in self.weights):
+            pairs = zip(class_names, self.weights, strict=True)
+            said.append("weight " + ", ".join(f"{n} {w:g}" for n, w in pairs if w != 1))
         if any(self.thresholds):
             pairs = zip(class_names, self.thresholds, strict=True)
             said.append("threshold " + ", ".join(f"{n} {t:g}" for n, t in pairs if t))
@@ -102,12 +109,16 @@ class PostConfig:
         return "; ".join(said) or "none: the best class of each frame"
 
 
+_BY_CLASS = ("weights", "thresholds", "min_frames")
+
+
 def change_post(
     config: PostConfig,
     class_names: Sequence[str],
     *,
     smooth_frames: int | None = None,
     close_gaps: int | None = None,
+    weights: Sequence[str] = (),
     thresholds: Sequence[str] = (),
 ) -> PostConfig:
     """Return a config with some values changed; None leaves one as it is.
@@ -120,16 +131,30 @@ def change_post(
         Names of the classes.
     smooth_frames, close_gaps : int, optional
         As in `PostConfig`.
-    thresholds : sequence of str
-        ``CLASS=P`` each; other classes have none.
+    weights, thresholds : sequence of str
+        ``CLASS=NUMBER`` each; other classes have weight 1 and no threshold.
 
     Raises
     ------
     ConfigError
         A value is out of its range, or a class is not known.
     """
-    values = dict.fromkeys(class_names, 0.0)
-    for text in thresholds:
+    changes: dict[str, Any] = {
+        "smooth_frames": smooth_frames,
+        "close_gaps": close_gaps,
+        "weights": _by_class("weight", weights, class_names, 1.0),
+        "thresholds": _by_class("threshold", thresholds, class_names, 0.0),
+    }
+    given = {key: value for key, value in changes.items() if value is not None}
+    return dataclasses.replace(config, **given)
+
+
+def _by_class(
+    what: str, texts: Sequence[str], class_names: Sequence[str], default: float
+) -> tuple[float, ...] | None:
+    """Read ``CLASS=NUMBER`` texts; None if there are none."""
+    values = dict.fromkeys(class_names, default)
+    for text in texts:
         name, equals, number = text.partition("=")
         try:
             values[name] = float(number)
@@ -137,13 +162,10 @@ def change_post(
             equals = ""
         if not equals or name not in class_names:
             raise ConfigError(
-                f"threshold: found {text!r}, expected CLASS=P with a class of "
-                f"{', '.join(class_names)} and 0 to 1"
+                f"{what}: found {text!r}, expected CLASS=NUMBER with a class of "
+                f"{', '.join(class_names)}"
             )
-    changes: dict[str, Any] = {"smooth_frames": smooth_frames, "close_gaps": close_gaps}
-    changes["thresholds"] = tuple(values.values()) if thresholds else None
-    given = {key: value for key, value in changes.items() if value is not None}
-    return dataclasses.replace(config, **given)
+    return tuple(values.values()) if texts else None
 
 
 def postprocess(
@@ -156,7 +178,8 @@ def postprocess(
     probabilities_TK : (T, K) float array
         Rows add up to 1.
     config : PostConfig
-        What to do, in this order: temperature, smoothing, thresholds, gaps, shortest bouts.
+        What to do, in this order: temperature, smoothing, weights and thresholds, gaps, shortest
+        bouts.
 
     Returns
     -------
@@ -167,9 +190,9 @@ def postprocess(
         the end's frame for what lies beyond it.
     """
     smoothed = smooth(probabilities_TK, config)
-    allowed = smoothed
+    allowed = smoothed * np.array(config.weights, np.float32) if config.weights else smoothed
     if config.thresholds:
-        allowed = np.where(smoothed >= np.array(config.thresholds), smoothed, -1)
+        allowed = np.where(smoothed >= np.array(config.thresholds), allowed, -1)
     labels = allowed.argmax(axis=1).astype(np.int8)
     labels[(allowed < 0).all(axis=1)] = UNLABELLED
     if config.close_gaps:

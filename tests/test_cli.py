@@ -317,7 +317,7 @@ def test_predictions_say_how_they_were_processed(study, tmp_path):
     ways = {
         "fitted": [],
         "raw": ["--raw"],
-        "own": ["--raw", "--smooth", "5", "--threshold", "walk=1"],
+        "own": ["--raw", "--smooth", "5", "--threshold", "walk=1", "--weight", "rest=2"],
     }
     found = {}
     for name, options in ways.items():
@@ -330,6 +330,7 @@ def test_predictions_say_how_they_were_processed(study, tmp_path):
     assert set(fitted["effect"]) == {"raw", "post"}
     assert found["raw"]["smooth_frames"] == found["raw"]["temperature"] == 1
     assert found["own"]["thresholds"] == [0, 0, 0, 0, 1, 0]
+    assert found["own"]["weights"] == [2, 1, 1, 1, 1, 1]
     (path,) = (tmp_path / "raw").glob("*_predictions.csv")
     table = pd.read_csv(path)
     best = table.filter(like="_prob").idxmax(axis=1).str.removesuffix("_prob")
@@ -338,7 +339,7 @@ def test_predictions_say_how_they_were_processed(study, tmp_path):
     assert "post-processing" in result.output
     assert "validation raw" in result.output
     result = run("predict", *arguments, "-o", tmp_path / "x", "--threshold", "jump=1")
-    assert "expected CLASS=P" in result.output
+    assert "expected CLASS=NUMBER" in result.output
 
 
 def test_options_without_effect_are_refused(study, tmp_path):

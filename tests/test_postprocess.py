@@ -105,6 +105,17 @@ def test_thresholds_by_hand():
     assert labels.tolist() == [0, 1, -1]
 
 
+def test_weights_by_hand():
+    """The best product is named; thresholds, and what is written, go by the probability alone."""
+    probabilities = np.array([[0.6, 0.35, 0.05], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2]], np.float32)
+    config = PostConfig(weights=(1, 2, 1))
+    labels, after = postprocess(probabilities, config)
+    assert labels.tolist() == [1, 1, 0]
+    np.testing.assert_array_equal(after, probabilities)
+    config = PostConfig(weights=(1, 2, 1), thresholds=(0, 0.32, 0))
+    assert postprocess(probabilities, config)[0].tolist() == [1, 0, 0]
+
+
 def test_temperature_makes_confidence_say_what_is_right():
     """90 % sure and right in 60 % of frames: the fitted temperature makes it less sure."""
     rng = np.random.default_rng(0)
@@ -151,16 +162,22 @@ def test_fitting_leaves_alone_what_is_right():
 def test_configs_come_back_and_describe_themselves():
     """Through plain types, and in words."""
     config = PostConfig(
-        temperature=1.5, smooth_frames=5, thresholds=(0, 0.5, 0), close_gaps=2, min_frames=(1, 4, 1)
+        temperature=1.5,
+        smooth_frames=5,
+        weights=(1, 1.5, 1),
+        thresholds=(0, 0.5, 0),
+        close_gaps=2,
+        min_frames=(1, 4, 1),
     )
     assert PostConfig.from_dict(config.to_dict()) == config
     assert config.describe(NAMES) == (
-        "temperature 1.50; probabilities averaged over 5 frames; threshold lick 0.5; "
-        "gaps up to 2 frames closed; shortest bout lick 4"
+        "temperature 1.50; probabilities averaged over 5 frames; weight lick 1.5; "
+        "threshold lick 0.5; gaps up to 2 frames closed; shortest bout lick 4"
     )
     assert PostConfig().describe(NAMES) == "none: the best class of each frame"
     changed = change_post(config, NAMES, smooth_frames=1, thresholds=["walk=0.7"])
     assert (changed.smooth_frames, changed.thresholds) == (1, (0.0, 0.0, 0.7))
+    assert change_post(config, NAMES, weights=["walk=2"]).weights == (1, 1, 2)
     assert change_post(config, NAMES) == config
 
 
@@ -170,6 +187,7 @@ def test_configs_come_back_and_describe_themselves():
         ({"smooth_frames": 4}, "found 4, expected an odd number"),
         ({"temperature": 0}, "found 0, expected more than 0"),
         ({"thresholds": (2,)}, "expected 0 to 1"),
+        ({"weights": (1, 0, 1)}, "expected more than 0"),
         ({"close_gaps": -1}, "negative"),
     ],
 )
@@ -182,7 +200,7 @@ def test_values_out_of_range_are_refused(values, message):
 @pytest.mark.parametrize("text", ["lick", "lick=much", "jump=0.5", "=0.5"])
 def test_thresholds_that_name_no_class_are_refused(text):
     """With the classes that there are."""
-    with pytest.raises(ConfigError, match=r"expected CLASS=P with a class of rest, lick, walk"):
+    with pytest.raises(ConfigError, match=r"expected CLASS=NUMBER with a class of rest, lick"):
         change_post(PostConfig(), NAMES, thresholds=[text])
 
 
