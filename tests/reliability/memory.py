@@ -16,6 +16,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from tqdm import tqdm
 
 from tests.reliability.cases import Plant, Verdict, nothing
 from tests.reliability.forks import UnavailableError
@@ -188,7 +189,9 @@ def measure_memory(seed: int, size: int, folder: Path, plant: Plant = nothing) -
                 bad = f"took {memory}, expected less than {MAX_MIB}"
             if not bad and growth > allowed:
                 bad = f"took {memory}, with {lengths[0]} frames {took[title][0]}"
-            yield Verdict(f"{title}, {length} frames: {memory}", bad)
+            case = f"{title}, {length} frames: {memory}"
+            tqdm.write(case)
+            yield Verdict(case, bad)
 
 
 def with_whole_videos_in_memory() -> None:
