@@ -16,6 +16,7 @@ from mpar.inference import ActionRecognitionInference
 from mpar.recipe import TrainConfig
 from mpar.splits import fold_splits, write_split
 from mpar.store import Store
+from mpar.team import num_processes
 from mpar.train import best_checkpoint, make_run_folder, resume_training, train
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,9 @@ def begin_folds(
     Raises
     ------
     ConfigError
-        There are too few animals.
+        There are too few animals, or torchrun started several processes.
     """
+    _refuse_team()
     config = config or TrainConfig()
     with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
@@ -74,6 +76,14 @@ def begin_folds(
         },
     )
     return folder
+
+
+def _refuse_team() -> None:
+    if (found := num_processes()) > 1:
+        raise ConfigError(
+            f"cross-validation: found {found} processes of torchrun, expected one; start it "
+            "without torchrun, or train each fold by its --split"
+        )
 
 
 def is_folds(folder: Path | str) -> bool:
@@ -114,10 +124,11 @@ def run_folds(
     Raises
     ------
     ConfigError
-        The folder has no plan that can be read.
+        The folder has no plan that can be read, or torchrun started several processes.
     TrainingInterruptedError
         By SIGINT or SIGTERM, after the state was saved.
     """
+    _refuse_team()
     folder = Path(folder)
     try:
         plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))

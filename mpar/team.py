@@ -219,14 +219,14 @@ def joined_team(device: torch.device | None = None) -> Iterator[Team]:
     TeamError
         Another process died, hangs or was ended.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if num_processes() == 1:
         yield ALONE
         return
     import torch.distributed as dist
 
     # between CUDA devices NCCL carries tensors, but gloo what else is told
     backend = "cpu:gloo,cuda:nccl" if device is not None and device.type == "cuda" else "gloo"
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rank, size = int(os.environ["RANK"]), num_processes()
     pulse = None
     try:
         pulse = Pulse(rank, size)
@@ -253,6 +253,11 @@ def _is_of_team(error: RuntimeError) -> bool:
     import torch.distributed as dist
 
     return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def num_processes() -> int:
+    """Return how many processes torchrun started; can be asked without joining them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_leading() -> bool:

@@ -51,6 +51,18 @@ def test_folds_that_cannot_be_are_refused(tmp_path, num_folds):
         fold_splits(store, num_folds)
 
 
+def test_a_team_of_processes_is_refused(tmp_path, monkeypatch):
+    """Each would begin a folder of its own."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for call in (
+        lambda: begin_folds(tmp_path / "c.h5", tmp_path, num_folds=2),
+        lambda: run_folds(tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="found 2 processes of torchrun, expected one"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
 OPTIONS = "--model light --epochs 1 --batch-size 4 --window 12 --ema-decay 0 --device cpu --quiet"
 
 
