@@ -117,7 +117,7 @@ def judge_preprocess_kill(case: tuple[Path, str, int | None, float]) -> str:
     killed = run_preprocess(study, work, 1 if at is not None else 2, fault=fault, signals=signals)
     if at is not None and killed.code != -signal.SIGKILL:
         return f"was not killed: {killed}"
-    old, new = _fingerprint(folder / "old.h5"), _fingerprint(folder / "new.h5")
+    old, new = fingerprint_of(folder / "old.h5"), fingerprint_of(folder / "new.h5")
     found = ""
     if cache.exists():
         with Store(cache) as store:
@@ -144,7 +144,8 @@ def judge_preprocess_kill(case: tuple[Path, str, int | None, float]) -> str:
 
 
 @functools.cache
-def _fingerprint(path: Path) -> str:
+def fingerprint_of(path: Path) -> str:
+    """Return what tells a cache that does not change any more from others."""
     with Store(path) as store:
         return store.fingerprint
 

@@ -85,6 +85,13 @@ def small_recordings() -> tuple[NewRecording, ...]:
     return tuple(made)
 
 
+def write_small_cache(path: Path) -> Path:
+    """Write a cache of `small_recordings`."""
+    config = {"size": None, "note": "é"}
+    write_store(path, small_recordings(), class_map=DEFAULT_CLASS_MAP, config=config)
+    return path
+
+
 # --- campaign 4
 
 
@@ -171,10 +178,7 @@ def _changes(data: bytes, offset: int, mask: int | None) -> bool:
 def damage_caches(seed: int, size: int, folder: Path, plant: Plant = nothing) -> Iterator[Verdict]:
     """Campaign 4: whatever is damaged in a cache is found before it is used."""
     path = folder / "cache.h5"
-    write_store(
-        path, small_recordings(), class_map=DEFAULT_CLASS_MAP, config={"size": None, "note": "é"}
-    )
-    data = path.read_bytes()
+    data = write_small_cache(path).read_bytes()
     with Store(path) as store:
         is_frames = np.zeros(len(data), bool)
         for info, entry in zip(store.recordings, store._entries, strict=True):

@@ -16,9 +16,9 @@ from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import InputError, StoreError
 from mpar.exchange import read_labels
 from mpar.scorings import lay
-from mpar.store import Store, hash_bytes, write_store
+from mpar.store import Store, hash_bytes
 from tests.reliability.cases import write_bytes
-from tests.reliability.damage import read_all, small_recordings
+from tests.reliability.damage import read_all, write_small_cache
 from tests.reliability.labels import judge_file, named_files
 
 FOLDER = Path(__file__).with_name("findings")
@@ -86,11 +86,7 @@ def _read_whatever(store: Store) -> str:
 
 @functools.cache
 def _sound_cache() -> bytes:
-    path = _folder() / "sound.h5"
-    write_store(
-        path, small_recordings(), class_map=DEFAULT_CLASS_MAP, config={"size": None, "note": "é"}
-    )
-    return path.read_bytes()
+    return write_small_cache(_folder() / "sound.h5").read_bytes()
 
 
 def _cache_with_index(index: bytes) -> bytes:

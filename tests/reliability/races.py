@@ -19,6 +19,7 @@ from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.crashes import (
     begin_training,
     compare_runs,
+    fingerprint_of,
     leftovers,
     make_cache,
     make_study,
@@ -90,14 +91,9 @@ def judge_race(case: tuple[Path, float | None]) -> str:
         return "the second was not refused"
     with Store(out / "cache.h5") as store:
         found = store.verify() or store.fingerprint
-    if found not in [_fingerprint(folder / f"{name}.h5") for name in done]:
+    if found not in [fingerprint_of(folder / f"{name}.h5") for name in done]:
         return f"the cache is not that of {' or '.join(done)}: {found}"
     return leftovers(out, {"cache.h5"})
-
-
-def _fingerprint(path: Path) -> str:
-    with Store(path) as store:
-        return store.fingerprint
 
 
 # --- campaign 6: a cache is replaced under a training
