@@ -8,6 +8,7 @@ Shapes: T frames, K classes.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from mpar.metrics import frame_scores, mean_log_loss
 Probabilities = NDArray[np.floating]
 
 SMOOTHINGS = (1, 3, 5, 7, 9)
+EDGES = (0, 2)
 SHORTEST_PERCENTILE = 1
 
 
@@ -37,6 +39,10 @@ class PostConfig:
     ----------
     temperature : float
         Divides the logarithms of the probabilities, above 0: above 1 they become less sure.
+    edge_frames : int
+        So many frames at each end of a recording are taken to be as the next one is. Beyond the
+        ends a clip stands still, so that motion seems to begin or end there: often a frame of
+        rest, now and then a withdrawal.
     smooth_frames : int
         Odd width of a moving average of the probabilities, in frames.
     weights : tuple of float, length K or 0
@@ -58,6 +64,7 @@ class PostConfig:
     """
 
     temperature: float = 1.0
+    edge_frames: int = 0
     smooth_frames: int = 1
     weights: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
@@ -75,8 +82,11 @@ class PostConfig:
             raise ConfigError(f"weights: found {self.weights}, expected more than 0")
         if not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise ConfigError(f"thresholds: found {self.thresholds}, expected 0 to 1")
-        if self.close_gaps < 0 or not all(length >= 0 for length in self.min_frames):
-            raise ConfigError("close_gaps, min_frames: found a negative number of frames")
+        numbers = (self.edge_frames, self.close_gaps, *self.min_frames)
+        if not all(number >= 0 for number in numbers):
+            raise ConfigError(
+                "edge_frames, close_gaps, min_frames: found a negative number of frames"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain types."""
@@ -93,6 +103,8 @@ class PostConfig:
         said = []
         if self.temperature != 1:
             said.append(f"temperature {self.temperature:.2f}")
+        if self.edge_frames:
+            said.append(f"{self.edge_frames} frames at each end as the next one")
         if self.smooth_frames > 1:
             said.append(f"probabilities averaged over {self.smooth_frames} frames")
         if any(weight != 1 for weight in self.weights):
@@ -178,16 +190,16 @@ def postprocess(
     probabilities_TK : (T, K) float array
         Rows add up to 1.
     config : PostConfig
-        What to do, in this order: temperature, smoothing, weights and thresholds, gaps, shortest
-        bouts.
+        What to do, in this order: temperature, edges, smoothing, weights and thresholds, gaps,
+        shortest bouts.
 
     Returns
     -------
     labels : (T,) int8 array
         Class index; -1 where no class reaches its threshold.
     probabilities : (T, K) float32 array
-        After temperature and smoothing; those of a frame within `smooth_frames` of an end take
-        the end's frame for what lies beyond it.
+        After temperature, edges and smoothing; those of a frame within `smooth_frames` of an end
+        take the end's frame for what lies beyond it.
     """
     smoothed = smooth(probabilities_TK, config)
     allowed = smoothed * np.array(config.weights, np.float32) if config.weights else smoothed
@@ -203,10 +215,13 @@ def postprocess(
 
 
 def smooth(probabilities_TK: Probabilities, config: PostConfig) -> Probabilities:
-    """Apply temperature and smoothing to the probabilities of a recording, (T, K) float32."""
+    """Apply temperature, edges and smoothing to a recording's probabilities, (T, K) float32."""
     found = probabilities_TK
     if config.temperature != 1:
         found = _heat(found, config.temperature)
+    if len(found) > 2 * config.edge_frames:
+        last = len(found) - config.edge_frames - 1
+        found = found[np.clip(np.arange(len(found)), config.edge_frames, last)]
     if config.smooth_frames > 1 and len(found):
         found = uniform_filter1d(
             found.astype(np.float64), config.smooth_frames, axis=0, mode="nearest"
@@ -308,7 +323,7 @@ def fit_postprocessing(
     class_names: Sequence[str],
     min_frames: tuple[int, ...],
 ) -> tuple[PostConfig, dict[str, dict[str, float]]]:
-    """Choose temperature, smoothing, and whether short bouts are dropped.
+    """Choose temperature, edges, smoothing, and whether short bouts are dropped.
 
     Parameters
     ----------
@@ -324,8 +339,8 @@ def fit_postprocessing(
     Returns
     -------
     config : PostConfig
-        The temperature with the least log loss; smoothing and shortest bouts with the highest sum
-        of macro-F1 over frames and over bouts, the least of it where several are as good.
+        The temperature with the least log loss; edges, smoothing and shortest bouts with the
+        highest sum of macro-F1 over frames and over bouts, the least where several are as good.
     effect : dict
         ``raw`` and ``post``, each with ``macro_f1`` and ``event_f1``, on these recordings, so that
         they flatter. Our choice of score, since labs publish both time and events.
@@ -334,9 +349,10 @@ def fit_postprocessing(
         return PostConfig(), {}
     temperature = fit_temperature(truths, probabilities)
     candidates = [
-        PostConfig(temperature=temperature, smooth_frames=width, min_frames=shortest)
-        for width in SMOOTHINGS
-        for shortest in ((), min_frames)
+        PostConfig(
+            temperature=temperature, edge_frames=edge, smooth_frames=width, min_frames=shortest
+        )
+        for edge, width, shortest in itertools.product(EDGES, SMOOTHINGS, ((), min_frames))
     ]
     scored = [(_score(truths, probabilities, class_names, config), config) for config in candidates]
     best, config = max(scored, key=lambda pair: sum(pair[0].values()))  # the first of equals

@@ -55,6 +55,33 @@ def test_smoothing_by_hand():
 @pytest.mark.parametrize(
     ("before", "after"),
     [
+        pytest.param("0111112", "1111111", id="at both ends"),
+        pytest.param("0011122", "1111111", id="two frames"),
+        pytest.param("0001111", "0001111", id="three stay"),
+        pytest.param("01122", "11111", id="one frame is left"),
+        pytest.param("0012", "0012", id="none would be left"),
+    ],
+)
+def test_edges_by_hand(before, after):
+    """Two frames at each end are named as the third is, before anything is averaged."""
+    assert labels_of(before, PostConfig(edge_frames=2)) == after
+    config = PostConfig(edge_frames=2, smooth_frames=3)
+    expected = smooth(sure_of(after), PostConfig(smooth_frames=3))
+    np.testing.assert_array_equal(smooth(sure_of(before), config), expected)
+
+
+def test_edges_are_fitted():
+    """Where the first and last frame are wrong, fitting takes those beside them."""
+    truth = np.repeat([1, 0, 1], 30)
+    probabilities = sure_of("0" + "1" * 29 + "0" * 30 + "1" * 29 + "2")
+    config, effect = fit_postprocessing([truth], [probabilities], ("a", "b", "c"), (1, 1, 1))
+    assert (config.edge_frames, config.smooth_frames) == (2, 1)
+    assert effect["post"]["macro_f1"] == 1 > effect["raw"]["macro_f1"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
         pytest.param("1110111", "1111111", id="one frame"),
         pytest.param("1100011", "1100011", id="three frames are no gap"),
         pytest.param("1110222", "1110222", id="between two classes nothing is closed"),
