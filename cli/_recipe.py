@@ -110,7 +110,8 @@ _OPTIONS = [
     _option(
         "--augment/--no-augment",
         default=None,
-        help="Mirror, turn, relight; left and right swap by the class map's mirrors.",
+        help="Mirror, turn, relight, play slower or faster; left and right swap by the class "
+        "map's mirrors.",
         mpar="on",
         original="off",
     ),

@@ -2,7 +2,7 @@
 
 Every function takes (B, 1, F, H, W) float windows in 0-1 and a CPU generator, so that every device
 sees the same choices, and returns new windows of the same shape in 0-1. A mouse filmed from below
-has no preferred direction, and labs differ in light.
+has no preferred direction, animals move at different speeds, and labs differ in light.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
+
+from mpar.classes import UNLABELLED
+
+_MAX_PACE = 1.25
 
 
 def augment(
@@ -39,6 +43,7 @@ def augment(
     """
     windows, is_mirrored = reorient(windows, generator)
     labels = mirror_labels(labels, is_mirrored, mirror_indices)
+    windows, labels = change_pace(windows, labels, generator)
     windows = warp(windows, generator)
     return relight(windows, generator), labels
 
@@ -75,6 +80,39 @@ def mirror_labels(
     # unlabelled, -1, takes the last slot
     table = torch.tensor([*mirror_indices, -1], device=labels.device)
     return torch.where(is_mirrored[:, None], table[labels], labels)
+
+
+def change_pace(
+    windows: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Play each window 0.8 to 1.25 times as fast about its middle: frames are repeated or dropped.
+
+    Parameters
+    ----------
+    windows : (B, 1, F, H, W) float tensor
+    labels : (B, K) int64 tensor
+        On the device of `windows`; as always they begin L // 2 frames after the window does.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    (B, 1, F, H, W) float tensor, (B, K) int64 tensor
+        New windows, whose edge frames repeat where the window is too short, and the labels of
+        their frames; -1 where a frame comes from before the first label or from after the last.
+    """
+    num_frames, num_labels = windows.shape[2], labels.shape[1]
+    first, middle = (num_frames - num_labels + 1) // 2, (num_frames - 1) / 2
+    limit = math.log(_MAX_PACE)
+    pace = (2 * limit * torch.rand(len(windows), 1, generator=generator) - limit).exp()
+    places = ((torch.arange(num_frames) - middle) * pace + middle).round().long()
+    named = places[:, first : first + num_labels] - first
+    is_known = ((named >= 0) & (named < num_labels)).to(labels.device)
+    named = named.clamp(0, num_labels - 1).to(labels.device)
+    labels = labels.gather(1, named).where(is_known, UNLABELLED)
+    rows = torch.arange(len(windows), device=windows.device)[:, None]
+    places = places.clamp(0, num_frames - 1).to(windows.device)
+    return windows[rows, 0, places].unsqueeze(1), labels
 
 
 def warp(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

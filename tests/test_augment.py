@@ -7,6 +7,7 @@ import torch
 
 from mpar.augment import (
     augment,
+    change_pace,
     mirror_labels,
     relight,
     reorient,
@@ -96,6 +97,45 @@ def test_augment_swaps_the_labels_of_exactly_the_mirrored_clips():
         (ax, ay), (bx, by) = found[1] - found[0], found[2] - found[0]
         is_clockwise = bool(ax * by - ay * bx > 0)
         assert label == (1 if is_clockwise else 2)
+
+
+@pytest.mark.parametrize("clip_length", [8, 16])
+@pytest.mark.parametrize("window", [1, 2, 15, 16])
+def test_labels_stay_with_their_frames_at_another_pace(clip_length, window):
+    """Frames that spell their number: each label is still that of its frame, or unknown."""
+    num_frames, num_windows, first = clip_length + window - 1, 200, clip_length // 2
+    numbers = torch.arange(num_frames) / 64
+    windows = numbers.view(1, 1, -1, 1, 1).expand(num_windows, 1, -1, 2, 3)
+    labels = torch.arange(first, first + window).repeat(num_windows, 1)
+    played, found = change_pace(windows, labels, _generator())
+    assert (found.shape, found.dtype) == (labels.shape, labels.dtype)
+    assert torch.equal(played, played[..., :1, :1].expand_as(played)), "frames were mixed"
+    shown = (64 * played[:, 0, :, 0, 0]).round().long()
+    named = shown[:, first : first + window]
+    is_labelled = (named >= first) & (named < first + window)
+    assert torch.equal(found, torch.where(is_labelled, named, -1))
+    # the middle stays where it is, all else moves by the pace, one step up or down
+    middle = (num_frames - 1) / 2
+    expected = torch.arange(num_frames) - middle
+    assert ((shown - middle).abs() <= 1.25 * expected.abs() + 0.5).all()
+    at_edge = (shown == 0) | (shown == num_frames - 1)
+    assert (((shown - middle).abs() >= expected.abs() / 1.25 - 0.5) | at_edge).all()
+    steps = shown.diff(dim=1)
+    assert set(steps.flatten().tolist()) == {0, 1, 2}, "none is repeated, or none left out"
+    assert ((steps == 0) & ~at_edge[:, 1:]).any()
+
+
+def test_another_pace_leaves_its_input_and_what_is_unlabelled():
+    """Nothing is written to what came in, and -1 does not become a class."""
+    windows, labels = _windows(), torch.tensor([[-1, 1]]).expand(64, 2)
+    before = windows.clone(), labels.clone()
+    played, found = change_pace(windows, labels, _generator())
+    assert torch.equal(windows, before[0])
+    assert torch.equal(labels, before[1])
+    assert set(found[:, 0].tolist()) <= {-1, 1}
+    again = change_pace(windows, labels, _generator())
+    assert torch.equal(played, again[0])
+    assert torch.equal(found, again[1])
 
 
 @pytest.mark.parametrize("step", [_reorient_only, warp, relight])

@@ -24,6 +24,7 @@ import click
 import numpy as np
 import torch
 
+import mpar.augment
 from mpar.bouts import find_bouts
 from mpar.checkpoint import Checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
@@ -54,11 +55,14 @@ class Trial:
         How many windows are learnt; by default as many as its epochs have.
     num_ignored : int
         Frames at each side of a bout's edge that are not learnt.
+    max_pace : float
+        How much faster or slower windows are played, at most.
     """
 
     config: TrainConfig
     num_windows: int | None = None
     num_ignored: int = 0
+    max_pace: float = 1.25
 
 
 def _step(num_windows: int, **changes: Any) -> Trial:
@@ -78,8 +82,8 @@ TRIALS = {
     "ladder: weighted loss, all frames": _step(912, sampling="all"),
     "ladder: last weights": _step(912, ema_decay=0),
     "ladder: no augmentation": _step(912, augment=False),
-    "ladder: float32": _step(632, use_amp=False),
-    "ladder: windows of 8 labels": _step(1229, window=8, batch_size=5),
+    "ladder: always the same pace": dataclasses.replace(_step(912), max_pace=1),
+    "ladder: windows of 4 labels": _step(1860, window=4, batch_size=16),
     "ladder: windows of 32 labels": _step(601, window=32, batch_size=3),
     "ladder: edges of bouts not learnt": dataclasses.replace(_step(912), num_ignored=1),
     "ladder: focal loss": _step(912, loss="focal"),
@@ -145,6 +149,7 @@ class TrialRun(TrainingRun):
     ) -> None:
         super().__init__(folder, store, split, trial.config, torch.device("cpu"), init)
         self.num_windows = trial.num_windows
+        mpar.augment._MAX_PACE = trial.max_pace
         self.started = time.perf_counter()
         self.seconds = 0.0
         self.scores: dict[str, Any] = {}
