@@ -286,7 +286,8 @@ def main(
             trial = dataclasses.replace(TRIALS[name], config=config)
             result = learn(store, trial, quiet=quiet)
         write_json(path, {"trial": name, "seed": seed, **result})
-        click.echo(f"{name}, seed {seed}: {dict(zip(COLUMNS, numbers_of(result), strict=True))}")
+        said = {**dict(zip(COLUMNS, numbers_of(result), strict=True)), **result["f1"]}
+        click.echo(f"{name}, seed {seed}: " + ", ".join(f"{k} {v:.3f}" for k, v in said.items()))
     results: dict[str, list[dict[str, Any]]] = {}
     for (name, _), path in sorted(paths.items(), key=lambda item: numbers[item[0][0]]):
         if path.exists():
