@@ -62,7 +62,7 @@ class Trial:
     config: TrainConfig
     num_windows: int | None = None
     num_ignored: int = 0
-    max_pace: float = 1.25
+    max_pace: float = mpar.augment._MAX_PACE
 
 
 def _step(num_windows: int, **changes: Any) -> Trial:
