@@ -21,13 +21,13 @@ from matplotlib.figure import Figure
 
 import mpar
 from mpar.agreement import same_animal_remark
-from mpar.annotations import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.bouts import find_bouts
 from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.files import atomic_path, spreadsheet_safe, write_json, write_text
 from mpar.html_report import summary_page
+from mpar.metadata import Animal, read_animals
 from mpar.plots import add_remark, save_figure
 from mpar.predictions import read_predictions
 from mpar.scorings import Labelled
@@ -127,36 +127,6 @@ class AssayConfig:
     def named_windows(self) -> list[Window]:
         """Return the windows that were asked for by name."""
         return [parse_window(text) for text in self.windows]
-
-
-@dataclass(frozen=True, slots=True)
-class Animal:
-    """A recording, the animal in it, and what the metadata says of it.
-
-    Parameters
-    ----------
-    recording : Labelled
-        Its labels.
-    animal : str
-        Recordings of one animal are averaged before groups are.
-    group : str
-        Shown in figures.
-    onset : Fraction
-        Seconds at which time 0 lies.
-    metadata : dict
-        Column and text.
-    """
-
-    recording: Labelled
-    animal: str
-    group: str
-    onset: Fraction
-    metadata: dict[str, str]
-
-    @property
-    def seconds(self) -> Fraction:
-        """Seconds from time 0 to the end of the recording."""
-        return len(self.recording.labels) / self.recording.fps - self.onset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -396,132 +366,6 @@ def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)[["Group", *_WINDOW_COLUMNS, "Class", "Measure", *counts]]
 
 
-def read_animals(
-    predictions: Sequence[Labelled], metadata_path: Path | str | None, config: AssayConfig
-) -> tuple[list[Animal], list[Problem]]:
-    """Join predictions with the metadata of their animals.
-
-    Parameters
-    ----------
-    predictions : sequence of Labelled
-        From `mpar.predictions.read_predictions`.
-    metadata_path : Path or str, optional
-        CSV with a column ``Recording`` (the video's name, with or without suffix), ``Animal`` where
-        an animal has several, and any others. Without it each recording is an animal and all are
-        one group.
-    config : AssayConfig
-        Names the columns of group and onset.
-
-    Returns
-    -------
-    animals : list of Animal
-        In order of group, and in it of the metadata.
-    problems : list of Problem
-        Rows without a recording, recordings without a row, onsets that are none.
-
-    Raises
-    ------
-    ConfigError
-        A column is missing, or there is no metadata to take it from.
-    InputError
-        The metadata cannot be read.
-    """
-    if metadata_path is None:
-        if config.onset_column or config.group_by:
-            raise ConfigError("--onset-column and --group-by are columns of --metadata; pass it")
-        return [Animal(item, item.name, "all", Fraction(0), {}) for item in predictions], []
-    path = Path(metadata_path)
-    columns, rows = _read_metadata(path)
-    for name in (config.onset_column, *config.group_by):
-        if name is not None and name not in columns:
-            raise ConfigError(
-                f"{path.name}: found the columns {', '.join(columns)}, expected {name!r} among "
-                "them; name another column, or add it"
-            )
-    by = list(config.group_by) or [name for name in columns if name.lower() == "group"]
-    problems = []
-    known: dict[str, Labelled] = {}
-    for item in predictions:  # a trial shares its video with others, and has only its own name
-        names = {item.name, item.video} if Path(item.video).stem == item.name else {item.name}
-        known |= dict.fromkeys(names, item)
-    is_named = {known[row["Recording"]].name for _, row in rows if row["Recording"] in known}
-    animals: dict[str, Animal] = {}
-    for line, row in rows:
-        name = row.pop("Recording")
-        found = known.get(name)
-        if found is None:
-            message = f"recording {name!r} has no prediction; predict it, or remove the row"
-            problems.append(Problem.of(path, message, line))
-            continue
-        if found.name in animals:
-            problems.append(Problem.of(path, f"recording {name!r} occurs twice; remove one", line))
-            continue
-        group = " / ".join(row[column] for column in by) if by else "all"
-        if not all(row[column] for column in by):
-            message = f"recording {name!r} has no {' or no '.join(by)}; fill it in"
-            problems.append(Problem.of(path, message, line))
-            continue
-        onset = _parse_onset(row[config.onset_column]) if config.onset_column else Fraction(0)
-        length = len(found.labels) / found.fps
-        if onset is None or onset >= length:
-            problems.append(
-                Problem.of(
-                    path,
-                    f"recording {name!r} has the onset {row[config.onset_column or '']!r}, "
-                    f"expected seconds from 0 to its length ({float(length):.3f}); fix the row",
-                    line,
-                )
-            )
-            continue
-        animal = row.pop("Animal", "") or found.name
-        if len(by) == 1 and by[0].lower() == "group":
-            del row[by[0]]  # the column Group says the same
-        animals[found.name] = Animal(found, animal, group, onset, row)
-    problems += [
-        Problem.of(
-            f"{item.name}_predictions.csv", f"has no row in {path.name}; add it, or move it away"
-        )
-        for item in predictions
-        if item.name not in is_named
-    ]
-    order = list(dict.fromkeys(animal.group for animal in animals.values()))
-    return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
-
-
-def _read_metadata(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return the columns, without Recording and Animal, and (line, row by column) of every row."""
-    text = read_text(path)
-    header = text.partition("\n")[0].strip()
-    delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
-    lines = parse_rows(path, text, delimiter)
-    names = lines[0][1] if lines else []
-    titles = {"recording": "Recording", "animal": "Animal"}
-    names = [titles.get(name.lower(), name) for name in names]
-    taken = [
-        name for name in names if name in _OWN_COLUMNS and name not in {*titles.values(), "Group"}
-    ]
-    if "Recording" not in names or not all(names) or len({*names}) < len(names) or taken:
-        raise InputError.of(
-            path,
-            f"found the columns {','.join(names)[:100]!r}, expected one Recording and others with "
-            "different names" + (f", not {', '.join(taken)}" if taken else "") + "; fix the header",
-            1,
-        )
-    problems = [
-        Problem.of(path, f"found {len(cells)} cells, expected {len(names)}; fix the row", line)
-        for line, cells in lines[1:]
-        if len(cells) != len(names)
-    ]
-    if problems:
-        raise InputError(problems)
-    rows = [(line, dict(zip(names, cells, strict=True))) for line, cells in lines[1:]]
-    return [name for name in names if name not in titles.values()], rows
-
-
-def _parse_onset(cell: str) -> Fraction | None:
-    return Fraction(cell) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", cell, re.ASCII) else None
-
-
 def summarize_assay(
     prediction_folder: Path | str,
     output_folder: Path | str,
@@ -577,7 +421,13 @@ def summarize_assay(
             "choose another --output"
         )
     predictions, class_names, problems = read_predictions(prediction_folder, quiet=quiet)
-    animals, more = read_animals(predictions, metadata_path, config)
+    animals, more = read_animals(
+        predictions,
+        metadata_path,
+        onset_column=config.onset_column,
+        group_by=config.group_by,
+        taken=_OWN_COLUMNS,
+    )
     problems += more
     if not animals:
         raise InputError(problems)
