@@ -7,7 +7,7 @@ from mpar.recipe import named_recipe
 from mpar.splits import split_store
 from mpar.store import Store
 from tests.benchmarks import race as race_module
-from tests.benchmarks.learning import Trial, TrialRun, event_f1, lay_out
+from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
 
 
@@ -40,7 +40,7 @@ def test_ratio_says_how_many_times_as_fast_mpar_is(monkeypatch):
 @pytest.mark.parametrize("num_windows", [5, 41, None])
 def test_a_trial_learns_as_many_windows_as_it_says(study, tmp_path, num_windows):
     """More than an epoch has are drawn as the next epochs would; None is an epoch as usual."""
-    trial = Trial(named_recipe("mpar", model_type="light"), num_windows)
+    trial = Trial(named_recipe("mpar", model_type="light", num_epochs=1), num_windows)
     with Store(study.cache) as store:
         split = split_store(store)
         samples = TrialRun(tmp_path, store, split, trial)._samples(0)
@@ -49,6 +49,18 @@ def test_a_trial_learns_as_many_windows_as_it_says(study, tmp_path, num_windows)
         epochs = np.concatenate([run._samples(epoch) for epoch in range(20)])
         assert len(samples) == (num_windows or len(run._samples(0)))
     assert (samples == epochs[: len(samples)]).all()
+
+
+def test_epochs_of_a_trial_share_its_windows(study, tmp_path):
+    """Two epochs learn the windows of one, half each."""
+    one, two = (named_recipe("mpar", model_type="light", num_epochs=n) for n in (1, 2))
+    with Store(study.cache) as store:
+        split = split_store(store)
+        whole = TrialRun(tmp_path, store, split, Trial(one, 41))._samples(0)
+        run = TrialRun(tmp_path, store, split, Trial(two, 41))
+        halves = [run._samples(epoch) for epoch in (0, 1)]
+    assert [len(half) for half in halves] == [20, 20]
+    assert (np.concatenate(halves) == whole[:40]).all()
 
 
 def test_edges_of_bouts_are_left_out(study, tmp_path):
@@ -84,6 +96,19 @@ def test_table_shows_mean_and_spread_over_seeds():
     assert row.startswith("| ours | 2 | 0.50 ± 0.14 | 0.80 ± 0.00 | 0.50 ± 0.00 | 0.30 ± 0.00 |")
     assert row.endswith("| 1.00 ± 0.00 | 2.00 ± 0.00 |")
     assert "| one | 1 | 0.40 | 0.80 |" in lay_out({"one": results[:1]})
+
+
+def test_table_shows_means_over_time():
+    """Two seeds of two epochs each; a trial of one epoch has no line."""
+    shared = {
+        "macro_f1": 0.5,
+        "confusion": [[1]],
+        "seconds": 60,
+        **dict.fromkeys(("recall", "f1", "event_f1"), dict.fromkeys(PAIN, 0.5)),
+    }
+    curves = [[{"macro_f1": a}, {"macro_f1": b}] for a, b in ((0.1, 0.5), (0.3, 0.7))]
+    table = lay_out({"two": [shared | {"over_time": c} for c in curves], "one": [shared]})
+    assert table.splitlines()[-1] == "macro-F1 over time, two: 0.20, 0.60"
 
 
 def test_event_f1_matches_bouts_one_to_one():

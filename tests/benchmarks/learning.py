@@ -52,7 +52,7 @@ class Trial:
     config : TrainConfig
         The recipe.
     num_windows : int, optional
-        How many windows are learnt; by default as many as its epochs have.
+        How many windows are learnt in all epochs; by default as many as these have.
     num_ignored : int
         Frames at each side of a bout's edge that are not learnt.
     max_pace : float
@@ -65,9 +65,10 @@ class Trial:
     max_pace: float = mpar.augment._MAX_PACE
 
 
-def _step(num_windows: int, **changes: Any) -> Trial:
-    """Make a step of the ladder: mpar's recipe with one ingredient changed."""
-    return Trial(named_recipe("mpar", num_epochs=1, warmup_epochs=0.05, **changes), num_windows)
+def _step(num_windows: int, num_epochs: int = 1, **changes: Any) -> Trial:
+    """Make a trial of mpar's recipe with changes; it is scored after each of its epochs."""
+    changes |= {"num_epochs": num_epochs, "warmup_epochs": 0.05 * num_epochs}
+    return Trial(named_recipe("mpar", **changes), num_windows)
 
 
 # Windows are as many as were learnt in 600 and 120 s by two threads of the machine of the README.
@@ -75,6 +76,9 @@ TRIALS = {
     "mpar": _step(4560),
     "original": Trial(named_recipe("original", num_epochs=2)),
     "original, 5 times the time": Trial(named_recipe("original", num_epochs=10)),
+    "over time: windows of 16 labels": _step(4560, 5),
+    "over time: windows of 4 labels": _step(9300, 5, window=4, batch_size=16),
+    "over time: clip by clip": _step(21750, 5, window=1, batch_size=32),
     "ladder: mpar": _step(912),
     "ladder: Adam": _step(950, optimizer="adam"),
     "ladder: frames not centred": _step(912, centre_frames=False),
@@ -151,8 +155,7 @@ class TrialRun(TrainingRun):
         self.num_windows = trial.num_windows
         mpar.augment._MAX_PACE = trial.max_pace
         self.started = time.perf_counter()
-        self.seconds = 0.0
-        self.scores: dict[str, Any] = {}
+        self.scores: list[dict[str, Any]] = []
         labels = self.learner.sampler._labels
         edges = np.flatnonzero(np.diff(labels))
         for distance in range(trial.num_ignored):
@@ -161,20 +164,22 @@ class TrialRun(TrainingRun):
     def _samples(self, epoch: int) -> np.ndarray:
         if self.num_windows is None:
             return super()._samples(epoch)
+        share = self.num_windows // self.config.num_epochs
         draws: list[np.ndarray] = []
         for number in itertools.count():
             draws.append(super()._samples(number))
             if sum(map(len, draws)) >= self.num_windows:
-                return np.concatenate(draws)[: self.num_windows]
+                return np.concatenate(draws)[epoch * share : (epoch + 1) * share]
         raise AssertionError
 
     def validate(self) -> Validation:
-        """Validate as usual; at the end score the test animals, outside of the time that counts."""
+        """Validate as usual; then score the test animals, outside of the time that counts."""
         validation = super().validate()
-        if self.epoch + 1 == self.config.num_epochs:
-            self.seconds = time.perf_counter() - self.started
-            predictor = DensePredictor(self.learner.judged_net())
-            self.scores = score(self.store, self.split.test, predictor)
+        seconds = time.perf_counter() - self.started
+        predictor = DensePredictor(self.learner.judged_net())
+        scores = score(self.store, self.split.test, predictor)
+        self.scores.append({"seconds": seconds, **scores})
+        self.started = time.perf_counter() - seconds
         return validation
 
 
@@ -194,7 +199,7 @@ def learn(store: Store, trial: Trial, *, quiet: bool) -> dict[str, Any]:
         run = TrialRun(Path(folder), store, split, trial)
         run.execute(quiet=quiet)
     # the network at the end: what the fixed time bought, not chosen by 8 animals' rare events
-    return {**run.scores, "seconds": run.seconds, "threads": torch.get_num_threads()}
+    return {**run.scores[-1], "over_time": run.scores, "threads": torch.get_num_threads()}
 
 
 def score(store: Store, recordings: Sequence[int], predictor: DensePredictor) -> dict[str, Any]:
@@ -261,6 +266,11 @@ def lay_out(results: dict[str, list[dict[str, Any]]]) -> str:
             for values in columns
         ]
         lines.append(f"| {name} | {len(found)} | " + " | ".join(cells) + " |")
+    for name, found in results.items():
+        epochs = [*zip(*(result.get("over_time", []) for result in found), strict=False)]
+        if len(epochs) > 1:
+            means = [statistics.mean(scores["macro_f1"] for scores in epoch) for epoch in epochs]
+            lines.append(f"macro-F1 over time, {name}: " + ", ".join(f"{m:.2f}" for m in means))
     return "\n".join(lines)
 
 

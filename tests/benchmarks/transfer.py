@@ -57,12 +57,12 @@ def learn(
     quiet: bool,
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """Train, and return the last checkpoint and the scores of the animals held out."""
-    size = config.batch_size * (num_steps // config.num_epochs)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         split = split_animals(store, num_train, 2)
-        run = TrialRun(Path(folder), store, split, Trial(config, size), init)
+        trial = Trial(config, config.batch_size * num_steps)
+        run = TrialRun(Path(folder), store, split, trial, init)
         run.execute(quiet=quiet)
-        return load_checkpoint(best_checkpoint(folder)), run.scores
+        return load_checkpoint(best_checkpoint(folder)), run.scores[-1]
 
 
 WAYS: dict[str, tuple[bool, int]] = {
