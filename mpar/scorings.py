@@ -93,6 +93,10 @@ class Scoring:
     max_step: Fraction | None = None
     notices: tuple[str, ...] = ()
 
+    def frame_of(self, time: Fraction, fps: Fraction | None) -> int:
+        """Return the frame at a time of an event."""
+        return int(time) if self.in_frames or fps is None else floor((time + _EARLY) * fps)
+
     def find_unknown(self, class_map: ClassMap) -> list[str]:
         """Return the behaviours that the class map does not know, each once."""
         names = dict.fromkeys(event.behaviour for event in self.events)
@@ -204,8 +208,35 @@ def _lay_scoring(
     fps: Fraction | None,
     unscored: str | None,
 ) -> Annotation:
-    path = scoring.path
+    _check_rates(scoring, fps)
     total = num_frames if scoring.num_rows is None else scoring.num_rows
+    spans, problems = _find_spans(scoring, total, fps)
+    codes, clashes = _lay_spans(scoring, spans, class_map, total)
+    if problems + clashes:
+        raise InputError(shorten(scoring.path, problems + clashes))
+    notices = list(scoring.notices)
+    num_points = sum(event.stop is None for event in scoring.events)
+    if num_points:
+        notices.append(f"has {num_points:,} events without duration; each takes one frame")
+    is_free = codes == UNLABELLED
+    for first, last in scoring.unscored:
+        stop = total if last is None else scoring.frame_of(last, fps)
+        is_free[scoring.frame_of(first, fps) : stop] = False
+    if is_free.any():
+        count = f"{int(is_free.sum()):,} of {total:,} frames have no behaviour"
+        if unscored is None:
+            notices.append(
+                f"{count} and stay unlabelled; --unscored names their class, if it is one"
+            )
+        else:
+            notices.append(f"{count} and are taken for {unscored}")
+            codes[is_free] = class_map.code_of(unscored)
+    return Annotation(scoring.path, np.arange(total), codes, tuple(notices), scoring.annotator)
+
+
+def _check_rates(scoring: Scoring, fps: Fraction | None) -> None:
+    """Raise InputError if the times of a scoring do not tell the frames of its video."""
+    path, rate, max_step = scoring.path, scoring.frame_rate, scoring.max_step
     if not scoring.in_frames:
         if fps is None:
             raise InputError.of(
@@ -217,13 +248,12 @@ def _lay_scoring(
                 f"its times in milliseconds cannot tell frames apart at {float(fps):g} frames per "
                 f"second, expected less than {MAX_FPS}",
             )
-        if scoring.max_step is not None and scoring.max_step > 1 / fps + _EARLY:
+        if max_step is not None and max_step > 1 / fps + _EARLY:
             raise InputError.of(
                 path,
-                f"has a row every {float(scoring.max_step):g} s, expected one a frame; export it "
+                f"has a row every {float(max_step):g} s, expected one a frame; export it "
                 f"with a time interval of {floor(1000 / fps) / 1000} s",
             )
-    rate = scoring.frame_rate
     if rate is not None and fps is not None and abs(rate - fps) > fps / 200:
         raise InputError.of(
             path,
@@ -231,66 +261,55 @@ def _lay_scoring(
             f"{float(fps):g}; save it with times, or at the video's rate",
         )
 
-    def frame_of(time: Fraction) -> int:
-        return int(time) if scoring.in_frames or fps is None else floor((time + _EARLY) * fps)
 
+def _find_spans(
+    scoring: Scoring, total: int, fps: Fraction | None
+) -> tuple[list[tuple[int, int, Event]], list[Problem]]:
+    """Return the first frame, the one after the last, and the event, of each that has frames."""
+    spans: list[tuple[int, int, Event]] = []
     problems: list[Problem] = []
-    spans = []
     for event in scoring.events:
-        start = frame_of(event.start)
-        stop = start + 1 if event.stop is None else frame_of(event.stop)
-        what = f"{event.behaviour!r} {_shown(event, scoring.in_frames)}"
+        start = scoring.frame_of(event.start, fps)
+        stop = start + 1 if event.stop is None else scoring.frame_of(event.stop, fps)
         if stop == total + 1 and start < total:
             stop = total
         if stop > total:
             length = f"{total} frames" + (f", {float(total / fps):.3f} s" if fps else "")
-            message = f"{what} ends after the video ({length}); fix the event, or check the video"
-            problems.append(Problem.of(path, message, event.line))
+            why = f"ends after the video ({length}); fix the event, or check the video"
         elif stop <= start:
-            message = f"{what} ends before it has a frame; lengthen or remove it"
-            problems.append(Problem.of(path, message, event.line))
+            why = "ends before it has a frame; lengthen or remove it"
         else:
             spans.append((start, stop, event))
+            continue
+        message = f"{_shown(event, scoring.in_frames)} {why}"
+        problems.append(Problem.of(scoring.path, message, event.line))
+    return spans, problems
 
+
+def _lay_spans(
+    scoring: Scoring,
+    spans: Sequence[tuple[int, int, Event]],
+    class_map: ClassMap,
+    total: int,
+) -> tuple[np.ndarray, list[Problem]]:
+    """Return the code of each frame, (total,) int16, and the events that want another's frames."""
+    problems: list[Problem] = []
     codes = np.full(total, UNLABELLED, np.int16)
     owner = np.full(total, -1)
     for i, (start, stop, event) in enumerate(spans):
         code = class_map.code_of(event.behaviour)
         clash = np.flatnonzero((codes[start:stop] != code) & (codes[start:stop] != UNLABELLED))
         if len(clash):
-            other = spans[owner[start + clash[0]]][2]
-            problems.append(
-                Problem.of(
-                    path,
-                    f"{event.behaviour!r} {_shown(event, scoring.in_frames)} overlaps "
-                    f"{other.behaviour!r} {_shown(other, scoring.in_frames)} in frame "
-                    f"{start + clash[0]}, but a frame has one class; end one where the other "
-                    "begins",
-                    event.line,
-                )
+            frame = start + clash[0]
+            other = spans[owner[frame]][2]
+            message = (
+                f"{_shown(event, scoring.in_frames)} overlaps {_shown(other, scoring.in_frames)} "
+                f"in frame {frame}, but a frame has one class; end one where the other begins"
             )
+            problems.append(Problem.of(scoring.path, message, event.line))
         codes[start:stop] = code
         owner[start:stop] = i
-    if problems:
-        raise InputError(shorten(path, problems))
-
-    is_free = codes == UNLABELLED
-    for first, last in scoring.unscored:
-        is_free[frame_of(first) : total if last is None else frame_of(last)] = False
-    notices = list(scoring.notices)
-    num_points = sum(event.stop is None for event in scoring.events)
-    if num_points:
-        notices.append(f"has {num_points:,} events without duration; each takes one frame")
-    if is_free.any():
-        count = f"{int(is_free.sum()):,} of {total:,} frames have no behaviour"
-        if unscored is None:
-            notices.append(
-                f"{count} and stay unlabelled; --unscored names their class, if it is one"
-            )
-        else:
-            notices.append(f"{count} and are taken for {unscored}")
-            codes[is_free] = class_map.code_of(unscored)
-    return Annotation(path, np.arange(total), codes, tuple(notices), scoring.annotator)
+    return codes, problems
 
 
 def check_unscored(unscored: str | None, class_map: ClassMap) -> None:
@@ -311,14 +330,14 @@ def is_known(name: str, class_map: ClassMap) -> bool:
 
 
 def _shown(event: Event, in_frames: bool) -> str:
-    """Show when an event is: (2.5-3.1 s), (at 2.5 s), or (frames 3-9), counted from 0."""
-    if in_frames:
-        if event.stop is None:
-            return f"(frame {event.start})"
-        return f"(frames {event.start}-{event.stop - 1})"
+    """Show what an event is and when: 'lick' (2.5-3.1 s), or (frames 3-9), counted from 0."""
     if event.stop is None:
-        return f"(at {float(event.start):g} s)"
-    return f"({float(event.start):.6g}-{float(event.stop):.6g} s)"
+        when = f"frame {event.start}" if in_frames else f"at {float(event.start):g} s"
+    elif in_frames:
+        when = f"frames {event.start}-{event.stop - 1}"
+    else:
+        when = f"{float(event.start):.6g}-{float(event.stop):.6g} s"
+    return f"{event.behaviour!r} ({when})"
 
 
 # Tables: all formats but MARS/Bento's and BORIS projects are rows below a header.
