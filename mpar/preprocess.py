@@ -206,21 +206,8 @@ def preprocess(
     workers = max(1, workers or os.cpu_count() or 1)
     videos, problems = _collect(video_folder, annotation_folder, class_map, config, workers, team)
     quiet = quiet or not team.is_leader
-    notices: dict[str, list[str]] = {}
     if check_only:
-        decoded, bad = _decode_all(
-            team.share_of(videos),
-            lambda video, **how: count_frames(video.path, size=config.size, **how),
-            workers,
-            quiet,
-        )
-        shapes = {sha: (v.frames.shape, v.fps, v.warnings) for sha, v in decoded.items()}
-        for found in team.gather(shapes):
-            decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
-        problems += [problem for found in team.gather(bad) for problem in found]
-        good = _lay_labels(videos, decoded, class_map, config, problems, notices)
-        return _report(notices, good, problems, class_map, len(decoded), is_written=False)
-
+        return _check(videos, problems, class_map, config, workers, quiet, team)
     staging = cache_path.with_name(f".{cache_path.name}.parts")
     with contextlib.ExitStack() as stack:
         old: Store | None = None
@@ -251,6 +238,7 @@ def preprocess(
             decoded.clear()
 
         def finish() -> PreprocessReport:
+            notices: dict[str, list[str]] = {}
             for sha256 in set(staged) - set(decoded):
                 decoded[sha256] = _load_others_part(sha256, staging, config)
             good = _lay_labels(videos, known | decoded, class_map, config, problems, notices)
@@ -267,6 +255,31 @@ def preprocess(
             return report
 
         return team.led(finish)
+
+
+def _check(
+    videos: list[_Video],
+    problems: list[Problem],
+    class_map: ClassMap,
+    config: PreprocessConfig,
+    workers: int,
+    quiet: bool,
+    team: Team,
+) -> PreprocessReport:
+    """Decode without keeping anything, and report what a cache would hold."""
+    decoded, bad = _decode_all(
+        team.share_of(videos),
+        lambda video, **how: count_frames(video.path, size=config.size, **how),
+        workers,
+        quiet,
+    )
+    shapes = {sha: (v.frames.shape, v.fps, v.warnings) for sha, v in decoded.items()}
+    for found in team.gather(shapes):
+        decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
+    problems += [problem for found in team.gather(bad) for problem in found]
+    notices: dict[str, list[str]] = {}
+    good = _lay_labels(videos, decoded, class_map, config, problems, notices)
+    return _report(notices, good, problems, class_map, len(decoded), is_written=False)
 
 
 def _load_others_part(sha256: str, staging: Path, config: PreprocessConfig) -> DecodedVideo:
