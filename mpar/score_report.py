@@ -88,6 +88,11 @@ def _pain_block(agreement: Agreement) -> str:
         lines.append("no intervals: all recordings are of one animal")
     else:
         lines.append(f"[{100 * LEVEL:.0f} % intervals by bootstrap over {num_animals} animals]")
+        shown = [intervals[name][named or slice(None)] for name in ("recall", "specificity", "f1")]
+        if any((ends[..., 0] == ends[..., 1]).any() for ends in (*shown, intervals["macro_f1"])):
+            lines.append(
+                "an interval without width: these animals did not differ, not that none would"
+            )
     if 2 <= num_animals < FEW_ANIMALS:
         lines.append(f"{num_animals} animals are few: the intervals are rough")
     return "\n".join(lines)

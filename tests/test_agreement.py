@@ -95,6 +95,18 @@ def test_report_names_pain_first_and_says_what_its_intervals_are():
     assert row.split() == ["paw_lick", "4", "4", "0.750", "0.750"]
 
 
+def test_report_says_what_an_interval_without_width_is():
+    """Where no animal has an error there is none, which proves little; only then is it said."""
+    remark = "an interval without width: these animals did not differ, not that none would"
+    right = [compare(name, "0001110000", "0001110000") for name in "abc"]
+    assert remark in report_text(measure_agreement(right, NAMES)).splitlines()
+    guesses = ("0011110011", "1000110000", "0011111111")
+    wrong = [compare(str(i), "0001110000", guess) for i, guess in enumerate(guesses)]
+    found = measure_agreement(wrong, NAMES)
+    assert (np.ptp(found.intervals["recall"][1]), np.ptp(found.intervals["f1"][1])) > (0, 0)
+    assert remark not in report_text(found).splitlines()
+
+
 def test_table_has_what_each_recording_holds():
     """Bouts, seconds and latency by hand; what nobody scored is left out of both."""
     table = recording_table(STUDY, NAMES)
