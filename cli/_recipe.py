@@ -91,7 +91,6 @@ _OPTIONS = [
         original="cross_entropy",
     ),
     _option("--focal-gamma", type=float, help="Of the focal loss.", mpar=2.0, original=2.0),
-    _option("--label-smoothing", type=float, help="Of cross_entropy.", mpar=0, original=0),
     _option("--grad-clip", type=float, help="Largest gradient norm.", mpar=1.0, original=1.0),
     _option(
         "--ema-decay",

@@ -140,12 +140,7 @@ class Learner:
         weights = None if is_balanced else class_weights(self.counts).to(self.device)
         if self.config.loss == "focal":
             return FocalLoss(self.config.focal_gamma, weights, reduction="sum")
-        return nn.CrossEntropyLoss(
-            weights,
-            ignore_index=UNLABELLED,
-            reduction="sum",
-            label_smoothing=self.config.label_smoothing,
-        )
+        return nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED, reduction="sum")
 
     def judged_net(self) -> ClipNet:
         """Return the network that is validated and kept: the average, if there is one."""

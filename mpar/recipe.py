@@ -56,8 +56,6 @@ class TrainConfig:
         What is minimised.
     focal_gamma : float
         Focusing exponent of the focal loss.
-    label_smoothing : float
-        Share of each label that is spread over all classes, 0 to below 1; cross entropy only.
     grad_clip : float
         Largest norm of the gradient.
     ema_decay : float
@@ -96,7 +94,6 @@ class TrainConfig:
     warmup_epochs: float = 0.5
     loss: str = "cross_entropy"
     focal_gamma: float = 2.0
-    label_smoothing: float = 0
     grad_clip: float = 1.0
     ema_decay: float = 0.97
     patience: int = 30
@@ -125,11 +122,9 @@ class TrainConfig:
         for name in ("learning_rate", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected more than 0")
-        for name in ("dropout", "label_smoothing", "ema_decay"):
+        for name in ("dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 to below 1")
-        if self.label_smoothing and self.loss == "focal":
-            raise ConfigError("label_smoothing: works with loss cross_entropy only; leave it at 0")
         for name in (
             *("weight_decay", "focal_gamma", "freeze_backbone_epochs", "restart_epochs"),
             *("warmup_epochs", "seed"),

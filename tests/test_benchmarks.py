@@ -63,22 +63,6 @@ def test_epochs_of_a_trial_share_its_windows(study, tmp_path):
     assert (np.concatenate(halves) == whole[:40]).all()
 
 
-def test_edges_of_bouts_are_left_out(study, tmp_path):
-    """One frame on each side of every change of label, and nothing else."""
-    config = named_recipe("mpar", model_type="light")
-    with Store(study.cache) as store:
-        split = split_store(store)
-        whole = TrialRun(tmp_path, store, split, Trial(config)).learner.sampler._labels
-        less = TrialRun(
-            tmp_path, store, split, Trial(config, num_ignored=1)
-        ).learner.sampler._labels
-    is_edge = np.zeros(len(whole), bool)
-    for before in np.flatnonzero(whole[1:] != whole[:-1]).tolist():
-        is_edge[before] = is_edge[before + 1] = True
-    assert (less[is_edge] == -1).all()
-    assert (less[~is_edge] == whole[~is_edge]).all()
-
-
 def test_table_shows_mean_and_spread_over_seeds():
     """Two seeds by hand: mean over pain classes, then mean and standard deviation."""
     results = [
