@@ -102,7 +102,7 @@ _OPTIONS = [
     _option(
         "--patience",
         type=int,
-        help="Epochs without a better macro-F1 to stop.",
+        help="Epochs without a better one to stop: by macro-F1, if equal by loss.",
         mpar=30,
         original=15,
     ),

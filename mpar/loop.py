@@ -118,7 +118,7 @@ class TrainingRun:
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps of the current epoch that are done
         self.loss_sum = 0.0
-        self.best_f1, self.best_epoch = -1.0, 0
+        self.best_epoch = 0
         self.history: list[dict[str, float]] = []
         self.post: dict[str, Any] = {}
 
@@ -274,9 +274,9 @@ class TrainingRun:
             }
         )
         self.loss_sum = 0.0
-        is_best = scores.macro_f1 > self.best_f1
+        is_best = self._is_best()
         if is_best:
-            self.best_f1, self.best_epoch = scores.macro_f1, self.epoch
+            self.best_epoch = self.epoch
             self.post = self._fit_postprocessing(validation)
         if not self.team.is_leader:
             return
@@ -294,6 +294,16 @@ class TrainingRun:
             scores.macro_f1,
             " (best)" if self.best_epoch == self.epoch else "",
         )
+
+    def _is_best(self) -> bool:
+        """Tell whether the last epoch is better: by macro-F1, and if that is equal by the loss."""
+        if not self.best_epoch:
+            return True
+        best, last = (
+            (row["Val_macro_F1"], -row.get("Val_loss", np.nan))  # older runs had no loss
+            for row in (self.history[self.best_epoch - 1], self.history[-1])
+        )
+        return last > best
 
     def _fit_postprocessing(self, validation: Validation) -> dict[str, Any]:
         names = self.store.class_names
@@ -370,7 +380,6 @@ class TrainingRun:
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
-            "best_f1": self.best_f1,
             "best_epoch": self.best_epoch,
             "history": self.history,
         }
@@ -382,7 +391,7 @@ class TrainingRun:
         self.learner.restore(state, checkpoint.weights)
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum = state["loss_sum"]
-        self.best_f1, self.best_epoch = state["best_f1"], state["best_epoch"]
+        self.best_epoch = state["best_epoch"]
         self.history = list(state["history"])
         self.init, self.post = checkpoint.init, checkpoint.post
 

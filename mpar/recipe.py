@@ -62,7 +62,8 @@ class TrainConfig:
         Validate and keep a moving average of the weights, in which each step's weigh
         ``1 - ema_decay``. 0 keeps those of the last step.
     patience : int
-        Stop after this many epochs without a better validation macro-F1.
+        Stop after this many epochs without a better one, by validation macro-F1 and, where that
+        is equal, loss.
     augment : bool
         Show the network mirrored, turned and relit clips. Classes swap as the
         class map's mirrors say.

@@ -138,7 +138,7 @@ def _how_it_ended(best: Checkpoint, last: Checkpoint) -> str:
     else:
         why = (
             f"stopped by --patience after epoch {num_done}: {num_done - best_epoch} in a row "
-            "without a better validation macro-F1"
+            "without a better one, by validation macro-F1 and, where that is equal, loss"
         )
     return f"best epoch  {best_epoch}; {why}"
 

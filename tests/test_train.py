@@ -375,18 +375,19 @@ def test_damaged_last_checkpoint_is_refused(study, tmp_path):
         resume_training(tmp_path)
 
 
-def test_early_stopping(study, tmp_path, monkeypatch):
-    """Training ends `patience` epochs after the best one."""
+@pytest.mark.parametrize(("losses", "best"), [((1.0, 1.0, 1.5), 1), ((1.0, 0.5, 0.7, 0.5), 2)])
+def test_early_stopping(study, tmp_path, monkeypatch, losses, best):
+    """Training ends `patience` epochs after the best one: at equal macro-F1 that of less loss."""
     scores = frame_scores([0, 1], [0, 0], ["a", "b"])
     worst = [WorstFrame(0, 0, 0, 1, 0.2)]
-    validation = Validation(scores=scores, loss=1.0, worst=worst)
-    monkeypatch.setattr(TrainingRun, "validate", lambda self: validation)
+    found = [Validation(scores=scores, loss=loss, worst=worst) for loss in losses]
+    monkeypatch.setattr(TrainingRun, "validate", lambda self: found[self.epoch])
     config = TrainConfig(
         model_type="light", num_epochs=9, batch_size=8, window=48, patience=2, seed=1
     )
     run = train(study.cache, tmp_path, config=config, device="cpu")
-    assert load_checkpoint(run / "last.pt").state["epoch"] == 3
-    assert best_checkpoint(run).name == "best_model_epoch1.pt"
+    assert load_checkpoint(run / "last.pt").state["epoch"] == len(losses) == best + 2
+    assert best_checkpoint(run).name == f"best_model_epoch{best}.pt"
 
 
 def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
