@@ -90,7 +90,7 @@ def test_table_shows_means_over_time():
         "seconds": 60,
         **dict.fromkeys(("recall", "f1", "event_f1"), dict.fromkeys(PAIN, 0.5)),
     }
-    curves = [[{"macro_f1": a}, {"macro_f1": b}] for a, b in ((0.1, 0.5), (0.3, 0.7))]
+    curves = [[0.1, 0.5], [0.3, 0.7]]
     table = lay_out({"two": [shared | {"over_time": c} for c in curves], "one": [shared]})
     assert table.splitlines()[-1] == "macro-F1 over time, two: 0.20, 0.60"
 
