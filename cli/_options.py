@@ -66,8 +66,11 @@ unscored = click.option(
     metavar="CLASS",
     help="Class of the frames for which another program has no behaviour; else unlabelled.",
 )
-
-
+group_pattern = click.option(
+    "--group-pattern",
+    metavar="REGEX",
+    help="Finds the animal's id in a video's file name; by default each video is an animal.",
+)
 raw = click.option(
     "--raw", is_flag=True, help="Take the best class of each frame; no post-processing."
 )

@@ -34,6 +34,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.several
 @_options.annotation_format
 @_options.unscored
+@_options.group_pattern
 @_options.raw
 @click.option("--html", is_flag=True, help="Write report.html too: all of it on one page.")
 @_options.device
@@ -51,6 +52,7 @@ def main(
     several: str | None,
     label_format: str,
     unscored: str | None,
+    group_pattern: str | None,
     raw: bool,
     html: bool,
     device: str,
@@ -65,17 +67,18 @@ def main(
     """
     from mpar.errors import ConfigError, Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline
+    from mpar.preprocess import PreprocessConfig
 
     if predictions.is_dir() != labels.is_dir():
         raise ConfigError(
             "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
             "PREDICTIONS and ANNOTATIONS (two folders)"
         )
-    about_files = class_map_path or several or unscored or label_format != "auto"
+    about_files = class_map_path or several or unscored or group_pattern or label_format != "auto"
     if predictions.is_file() and (about_files or label_offset is not None):
         raise ConfigError(
-            "--class-map, --several, --annotation-format, --unscored and --label-offset read label "
-            "files; a cache has its labels"
+            "--class-map, --several, --annotation-format, --unscored, --group-pattern and "
+            "--label-offset are about label files; a cache knows its labels and animals"
         )
     if predictions.is_dir() and (selection != "held-out" or raw):
         raise ConfigError(
@@ -88,10 +91,13 @@ def main(
             labels,
             output_folder,
             class_map=_options.read_class_map(class_map_path) if class_map_path else None,
-            several=several,
-            label_offset=label_offset,
-            label_format=label_format,
-            unscored=unscored,
+            config=PreprocessConfig(
+                group_pattern=group_pattern,
+                several=several,
+                label_offset=label_offset,
+                label_format=label_format,
+                unscored=unscored,
+            ),
             html=html,
             overwrite=overwrite,
         )

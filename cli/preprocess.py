@@ -37,11 +37,7 @@ if TYPE_CHECKING:
 @_options.several
 @_options.annotation_format
 @_options.unscored
-@click.option(
-    "--group-pattern",
-    metavar="REGEX",
-    help="Finds the animal's id in a video's file name; by default each video is an animal.",
-)
+@_options.group_pattern
 @click.option("--check", "check_only", is_flag=True, help="Decode and check all, write nothing.")
 @click.option("--allow-problems", is_flag=True, help="Exit with 0 though some inputs are bad.")
 @_options.overwrite

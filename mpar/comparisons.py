@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +15,12 @@ from mpar.annotations import read_annotation
 from mpar.checkpoint import Checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, read_labels
+from mpar.exchange import ANNOTATION_SUFFIXES, read_labels
 from mpar.inference import ActionRecognitionInference
 from mpar.predictions import name_of, read_sidecar
+from mpar.preprocess import PreprocessConfig
 from mpar.progress import ProgressBar
-from mpar.recordings import Source, check_recording, find_files, find_owners
+from mpar.recordings import Source, check_recording, find_files, find_group, find_owners
 from mpar.scorings import check_unscored, lay
 from mpar.store import Store
 
@@ -123,10 +125,7 @@ def compare_folders(
     annotation_folder: Path | str,
     *,
     class_map: ClassMap | None = None,
-    several: str | None = None,
-    label_offset: int | None = None,
-    label_format: str = AUTO,
-    unscored: str | None = None,
+    config: PreprocessConfig | None = None,
 ) -> tuple[list[Comparison], ClassMap, list[Problem]]:
     """Set a folder of predictions against a folder of label files.
 
@@ -138,15 +137,14 @@ def compare_folders(
         Label files, which belong to videos by the rules of `find_recordings`.
     class_map : ClassMap, optional
         By default that of the predictions.
-    several, label_offset
-        As for `check_recording`.
-    label_format, unscored
-        As for `PreprocessConfig`.
+    config : PreprocessConfig, optional
+        How label files are read, and the animal found in a video's name.
 
     Returns
     -------
     comparisons : list of Comparison
-        One a recording; only the frames that were predicted.
+        One a recording; only the frames that were predicted. Those of an animal count as learnt
+        if the network learnt from one of them.
     class_map : ClassMap
         The one used.
     problems : list of Problem
@@ -157,6 +155,7 @@ def compare_folders(
     ConfigError
         There are no predictions, or they have different class maps.
     """
+    config = config or PreprocessConfig()
     names = {path: name_of(path) for path in find_files(prediction_folder, [".csv"])}
     paths = {path: name for path, name in names.items() if name is not None}
     if not paths:
@@ -171,7 +170,7 @@ def compare_folders(
             problems += error.problems
             left_out.add(Path(f"{name}.mp4"))
     class_map = class_map or _shared_class_map(prediction_folder, sidecars.values())
-    check_unscored(unscored, class_map)
+    check_unscored(config.unscored, class_map)
     videos: dict[Path, Path] = {}
     for path, sidecar in sidecars.items():
         video = Path(sidecar.get("video", f"{paths[path]}.mp4"))
@@ -190,26 +189,21 @@ def compare_folders(
                 Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
             )
     owned = _find_labels(
-        annotation_folder, set(paths), [*videos, *left_out], problems, label_format
+        annotation_folder, set(paths), [*videos, *left_out], problems, config.label_format
     )
-    comparisons = []
+    comparisons: list[Comparison] = []
     for video, path in videos.items():
         if not owned[video]:
             problems.append(Problem.of(path, f"has no labels in {annotation_folder}"))
             continue
         try:
             comparisons += _compare_files(
-                Source(video, tuple(owned[video])),
-                path,
-                sidecars[path],
-                class_map,
-                several,
-                label_offset,
-                label_format,
-                unscored,
+                Source(video, tuple(owned[video])), path, sidecars[path], class_map, config
             )
         except InputError as error:
             problems += error.problems
+    learnt = {c.group for c in comparisons if c.is_learnt}
+    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in comparisons]
     return comparisons, class_map, sorted(problems)
 
 
@@ -252,11 +246,9 @@ def _compare_files(
     path: Path,
     sidecar: dict[str, Any],
     class_map: ClassMap,
-    several: str | None,
-    label_offset: int | None,
-    label_format: str,
-    unscored: str | None,
+    config: PreprocessConfig,
 ) -> list[Comparison]:
+    group = find_group(source.video, config.group_pattern)
     predicted = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
@@ -267,17 +259,17 @@ def _compare_files(
         )
     fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
     labels = read_labels(
-        source.annotations, class_map, video=source.video, label_format=label_format
+        source.annotations, class_map, video=source.video, label_format=config.label_format
     )
     video_fps = Fraction(sidecar["fps"]) if "fps" in sidecar else None
     recordings = check_recording(
         source,
-        lay(labels, class_map, num_frames, video_fps, unscored=unscored),
+        lay(labels, class_map, num_frames, video_fps, unscored=config.unscored),
         num_frames,
         class_map,
-        group=source.name,
-        several=several,
-        label_offset=label_offset,
+        group=group,
+        several=config.several,
+        label_offset=config.label_offset,
     )
     predicted_labels, confidence = class_map.merge(predicted.codes), predicted.confidence
     comparisons = []

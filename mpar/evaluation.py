@@ -30,13 +30,13 @@ from mpar.comparisons import (
     select_recordings,
 )
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.exchange import AUTO
 from mpar.files import write_json, write_table, write_text
 from mpar.html_report import evaluation_page, find_disagreements
 from mpar.inference import ActionRecognitionInference
 from mpar.metrics import frame_scores
 from mpar.plots import add_remark, plot_class_f1, plot_confusion, plot_ethogram, save_figure
 from mpar.postprocess import PostConfig
+from mpar.preprocess import PreprocessConfig
 from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.score_report import report_text
 from mpar.store import Store
@@ -365,10 +365,7 @@ def evaluate_folders(
     output_folder: Path | str,
     *,
     class_map: ClassMap | None = None,
-    several: str | None = None,
-    label_offset: int | None = None,
-    label_format: str = AUTO,
-    unscored: str | None = None,
+    config: PreprocessConfig | None = None,
     html: bool = False,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], list[Problem]]:
@@ -389,13 +386,7 @@ def evaluate_folders(
         Nothing could be compared.
     """
     comparisons, class_map, problems = compare_folders(
-        prediction_folder,
-        annotation_folder,
-        class_map=class_map,
-        several=several,
-        label_offset=label_offset,
-        label_format=label_format,
-        unscored=unscored,
+        prediction_folder, annotation_folder, class_map=class_map, config=config
     )
     if not any((c.truth != UNLABELLED).any() for c in comparisons):
         raise InputError(
@@ -409,6 +400,7 @@ def evaluate_folders(
         provenance={
             "predictions": str(prediction_folder),
             "annotations": str(annotation_folder),
+            "group_pattern": None if config is None else config.group_pattern,
             "left_out": [str(problem) for problem in problems],
         },
         html=html,

@@ -338,7 +338,6 @@ def _collect(
             except HangError as error:
                 own[i] = InputError.of(paths[i], str(error))
     facts = team.gather_shares(own)
-    pattern = re.compile(config.group_pattern) if config.group_pattern else None
     videos: list[_Video] = []
     first: dict[str, _Video] = {}
     for source, fact in zip(sources, facts, strict=True):
@@ -353,7 +352,7 @@ def _collect(
         except InputError as error:
             found += error.problems
         try:
-            group = find_group(source.video, pattern)
+            group = find_group(source.video, config.group_pattern)
         except InputError as error:
             found += error.problems
         if isinstance(fact, InputError):

@@ -223,7 +223,7 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def find_group(video: Path, pattern: re.Pattern[str] | None) -> str:
+def find_group(video: Path, pattern: str | None) -> str:
     """Return the animal's id: what `pattern` finds in the file name, or the video's name.
 
     Raises
@@ -233,12 +233,12 @@ def find_group(video: Path, pattern: re.Pattern[str] | None) -> str:
     """
     if pattern is None:
         return video.stem
-    match = pattern.search(_normal(video.name))
-    group = match and (match[1] if pattern.groups else match[0])
+    match = re.search(pattern, _normal(video.name))
+    group = match and (match[1] if match.re.groups else match[0])
     if not group:
         raise InputError.of(
             video,
-            f"--group-pattern {pattern.pattern!r} finds no animal in this name; "
+            f"--group-pattern '{pattern}' finds no animal in this name; "
             "fix the pattern or rename the file",
         )
     return group

@@ -18,6 +18,7 @@ from mpar.evaluation import (
 )
 from mpar.postprocess import PostConfig
 from mpar.predictions import OutputConfig, Prediction, write_prediction
+from mpar.preprocess import PreprocessConfig
 from mpar.store import Store
 from mpar.synthetic import write_annotation
 
@@ -217,6 +218,28 @@ def test_trials_of_one_video_are_found(checkpoint, tmp_path):
     assert [c.name for c in comparisons] == ["m_trial2", "m_trial10"]
     for comparison in comparisons:
         assert (comparison.truth == comparison.predicted).all()
+
+
+def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
+    """Intervals are over animals; a video of one that was learnt from makes all of it learnt."""
+    (tmp_path / "ann").mkdir()
+    names = ("m1_a", "m1_b", "m2_a", "odd")
+    for name in names:
+        write_annotation(tmp_path / "ann" / f"{name}.csv", np.arange(24) % 8)
+        write_fake_prediction(tmp_path / "p", checkpoint, name, np.arange(24) % 8)
+    sidecar = tmp_path / "p" / "m1_a_predictions.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"learnt_part": "train"}))
+    metrics, problems = evaluate_folders(
+        *(tmp_path / folder for folder in ("p", "ann", "out")),
+        config=PreprocessConfig(group_pattern=r"m\d"),
+    )
+    (problem,) = problems
+    assert str(problem).startswith("odd.mp4: --group-pattern 'm\\d' finds no animal in this name")
+    assert metrics["intervals"]["num_animals"] == 2
+    assert metrics["remark"] == f"{SAME_ANIMAL} (2 of 3)"
+    alone, _ = evaluate_folders(*(tmp_path / folder for folder in ("p", "ann", "alone")))
+    assert alone["intervals"]["num_animals"] == 4
+    assert alone["remark"] == f"{SAME_ANIMAL} (1 of 4)"
 
 
 def test_what_does_not_pair_is_named(checkpoint, tmp_path):
