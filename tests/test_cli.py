@@ -350,7 +350,9 @@ def test_options_without_effect_are_refused(study, tmp_path):
     result = run("train", study.cache, "--init", study.checkpoint, "--model", "light")
     assert "--model cannot be changed with --init" in result.output
     result = run("evaluate", study.checkpoint, study.cache, "--label-offset", 0)
-    assert "--label-offset read label files" in result.output
+    assert "--label-offset are about label files" in result.output
+    result = run("evaluate", study.checkpoint, study.cache, "--group-pattern", "m")
+    assert "--group-pattern and --label-offset are about label files" in result.output
     result = run("evaluate", study.videos, study.annotations, "--part", "val")
     assert "--part and --raw are for a checkpoint and a cache" in result.output
 
