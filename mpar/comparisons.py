@@ -192,17 +192,18 @@ def compare_folders(
         annotation_folder, set(paths), [*videos, *left_out], problems, config.label_format
     )
     comparisons: list[Comparison] = []
+    learnt = set()
     for video, path in videos.items():
-        if not owned[video]:
-            problems.append(Problem.of(path, f"has no labels in {annotation_folder}"))
-            continue
         try:
-            comparisons += _compare_files(
-                Source(video, tuple(owned[video])), path, sidecars[path], class_map, config
-            )
+            group = find_group(video, config.group_pattern)
+            if sidecars[path].get("learnt_part"):
+                learnt.add(group)
+            if not owned[video]:
+                raise InputError.of(path, f"has no labels in {annotation_folder}")
+            source = Source(video, tuple(owned[video]))
+            comparisons += _compare_files(source, group, path, sidecars[path], class_map, config)
         except InputError as error:
             problems += error.problems
-    learnt = {c.group for c in comparisons if c.is_learnt}
     comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in comparisons]
     return comparisons, class_map, sorted(problems)
 
@@ -243,12 +244,12 @@ def _find_labels(
 
 def _compare_files(
     source: Source,
+    group: str,
     path: Path,
     sidecar: dict[str, Any],
     class_map: ClassMap,
     config: PreprocessConfig,
 ) -> list[Comparison]:
-    group = find_group(source.video, config.group_pattern)
     predicted = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
@@ -282,7 +283,6 @@ def _compare_files(
                 truth=recording.labels[frames[is_inside]],
                 predicted=predicted_labels[is_inside],
                 fps=fps,
-                is_learnt=bool(sidecar.get("learnt_part")),
                 group=recording.group,
                 confidence=None if confidence is None else confidence[is_inside],
                 annotators=_by_annotator(

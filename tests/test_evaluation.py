@@ -240,6 +240,11 @@ def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
     alone, _ = evaluate_folders(*(tmp_path / folder for folder in ("p", "ann", "alone")))
     assert alone["intervals"]["num_animals"] == 4
     assert alone["remark"] == f"{SAME_ANIMAL} (1 of 4)"
+    (tmp_path / "ann" / "m1_a.csv").unlink()
+    found, _, _ = compare_folders(
+        tmp_path / "p", tmp_path / "ann", config=PreprocessConfig(group_pattern=r"m\d")
+    )
+    assert [(c.name, c.is_learnt) for c in found] == [("m1_b", True), ("m2_a", False)]
 
 
 def test_what_does_not_pair_is_named(checkpoint, tmp_path):
