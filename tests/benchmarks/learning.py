@@ -55,17 +55,20 @@ class Trial:
         How many windows are learnt in all epochs; by default as many as these have.
     max_pace : float
         How much faster or slower windows are played, at most.
+    is_followed : bool
+        Score half of the test animals after each epoch, for F1 over time.
     """
 
     config: TrainConfig
     num_windows: int | None = None
     max_pace: float = mpar.augment._MAX_PACE
+    is_followed: bool = False
 
 
 def _step(num_windows: int, num_epochs: int = 1, **changes: Any) -> Trial:
-    """Make a trial of mpar's recipe with changes; it is scored after each of its epochs."""
+    """Make a trial of mpar's recipe with changes, followed if it has several epochs."""
     changes |= {"num_epochs": num_epochs, "warmup_epochs": 0.05 * num_epochs}
-    return Trial(named_recipe("mpar", **changes), num_windows)
+    return Trial(named_recipe("mpar", **changes), num_windows, is_followed=num_epochs > 1)
 
 
 # Windows are as many as were learnt in 600 and 120 s by two threads of the machine of the README.
@@ -146,7 +149,7 @@ class TrialRun(TrainingRun):
         init: Checkpoint | None = None,
     ) -> None:
         super().__init__(folder, store, split, trial.config, torch.device("cpu"), init)
-        self.num_windows = trial.num_windows
+        self.num_windows, self.is_followed = trial.num_windows, trial.is_followed
         mpar.augment._MAX_PACE = trial.max_pace
         self.started = time.perf_counter()
         self.scores: list[dict[str, Any]] = []
@@ -168,6 +171,8 @@ class TrialRun(TrainingRun):
         seconds = time.perf_counter() - self.started
         predictor = DensePredictor(self.learner.judged_net())
         is_last = self.epoch + 1 == self.config.num_epochs
+        if not (is_last or self.is_followed):
+            return validation
         recordings = self.split.test if is_last else self.split.test[: NUM_TEST // 2]
         scores = score(self.store, recordings, predictor)
         self.scores.append({"seconds": seconds, **scores})
