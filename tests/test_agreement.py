@@ -103,7 +103,7 @@ def test_report_says_what_an_interval_without_width_is():
     guesses = ("0011110011", "1000110000", "0011111111")
     wrong = [compare(str(i), "0001110000", guess) for i, guess in enumerate(guesses)]
     found = measure_agreement(wrong, NAMES)
-    assert (np.ptp(found.intervals["recall"][1]), np.ptp(found.intervals["f1"][1])) > (0, 0)
+    assert min(np.ptp(found.intervals[name][1]) for name in ("recall", "f1")) > 0
     assert remark not in report_text(found).splitlines()
 
 

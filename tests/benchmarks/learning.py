@@ -169,10 +169,10 @@ class TrialRun(TrainingRun):
         """Validate as usual; then score test animals, all at the end, outside of the time taken."""
         validation = super().validate()
         seconds = time.perf_counter() - self.started
-        predictor = DensePredictor(self.learner.judged_net())
         is_last = self.epoch + 1 == self.config.num_epochs
         if not (is_last or self.is_followed):
             return validation
+        predictor = DensePredictor(self.learner.judged_net())
         recordings = self.split.test if is_last else self.split.test[: NUM_TEST // 2]
         scores = score(self.store, recordings, predictor)
         self.scores.append({"seconds": seconds, **scores})
