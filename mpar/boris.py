@@ -1,26 +1,24 @@
-"""The files of BORIS: tabular events, aggregated events, binary tables and projects.
+"""The files of BORIS: tabular events, aggregated events and projects (binary tables: `one_hot`).
 
-Source of columns and meanings: BORIS' ``export_observation.py``, ``behavior_binary_table.py`` and
-``config.py``.
+Source of columns and meanings: BORIS' ``export_observation.py`` and ``config.py``.
 """
 
 from __future__ import annotations
 
 import datetime
-import itertools
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mpar.annotations import shorten, with_point
 from mpar.bouts import find_bouts
-from mpar.errors import InputError
+from mpar.errors import InputError, Problem
 from mpar.files import write_text
+from mpar.names import file_name
 from mpar.scorings import NOTHING, Event, Labelled, ProblemList, Scoring, Table, parse_table
 
 PROJECT_NAME = "predictions.boris"
@@ -39,12 +37,11 @@ def is_aggregated(cells: list[str]) -> bool:
 def read_tabular(path: Path, text: str) -> list[Scoring]:
     """Read BORIS tabular events: version 7 with lines above its header, or version 8."""
     table = parse_table(path, text, is_tabular)
-    problems = ProblemList(path)
     above = {cells[0].lower(): cells[1] for cells in table.preamble if len(cells) > 1}
-    _check_offset(above.get("time offset (s)", ""), problems, table.header_line)
-    observations = _group(table, problems, above.get("observation id", ""))
     scorings = []
-    for name, rows in observations.items():
+    for name, rows in _group(table, above.get("observation id", "")).items():
+        problems = _check_observation(table, name, rows)
+        _check_offset(above.get("time offset (s)", ""), problems, table.header_line)
         marks = [
             (
                 problems.number(table.cell(cells, "time"), "time", line),
@@ -55,19 +52,22 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             )
             for line, cells in rows
         ]
+        indices = [
+            (time, table.cell(cells, "image index"))
+            for (time, *_), (_, cells) in zip(marks, rows, strict=True)
+        ]
         events = _pair_marks(marks, problems)
-        scorings.append(_scoring(table, name, rows, events))
-    problems.check()
+        scorings.append(_scoring(table, name, rows, events, indices, problems))
     return scorings
 
 
 def read_aggregated(path: Path, text: str) -> list[Scoring]:
     """Read BORIS aggregated events: one row a bout, old and new columns."""
     table = parse_table(path, text, is_aggregated)
-    problems = ProblemList(path)
     scorings = []
-    for name, rows in _group(table, problems, "").items():
-        events = []
+    for name, rows in _group(table, "").items():
+        problems = _check_observation(table, name, rows)
+        events, indices = [], []
         for line, cells in rows:
             start = problems.number(table.cell(cells, "start (s)"), "start", line)
             last = table.cell(cells, "stop (s)")
@@ -76,36 +76,65 @@ def read_aggregated(path: Path, text: str) -> list[Scoring]:
             )
             stop = None if is_point else problems.number(last, "stop", line)
             events.append(Event(table.cell(cells, "behavior"), start, stop, line))
-        scorings.append(_scoring(table, name, rows, events))
-    problems.check()
+            indices.append((start, table.cell(cells, "image index start")))
+            if stop is not None:
+                indices.append((stop, table.cell(cells, "image index stop")))
+        scorings.append(_scoring(table, name, rows, events, indices, problems))
     return scorings
 
 
-def _group(
-    table: Table, problems: ProblemList, default: str
-) -> dict[str, list[tuple[int, list[str]]]]:
-    """Group rows by observation, and check what would make their times mean something else."""
+def _group(table: Table, default: str) -> dict[str, list[tuple[int, list[str]]]]:
+    """Group rows by observation."""
     observations: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
     for line, cells in table.rows:
         observations[table.cell(cells, "observation id") or default].append((line, cells))
-    for name, rows in observations.items():
-        line, cells = rows[0]
-        _check_offset(table.cell(cells, "time offset (s)"), problems, line)
-        lengths = table.cell(cells, "media duration (s)", "fps (frame/s)", "fps").partition("|")[0]
-        if len(_media_of(table, rows)) > 1 or ";" in lengths:
-            problems.note(
-                f"observation {name!r} plays several videos one after the other, so that its times "
-                "are not those of one video; make one observation a video",
-                line,
-            )
-        subjects = dict.fromkeys(table.cell(cells, "subject") for _, cells in rows)
-        if len(subjects) > 1:
-            problems.note(
-                f"observation {name!r} has the subjects {', '.join(map(repr, subjects))}, expected "
-                "one; export each subject to a file of its own",
-                line,
-            )
     return observations
+
+
+def _check_observation(table: Table, name: str, rows: list[tuple[int, list[str]]]) -> ProblemList:
+    """Return what would make the times of an observation mean something else."""
+    problems = ProblemList(table.path, table.delimiter)
+    line, cells = rows[0]
+    _check_offset(table.cell(cells, "time offset (s)"), problems, line)
+    _check_kind(table.cell(cells, "observation type"), name, problems, line)
+    lengths = table.cell(cells, "media duration (s)", "fps (frame/s)", "fps").partition("|")[0]
+    if len(_media_of(table, rows)) > 1 or ";" in lengths:
+        problems.note(_QUEUE.format(name), line)
+    _check_subjects([table.cell(cells, "subject") for _, cells in rows], name, problems, line)
+    return problems
+
+
+_QUEUE = (
+    "observation {!r} plays several videos one after the other, so that its times are not those of "
+    "one video; make one observation a video"
+)
+
+
+def _check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> None:
+    """Note an observation whose times are not those of a video."""
+    if kind.lower().startswith(("live", "image", "picture", "from director")):
+        problems.note(
+            f"observation {name!r} is not of a video ({kind}); make one of its video, or remove it",
+            line,
+        )
+
+
+def _check_subjects(
+    subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
+) -> None:
+    """Note an observation of several animals."""
+    found = dict.fromkeys(subjects)
+    if len(found) > 1:
+        problems.note(
+            f"observation {name!r} has the subjects {', '.join(map(repr, found))}, expected one "
+            "animal a video; crop the video to one animal each, or keep the events of one",
+            line,
+        )
+
+
+def _subject_of(subject: str) -> str:
+    """Return the animal that a subject is, nothing if it is BORIS' word for none."""
+    return "" if subject.lower() in {*NOTHING, "no focal subject"} else subject
 
 
 def _media_of(table: Table, rows: list[tuple[int, list[str]]]) -> list[str]:
@@ -113,8 +142,12 @@ def _media_of(table: Table, rows: list[tuple[int, list[str]]]) -> list[str]:
     cells = (
         table.cell(cells, "media file name", "media file path", "media file") for _, cells in rows
     )
-    names = (PureWindowsPath(cell).name for cell in cells if cell.lower() not in NOTHING)
-    return [name for name in dict.fromkeys(names) if name.lower() != "not found"]
+    names = (file_name(cell) for cell in cells if cell.lower() not in {*NOTHING, "not found"})
+    if found := list(dict.fromkeys(names)):
+        return found
+    sources = (table.cell(cells, "source") for _, cells in rows)
+    played = (re.match(r"player #1:([^;|]+)", source) for source in sources)
+    return list(dict.fromkeys(file_name(match[1].strip()) for match in played if match))
 
 
 def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
@@ -127,16 +160,36 @@ def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
 
 
 def _scoring(
-    table: Table, name: str, rows: list[tuple[int, list[str]]], events: list[Event]
+    table: Table,
+    name: str,
+    rows: list[tuple[int, list[str]]],
+    events: list[Event],
+    indices: list[tuple[Fraction, str]],
+    problems: ProblemList,
 ) -> Scoring:
     has_modifiers = any(_modifiers_of(table, cells) for _, cells in rows)
+    _, cells = rows[0]
     return Scoring(
         table.path,
         tuple(events),
         video=next(iter(_media_of(table, rows)), ""),
         annotator=name,
+        subject=_subject_of(table.cell(cells, "subject")),
+        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.delimiter),
+        media_seconds=_positive(
+            table.cell(cells, "media duration (s)", "total length"), table.delimiter
+        ),
+        frame_times=tuple((time, int(index)) for time, index in indices if index.isdecimal()),
         notices=("has modifiers, which are not read",) if has_modifiers else (),
+        problems=tuple(shorten(table.path, problems)),
     )
+
+
+def _positive(cell: str, delimiter: str = "") -> Fraction | None:
+    """Return a positive number, None for anything else; of several players that of the first."""
+    text = with_point(cell.partition("|")[0].strip(), delimiter)
+    number = Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII) else None
+    return number or None
 
 
 def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
@@ -175,43 +228,6 @@ def _pair_marks(marks: Iterable[Mark], problems: ProblemList) -> list[Event]:
     return events
 
 
-def is_binary(cells: list[str]) -> bool:
-    """Tell whether a header, in lower case, is that of a binary table."""
-    return len(cells) > 1 and cells[0] == "time" and "behavior" not in cells and all(cells)
-
-
-def read_binary(path: Path, text: str) -> list[Scoring]:
-    """Read a BORIS binary table: a row an interval, a column a behaviour, 0 or 1 (or a count).
-
-    Notes
-    -----
-    A row says what is on at its time. A behaviour that is on from row i began after row i - 1 and
-    up to row i: at the frame on the screen at row i, if no row is longer than a frame (`lay`
-    refuses others). A behaviour in a single row takes one frame, because the table does not tell
-    states from point events; the latter lie at or after their row, so up to a frame later.
-    """
-    table = parse_table(path, text, is_binary)
-    problems = ProblemList(path)
-    times = [problems.number(cells[0], "time", line) for line, cells in table.rows]
-    problems.check()
-    steps = [b - a for a, b in itertools.pairwise(times)]
-    if not steps or min(steps) <= 0:
-        raise InputError.of(path, "needs at least two rows with rising times; export it again")
-    events = []
-    for column, name in enumerate(table.names[1:], start=1):
-        is_on = [problems.frame(cells[column], repr(name), line) > 0 for line, cells in table.rows]
-        for run in find_bouts(np.array(is_on, int) - 1).itertuples():
-            start, stop = int(run.start), int(run.stop)
-            ends = times[stop] if stop < len(times) else times[-1] + steps[-1]
-            line = table.rows[start][0]
-            events.append(Event(name, times[start], None if stop - start == 1 else ends, line))
-    problems.check()
-    gaps: list[tuple[Fraction, Fraction | None]] = [(times[-1] + steps[-1], None)]
-    if times[0] > 0:
-        gaps.append((Fraction(0), times[0]))
-    return [Scoring(path, tuple(events), unscored=tuple(gaps), max_step=max(steps))]
-
-
 def is_project(text: str) -> bool:
     """Tell whether a text is a project: JSON."""
     return text.lstrip()[:1] == "{"
@@ -219,7 +235,6 @@ def is_project(text: str) -> bool:
 
 def read_project(path: Path, text: str) -> list[Scoring]:
     """Read all observations with events of a BORIS project."""
-    problems = ProblemList(path)
     scorings = []
     try:
         project = json.loads(text, parse_float=Fraction)
@@ -227,45 +242,64 @@ def read_project(path: Path, text: str) -> list[Scoring]:
             behaviour["code"]: behaviour["type"].lower().startswith("point")
             for behaviour in project["behaviors_conf"].values()
         }
-        for name, observation in project["observations"].items():
-            if observation["events"]:
-                scorings.append(_observation(path, name, observation, is_point, problems))
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        observations = {
+            name: observation
+            for name, observation in project["observations"].items()
+            if observation["events"]
+        }
+    except _MALFORMED:
         raise InputError.of(
             path, "is not a BORIS project that can be read; save it with BORIS 7 or newer"
         ) from None
-    problems.check()
-    if not scorings:
+    if not observations:
         raise InputError.of(path, "has no observation with events; score it or remove it")
+    for name, observation in observations.items():
+        try:
+            scorings.append(_observation(path, name, observation, is_point))
+        except _MALFORMED:
+            message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
+            problems = (Problem.of(path, message),)
+            video = _media_of_project(observation)[:1]
+            scorings.append(Scoring(path, (), video="".join(video), problems=problems))
     return scorings
 
 
+_MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+
+
+def _media_of_project(observation: Any) -> list[str]:
+    """Return the paths of the videos that an observation plays, one after the other."""
+    try:
+        media = observation["file"]["1"] if observation["type"] == "MEDIA" else []
+    except _MALFORMED:
+        return []
+    return [str(path) for path in media] if isinstance(media, list) else []
+
+
 def _observation(
-    path: Path,
-    name: str,
-    observation: dict[str, Any],
-    is_point: dict[str, bool],
-    problems: ProblemList,
+    path: Path, name: str, observation: dict[str, Any], is_point: dict[str, bool]
 ) -> Scoring:
-    media = observation.get("file", {}).get("1", []) if observation["type"] == "MEDIA" else []
+    problems = ProblemList(path)
+    kind = observation["type"]
+    _check_kind(kind, name, problems)
+    media = _media_of_project(observation)
     if len(media) > 1:
-        problems.note(
-            f"observation {name!r} plays several videos one after the other, so that its times are "
-            "not those of one video; make one observation a video"
-        )
-    offset = observation.get("media_info", {}).get("offset", {}).get("1", 0)
-    for shift in (observation.get("time offset", 0), offset):
+        problems.note(_QUEUE.format(name))
+    facts = observation.get("media_info", {})
+    for shift in (observation.get("time offset", 0), facts.get("offset", {}).get("1", 0)):
         _check_offset(str(float(shift)), problems, 0)
-    subjects = dict.fromkeys(event[1] for event in observation["events"])
-    if len(subjects) > 1:
-        problems.note(
-            f"observation {name!r} has the subjects {', '.join(map(repr, subjects))}, expected "
-            "one; make an observation for each"
-        )
+    subjects = [event[1] for event in observation["events"]]
+    _check_subjects(subjects, name, problems)
     marks: list[Mark] = []
     num_seen: dict[tuple[str, str], int] = defaultdict(int)
-    for event in sorted(observation["events"], key=lambda event: Fraction(event[0])):
+    indices: list[tuple[Fraction, int]] = []
+    events = observation["events"] if kind == "MEDIA" else []  # others may have no times
+    for event in sorted(events, key=lambda event: Fraction(event[0])):
         time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
+        if len(event) > 5 and isinstance(event[5], int):
+            indices.append((time, event[5]))
         if behaviour not in is_point:
             problems.note(f"{behaviour!r} at {float(time):g} s is not in the project's ethogram")
             continue
@@ -277,13 +311,19 @@ def _observation(
     if last > 0:
         gaps = [(Fraction(0), first), (last, None)]
     has_modifiers = any(modifiers for _, _, (modifiers,), _, _ in marks)
+    paired = _pair_marks(marks, problems)
     return Scoring(
         path,
-        tuple(_pair_marks(marks, problems)),
-        video=PureWindowsPath(media[0]).name if media else "",
+        tuple(paired),
+        video=media[0] if media else "",
         annotator=name,
+        subject=_subject_of(str(subjects[0])),
+        frame_rate=_positive(str(facts.get("fps", {}).get(media[0], ""))) if media else None,
+        media_seconds=_positive(str(facts.get("length", {}).get(media[0], ""))) if media else None,
+        frame_times=tuple(indices),
         unscored=tuple(gaps),
         notices=("has modifiers, which are not read",) if has_modifiers else (),
+        problems=tuple(shorten(path, problems)),
     )
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,9 +142,46 @@ class ClassMap:
         of_class = {class_name: code for code, _, class_name in reversed(self.rows)}
         return of_class | {name: code for code, name, _ in self.rows}
 
-    def code_of(self, name: str) -> int:
-        """Return the code of a raw name, or the first code of a class name (KeyError if none)."""
-        return self._code_of_name[name]
+    def code_of(self, name: str, *, forgiving: bool = False) -> int:
+        """Return the code of a raw name, or the first code of a class name (KeyError if none).
+
+        With `forgiving`, as `find_code` reads it.
+        """
+        code = self.find_code(name) if forgiving else self._code_of_name[name]
+        if code is None:
+            raise KeyError(name)
+        return code
+
+    @cached_property
+    def _codes_of_folded(self) -> dict[str, set[int]]:
+        codes: dict[str, set[int]] = defaultdict(set)
+        for name, code in self._code_of_name.items():
+            codes[_folded(name)].add(code)
+        return dict(codes)
+
+    def has_name(self, name: str) -> bool:
+        """Tell whether a code or a class is called exactly so."""
+        return name in self._code_of_name
+
+    def name_of(self, code: int) -> str:
+        """Return the raw name of a code (KeyError if it is not in the map)."""
+        return {row_code: name for row_code, name, _ in self.rows}[code]
+
+    def find_code(self, written: str) -> int | None:
+        """Return the code that a person meant by a name, None if that is unclear.
+
+        Capitals, blanks, ``_`` and ``-`` do not count where only one code fits.
+
+        Examples
+        --------
+        >>> DEFAULT_CLASS_MAP.find_code("Paw Lick"), DEFAULT_CLASS_MAP.find_code("lick")
+        (2, None)
+        """
+        code = self._code_of_name.get(written)
+        if code is None:
+            codes = self._codes_of_folded.get(_folded(written), set())
+            code = next(iter(codes)) if len(codes) == 1 else None
+        return code
 
     def code_of_class(self, class_name: str) -> int:
         """Return the first code that is merged into a class (KeyError if none)."""
@@ -268,6 +306,10 @@ class ClassMap:
             return cls(tuple(rows), tuple(mirrors))
         except ConfigError as error:
             raise ConfigError(f"{path.name}: {error}") from None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _is_valid_name(name: str) -> bool:

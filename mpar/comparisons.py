@@ -15,14 +15,18 @@ from mpar.annotations import read_annotation
 from mpar.checkpoint import Checkpoint
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.exchange import ANNOTATION_SUFFIXES, read_labels
+from mpar.exchange import ANNOTATION_SUFFIXES
+from mpar.folders import find_files, warn_of_unread
 from mpar.inference import ActionRecognitionInference
-from mpar.predictions import name_of, read_sidecar
+from mpar.names import VIDEO_SUFFIXES
+from mpar.pairing import Source, find_group, share_out, warn_of_groups
+from mpar.predictions import OUTPUT_ENDINGS, name_of, read_sidecar
 from mpar.preprocess import PreprocessConfig
 from mpar.progress import ProgressBar
-from mpar.recordings import Source, check_recording, find_files, find_group, find_owners
+from mpar.recordings import check_recording
 from mpar.scorings import check_unscored, lay
 from mpar.store import Store
+from mpar.timeline import TimeLine
 
 SELECTIONS = ("held-out", "train", "val", "test", "all")
 
@@ -156,6 +160,8 @@ def compare_folders(
         There are no predictions, or they have different class maps.
     """
     config = config or PreprocessConfig()
+    warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
+    warn_of_unread([*ANNOTATION_SUFFIXES, *VIDEO_SUFFIXES], annotation_folder)
     names = {path: name_of(path) for path in find_files(prediction_folder, [".csv"])}
     paths = {path: name for path, name in names.items() if name is not None}
     if not paths:
@@ -188,8 +194,8 @@ def compare_folders(
             problems.append(
                 Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
             )
-    owned = _find_labels(
-        annotation_folder, set(paths), [*videos, *left_out], problems, config.label_format
+    sources = _find_labels(
+        annotation_folder, set(paths), [*videos, *left_out], class_map, problems, config
     )
     comparisons: list[Comparison] = []
     learnt = set()
@@ -198,14 +204,19 @@ def compare_folders(
             group = find_group(video, config.group_pattern)
             if sidecars[path].get("learnt_part"):
                 learnt.add(group)
-            if not owned[video]:
+            if sources[video].problems:
+                raise InputError(sources[video].problems)
+            if not sources[video].labels:
                 raise InputError.of(path, f"has no labels in {annotation_folder}")
-            source = Source(video, tuple(owned[video]))
-            comparisons += _compare_files(source, group, path, sidecars[path], class_map, config)
+            comparisons += _compare_files(
+                sources[video], group, path, sidecars[path], class_map, config
+            )
         except InputError as error:
             problems += error.problems
     comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in comparisons]
-    return comparisons, class_map, sorted(problems)
+    warn_of_groups([c.group for c in comparisons], config.group_pattern)
+    places = prediction_folder, annotation_folder
+    return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
 
 
 def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:
@@ -223,23 +234,23 @@ def _find_labels(
     folder: Path | str,
     predictions: set[Path],
     videos: list[Path],
+    class_map: ClassMap,
     problems: list[Problem],
-    label_format: str,
-) -> dict[Path, list[Path]]:
-    """Return the label files of each video."""
+    config: PreprocessConfig,
+) -> dict[Path, Source]:
+    """Return what the label files say of each video."""
     predictions = {path.resolve() for path in predictions}
-    owned: dict[Path, list[Path]] = {video: [] for video in videos}
+    paths = []
     for path in find_files(folder, ANNOTATION_SUFFIXES):
         if path.resolve() in predictions:
             problems.append(
                 Problem.of(path, "is a prediction, expected human labels; move it away")
             )
-            continue
-        owners, more = find_owners(path, videos, label_format)
-        problems += more
-        for owner in owners:
-            owned[owner].append(path)
-    return owned
+        else:
+            paths.append(path)
+    sources, more = share_out(paths, videos, class_map, label_format=config.label_format)
+    problems += more
+    return {source.video: source for source in sources}
 
 
 def _compare_files(
@@ -259,16 +270,14 @@ def _compare_files(
             f"{num_frames - 1}; predict again",
         )
     fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
-    labels = read_labels(
-        source.annotations, class_map, video=source.video, label_format=config.label_format
-    )
-    video_fps = Fraction(sidecar["fps"]) if "fps" in sidecar else None
+    line = TimeLine(num_frames, Fraction(sidecar["fps"]) if "fps" in sidecar else None)
     recordings = check_recording(
-        source,
-        lay(labels, class_map, num_frames, video_fps, unscored=config.unscored),
+        source.video,
+        lay(source.labels, class_map, line, unscored=config.unscored),
         num_frames,
         class_map,
         group=group,
+        fps=line.fps,
         several=config.several,
         label_offset=config.label_offset,
     )

@@ -13,7 +13,7 @@ Messages read ``where: found X, expected Y; do Z``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -29,20 +29,40 @@ class Problem:
         1-based line of the file, or 0 when the problem concerns the whole file.
     message : str
         What was found, what was expected and what to do.
+    folder : str
+        Where the file lies; not shown, see `below`.
     """
 
     path: str
     line: int
     message: str
+    folder: str = field(default="", compare=False, repr=False)
 
     @classmethod
     def of(cls, path: Path | str, message: str, line: int = 0) -> Problem:
         """Make a problem of `path` that shows the file by its name."""
-        return cls(_printable(Path(path).name), line, _printable(message))
+        path = Path(path)
+        return cls(_printable(path.name), line, _printable(message), str(path.parent))
+
+    def below(self, *folders: Path | str) -> Problem:
+        """Return it with the file shown by its path below the first of these folders it lies in.
+
+        So that files of one name in two folders can be told apart.
+        """
+        path = path_below(Path(self.folder, self.path), folders) if self.folder else self.path
+        return replace(self, path=_printable(path))
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
         return f"{where}: {self.message}"
+
+
+def path_below(path: Path, folders: Iterable[Path | str]) -> str:
+    """Return a path below the first of these folders that it lies in, or its name."""
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.name
 
 
 def _printable(text: str) -> str:

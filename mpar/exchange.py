@@ -6,10 +6,8 @@ one. DeepEthogram, SimBA and MARS/Bento are here, BORIS is in `mpar.boris`.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
@@ -18,7 +16,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 import pandas as pd
 
-from mpar import boris
+from mpar import boris, one_hot
 from mpar.annotations import (
     COLUMNS,
     DELIMITERS,
@@ -33,6 +31,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.files import write_table, write_text
 from mpar.scorings import (
     MAX_FPS,
+    NOTHING,
     Event,
     Labelled,
     ProblemList,
@@ -46,156 +45,51 @@ AUTO = "auto"
 SIMBA_NAME = "simba_bouts.csv"
 
 
-def read_labels(
-    paths: Iterable[Path],
-    class_map: ClassMap,
-    *,
-    video: Path,
-    label_format: str = AUTO,
+def read_label_file(
+    path: Path, class_map: ClassMap, label_format: str = AUTO
 ) -> list[Annotation | Scoring]:
-    """Read the label files of one video, of any format.
+    """Read a label file of any format.
 
     Parameters
     ----------
-    paths : iterable of Path
-        Its label files. Of a file about several videos only this one's part is returned.
+    path : Path
+        The file.
     class_map : ClassMap
         The names that may occur.
-    video : Path
-        The video.
     label_format : str
-        A key of `FORMATS`, or "auto" to recognise each file by its content.
+        A key of `FORMATS`, "mpar", or "auto" to recognise the file by its content.
 
     Returns
     -------
     list of Annotation or Scoring
-        In the order of the files; a file may hold several scorings of one video.
+        One annotation, or the scorings of one or several videos. A scoring that cannot be used
+        holds its problems; a behaviour without a class is one.
 
     Raises
     ------
     InputError
-        With the problems of all files; a behaviour without a class is one.
-    """
-    labels: list[Annotation | Scoring] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            text = read_text(path)
-            name = label_format if label_format != AUTO else _recognise(text)
-            if name == "mpar":
-                labels.append(read_annotation(path, class_map))
-                continue
-            scorings = _of_video(FORMATS[name].read(path, text), video)
-        except InputError as error:
-            problems += error.problems
-            continue
-        labels += scorings
-        unknown = dict.fromkeys(n for scoring in scorings for n in scoring.find_unknown(class_map))
-        if unknown:
-            known = dict.fromkeys(
-                (*class_map.class_names, *(name for _, name, _ in class_map.rows))
-            )
-            problems.append(
-                Problem.of(
-                    path,
-                    f"found behaviours without a class: {', '.join(map(repr, unknown))}; expected "
-                    f"names of the class map ({', '.join(known)}); add a row for each to a "
-                    "--class-map",
-                )
-            )
-    if problems:
-        raise InputError(problems)
-    return labels
-
-
-def find_videos(path: Path, label_format: str = AUTO) -> list[str]:
-    """Return the videos that a label file names, none if it names none (as mpar's own).
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
+        Nothing of the file can be read.
     """
     text = read_text(path)
     name = label_format if label_format != AUTO else _recognise(text)
     if name == "mpar":
-        return []
-    scorings = FORMATS[name].read(path, text)
-    return list(dict.fromkeys(scoring.video for scoring in scorings if scoring.video))
+        return [read_annotation(path, class_map)]
+    return [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
 
 
-def is_about(name: str, video: Path) -> bool:
-    """Tell whether `name`, a video in a label file, is this video; its folder does not matter."""
-    # Windows' rules take / and \\ alike; macOS stores accents apart
-    named = PureWindowsPath(unicodedata.normalize("NFC", name))
-    return unicodedata.normalize("NFC", video.stem) in {named.name, named.stem}
-
-
-def _of_video(scorings: Sequence[Scoring], video: Path) -> list[Scoring]:
-    """Choose the scorings of a video; a lone one is taken for it, since its file's name was."""
-    mine = [scoring for scoring in scorings if is_about(scoring.video, video)]
-    if not mine and len({scoring.video for scoring in scorings}) == 1:
-        mine = [
-            replace(
-                scoring,
-                notices=(
-                    *scoring.notices,
-                    f"names the video {scoring.video!r}, taken for {video.name} by its file's name",
-                ),
-            )
-            if scoring.video
-            else scoring
-            for scoring in scorings
-        ]
-    if len(mine) == 1:  # the file's name tells enough
-        mine = [replace(mine[0], annotator="")]
-    return mine
-
-
-# DeepEthogram: a row a frame, a column a behaviour; -1 where nobody looked.
-
-
-def _is_deepethogram(cells: list[str]) -> bool:
-    return cells[:2] == ["", "background"]
-
-
-def _read_deepethogram(path: Path, text: str) -> list[Scoring]:
-    """Read a DeepEthogram label file. Its background is not a behaviour, but the lack of one."""
-    table = parse_table(path, text, _is_deepethogram)
-    problems = ProblemList(path)
-    values = np.zeros((len(table.rows), len(table.names)), int)
-    for row, (line, cells) in enumerate(table.rows):
-        if cells[0] != str(row):
-            problems.note(f"frame is {cells[0]!r}, expected {row}; fix the row", line)
-        for column, cell in enumerate(cells[1:], start=1):
-            if not re.fullmatch(r"-1(\.0*)?|[01](\.0*)?", cell):
-                problems.note(f"found {cell[:40]!r}, expected 0, 1 or -1; fix the row", line)
-                continue
-            values[row, column] = int(float(cell))
-    is_unscored = (values[:, 1:] < 0).any(axis=1)
-    is_none = (values[:, 2:] == 0).all(axis=1)
-    for row in np.flatnonzero(~is_unscored & (is_none != (values[:, 1] == 1))).tolist():
-        problems.note(
-            "its background is not 1 where, and only where, all behaviours are 0; fix the row",
-            table.rows[row][0],
-        )
-    problems.check()
-    values[is_unscored] = 0
-    events = [
-        Event(
-            table.names[column],
-            Fraction(run.start),
-            Fraction(run.stop),
-            table.rows[run.start][0],
-        )
-        for column in range(2, len(table.names))
-        for run in find_bouts(values[:, column] - 1).itertuples()
-    ]
-    gaps = tuple(
-        (Fraction(run.start), Fraction(run.stop))
-        for run in find_bouts(is_unscored.astype(int) - 1).itertuples()
+def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:
+    """Return a scoring that says which of its behaviours have no class."""
+    unknown = scoring.find_unknown(class_map)
+    if not unknown:
+        return scoring
+    known = dict.fromkeys((*class_map.class_names, *(name for _, name, _ in class_map.rows)))
+    problem = Problem.of(
+        scoring.path,
+        f"found behaviours without a class: {', '.join(map(repr, unknown))}; expected names of the "
+        f"class map ({', '.join(known)}); add a row for each to a --class-map"
+        + (", or call the columns Frame and Action if they hold codes" * bool(scoring.columns)),
     )
-    return [Scoring(path, tuple(events), in_frames=True, unscored=gaps, num_rows=len(table.rows))]
+    return replace(scoring, problems=(*scoring.problems, problem))
 
 
 def _write_deepethogram(
@@ -220,16 +114,20 @@ def _is_simba(cells: list[str]) -> bool:
 def _read_simba(path: Path, text: str) -> list[Scoring]:
     """Read SimBA bouts, of one video or several."""
     table = parse_table(path, text, _is_simba)
-    problems = ProblemList(path)
+    problems = ProblemList(path, table.delimiter)
     events: dict[str, list[Event]] = defaultdict(list)
+    times: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     for line, cells in table.rows:
         start = problems.frame(table.cell(cells, "start_frame"), "start frame", line)
         last = problems.frame(table.cell(cells, "end_frame"), "end frame", line)
-        event = Event(table.cell(cells, "event"), start, last + 1, line)
-        events[table.cell(cells, "video")].append(event)
+        video = table.cell(cells, "video")
+        events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
+        if (time := table.cell(cells, "start_time")).lower() not in NOTHING:
+            times[video].append((problems.number(time, "start time", line), int(start)))
     problems.check()
     return [
-        Scoring(path, tuple(mine), in_frames=True, video=video) for video, mine in events.items()
+        Scoring(path, tuple(mine), in_frames=True, video=video, frame_times=tuple(times[video]))
+        for video, mine in events.items()
     ]
 
 
@@ -409,9 +307,9 @@ FORMATS = {
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),
     "simba": Format(_has(_is_simba), _read_simba, _write_simba, SIMBA_NAME),
     "deepethogram": Format(
-        _has(_is_deepethogram), _read_deepethogram, _write_deepethogram, "{name}_labels.csv"
+        one_hot.is_by_frame, one_hot.read_by_frame, _write_deepethogram, "{name}_labels.csv"
     ),
-    "boris-binary": Format(_has(boris.is_binary), boris.read_binary),
+    "boris-binary": Format(one_hot.is_by_time, one_hot.read_by_time),
 }
 READABLE = (AUTO, "mpar", *FORMATS)
 WRITABLE = tuple(name for name, item in FORMATS.items() if item.write)

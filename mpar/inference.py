@@ -15,6 +15,9 @@ from mpar.dense import DensePredictor
 from mpar.devices import select_device
 from mpar.drift import LookMeter, find_drift
 from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.exchange import ANNOTATION_SUFFIXES
+from mpar.folders import find_files, warn_of_unread
+from mpar.names import VIDEO_SUFFIXES, folded
 from mpar.postprocess import PostConfig, postprocess
 from mpar.predictions import (
     SUMMARY_NAME,
@@ -27,11 +30,10 @@ from mpar.predictions import (
     write_prediction,
 )
 from mpar.progress import ProgressBar
-from mpar.recordings import find_files
 from mpar.staging import sha256_of
 from mpar.store import Store
 from mpar.team import ALONE, Team, local_device
-from mpar.videos import VIDEO_SUFFIXES, probe_video, read_frames
+from mpar.videos import probe_video, read_frames
 from mpar.workers import HangError, side_by_side
 
 STORE_SUFFIXES = (".h5", ".hdf5")
@@ -230,6 +232,7 @@ def find_sources(paths: Iterable[Path | str]) -> tuple[list[Source], list[Proble
     problems = []
     for path in map(Path, paths):
         if path.is_dir():
+            warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], path)
             sources += [Source(video.stem, video) for video in find_files(path, VIDEO_SUFFIXES)]
         elif path.suffix.lower() in STORE_SUFFIXES:
             try:
@@ -241,8 +244,9 @@ def find_sources(paths: Iterable[Path | str]) -> tuple[list[Source], list[Proble
             sources.append(Source(path.stem, path))
     first: dict[str, Source] = {}
     for source in sources:
-        if first.setdefault(source.name, source) is not source:
-            other = first[source.name].path
+        # disks of Windows and macOS do not tell capitals apart
+        if first.setdefault(folded(source.name), source) is not source:
+            other = first[folded(source.name)].path
             problems.append(
                 Problem.of(
                     source.path,

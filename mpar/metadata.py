@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mpar.annotations import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.errors import ConfigError, InputError, Problem
+from mpar.names import NameIndex
 from mpar.scorings import Labelled
 
 
@@ -95,10 +96,18 @@ def read_animals(
                 "them; name another column, or add it"
             )
     by = list(group_by) or [name for name in columns if name.lower() == "group"]
-    known: dict[str, Labelled] = {}
-    for item in predictions:  # a trial shares its video with others, and has only its own name
-        names = {item.name, item.video} if Path(item.video).stem == item.name else {item.name}
-        known |= dict.fromkeys(names, item)
+    by_name = {item.name: item for item in predictions}
+    # a trial shares its video with others, and has only its own name
+    index = NameIndex(
+        (written, item.name)
+        for item in predictions
+        for written in {item.name, item.video if Path(item.video).stem == item.name else item.name}
+    )
+    known = {}
+    for _, row in rows:
+        named = index.find(row["Recording"])
+        if len(named) == 1:
+            known[row["Recording"]] = by_name[named[0]]
     animals: dict[str, Animal] = {}
     problems = []
     for line, row in rows:
@@ -180,4 +189,5 @@ def _read_rows(
 
 
 def _parse_onset(cell: str) -> Fraction | None:
-    return Fraction(cell) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", cell, re.ASCII) else None
+    text = cell.replace(",", ".")  # a decimal comma
+    return Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII) else None

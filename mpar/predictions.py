@@ -26,9 +26,9 @@ from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import write_labels
 from mpar.files import locked, spreadsheet_safe, write_json, write_table, write_text
+from mpar.folders import find_files, warn_of_unread
 from mpar.postprocess import PostConfig
 from mpar.progress import ProgressBar
-from mpar.recordings import find_files
 from mpar.scorings import Labelled
 
 if TYPE_CHECKING:  # looking into predictions does not wait for torch to load
@@ -37,6 +37,11 @@ if TYPE_CHECKING:  # looking into predictions does not wait for torch to load
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
 _SUFFIX = "_predictions"
+# of what lies in a folder of predictions: theirs, and figures and tables made of them
+OUTPUT_ENDINGS = (
+    *("_predictions.csv", "_predictions.json", "_bouts.csv", "summary.csv", "by_animal.csv"),
+    *("by_group.csv", ".png", ".pdf", ".html"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -335,6 +340,7 @@ def read_predictions(
     InputError
         None can be read.
     """
+    warn_of_unread(OUTPUT_ENDINGS, folder)
     names = {path: name_of(path) for path in find_files(folder, [".csv"])}
     paths = sorted((name, path) for path, name in names.items() if name is not None)
     found: dict[str, Labelled] = {}

@@ -21,14 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from mpar.annotations import Annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
-from mpar.exchange import AUTO, READABLE, read_labels
+from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
 from mpar.files import locked, spreadsheet_safe, write_text
+from mpar.folders import warn_of_unread
+from mpar.names import VIDEO_SUFFIXES
+from mpar.pairing import Source, find_group, find_recordings, warn_of_groups
 from mpar.progress import ProgressBar
-from mpar.recordings import SEVERAL, Recording, Source, check_recording, find_group, find_recordings
-from mpar.scorings import Scoring, check_unscored, lay
+from mpar.recordings import SEVERAL, Recording, check_recording
+from mpar.scorings import check_unscored, lay
 from mpar.staging import (
     DecodedVideo,
     blank_video,
@@ -41,6 +43,7 @@ from mpar.staging import (
 )
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.team import ALONE, Team
+from mpar.timeline import TimeLine
 from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, probe_video
 from mpar.workers import HangError, side_by_side
 
@@ -140,7 +143,6 @@ class _Video:
 
     source: Source
     group: str
-    labels: tuple[Annotation | Scoring, ...]
     sha256: str
     size_bytes: int
     num_frames_hint: int
@@ -205,9 +207,14 @@ def preprocess(
     cache_path = Path(cache_path)
     workers = max(1, workers or os.cpu_count() or 1)
     videos, problems = _collect(video_folder, annotation_folder, class_map, config, workers, team)
+    places = video_folder, annotation_folder
     quiet = quiet or not team.is_leader
     if check_only:
-        return _check(videos, problems, class_map, config, workers, quiet, team)
+        decoded, bad = _count_all(videos, config, workers, quiet, team)
+        problems += bad
+        notices: list[Problem] = []
+        good = _lay_labels(videos, decoded, class_map, config, problems, notices)
+        return _report(good, problems, notices, places, class_map, len(decoded), False)
     staging = cache_path.with_name(f".{cache_path.name}.parts")
     with contextlib.ExitStack() as stack:
         old: Store | None = None
@@ -238,16 +245,17 @@ def preprocess(
             decoded.clear()
 
         def finish() -> PreprocessReport:
-            notices: dict[str, list[str]] = {}
+            notices: list[Problem] = []
             for sha256 in set(staged) - set(decoded):
                 decoded[sha256] = _load_others_part(sha256, staging, config)
             good = _lay_labels(videos, known | decoded, class_map, config, problems, notices)
-            _write_problems(cache_path, problems)
+            placed = [problem.below(video_folder, annotation_folder) for problem in problems]
+            _write_problems(cache_path, placed)
             if not good:
-                raise InputError(problems)
-            _refuse_loss(cache_path, old, good, problems, overwrite)
+                raise InputError(placed)
+            _refuse_loss(cache_path, old, good, placed, overwrite)
             is_written = _publish(cache_path, old, good, class_map, config, quiet)
-            report = _report(notices, good, problems, class_map, len(decoded), is_written)
+            report = _report(good, problems, notices, places, class_map, len(decoded), is_written)
             known.clear()
             decoded.clear()
             del good
@@ -257,16 +265,10 @@ def preprocess(
         return team.led(finish)
 
 
-def _check(
-    videos: list[_Video],
-    problems: list[Problem],
-    class_map: ClassMap,
-    config: PreprocessConfig,
-    workers: int,
-    quiet: bool,
-    team: Team,
-) -> PreprocessReport:
-    """Decode without keeping anything, and report what a cache would hold."""
+def _count_all(
+    videos: list[_Video], config: PreprocessConfig, workers: int, quiet: bool, team: Team
+) -> tuple[dict[str, DecodedVideo], list[Problem]]:
+    """Decode videos without keeping their frames, by SHA-256."""
     decoded, bad = _decode_all(
         team.share_of(videos),
         lambda video, **how: count_frames(video.path, size=config.size, **how),
@@ -276,10 +278,7 @@ def _check(
     shapes = {sha: (v.frames.shape, v.fps, v.warnings) for sha, v in decoded.items()}
     for found in team.gather(shapes):
         decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
-    problems += [problem for found in team.gather(bad) for problem in found]
-    notices: dict[str, list[str]] = {}
-    good = _lay_labels(videos, decoded, class_map, config, problems, notices)
-    return _report(notices, good, problems, class_map, len(decoded), is_written=False)
+    return decoded, [problem for found in team.gather(bad) for problem in found]
 
 
 def _load_others_part(sha256: str, staging: Path, config: PreprocessConfig) -> DecodedVideo:
@@ -326,8 +325,10 @@ def _collect(
     team: Team,
 ) -> tuple[list[_Video], list[Problem]]:
     """Pair, group and read all that is quick to read, before anything slow begins."""
+    if team.is_leader:
+        warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
     sources, problems = find_recordings(
-        video_folder, annotation_folder, label_format=config.label_format
+        video_folder, annotation_folder, class_map, label_format=config.label_format
     )
     paths = [source.video for source in team.share_of(sources)]
     own: list[tuple[str, int] | InputError] = [("", 0)] * len(paths)
@@ -341,16 +342,7 @@ def _collect(
     videos: list[_Video] = []
     first: dict[str, _Video] = {}
     for source, fact in zip(sources, facts, strict=True):
-        found: list[Problem] = []
-        try:
-            labels = read_labels(
-                source.annotations,
-                class_map,
-                video=source.video,
-                label_format=config.label_format,
-            )
-        except InputError as error:
-            found += error.problems
+        found = list(source.problems)
         try:
             group = find_group(source.video, config.group_pattern)
         except InputError as error:
@@ -369,9 +361,11 @@ def _collect(
             problems.append(Problem.of(source.video, message))
             continue
         size_bytes = source.video.stat().st_size
-        video = _Video(source, group, tuple(labels), sha256, size_bytes, hint)
+        video = _Video(source, group, sha256, size_bytes, hint)
         videos.append(video)
         first[sha256] = video
+    if team.is_leader:
+        warn_of_groups([video.group for video in videos], config.group_pattern)
     return videos, problems
 
 
@@ -469,9 +463,12 @@ def _lay_labels(
     class_map: ClassMap,
     config: PreprocessConfig,
     problems: list[Problem],
-    notices: dict[str, list[str]],
+    notices: list[Problem],
 ) -> list[NewRecording]:
-    """Lay labels on frames and check that all frames have one size; notices by SHA-256."""
+    """Lay labels on frames and check that all frames have one size.
+
+    Adds to the problems, and to the notices, which say what was accepted in the label files.
+    """
     good = []
     sizes: dict[Path, tuple[int, ...]] = {}
     names: set[str] = set()
@@ -481,22 +478,22 @@ def _lay_labels(
         frames = decoded[video.sha256].frames
         fps = decoded[video.sha256].fps
         try:
-            annotations = lay(video.labels, class_map, len(frames), fps, unscored=config.unscored)
+            line = TimeLine(len(frames), fps)
+            annotations = lay(video.source.labels, class_map, line, unscored=config.unscored)
             recordings = check_recording(
-                video.source,
+                video.path,
                 annotations,
                 len(frames),
                 class_map,
                 group=video.group,
+                fps=fps,
                 several=config.several,
                 label_offset=config.label_offset,
             )
         except InputError as error:
             problems += error.problems
             continue
-        notices[video.sha256] = [
-            f"{item.path.name}: {notice}" for item in annotations for notice in item.notices
-        ]
+        notices += [Problem.of(item.path, text) for item in annotations for text in item.notices]
         sizes[video.path] = frames.shape[1:]
         for item in _cut_recordings(video, decoded[video.sha256], recordings):
             if item.info.name in names:
@@ -552,28 +549,27 @@ def _cut_recordings(
 
 
 def _report(
-    notices: dict[str, list[str]],
     good: list[NewRecording],
     problems: list[Problem],
+    notices: list[Problem],
+    places: tuple[Path | str, Path | str],
     class_map: ClassMap,
     num_decoded: int,
     is_written: bool,
 ) -> PreprocessReport:
+    """Make the report; files are shown by their place in the folders."""
     codes: Counter[int] = Counter()
     labels: Counter[int] = Counter()
     for item in good:
         codes.update(item.codes[0].tolist())
         labels.update(item.labels.tolist())
     class_counts = {name: labels[i] for i, name in enumerate(class_map.class_names)}
-    used = {item.info.sha256 for item in good}
     return PreprocessReport(
         recordings=tuple(item.info for item in good),
-        problems=tuple(sorted(problems)),
+        problems=tuple(sorted(problem.below(*places) for problem in problems)),
         code_counts={code: codes[code] for code in (*class_map.codes, UNLABELLED)},
         class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
-        notices=tuple(
-            text for sha256, texts in notices.items() if sha256 in used for text in texts
-        ),
+        notices=tuple(str(notice.below(*places)) for notice in notices),
         num_decoded=num_decoded,
         is_written=is_written,
     )

@@ -1,42 +1,24 @@
-"""Pair videos with label files and lay the labels on the frames, collecting every problem.
-
-A recording is a stretch of a video with its labels: the whole video, or one trial of it.
-"""
+"""Recordings: the labels of one video laid on its frames, whole or trial by trial."""
 
 from __future__ import annotations
 
-import os
 import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from mpar.annotations import Annotation
 from mpar.classes import UNLABELLED, ClassMap
-from mpar.errors import ConfigError, InputError, Problem
-from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, find_videos, is_about
-from mpar.videos import VIDEO_SUFFIXES
+from mpar.errors import InputError, Problem
+from mpar.names import added_to, normal
+from mpar.scorings import find_other_rate
 
 SEVERAL = ("trials", "annotators")
-_PREDICTION = "prediction_"
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A video and the label files that belong to it, in order of name."""
-
-    video: Path
-    annotations: tuple[Path, ...]
-
-    @property
-    def name(self) -> str:
-        """The video's name without its suffix."""
-        return self.video.stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,185 +54,14 @@ class Recording:
         assert self.labels.shape == (self.num_frames,)
 
 
-def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
-    """List the files below `folder` with one of `suffixes` (any case), sorted by path.
-
-    Hidden files and folders are passed over, and links to folders are not followed.
-
-    Raises
-    ------
-    ConfigError
-        The folder does not exist, or a folder cannot be listed.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: is not a folder; check the path")
-    suffixes = set(suffixes)
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
-        ]
-    return sorted(found)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise ConfigError(
-        f"{error.filename}: cannot be listed ({error.strerror}); allow reading it or move it away"
-    ) from None
-
-
-def find_recordings(
-    video_folder: Path | str, annotation_folder: Path | str, *, label_format: str = AUTO
-) -> tuple[list[Source], list[Problem]]:
-    """Pair the videos of one folder with the label files of another, by name.
-
-    Video ``NAME.ext`` owns a label file whose stem is ``NAME``, starts with ``NAME`` and one
-    of ``_ . -``, or is ``prediction_NAME.ext_<trial>``. Each label file goes to the longest
-    name that fits, so that ``video_1`` never takes ``video_1_2_a.csv`` when
-    ``video_1_2.mp4`` exists. A label file that names videos itself, as BORIS', belongs to those
-    of them that are there (`find_owners`).
-
-    Returns
-    -------
-    sources : list of Source
-        Videos with at least one label file, in order of path.
-    problems : list of Problem
-        Videos without labels, labels without a video, videos whose name occurs twice (nobody
-        knows whose labels are whose, so none of them is a source), and names that are not text.
-
-    Raises
-    ------
-    ConfigError
-        A folder does not exist, or there is no video at all.
-    """
-    videos = find_files(video_folder, VIDEO_SUFFIXES)
-    annotations = find_files(annotation_folder, ANNOTATION_SUFFIXES)
-    if not videos:
-        raise ConfigError(
-            f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
-        )
-    problems = [
-        Problem.of(path, "has a name that is not UTF-8 text; rename it")
-        for path in videos + annotations
-        if not _is_text(path.name)
-    ]
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for video in filter(lambda path: _is_text(path.name), videos):
-        by_name[_normal(video.stem)].append(video)
-    for same in by_name.values():
-        problems += [
-            Problem.of(
-                video, f"has the same name as {other}; rename one of them and its label files"
-            )
-            for video, other in zip(same, same[1:] + same[:1], strict=True)
-            if len(same) > 1
-        ]
-    owned: dict[Path, list[Path]] = defaultdict(list)
-    firsts = [same[0] for same in by_name.values()]
-    for path in filter(lambda path: _is_text(path.name), annotations):
-        owners, more = find_owners(path, firsts, label_format)
-        problems += more
-        for owner in owners:
-            owned[owner].append(path)
-    sources = []
-    for video in (same[0] for same in by_name.values() if len(same) == 1):
-        if owned[video]:
-            sources.append(Source(video, tuple(sorted(owned[video]))))
-        else:
-            problems.append(
-                Problem.of(
-                    video,
-                    f"has no labels, expected {video.stem}.csv or {video.stem}_*.csv; add them",
-                )
-            )
-    return sources, problems
-
-
-def find_owners(
-    path: Path, videos: Sequence[Path], label_format: str = AUTO
-) -> tuple[list[Path], list[Problem]]:
-    """Return the videos that a label file belongs to, and what of it belongs to none.
-
-    By the videos that it names, whatever their folder and suffix; by its own name if it names
-    none, or only one that is not there.
-    """
-    try:
-        names = find_videos(path, label_format)
-    except InputError as error:
-        owner = find_owner(path.stem, videos)
-        return ([owner], []) if owner else ([], list(error.problems))  # reading it says what is
-    owners = [video for video in videos if any(is_about(name, video) for name in names)]
-    lost = [name for name in names if not any(is_about(name, video) for video in videos)]
-    if len(names) < 2 and not owners:
-        owner = find_owner(path.stem, videos)
-        if owner is not None:
-            return [owner], []
-        named = f", nor does the video that it names ({names[0]!r})" if names else ""
-        message = f"fits no video, expected a name that starts with a video's{named}; rename it"
-        return [], [Problem.of(path, message)]
-    return owners, [
-        Problem.of(path, f"scores {name!r}, but there is no such video; add it, or remove its part")
-        for name in lost
-    ]
-
-
-def find_owner(stem: str, videos: Iterable[Path]) -> Path | None:
-    """Return the video with the longest name that the label file `stem` belongs to, if any."""
-    stem = _normal(stem)
-    fitting = []
-    for video in videos:
-        name, prediction = _normal(video.stem), _PREDICTION + _normal(video.name)
-        if (
-            stem in {name, prediction}
-            or stem.startswith((f"{name}_", f"{name}.", f"{name}-"))
-            or stem.startswith(f"{prediction}_")
-        ):
-            fitting.append(video)
-    return max(fitting, key=lambda video: len(_normal(video.stem)), default=None)
-
-
-def _is_text(name: str) -> bool:
-    """Tell whether `name` is text, not bytes of another encoding that only the disk knows."""
-    return not re.search("[\ud800-\udfff]", name)
-
-
-def _normal(name: str) -> str:
-    """Return `name` with composed accents: macOS stores them apart, other systems do not."""
-    return unicodedata.normalize("NFC", name)
-
-
-def find_group(video: Path, pattern: str | None) -> str:
-    """Return the animal's id: what `pattern` finds in the file name, or the video's name.
-
-    Raises
-    ------
-    InputError
-        The pattern does not occur in the name.
-    """
-    if pattern is None:
-        return video.stem
-    match = re.search(pattern, _normal(video.name))
-    group = match and (match[1] if match.re.groups else match[0])
-    if not group:
-        raise InputError.of(
-            video,
-            f"--group-pattern '{pattern}' finds no animal in this name; "
-            "fix the pattern or rename the file",
-        )
-    return group
-
-
 def check_recording(
-    source: Source,
+    video: Path,
     annotations: Sequence[Annotation],
     num_frames: int,
     class_map: ClassMap,
     *,
     group: str,
+    fps: Fraction | None = None,
     several: str | None = None,
     label_offset: int | None = None,
 ) -> list[Recording]:
@@ -258,7 +69,7 @@ def check_recording(
 
     Parameters
     ----------
-    source : Source
+    video : Path
         The video.
     annotations : sequence of Annotation
         Its label files.
@@ -268,6 +79,8 @@ def check_recording(
         Merges codes into classes.
     group : str
         The animal.
+    fps : Fraction, optional
+        Frames per second of the video; tells labels that were made at another rate.
     several : {"trials", "annotators"}, optional
         What several label files are; by default the row counts decide. Trials are
         consecutive pieces whose rows add up to the video, annotators are as long as the video.
@@ -286,12 +99,12 @@ def check_recording(
         The labels cannot be laid on the frames with certainty; the message says what would.
     """
     if _are_trials(annotations, num_frames, several, label_offset):
-        return _lay_trials(source, annotations, num_frames, class_map, group, label_offset)
+        return _lay_trials(video, annotations, num_frames, class_map, group, fps, label_offset)
     problems: list[Problem] = []
     rows = []
     for annotation in annotations:
         try:
-            rows.append(_lay(annotation, num_frames, label_offset))
+            rows.append(_lay(annotation, num_frames, label_offset, fps=fps))
         except InputError as error:
             problems += error.problems
     is_unclear = several is None and any(
@@ -302,7 +115,7 @@ def check_recording(
             counts = " + ".join(str(len(a.frames)) for a in annotations)
             problems.append(
                 Problem.of(
-                    source.video,
+                    video,
                     f"has {len(annotations)} label files with {counts} rows for {num_frames} "
                     "frames: neither trials (rows add up) nor annotators (each as long as the "
                     "video); fix them, or pass --several trials|annotators with --label-offset",
@@ -310,10 +123,10 @@ def check_recording(
             )
         raise InputError(problems)
     codes = np.stack(rows)
-    names = _name_annotators(source, annotations)
+    names = _name_annotators(video, annotations)
     return [
         Recording(
-            name=source.name,
+            name=video.stem,
             group=group,
             start_frame=0,
             num_frames=num_frames,
@@ -337,17 +150,18 @@ def _are_trials(
 
 
 def _lay_trials(
-    source: Source,
+    video: Path,
     annotations: Sequence[Annotation],
     num_frames: int,
     class_map: ClassMap,
     group: str,
+    fps: Fraction | None,
     label_offset: int | None,
 ) -> list[Recording]:
-    numbers = [_trial_number(source.video, a.path) for a in annotations]
+    numbers = [_trial_number(video, a.path) for a in annotations]
     if None in numbers or len(set(numbers)) < len(numbers):
         raise InputError.of(
-            source.video,
+            video,
             "its trials cannot be ordered: expected label files that end in different "
             f"numbers, found {', '.join(a.path.name for a in annotations)}; rename them",
         )
@@ -362,8 +176,9 @@ def _lay_trials(
             if each > 0 and rest == 0
             else "fix the label files"
         )
+        hint = _describe_rate(sum(counts), num_frames, fps) or hint
         raise InputError.of(
-            source.video,
+            video,
             f"its {len(counts)} trials have {' + '.join(map(str, counts))} = {sum(counts)} "
             f"rows{given}, expected {num_frames} frames; {hint}",
         )
@@ -375,11 +190,11 @@ def _lay_trials(
         codes = _lay(annotation, length, lost, start_frame=start)[None]
         recordings.append(
             Recording(
-                name=f"{source.name}_trial{number}",
+                name=f"{video.stem}_trial{number}",
                 group=group,
                 start_frame=start,
                 num_frames=length,
-                annotators=_name_annotators(source, [annotation]),
+                annotators=_name_annotators(video, [annotation]),
                 codes=codes,
                 labels=class_map.merge(codes[0]),
             )
@@ -390,13 +205,17 @@ def _lay_trials(
 
 def _trial_number(video: Path, path: Path) -> int | None:
     """Return the number at the end of what a label file's name adds to the video's."""
-    added = _normal(path.stem).removeprefix(_PREDICTION + _normal(video.name))
-    match = re.search(r"[0-9]+\Z", added.removeprefix(_normal(video.stem)))
+    match = re.search(r"[0-9]+\Z", added_to(path.stem, video.name))
     return int(match[0]) if match else None
 
 
 def _lay(
-    annotation: Annotation, num_frames: int, label_offset: int | None, start_frame: int = 0
+    annotation: Annotation,
+    num_frames: int,
+    label_offset: int | None,
+    *,
+    start_frame: int = 0,
+    fps: Fraction | None = None,
 ) -> np.ndarray:
     """Lay rows on `num_frames` frames, (T,) int16; frames without a row are unlabelled.
 
@@ -419,20 +238,22 @@ def _lay(
         )
     if num_rows == num_frames:
         return annotation.codes
+    by_rate = _describe_rate(num_rows, num_frames, fps)
     if num_rows > num_frames:
+        hint = by_rate or "check that they belong together and that the video is not cut short"
         raise InputError.of(
-            path,
-            f"found {num_rows} rows, expected {num_frames} (the video's frames); check "
-            "that they belong together and that the video is not cut short",
+            path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
         )
     short = num_frames - num_rows
     if label_offset is None:
         numbered = f" (its Frame column begins at {first})" if first else ""
+        hint = by_rate or (
+            f"if the first {short} frames have no row pass --label-offset {short}, if the last "
+            f"{short} have none pass --label-offset 0"
+        )
         raise InputError.of(
             path,
-            f"found {num_rows} rows, expected {num_frames} (the video's frames){numbered}; if "
-            f"the first {short} frames have no row pass --label-offset {short}, if the last "
-            f"{short} have none pass --label-offset 0",
+            f"found {num_rows} rows, expected {num_frames} (the video's frames){numbered}; {hint}",
         )
     if label_offset + num_rows > num_frames:
         raise InputError.of(
@@ -445,17 +266,29 @@ def _lay(
     return codes
 
 
-def _name_annotators(source: Source, annotations: Sequence[Annotation]) -> tuple[str, ...]:
+def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
+    """Say that labels seem to be of a copy at another rate, nothing if they do not."""
+    rate = find_other_rate(fps * num_rows / num_frames, fps) if fps else None
+    if fps is None or rate is None:
+        return ""
+    return (
+        f"they seem made on a copy at {float(rate):g} frames per second, where the video has "
+        f"{float(fps):g}: pass that copy, or score this video (--label-offset is right only if "
+        "they were made on this very video)"
+    )
+
+
+def _name_annotators(video: Path, annotations: Sequence[Annotation]) -> tuple[str, ...]:
     """Name annotators by what their file's name adds to the video's; by the stem if unclear."""
     names = []
     for annotation in annotations:
-        stem = _normal(annotation.annotator or annotation.path.stem)
-        rest = stem.removeprefix(_normal(source.name)).strip("_.- ")
+        stem = normal(annotation.annotator or annotation.path.stem)
+        rest = added_to(stem, video.name).strip("_.- ")
         names.append(rest if rest and rest.lower() not in _ANNOTATION_WORDS else stem)
     if max(Counter(names).values()) > 1:
-        names = [_normal(item.annotator or item.path.stem) for item in annotations]
+        names = [normal(item.annotator or item.path.stem) for item in annotations]
     if max(Counter(names).values()) > 1:  # a folder an annotator
-        names = [_normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
+        names = [normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
     return tuple(names)
 
 

@@ -18,9 +18,6 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from mpar.errors import InputError
 
-VIDEO_SUFFIXES = (
-    ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp"
-).split()
 EXPECTED_FPS = 30
 MIN_SIDE_PX = 16
 MAX_PIXELS = 1 << 26

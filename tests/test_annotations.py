@@ -74,6 +74,7 @@ def accepted(id, data, codes=(0, 2, 7)):
         accepted("names of codes", "Frame,Action\n0,paw_guard\n1,flinch\n2,rest\n", [3, 5, 0]),
         accepted("names of classes", "Frame,Action\n0,paw_withdraw\n1,walk\n2,active\n", [1, 6, 7]),
         accepted("names and codes together", "Frame,Action\n0,rest\n1,2\n2,active\n"),
+        accepted("decimal commas", "Frame;Action\n0,0;0,0\n1,0;2,00\n2,0;7\n"),
         accepted("-1 and empty as unlabelled", "Frame,Action\n0,-1\n1,\n2,-1.0\n", [-1, -1, -1]),
         accepted("unlabelled in the last row", "Frame,Action\n0,0\n1,\n", [0, -1]),
         accepted(
@@ -98,6 +99,27 @@ def test_unsorted_frames_are_sorted_with_a_notice(tmp_path):
     assert annotation.frames.tolist() == [0, 1, 2, 9, 10]
     assert annotation.codes.tolist() == [0, 2, 7, 3, 4]
     assert annotation.notices == ("its rows were not in order of frames; sorted",)
+
+
+def test_names_are_read_as_people_write_them(tmp_path):
+    """Capitals, blanks, _ and - do not matter where one class fits; one notice names them all."""
+    annotation = read(tmp_path, "Frame,Action\n0,Rest\n1,Paw Lick\n2,PAW-LICK\n3,rest\n4,Rest\n")
+    assert annotation.codes.tolist() == [0, 2, 2, 0, 0]
+    assert annotation.notices == (
+        "reads 'Rest' as rest, 'Paw Lick' as paw_lick, 'PAW-LICK' as paw_lick: the names differ "
+        "only in capitals, blanks, _ or -",
+    )
+
+
+def test_names_that_fit_two_classes_are_refused(tmp_path):
+    """A map that tells left from Left means it."""
+    class_map = ClassMap(((0, "paw_lick", "left"), (1, "PawLick", "right")))
+    assert read(tmp_path, "Frame,Action\n0,paw_lick\n1,PawLick\n", class_map).codes.tolist() == [
+        0,
+        1,
+    ]
+    with pytest.raises(InputError, match="action 'paw lick' is not in the class map"):
+        read(tmp_path, "Frame,Action\n0,paw lick\n", class_map)
 
 
 @pytest.mark.parametrize("first", [1, 15, 2**31 - 3])
@@ -151,14 +173,44 @@ def refused(id, data, *problems):
         refused("empty frame", "Frame,Action\n0,0\n,0\n", (3, "frame is '', " + NOT_A_FRAME)),
         refused("exponent", "Frame,Action\n1e3,1e0\n", (2, "frame is '1e3'")),
         refused("digits grouped", 'Frame,Action\n"1,000",0\n', (2, "frame is '1,000'")),
-        refused("decimal comma", "Frame;Action\n0;1,0\n", (2, "action '1,0' is not")),
         refused("hexadecimal", "Frame,Action\n0x1,0\n", (2, "frame is '0x1'")),
         refused("Arabic digits", "Frame,Action\n٣,0\n1,٣\n", (2, "frame is '٣'"), (3, "'٣' is")),
         refused("superscript digit", "Frame,Action\n0,²\n", (2, "action '²' is not")),
         refused("mathematical minus", "Frame,Action\n0,−1\n", (2, "action '−1' is not")),
         refused("formula", "Frame,Action\n0,=1+1\n=ROW(),0\n", (2, "'=1+1'"), (3, "'=ROW()'")),
         refused("unknown name", "Frame,Action\n0,licking\n", (2, "action 'licking' is not")),
-        refused("name in capitals", "Frame,Action\n0,REST\n", (2, "action 'REST' is not")),
+        refused("a name that fits no class", "Frame,Action\n0,Lick\n", (2, "action 'Lick' is not")),
+        refused(
+            "equal lines are counted",
+            "Frame,Action\n0,a\n1,b\n2,a\n3,a\n",
+            (2, "pass --class-map (3 such rows)"),
+            (3, "action 'b' is not in"),
+        ),
+        refused(
+            "seconds as frames",
+            "Frame,Action\n0.000,0\n0.033,0\n0.067,2\n0.100,2\n",
+            (3, "its frame is '0.033', probably in seconds, expected whole numbers from 0; number"),
+        ),
+        refused(
+            "every fifth frame",
+            "Frame,Action\n0,0\n5,0\n10,2\n15,2\n",
+            (0, "has a row for every 5. frame only, expected one for each; add the others"),
+        ),
+        refused(
+            "an export of EthoVision",
+            '"Number of header lines:";"36"\n"Trial time";"Recording time"\n',
+            (1, "it looks like an EthoVision export, which mpar does not read; list"),
+        ),
+        refused(
+            "an export of The Observer",
+            "Date_Time,Time_Relative_sf,Behavior,Event_Type\n1,0.1,walk,State start\n",
+            (1, "it looks like an export of The Observer, which mpar does not read; list"),
+        ),
+        refused(
+            "pose data",
+            "scorer,DLC,DLC\nbodyparts,nose,nose\ncoords,x,y\n0,1.0,2.0\n",
+            (1, "it looks like pose data of DeepLabCut, not labels; pass"),
+        ),
         refused("control characters", "Frame,Action\n0,\x1b[2J\n", (2, r"action '\x1b[2J' is")),
         refused(
             "duplicate frame",
@@ -222,7 +274,8 @@ def refused(id, data, *problems):
             b"\xfe\xff" + "Frame,Action\n0,\u0a0a\n1,0".encode("utf-16-be") + b"\x00",
             (3, "is not UTF-8 text"),
         ),
-        refused("a workbook", b"PK\x03\x04\x14\x00\x06\x00", (1, "holds a NUL byte")),
+        refused("a workbook", b"PK\x03\x04\x14\x00\x06\x00", (0, "is a workbook of Excel or")),
+        refused("an old workbook", b"\xd0\xcf\x11\xe0\xa1\xb1", (0, "is an old workbook of Excel")),
         refused(
             "several problems",
             "Frame,Action\n5,0\n1,9\n\n5,x\n",
@@ -253,7 +306,7 @@ def test_file_is_refused_with_its_lines(tmp_path, data, problems):
 @pytest.mark.parametrize(("num_bad", "num_hidden"), [(20, 0), (21, 1), (500, 480)])
 def test_many_problems_are_capped_with_a_count(tmp_path, num_bad, num_hidden):
     """A file of another program does not bury the report; the rest is counted."""
-    data = "Frame,Action\n" + "".join(f"{i},bad\n" for i in range(num_bad))
+    data = "Frame,Action\n" + "".join(f"{i},bad{i}\n" for i in range(num_bad))
     with pytest.raises(InputError) as caught:
         read(tmp_path, data)
     problems = caught.value.problems

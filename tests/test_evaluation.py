@@ -234,7 +234,7 @@ def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
         config=PreprocessConfig(group_pattern=r"m\d"),
     )
     (problem,) = problems
-    assert str(problem).startswith("odd.mp4: --group-pattern 'm\\d' finds no animal in this name")
+    assert str(problem).startswith("odd.mp4: --group-pattern 'm\\d' finds no animal in 'odd' (the")
     assert metrics["intervals"]["num_animals"] == 2
     assert metrics["remark"] == f"{SAME_ANIMAL} (2 of 3)"
     alone, _ = evaluate_folders(*(tmp_path / folder for folder in ("p", "ann", "alone")))

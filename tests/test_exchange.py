@@ -22,15 +22,16 @@ from mpar.exchange import (
     FORMATS,
     READABLE,
     WRITABLE,
-    find_videos,
-    read_labels,
+    read_label_file,
     write_labels,
 )
 from mpar.inference import predict_multiple_videos
+from mpar.pairing import share_out
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.scorings import Labelled, lay
 from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, write_video
+from mpar.timeline import TimeLine
 from tests.test_cli import run
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -203,8 +204,11 @@ def put(folder, text, name="m1.csv"):
 
 def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, **options):
     """Read and lay one file about one video."""
-    labels = read_labels([path], DEFAULT_CLASS_MAP, video=video, **options)
-    (annotation,) = lay(labels, DEFAULT_CLASS_MAP, num_frames, fps, unscored=unscored)
+    (source,), problems = share_out([path], [video], DEFAULT_CLASS_MAP, **options)
+    if not source.labels:
+        raise InputError(problems + source.problems)
+    line = TimeLine(num_frames, fps)
+    (annotation,) = lay(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
     assert annotation.frames.tolist() == list(range(len(annotation.codes)))
     return annotation
 
@@ -224,9 +228,8 @@ def test_file_written_by_hand(tmp_path, name):
     assert read(path, label_format=label_format).codes.tolist() == EXPECTED.tolist()
     rest = read(path, unscored="rest").codes
     assert rest.tolist() == np.where(EXPECTED < 0, 0, EXPECTED).tolist()
-    named = find_videos(path)
-    assert named in ([], ["m1"], ["m1.mp4"])
-    assert bool(named) == ("binary" not in name and "deepethogram" not in name)
+    (scoring,) = read_label_file(path, DEFAULT_CLASS_MAP)
+    assert bool(scoring.video) == ("binary" not in name and "deepethogram" not in name)
 
 
 def test_frames_without_behaviour_are_said(tmp_path):
@@ -408,8 +411,9 @@ HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Med
         ([row("x", "walk", "POINT")], "m1.csv:2: time is 'x', expected a number from 0"),
         ([row(-1, "walk", "POINT")], "m1.csv:2: time is '-1', expected a number from 0"),
         (
-            [row(1, "walk", "START"), row(11, "walk", "STOP")],
-            "m1.csv:2: 'walk' (1-11 s) ends after the video (300 frames, 10.000 s); fix the event",
+            [row(9.5, "walk", "START"), row(11, "walk", "STOP")],
+            "m1.csv:2: 'walk' (9.5-11 s) ends after the video (300 frames, 10.000 s), like most of "
+            "what this file scores; check that they belong together",
         ),
         (
             [row(1, "walk", "START"), row(1.01, "walk", "STOP")],
@@ -417,7 +421,7 @@ HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Med
         ),
         (
             [row(1, "walk", "POINT", subject="a"), row(2, "walk", "POINT", subject="b")],
-            "m1.csv:2: observation 'o' has the subjects 'a', 'b', expected one; export each",
+            "m1.csv:2: observation 'o' has the subjects 'a', 'b', expected one animal a video; ",
         ),
         (
             [row(1, "walk", "POINT"), row(2, "walk", "POINT", video="m2.mp4")],
@@ -457,7 +461,10 @@ def test_problems_of_boris(tmp_path, rows, expected):
         (ANNOT.replace("frame: 1\n", "frame: 100\n"), "begins at frame '100', expected 1"),
         (ANNOT.replace("31\t33", "0\t33"), "m1.csv:19: starts at frame 0, but frames count from 1"),
         (ANNOT.replace("31\t33\t3", "31"), "m1.csv:19: is no bout below a >behaviour"),
-        (ANNOT.replace("30.0", "25.0"), "counts frames at 25 frames per second, but its video has"),
+        (
+            ANNOT.replace("30.0", "25.0"),
+            "says that its video has 25 frames per second, but the video",
+        ),
         (
             ANNOT + "Ch2----------\n>walk\nStart\tStop\tDuration\n1\t2\t2\n",
             "has bouts in the channels Ch1, Ch2, expected one",
@@ -470,10 +477,13 @@ def test_problems_of_boris(tmp_path, rows, expected):
         ('{"a": ', "is not a BORIS project that can be read"),
         (PROJECT.replace('"time offset": 0.0', '"time offset": 3.0'), "has a time offset of 3.0 s"),
         (PROJECT.replace('"/data/m1.mp4"], ', '"m0.mp4", "m1.mp4"], '), "plays several videos one"),
-        (PROJECT.replace("[1.1, ", "[1.0, "), "'paw_lick' (1-1 s) ends before it has a frame"),
+        (
+            PROJECT.replace("[1.1, ", "[1.0, ").replace(", 33]", ", 30]"),
+            "'paw_lick' (1-1 s) ends before it has a frame",
+        ),
         (PROJECT.replace('[2.0, "", "flinch"', '[2.0, "", "run"'), "'run' at 2 s is not in the"),
         (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects '', 'b', expected one"),
-        (PROJECT.replace("[1.1, ", '["NA", '), "is not a BORIS project that can be read"),
+        (PROJECT.replace("[1.1, ", '["NA", '), "observation 'obs 1' cannot be read; save it with"),
     ],
 )
 def test_problems_of_the_others(tmp_path, text, expected):
@@ -513,12 +523,17 @@ def test_an_end_just_behind_the_last_frame_is_the_end(tmp_path):
     rows = row(9, "walk", "START"), row(10.04, "walk", "STOP")
     assert (read(put(tmp_path, HEADER + "".join(rows))).codes[270:] == 6).all()
     rows = row(9, "walk", "START"), row(10.07, "walk", "STOP")
-    assert "ends after the video" in problems_of(put(tmp_path, HEADER + "".join(rows)))
+    annotation = read(put(tmp_path, HEADER + "".join(rows)))
+    assert (annotation.codes[270:] == 6).all()
+    assert annotation.notices[0] == (
+        "1 event from 'walk' (9-10.07 s) on ends after the picture (300 frames, 10.000 s) and is "
+        "cut there; if the video is cut short, copy it again"
+    )
 
 
 def test_another_video_in_the_file_is_said(tmp_path):
     """A file that is named after a video but names another one is taken, with a notice."""
-    annotation = read(put(tmp_path, V8), video=Path("mouse.avi"))
+    annotation = read(put(tmp_path, V8, "mouse.csv"), video=Path("mouse.avi"))
     assert annotation.notices[0] == (
         "names the video 'm1.mp4', taken for mouse.avi by its file's name"
     )
@@ -624,8 +639,8 @@ def test_a_class_named_background(tmp_path):
         tmp_path, "deepethogram", [video], class_map.class_names, unscored="background"
     )
     assert path.read_text().splitlines()[0] == ",background,walk"
-    labels = read_labels([path], class_map, video=VIDEO)
-    (annotation,) = lay(labels, class_map, 4, Fraction(30), unscored="background")
+    line = TimeLine(4, Fraction(30))
+    (annotation,) = lay(read_label_file(path, class_map), class_map, line, unscored="background")
     assert annotation.codes.tolist() == [0, 1, 1, 0]
 
 
@@ -639,6 +654,336 @@ def test_every_format_has_an_option():
     assert tuple(option.type.choices[:2]) == READABLE[:2]
     assert set(option.type.choices) == set(READABLE)
     assert set(WRITABLE) < set(FORMATS)
+
+
+# Edges: BORIS stops a behaviour 1 ms before the one that excludes it begins
+
+
+def exclusive_rows(labels, fps, milliseconds=1):
+    """Return the events of BORIS for these frames, all behaviours excluding each other."""
+    bouts = find_bouts(labels)
+    starts = {int(bout.start) for bout in bouts.itertuples()}
+    rows = []
+    for bout in bouts.itertuples():
+        stop = round(int(bout.stop) / fps, 3)
+        if int(bout.stop) in starts:
+            stop -= Fraction(milliseconds, 1000)
+        start = round(int(bout.start) / fps, 3)
+        rows += [
+            row(f"{float(start):.3f}", NAMES[bout.label], "START"),
+            row(f"{float(stop):.3f}", NAMES[bout.label], "STOP"),
+        ]
+    return rows
+
+
+@settings(max_examples=60)
+@given(case=labelled(), milliseconds=st.sampled_from([1, 2, -1]))
+def test_exclusive_behaviours_keep_their_last_frame(tmp_path_factory, case, milliseconds):
+    """At any rate, a stop just before (or after) the next start is the same edge."""
+    labels, fps = case
+    rows = exclusive_rows(labels, fps, milliseconds)
+    if rows:
+        path = put(tmp_path_factory.mktemp("edges"), HEADER + "".join(rows))
+        codes = read(path, num_frames=len(labels), fps=fps).codes
+        assert DEFAULT_CLASS_MAP.merge(codes).tolist() == labels.tolist()
+
+
+def test_a_point_event_ends_an_exclusive_behaviour(tmp_path):
+    """The flinch takes its frame, and the rest before it keeps all of its own."""
+    rows = [
+        row("0.000", "rest", "START"),
+        row("0.999", "rest", "STOP"),
+        row("1.000", "flinch", "POINT"),
+    ]
+    assert read(put(tmp_path, HEADER + "".join(rows))).codes[:32].tolist() == [0] * 30 + [5, -1]
+
+
+def test_a_gap_of_a_frame_stays_a_gap(tmp_path):
+    """One frame without behaviour between two bouts is no rounding."""
+    rows = [
+        *(row("0.000", "rest", "START"), row("0.967", "rest", "STOP")),
+        *(row("1.000", "walk", "START"), row("1.100", "walk", "STOP")),
+    ]
+    assert read(put(tmp_path, HEADER + "".join(rows))).codes[27:34].tolist() == [
+        *([0, 0, -1]),
+        *([6, 6, 6, -1]),
+    ]
+
+
+def test_a_correction_in_boris_comes_back(tmp_path):
+    """Out as a project, a behaviour put between two others as BORIS does, and in again."""
+    labels = np.repeat(np.array([0, 2, 4], np.int8), 30)
+    (path,) = write_labels(tmp_path, "boris", [Labelled("m1", "m1.mp4", NTSC, labels)], NAMES)
+    project = json.loads(path.read_text())
+    (observation,) = project["observations"].values()
+    start = observation["events"][2][0]  # of the lick
+    middle = round(45 / float(NTSC), 3)
+    observation["events"] += [
+        [round(middle - 0.001, 3), "", "paw_lick", "", "", "NA"],
+        [middle, "", "paw_shake", "", "", 45],
+    ]
+    observation["events"] = [
+        [round(60 / float(NTSC), 3) - 0.001, "", "paw_shake", "", "", "NA"]
+        if event[:3] == [round(60 / float(NTSC), 3), "", "paw_lick"]
+        else event
+        for event in observation["events"]
+    ]
+    assert start > 0
+    path.write_text(json.dumps(project))
+    codes = read(path, num_frames=90, fps=NTSC, video=VIDEO).codes
+    expected = np.repeat([0, 2, 3, 4], [30, 15, 15, 30])
+    assert DEFAULT_CLASS_MAP.merge(codes).tolist() == expected.tolist()
+
+
+# What a file says of its video
+
+
+FACTS = (
+    "Observation id,Media duration (s),FPS,Subject,Behavior,Behavior type,Time,Media file name,"
+    "Image index\n"
+)
+
+
+def fact(time, mark, *, seconds="10.0", fps="30.0", index="NA", subject="", behaviour="walk"):
+    return f"o,{seconds},{fps},{subject},{behaviour},{mark},{time},m1.mp4,{index}\n"
+
+
+def walk(**facts):
+    """Return the events of a walk in frames 30-59."""
+    return FACTS + fact(1, "START", **facts) + fact(2, "STOP", **facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (walk(fps="25.000"), "says that its video has 25 frames per second, but the video has 30;"),
+        (walk(fps="30.3"), "says that its video has 30.3 frames per second"),
+        (walk(seconds="9.0"), "says that its video lasts 9.000 s, but the video has 300 frames"),
+        (walk(seconds="25.0"), "says that its video lasts 25.000 s, but the video has 300 frames"),
+        (
+            walk(seconds="12.0", fps="NA"),
+            "says that its video lasts 12.000 s, as at 25 frames per second, but the video has 300",
+        ),
+        (
+            FACTS + fact(1, "START", fps="NA", index=25) + fact(2, "STOP", fps="NA", index=50),
+            "says that frame 25 is shown at 1 s, but in its video that is frame 30",
+        ),
+        (
+            "Video,Event,Start_time,End Time,Start_frame,End_frame\nm1,walk,1.0,2.0,25,49\n",
+            "says that frame 25 is shown at 1 s, but in its video that is frame 30",
+        ),
+        (
+            "Frame,Time,walk\n" + "".join(f"{i},{i / 25:.3f},1\n" for i in range(300)),
+            "says that frame 299 is shown at 11.96 s, but in its video that is frame 358",
+        ),
+    ],
+)
+def test_facts_that_contradict_the_video_are_named(tmp_path, text, expected):
+    """Labels of another video, or of a copy at another rate, are not laid on this one."""
+    assert f"m1.csv: {expected}" in problems_of(put(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"fps": "29.970"},
+        {"fps": "NA", "seconds": "NA"},
+        {"seconds": "10.9"},  # the sound goes on
+        {"seconds": "9.9"},
+        {"fps": "30.000|25.000", "seconds": "10.0|12.0"},  # a second player
+        {"fps": "30,0", "seconds": "10,0"},
+    ],
+)
+def test_facts_that_fit_the_video_are_taken_quietly(tmp_path, facts):
+    """Rounding, sound that is longer and cells without a number contradict nothing."""
+    text = walk(**facts)
+    if "30,0" in facts.values():
+        text = text.replace("30,0", "30#0").replace("10,0", "10#0")
+        text = text.replace(",", ";").replace("#", ",")
+    annotation = read(put(tmp_path, text))
+    assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
+    assert len(annotation.notices) == 1
+
+
+def test_image_index_may_count_from_one(tmp_path):
+    """Players differ by a frame; a wrong rate soon differs by more."""
+    text = FACTS + fact(1, "START", index=31) + fact(2, "STOP", index=61)
+    assert np.flatnonzero(read(put(tmp_path, text)).codes == 6).tolist() == [*range(30, 60)]
+
+
+def laid(tmp_path, text, line):
+    labels = read_label_file(put(tmp_path, text), DEFAULT_CLASS_MAP)
+    return lay(labels, DEFAULT_CLASS_MAP, line)[0]
+
+
+def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
+    """25 is only the decoder's default; the file knows better, and the user learns of it."""
+    guess = TimeLine(300, Fraction(25), is_guess=True)
+    annotation = laid(tmp_path, walk(), guess)
+    assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
+    assert annotation.fps == 30
+    assert annotation.notices[0] == (
+        "its video does not state its frame rate; 30 frames per second is taken from this file"
+    )
+    with pytest.raises(InputError, match=r"neither it nor its video states a frame rate \(25 is"):
+        laid(tmp_path, walk(fps="NA"), guess)
+    assert laid(tmp_path, SIMBA.replace("_time", "_t"), guess).codes[30] == 2  # counts frames
+
+
+def test_frames_with_times_of_their_own(tmp_path):
+    """In a video of variable rate, an event lies where its time is."""
+    times = np.concatenate([np.arange(60) / 30, 2 + np.arange(60) / 20])
+    line = TimeLine(120, Fraction(120, 5), times)
+    text = FACTS + "".join(
+        fact(time, mark, behaviour=name, fps="24.000", seconds="5.0", index="NA")
+        for time, mark, name in [
+            *(("0.000", "START", "rest"), ("0.999", "STOP", "rest")),
+            *(("1.000", "START", "walk"), ("2.500", "STOP", "walk")),
+            *(("4.000", "START", "rest"), ("5.000", "STOP", "rest")),
+        ]
+    )
+    codes = laid(tmp_path, text, line).codes
+    assert codes.tolist() == [0] * 30 + [6] * 40 + [-1] * 30 + [0] * 20
+
+
+def test_events_behind_the_picture_are_cut_with_one_notice(tmp_path):
+    """Sound that is longer than the picture ends no recording."""
+    rows = [
+        *(row(0, "rest", "START"), row(9, "rest", "STOP")),
+        *(row(9, "walk", "START"), row(10.9, "walk", "STOP")),
+        row(10.95, "flinch", "POINT"),
+    ]
+    annotation = read(put(tmp_path, HEADER + "".join(rows)))
+    assert annotation.codes.tolist() == [0] * 270 + [6] * 30
+    assert [notice for notice in annotation.notices if "picture" in notice] == [
+        "2 events from 'walk' (9-10.9 s) on end after the picture (300 frames, 10.000 s) and are "
+        "cut there; if the video is cut short, copy it again"
+    ]
+
+
+# Subjects are animals
+
+
+def two_subjects(folder, first, second, videos=("m1.mp4",)):
+    """Share out two files of one video; return what laying them says."""
+    paths = [put(folder, text, name) for name, text in (first, second)]
+    (source,), problems = share_out(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
+    assert problems == []
+    with pytest.raises(InputError) as caught:
+        lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+    return str(caught.value)
+
+
+def test_subjects_of_one_video_are_not_annotators(tmp_path):
+    """Two mice, each with a file of its own, are not two people's opinions on one mouse."""
+    first = FACTS + fact(1, "POINT", subject="mouse A")
+    second = FACTS + fact(2, "POINT", subject="mouse B")
+    message = two_subjects(tmp_path, ("m1_a.csv", first), ("m1_b.csv", second))
+    assert message.startswith("m1_a.csv: scores the subjects 'mouse A', 'mouse B' of one video")
+    both = first + fact(2, "POINT", subject="mouse B").replace("o,", "p,", 1)  # two observations
+    (source,), _ = share_out([put(tmp_path, both)], [VIDEO], DEFAULT_CLASS_MAP)
+    with pytest.raises(InputError, match="scores the subjects 'mouse A', 'mouse B' of one video"):
+        lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+
+
+def test_people_who_score_one_subject_are_annotators(tmp_path):
+    """The same animal by two people, or no animal named, is what annotators write."""
+    for subjects in (("mouse A", "mouse A"), ("No focal subject", ""), ("mouse A", "")):
+        files = [
+            put(tmp_path, FACTS + fact(1, "POINT", subject=subject), f"m1_{i}.csv")
+            for i, subject in enumerate(subjects)
+        ]
+        (source,), _ = share_out(files, [VIDEO], DEFAULT_CLASS_MAP)
+        assert len(lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))) == 2
+
+
+def test_binary_tables_of_one_video_are_of_its_subjects(tmp_path):
+    """BORIS writes one table for each subject and names it in the file's name only."""
+    message = two_subjects(tmp_path, ("m1_mouse A.tsv", BINARY), ("m1_mouse B.tsv", BINARY))
+    assert "one of several binary tables of one video (m1_mouse A.tsv, m1_mouse B.tsv)" in message
+
+
+@pytest.mark.parametrize("kind", ["Live observation", "From directories of images"])
+def test_observations_without_a_video_are_left_out_and_named(tmp_path, kind):
+    """The rest of the file is used."""
+    header = "Observation id,Observation type,Behavior,Behavior type,Time,Media file name\n"
+    rows = f"live,{kind},walk,POINT,NA,NA\na,Media file(s),walk,POINT,1.0,m1.mp4\n"
+    path = put(tmp_path, header + rows)
+    (source,), problems = share_out([path], [VIDEO], DEFAULT_CLASS_MAP)
+    assert len(source.labels) == 1
+    assert f"m1.csv:2: observation 'live' is not of a video ({kind}); make" in str(problems[0])
+
+
+def test_live_observations_of_a_project_are_left_out_and_named(tmp_path):
+    """A project of many observations is not refused for one of them."""
+    project = json.loads(PROJECT)
+    project["observations"]["live"] = {"type": "LIVE", "file": [], "events": [[1, "", "x", "", ""]]}
+    project["observations"]["broken"] = {"type": "MEDIA", "file": {"1": ["m2.mp4"]}, "events": [1]}
+    path = put(tmp_path, json.dumps(project), "study.boris")
+    (first, second), problems = share_out([path], [VIDEO, Path("m2.mp4")], DEFAULT_CLASS_MAP)
+    assert len(first.labels) == 1
+    assert [str(problem) for problem in second.problems] == [
+        "study.boris: observation 'broken' cannot be read; save it with BORIS 7 or newer"
+    ]
+    assert "observation 'live' is not of a video (LIVE); make" in str(problems[0])
+
+
+# Tables with a column for each behaviour
+
+
+@st.composite
+def one_hot_tables(draw):
+    """Labels, and a table of them by frame or by rounded time."""
+    labels, fps = draw(labelled())
+    kind = draw(st.sampled_from(["Frame", "from 1", "", "none", "Time", "Frame,Time"]))
+    digits = draw(st.sampled_from([3, 4, 6]))
+    background = draw(st.booleans())
+    value = draw(st.sampled_from(["{}", "{}.0"]))
+    lines = []
+    for i, label in enumerate(labels.tolist()):
+        time = f"{float(round(i / fps, digits)):.{digits}f}"
+        first = {
+            "Frame": [f"{i}"],
+            "from 1": [f"{i + 1}"],
+            "": [f"{i}"],
+            "none": [],
+            "Time": [time],
+            "Frame,Time": [f"{i}", time],
+        }[kind]
+        cells = [value.format(int(label == k)) for k in range(len(NAMES))]
+        background_cell = [value.format(int(label < 0))] if background else []
+        lines.append(",".join([*first, *background_cell, *cells]))
+    named = {"from 1": ["Frame"], "none": [], "Frame,Time": ["Frame", "Time"]}.get(kind, [kind])
+    header = ",".join([*named, *(["background"] if background else []), *NAMES])
+    return labels, fps, kind, "\n".join([header, *lines]) + "\n"
+
+
+@settings(max_examples=60)
+@given(case=one_hot_tables())
+def test_one_hot_tables(tmp_path_factory, case):
+    """By frame from 0 or 1, without numbers, or by time rounded to ms: the same labels."""
+    labels, fps, kind, text = case
+    if kind == "Time" and len(labels) < 2:
+        return
+    path = put(tmp_path_factory.mktemp("table"), text)
+    codes = read(path, num_frames=len(labels), fps=fps).codes
+    assert DEFAULT_CLASS_MAP.merge(codes).tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_codes_in_a_column_of_another_name_are_no_table(tmp_path, value):
+    """Frame,Behavior with codes must not be read as a behaviour that never occurs."""
+    text = "Frame,Behavior\n" + "".join(f"{i},{value}\n" for i in range(300))
+    message = problems_of(put(tmp_path, text))
+    assert "found behaviours without a class: 'Behavior'" in message
+    assert "call the columns Frame and Action if they hold codes" in message
+
+
+def test_one_hot_table_at_another_rate_is_refused(tmp_path):
+    """A row every 40 ms does not tell the frames of a video of 30 a second."""
+    text = "time,walk\n" + "".join(f"{i / 25:.3f},{i % 2}\n" for i in range(250))
+    assert "has a row every 0.04 s, expected one a frame" in problems_of(put(tmp_path, text))
 
 
 # As it is used: folders of real videos
@@ -723,7 +1068,11 @@ def test_observations_of_one_video_are_annotators(filmed, tmp_path):
             V8.replace("m1.mp4", "m5.mp4"),
             "nor does the video that it names ('m5.mp4')",
         ),
-        ("m2.csv", V8.replace("m1.mp4", "?"), "m2.csv:4: 'flinch' (at 2 s) ends after the video"),
+        (
+            "m2.csv",
+            V8.replace("m1.mp4", "?"),
+            "m2.csv: says that its video lasts 10.000 s, but the",
+        ),
         ("m2.boris", '{"a": 1}', "m2.boris: is not a BORIS project that can be read"),
         ("other.boris", '{"a": 1}', "other.boris: is not a BORIS project that can be read"),
     ],

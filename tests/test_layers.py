@@ -17,8 +17,9 @@ import mpar
 
 FOLDER = Path(mpar.__file__).parent
 LAYERS = """
-    errors files team workers progress classes bouts videos annotations scorings boris exchange
-    recordings store staging preprocess splits drift clips devices sums augment model optimizers
+    errors files folders names timeline team workers progress classes bouts videos annotations
+    scorings boris one_hot exchange pairing recordings
+    store staging preprocess splits drift clips devices sums augment model optimizers
     recipe dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
     assay_plots score_report html_page html_report board learner loop train predictions metadata
     assay inference comparisons evaluation folds summary cartoon synthetic
@@ -26,8 +27,9 @@ LAYERS = """
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = """
-    errors files team workers progress classes bouts videos annotations scorings boris exchange
-    recordings store staging preprocess drift metrics events postprocess bootstrap agreement plots
+    errors files folders names timeline team workers progress classes bouts videos annotations
+    scorings boris one_hot exchange pairing recordings
+    store staging preprocess drift metrics events postprocess bootstrap agreement plots
     score_plots assay_plots score_report html_page html_report predictions metadata assay cartoon
     synthetic
 """.split()

@@ -1,8 +1,7 @@
-"""Every label file goes to its video and every label to its frame, or to the list of problems."""
+"""Every label goes to its frame, or its file to the list of problems."""
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from pathlib import Path
 
@@ -13,15 +12,8 @@ from hypothesis import strategies as st
 
 from mpar.annotations import Annotation
 from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.errors import ConfigError, InputError
-from mpar.recordings import (
-    Source,
-    check_recording,
-    find_files,
-    find_group,
-    find_owner,
-    find_recordings,
-)
+from mpar.errors import InputError
+from mpar.recordings import check_recording
 
 
 def composed(name):
@@ -30,268 +22,6 @@ def composed(name):
 
 def decomposed(name):
     return unicodedata.normalize("NFD", name)
-
-
-def make_files(folder, names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return folder
-
-
-def pair(folder, videos, annotations):
-    """Make empty files and pair them: {video: its label files}, {file: its problem}."""
-    make_files(folder / "Videos", videos)
-    make_files(folder / "Annotations", annotations)
-    (folder / "Annotations").mkdir(exist_ok=True)
-    sources, problems = find_recordings(folder / "Videos", folder / "Annotations")
-    return (
-        {s.video.name: [path.name for path in s.annotations] for s in sources},
-        {p.path: p.message for p in problems},
-    )
-
-
-def paired(id, videos, annotations, sources, problems=()):
-    return pytest.param(videos.split(), annotations.split(), sources, [*problems], id=id)
-
-
-@pytest.mark.parametrize(
-    ("videos", "annotations", "sources", "problems"),
-    [
-        paired("the same name", "a.mp4", "a.csv", {"a.mp4": ["a.csv"]}),
-        paired(
-            "a name that goes on after _ . or -",
-            "a.mp4",
-            "a_ann.csv a-ann.csv a.ann.csv a.mp4.csv",
-            {"a.mp4": ["a-ann.csv", "a.ann.csv", "a.mp4.csv", "a_ann.csv"]},
-        ),
-        paired("a name that goes on otherwise", "a.mp4", "ab.csv", {}, ["a.mp4", "ab.csv"]),
-        paired(
-            "video_1 and video_10",
-            "video_1.mp4 video_10.mp4",
-            "video_1_a.csv video_10_a.csv",
-            {"video_1.mp4": ["video_1_a.csv"], "video_10.mp4": ["video_10_a.csv"]},
-        ),
-        paired(
-            "video_1 without labels does not take those of video_10",
-            "video_1.mp4 video_10.mp4",
-            "video_10_a.csv",
-            {"video_10.mp4": ["video_10_a.csv"]},
-            ["video_1.mp4"],
-        ),
-        paired(
-            "the longest name wins",
-            "video_1.mp4 video_1_2.mp4",
-            "video_1_a.csv video_1_2_a.csv video_1_2.csv",
-            {
-                "video_1.mp4": ["video_1_a.csv"],
-                "video_1_2.mp4": ["video_1_2.csv", "video_1_2_a.csv"],
-            },
-        ),
-        paired(
-            "without video_1_2 the file is the second of video_1",
-            "video_1.mp4",
-            "video_1_1.csv video_1_2.csv",
-            {"video_1.mp4": ["video_1_1.csv", "video_1_2.csv"]},
-        ),
-        paired(
-            "the field's names of trials",
-            "video_1.mp4 video_10.avi",
-            "prediction_video_1.mp4_0.csv prediction_video_1.mp4_1.csv prediction_video_10.avi.csv",
-            {
-                "video_1.mp4": ["prediction_video_1.mp4_0.csv", "prediction_video_1.mp4_1.csv"],
-                "video_10.avi": ["prediction_video_10.avi.csv"],
-            },
-        ),
-        paired(
-            "the field's names with another suffix",
-            "a.mp4",
-            "prediction_a.avi_0.csv prediction_a_0.csv prediction_a.mp40.csv",
-            {},
-            ["a.mp4", "prediction_a.avi_0.csv", "prediction_a.mp40.csv", "prediction_a_0.csv"],
-        ),
-        paired(
-            "a video whose own name begins with prediction_",
-            "a.mp4 prediction_a.mp4",
-            "prediction_a.mp4_0.csv prediction_a_1.csv a_1.csv",
-            {
-                "a.mp4": ["a_1.csv"],
-                "prediction_a.mp4": ["prediction_a.mp4_0.csv", "prediction_a_1.csv"],
-            },
-        ),
-        paired(
-            "dots in names",
-            "m.1.mp4 m.mp4",
-            "m.1.csv m.2.csv",
-            {"m.1.mp4": ["m.1.csv"], "m.mp4": ["m.2.csv"]},
-        ),
-        paired(
-            "signs that mean something in a pattern",
-            "m(1)+[x].mp4 m1.mp4",
-            "m(1)+[x]_a.csv m1.csv",
-            {"m(1)+[x].mp4": ["m(1)+[x]_a.csv"], "m1.mp4": ["m1.csv"]},
-        ),
-        paired(
-            "suffixes in capitals",
-            "a.MP4 b.AVI",
-            "a.CSV b.tsv",
-            {"a.MP4": ["a.CSV"], "b.AVI": ["b.tsv"]},
-        ),
-        paired(
-            "subfolders",
-            "day1/a.mp4 day2/deep/b.mp4",
-            "ann/b.csv x/y/a_1.csv",
-            {"a.mp4": ["a_1.csv"], "b.mp4": ["b.csv"]},
-        ),
-        paired(
-            "hidden files and folders, other files",
-            "a.mp4 ._a.mp4 .trash/b.mp4 notes.txt a.mp4.part",
-            "a.csv ._a.csv .old/a_2.csv a.xlsx a_3.csv~",
-            {"a.mp4": ["a.csv"]},
-        ),
-        paired("labels without a video", "a.mp4", "a.csv b.csv", {"a.mp4": ["a.csv"]}, ["b.csv"]),
-        paired("names in another case", "A.mp4", "a.csv", {}, ["A.mp4", "a.csv"]),
-    ],
-)
-def test_label_files_are_paired_by_name(tmp_path, videos, annotations, sources, problems):
-    """Each label file goes to one video at most; what is left over is a problem by name."""
-    found, found_problems = pair(tmp_path, videos, annotations)
-    assert found == sources
-    assert sorted(found_problems) == problems
-
-
-def test_problems_of_pairing_say_what_was_expected(tmp_path):
-    """The person learns which names would do."""
-    _, problems = pair(tmp_path, ["a.mp4"], ["b.csv"])
-    assert problems == {
-        "a.mp4": "has no labels, expected a.csv or a_*.csv; add them",
-        "b.csv": "fits no video, expected a name that starts with a video's; rename it",
-    }
-
-
-@pytest.mark.parametrize("of_video", [composed, decomposed])
-@pytest.mark.parametrize("of_labels", [composed, decomposed])
-def test_accents_may_be_stored_either_way(tmp_path, of_video, of_labels):
-    """A label file from a Mac fits a video from Windows."""
-    video, labels = of_video("mäusé 🐭.mp4"), of_labels("mäusé 🐭_1.csv")
-    assert pair(tmp_path, [video], [labels]) == ({video: [labels]}, {})
-
-
-def test_longest_name_is_measured_in_letters():
-    """Accents that are stored apart do not make a name longer than it is."""
-    videos = [Path(decomposed("ééé") + ".mp4"), Path(composed("ééé_1") + ".mp4")]
-    assert find_owner("ééé_1_a", videos) == videos[1]
-    assert find_owner("ééé_2_a", videos) == videos[0]
-    assert find_owner("éé", videos) is None
-
-
-@pytest.mark.parametrize("second", ["a.avi", "day2/a.mp4", "day2/sub/a.mp4"])
-def test_videos_of_one_name_are_all_left_out(tmp_path, second):
-    """Nobody knows whose labels are whose: none of the videos gets those of the other."""
-    sources, problems = find_recordings(
-        make_files(tmp_path / "Videos", ["a.mp4", second, "b.mp4"]),
-        make_files(tmp_path / "Annotations", ["day1/a.csv", "day2/a.csv", "b.csv"]),
-    )
-    assert [source.name for source in sources] == ["b"]
-    first, second = tmp_path / "Videos" / "a.mp4", tmp_path / "Videos" / second
-    assert sorted((p.path, p.message) for p in problems) == sorted(
-        [
-            (first.name, f"has the same name as {second}; rename one of them and its label files"),
-            (second.name, f"has the same name as {first}; rename one of them and its label files"),
-        ]
-    )
-
-
-def test_videos_whose_names_differ_in_the_storage_of_accents_clash(tmp_path):
-    """Two files that look the same on every screen are the same name."""
-    videos = [composed("é.mp4"), decomposed("é.mp4")]
-    sources, problems = pair(tmp_path, videos, ["é.csv"])
-    assert sources == {}
-    assert set(problems) == set(videos)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="names are always text there")
-def test_name_that_is_no_text_is_a_problem(tmp_path):
-    """A name with stray bytes would break the cache and every report: it is told at once."""
-    stray = os.fsdecode(b"stray_\xff")
-    sources, problems = pair(tmp_path, ["a.mp4", f"{stray}.mp4"], ["a.csv", f"{stray}.csv"])
-    assert ascii(sources) == ascii({"a.mp4": ["a.csv"]})
-    told = {ascii(path): message for path, message in problems.items()}
-    shown = map(ascii, [r"stray_\udcff.csv", r"stray_\udcff.mp4"])
-    assert told == dict.fromkeys(shown, "has a name that is not UTF-8 text; rename it")
-
-
-@pytest.mark.parametrize("missing", ["Videos", "Annotations"])
-def test_missing_folder_is_a_wrong_option(tmp_path, missing):
-    """A mistyped path is not an empty data set."""
-    (tmp_path / {"Videos": "Annotations", "Annotations": "Videos"}[missing]).mkdir()
-    with pytest.raises(ConfigError, match=f"{missing}: is not a folder; check the path"):
-        find_recordings(tmp_path / "Videos", tmp_path / "Annotations")
-
-
-def test_folder_without_a_video_is_a_wrong_option(tmp_path):
-    """Folders that were swapped are told at once."""
-    make_files(tmp_path, ["a.csv", ".a.mp4"])
-    with pytest.raises(ConfigError, match=r"found no video \(.mp4 .avi .* check the path"):
-        find_recordings(tmp_path, tmp_path)
-
-
-def test_videos_and_labels_may_lie_in_one_folder(tmp_path):
-    """The same folder twice is fine, and sources come in order of path."""
-    make_files(tmp_path, ["b.mp4", "b.csv", "a.mp4", "a.csv", "A/c.mp4", "A/c.csv"])
-    sources, problems = find_recordings(tmp_path, tmp_path)
-    assert [source.name for source in sources] == ["c", "a", "b"]
-    assert problems == []
-
-
-def test_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
-    """A folder without permission must not shrink the data set in silence."""
-    make_files(tmp_path, ["a.mp4", "locked/b.mp4"])
-    scandir = os.scandir
-
-    def refuse(path):
-        if Path(path).name == "locked":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(ConfigError, match=r"locked: cannot be listed \(Permission denied\); "):
-        find_files(tmp_path, [".mp4"])
-
-
-@pytest.mark.parametrize(
-    ("pattern", "group"),
-    [
-        pytest.param(None, "m12_day1", id="by default the video's name"),
-        pytest.param(r"m\d+", "m12", id="the whole match"),
-        pytest.param(r"m(\d+)_day", "12", id="the first group"),
-        pytest.param(r"m(?:\d+)", "m12", id="a group that catches nothing is none"),
-        pytest.param(r"(day\d)\.mp4", "day1", id="the suffix can be seen"),
-    ],
-)
-def test_group_is_found_in_the_name(pattern, group):
-    """The pattern looks at the file's name only."""
-    video = Path("m99_folder/m12_day1.mp4")
-    assert find_group(video, pattern) == group
-
-
-@pytest.mark.parametrize("pattern", [r"rat\d+", r"(rat)?m12", r"(x*)"])
-def test_group_that_is_not_found_is_refused(pattern):
-    """An animal without an id would stand on both sides of a split."""
-    with pytest.raises(InputError) as caught:
-        find_group(Path("Videos/m12_day1.mp4"), pattern)
-    assert str(caught.value) == (
-        f"m12_day1.mp4: --group-pattern '{pattern}' finds no animal in this name; "
-        "fix the pattern or rename the file"
-    )
-
-
-def test_group_does_not_depend_on_the_storage_of_accents():
-    """One animal filmed on two systems is one animal."""
-    pattern = "^[^_]+"
-    names = [composed("é_1.mp4"), decomposed("é_2.mp4")]
-    assert {find_group(Path(name), pattern) for name in names} == {composed("é")}
 
 
 VIDEO = Path("Videos/mouse_7.mp4")
@@ -303,10 +33,7 @@ def annotation(name, codes, first=0):
 
 
 def lay(annotations, num_frames, **options):
-    source = Source(VIDEO, tuple(a.path for a in annotations))
-    return check_recording(
-        source, annotations, num_frames, DEFAULT_CLASS_MAP, group="m7", **options
-    )
+    return check_recording(VIDEO, annotations, num_frames, DEFAULT_CLASS_MAP, group="m7", **options)
 
 
 def refuse(annotations, num_frames, **options):
@@ -638,3 +365,40 @@ def test_bad_file_among_annotators_is_named():
     assert {*messages} == {"mouse_7_b.csv"}
     messages = refuse(files, 6)
     assert {*messages} == {"mouse_7.mp4", "mouse_7_b.csv"}
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_frames", "fps", "rate"),
+    [(75, 90, 30, 25), (90, 75, 25, 30), (18, 90, 30, 6), (360, 720, 60, 30), (301, 360, 30, 25)],
+)
+def test_row_counts_in_the_ratio_of_two_rates_name_the_rate(num_rows, num_frames, fps, rate):
+    """An offset would shift every label; the message names the copy that was scored instead."""
+    (message,) = refuse([annotation("mouse_7.csv", [0] * num_rows)], num_frames, fps=fps).values()
+    assert message == (
+        f"found {num_rows} rows, expected {num_frames} (the video's frames); they seem made on a "
+        f"copy at {rate} frames per second, where the video has {fps}: pass that copy, or score "
+        "this video (--label-offset is right only if they were made on this very video)"
+    )
+
+
+def test_row_counts_of_trials_in_the_ratio_of_two_rates_name_the_rate():
+    """Two trials at 25 frames per second are not two trials that lost 30 frames each."""
+    files = [annotation("mouse_7_0.csv", [4] * 150), annotation("mouse_7_1.csv", [4] * 150)]
+    (message,) = refuse(files, 360, several="trials", fps=30).values()
+    assert "made on a copy at 25 frames per second" in message
+    assert "--label-offset 30" not in message
+
+
+def test_lost_context_is_no_other_rate():
+    """345 rows for 360 frames at 30 frames per second are no usual rate."""
+    (message,) = refuse([annotation("mouse_7.csv", [0] * 345)], 360, fps=30).values()
+    assert "pass --label-offset 15" in message
+
+
+def test_annotators_and_trials_are_told_apart_whatever_the_capitals():
+    """What a label file's name adds to the video's does not depend on how that is written."""
+    files = [annotation("Mouse_7_anna.csv", [4, 4]), annotation("MOUSE_7-Bob.csv", [6, 6])]
+    (recording,) = lay(files, 2)
+    assert recording.annotators == ("anna", "Bob")
+    files = [annotation("Mouse_7_2.csv", [4]), annotation("MOUSE_7_1.csv", [6])]
+    assert [r.name for r in lay(files, 2)] == ["mouse_7_trial1", "mouse_7_trial2"]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from mpar.errors import InputError
+from mpar.names import VIDEO_SUFFIXES
 from mpar.synthetic import draw_frame_numbers, draw_recording, read_frame_number, write_video
-from mpar.videos import MIN_SIDE_PX, VIDEO_SUFFIXES, probe_video, read_frames
+from mpar.videos import MIN_SIDE_PX, probe_video, read_frames
 
 CONTAINERS = [
     ("libx264", "mp4"),

@@ -14,9 +14,10 @@ import numpy as np
 
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import InputError, StoreError
-from mpar.exchange import read_labels
+from mpar.exchange import read_label_file
 from mpar.scorings import lay
 from mpar.store import Store, hash_bytes
+from mpar.timeline import TimeLine
 from tests.reliability.cases import write_bytes
 from tests.reliability.damage import read_all, write_small_cache
 from tests.reliability.labels import judge_file, named_files
@@ -33,10 +34,11 @@ def _folder() -> Path:
 def judge_labels(data: bytes) -> str:
     """Read a label file of any format and say what went wrong, "" if nothing did."""
     path = write_bytes(_folder() / "m1.csv", data)
-    video = path.with_suffix(".mp4")
     try:
-        read = read_labels([path], DEFAULT_CLASS_MAP, video=video)
-        laid = lay(read, DEFAULT_CLASS_MAP, NUM_FRAMES, FPS)
+        read = read_label_file(path, DEFAULT_CLASS_MAP)
+        if bad := [problem for item in read for problem in getattr(item, "problems", ())]:
+            raise InputError(bad)
+        laid = lay(read, DEFAULT_CLASS_MAP, TimeLine(NUM_FRAMES, FPS))
     except InputError as error:
         is_named = all(problem.path == path.name for problem in error.problems)
         return "" if is_named else f"does not name the file: {error}"
@@ -48,7 +50,7 @@ def judge_labels(data: bytes) -> str:
             return f"frames are missing: {annotation.frames}"
         if item is annotation:  # mpar's own dialect, which can be read by other means
             return judge_file((path, data, None))
-        if annotation.frames.tolist() != list(range(NUM_FRAMES)):
+        if annotation.frames.tolist() != list(range(item.num_rows or NUM_FRAMES)):
             return f"not a code a frame: {annotation.frames}"
     return ""
 

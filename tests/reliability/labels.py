@@ -25,6 +25,7 @@ CODES = {name: code for code, name in NAMES.items()} | {
     class_name: DEFAULT_CLASS_MAP.code_of(class_name)
     for class_name in DEFAULT_CLASS_MAP.class_names
 }
+FOLDED_CODES = {name.replace("_", ""): code for name, code in CODES.items()}
 NUMBERS = ("{}", "{}.0", "+{}", " {} ", "00{}")
 NOTES = ("", "x", "a,b;c\td", 'say "x"', "é 🐭", "two\nlines", "two\r\nlines", "=1+1")
 BAD_ACTIONS = ("8", "1.5", "nan", "licking", "-2", "=1+1", "1e0", "٣", "0x1", "9" * 400, "1 0")
@@ -131,6 +132,12 @@ def mutate(rng: np.random.Generator, data: bytes) -> bytes:
     return bytes(mutated)
 
 
+def _with_point(number: str) -> str:
+    """Return a number with a decimal comma as Python writes it, unless it may be a thousand."""
+    is_decimal = re.fullmatch(r"[+-]?[0-9]*,[0-9]*", number) and len(number.split(",")[1]) != 3
+    return number.replace(",", ".") if is_decimal else number
+
+
 def read_naively(data: bytes) -> dict[int, int]:
     """Read a file by other means than mpar's: whatever raises here is no right label file."""
     is_wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -155,8 +162,9 @@ def read_naively(data: bytes) -> dict[int, int]:
         name = action.strip() if isinstance(action, str) else ""
         if not isinstance(frame, str) or not frame.strip() + name:
             continue
-        number = float(frame.strip())
-        code = CODES[name] if name in CODES else float(name or "-1")
+        number = float(_with_point(frame.strip()))
+        plain = re.sub(r"[\s_-]", "", name).lower()
+        code = FOLDED_CODES[plain] if plain in FOLDED_CODES else float(_with_point(name or "-1"))
         if number != int(number) or code != int(code) or int(number) in codes:
             raise ValueError("is no label file")
         codes[int(number)] = int(code)
@@ -217,4 +225,4 @@ def with_rounded_frames() -> None:
     """Take 1.5 for a frame."""
     from mpar import annotations
 
-    annotations._parse_frame = lambda cell: int(float(cell))
+    annotations._parse_frame = lambda cell: int(float(cell.replace(",", ".")))

@@ -1,0 +1,131 @@
+"""What lies in a folder: the files that mpar reads, and those that it passes over."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from mpar.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+_MIN_PICTURES = 10  # fewer in a folder are figures, not a film
+# what files of other kinds are, and what to do with them
+_WAYS_OUT = {
+    ".seq": "sequences of StreamPix or Norpix: export them as .avi or .mp4",
+    ".part": "unfinished downloads: finish them",
+    ".crdownload": "unfinished downloads: finish them",
+    ".tmp": "unfinished files: finish the copy",
+    ".xlsx": "workbooks: save them as 'CSV UTF-8'",
+    ".xls": "workbooks: save them as 'CSV UTF-8'",
+    ".ods": "workbooks: save them as CSV",
+    ".txt": "if they are tables, rename them to .csv or .tsv",
+    ".mat": "MATLAB files: save the labels as CSV",
+    ".json": "if they are BORIS projects, rename them to .boris",
+    ".zip": "archives: unpack them",
+    ".7z": "archives: unpack them",
+    ".gz": "archives: unpack them",
+    ".rar": "archives: unpack them",
+    ".tar": "archives: unpack them",
+    ".gif": "animated pictures: convert them to .mp4",
+    ".ivf": "convert them to .mp4",
+    ".mjpeg": "convert them to .mp4",
+    ".mjpg": "convert them to .mp4",
+    ".rm": "convert them to .mp4",
+    ".vob": "convert them to .mp4",
+    ".hevc": "convert them to .mp4",
+    ".h265": "convert them to .mp4",
+    ".265": "convert them to .mp4",
+    ".264": "rename them to .h264, or convert them to .mp4",
+    ".raw": "raw frames: convert them to .avi or .mp4",
+    ".bin": "raw frames: convert them to .avi or .mp4",
+    ".mp4v": "rename them to .mp4",
+    ".insv": "convert them to .mp4",
+}
+# of the system, and of what mpar made
+_NOT_NOTABLE = ("thumbs.db", "desktop.ini", "_predictions.json", ".h5")
+
+
+def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
+    """List the files below `folder` with one of `suffixes` (any case), sorted by path.
+
+    Hidden files and folders are passed over, and links to folders are not followed.
+
+    Raises
+    ------
+    ConfigError
+        The folder does not exist, or a folder cannot be listed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is not a folder; check the path")
+    suffixes = set(suffixes)
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+        ]
+    return sorted(found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise ConfigError(
+        f"{error.filename}: cannot be listed ({error.strerror}); allow reading it or move it away"
+    ) from None
+
+
+def warn_of_unread(endings: Iterable[str], *folders: Path | str) -> None:
+    """Log a warning for each kind of file below `folders` that is not read (`describe_unread`)."""
+    endings = [*endings]
+    different = {Path(folder).resolve(): folder for folder in folders}
+    for folder in different.values():
+        for line in describe_unread(folder, endings):
+            log.warning("%s", line)
+
+
+def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
+    """Say what lies below `folder` and is not read, kind by kind.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Searched with its subfolders, without hidden ones.
+    endings : iterable of str
+        How the names end of the files that are read, or belong beside them, in lower case.
+
+    Returns
+    -------
+    list of str
+        ``2 .seq files are not read (m1.seq, m2.seq): sequences of ...``
+    """
+    folder, known = Path(folder), (*endings, *_NOT_NOTABLE)
+    kinds: dict[str, list[str]] = defaultdict(list)
+    lines = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # programs lock an open workbook with a file ~$...
+        shown = [name for name in sorted(names) if not name.startswith((".", "~$"))]
+        pictures = [name for name in shown if Path(name).suffix.lower() in _PICTURES]
+        if len(pictures) >= _MIN_PICTURES:
+            lines.append(
+                f"the {len(pictures)} pictures in {Path(parent).name} are not read "
+                f"({pictures[0]} ...): make a video of them, one frame each"
+            )
+            shown = [name for name in shown if name not in pictures]
+        for name in shown:
+            if not name.lower().endswith(known):
+                kinds[Path(name).suffix.lower()].append(name)
+    for suffix, found in sorted(kinds.items()):
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        kind = suffix or "other"
+        count = f"1 {kind} file is" if len(found) == 1 else f"{len(found)} {kind} files are"
+        advice = f": {_WAYS_OUT[suffix]}" if suffix in _WAYS_OUT else ""
+        lines.append(f"{count} not read ({', '.join(found[:3])}{more}){advice}")
+    return [f"{folder.name or folder}: {line}" for line in lines]

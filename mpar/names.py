@@ -1,0 +1,142 @@
+"""One rule for names: which video a name in a table, or in another file's name, stands for.
+
+Names are compared letter by letter first, and only if nothing fits regardless of capitals and of
+blanks. Folders and the suffix of a video do not count; any other dot is part of the name, so that
+``mouse1.2`` is never ``mouse1``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+VIDEO_SUFFIXES = (
+    ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp"
+).split()
+_SEPARATORS = "_.- "  # between a video's name and what a label file adds to it
+_PREDICTION = "prediction_"
+
+
+def normal(name: str) -> str:
+    """Return `name` with composed accents: macOS stores them apart, other systems do not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """Return `name` without the differences that people overlook: capitals and extra blanks.
+
+    Examples
+    --------
+    >>> folded(" Mouse  1.MP4 ")
+    'mouse 1.mp4'
+    """
+    return " ".join(normal(normal(name).casefold()).split())
+
+
+def file_name(written: str) -> str:
+    r"""Return the last part of a path of any system.
+
+    Examples
+    --------
+    >>> file_name(r"D:\films\m1.mp4"), file_name("/films/m1.mp4")
+    ('m1.mp4', 'm1.mp4')
+    """
+    return re.split(r"[\\/]", written)[-1]
+
+
+def without_suffix(name: str) -> str:
+    """Return a file name without the suffix of a video; other dots stay.
+
+    Examples
+    --------
+    >>> without_suffix("mouse1.2.MP4"), without_suffix("mouse1.2")
+    ('mouse1.2', 'mouse1.2')
+    """
+    stem, dot, suffix = name.rstrip().rpartition(".")
+    return stem if stem and f"{dot}{suffix}".lower() in VIDEO_SUFFIXES else name
+
+
+def added_to(stem: str, video: str) -> str:
+    """Return what the name of a label file adds to that of its video; all of it if it differs.
+
+    Examples
+    --------
+    >>> added_to("mouse_7_anna", "Mouse_7.mp4"), added_to("prediction_m7.mp4_2", "m7.mp4")
+    ('_anna', '_2')
+    """
+    text = normal(stem)
+    for name in (_PREDICTION + video, without_suffix(video)):
+        for end in range(len(text) + 1):
+            is_end = end == len(text) or text[end] in _SEPARATORS
+            if is_end and folded(text[:end]) == folded(name):
+                return text[end:]
+    return text
+
+
+# how names are compared, and the items by whole name, by stem and as predictions are called
+_Tables = tuple[Callable[[str], str], dict[str, list[T]], dict[str, list[T]], dict[str, list[T]]]
+
+
+class NameIndex(Generic[T]):
+    """Find items by their names, as people write them.
+
+    Parameters
+    ----------
+    items : iterable of (str, hashable)
+        A file name, or the name of a recording, and what it stands for. An item may have several
+        names, and several items one name.
+
+    Examples
+    --------
+    >>> index = NameIndex([("mouse1.mp4", 1), ("mouse1.2.mp4", 2)])
+    >>> index.find("D:/films/mouse1.avi"), index.find("Mouse1.2"), index.find("mouse1.3")
+    ([1], [2], [])
+    """
+
+    def __init__(self, items: Iterable[tuple[str, T]]) -> None:
+        self._tables: list[_Tables[T]] = []
+        pairs = list(items)
+        for fold in (normal, folded):  # from the strictest reading to the most forgiving one
+            whole: dict[str, list[T]] = defaultdict(list)
+            stems: dict[str, list[T]] = defaultdict(list)
+            predictions: dict[str, list[T]] = defaultdict(list)
+            for name, item in pairs:
+                stem = without_suffix(name)
+                for table, text in (
+                    (whole, name),
+                    (stems, stem),
+                    (predictions, _PREDICTION + name),
+                ):
+                    if item not in (entries := table[fold(text)]):
+                        entries.append(item)
+            self._tables.append((fold, dict(whole), dict(stems), dict(predictions)))
+        self._length_of = {item: len(normal(without_suffix(name))) for name, item in pairs}
+
+    def find(self, written: str) -> list[T]:
+        """Return the items that a name written somewhere stands for; several if it is unclear."""
+        name = file_name(written)
+        for fold, whole, stems, _ in self._tables:
+            for table, text in ((whole, name), (stems, name), (stems, without_suffix(name))):
+                if found := table.get(fold(text)):
+                    return list(found)
+        return []
+
+    def find_owners(self, stem: str) -> list[T]:
+        """Return whose label file is called `stem` (without suffix); several if it is unclear.
+
+        NAME owns it if it is NAME, or begins with NAME and one of ``_ . -`` or a blank, or is
+        ``prediction_NAME.ext``, or begins with that and one of those. The longest NAME wins.
+        """
+        fits: dict[tuple[int, int], list[T]] = defaultdict(list)
+        for rank, (fold, _, stems, predictions) in enumerate(self._tables):
+            text = fold(stem)
+            ends = [i for i, letter in enumerate(text) if letter in _SEPARATORS]
+            for end in (*ends, len(text)):
+                for item in (*stems.get(text[:end], ()), *predictions.get(text[:end], ())):
+                    fits[self._length_of[item], -rank].append(item)
+        return list(dict.fromkeys(fits[max(fits)])) if fits else []
