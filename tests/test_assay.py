@@ -445,6 +445,17 @@ def test_recordings_that_are_left_out(predictions, text, expected):
     assert report.num_recordings in (2, 3)
 
 
+def test_metadata_as_people_write_it(predictions):
+    """Names in capitals, with a folder or another suffix, and decimal commas mean the same."""
+    text = "Recording;on\nM1 ;0,25\nD:\\films\\m2.avi;0\nm3.MP4;1,5\n"
+    report = summarize(predictions, text, onset_column="on")
+    assert not report.problems
+    rows = read_rows(predictions.parent / "s" / "by_animal.csv")
+    licks = {r["Recording"]: r for r in rows if r["Class"] == "paw_lick"}
+    assert licks["m1"]["Latency_s"] == "0.250000"
+    assert licks["m3"]["Latency_censored"] == "yes"
+
+
 @pytest.mark.parametrize("onset", ["", "x", "-1", "4", "1e1"])
 def test_onsets_that_are_none(predictions, onset):
     """An onset must lie in its recording."""

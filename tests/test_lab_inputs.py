@@ -1,0 +1,271 @@
+"""What labs bring, through the real command: right labels frame by frame, or a clear refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.store import Store
+from mpar.synthetic import draw_frame_numbers, write_video
+from tests.test_cli import run
+
+FRAMES = draw_frame_numbers(120, 64, 64)
+COLUMNS = (
+    "Observation id,Observation date,Description,Observation duration,Observation type,Source,"
+    "Time offset (s),Media duration (s),FPS,Subject,Behavior,Behavioral category,Behavior type,"
+    "Time,Media file name,Image index,Image file path,Comment\n"
+)
+
+
+def film(folder: Path, *names: str, num_frames: int = 90, fps: Fraction | int = 30) -> None:
+    for i, name in enumerate(names):  # each of other frames, as no video may occur twice
+        write_video(folder / "Videos" / name, FRAMES[i : i + num_frames], fps=fps)
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / "Annotations" / name).write_text(text, encoding="utf-8")
+
+
+def boris(
+    video: str,
+    *bouts: tuple[str, float, float],
+    fps: str = "30.000",
+    seconds: str = "3.000",
+    subject: str = "No focal subject",
+    early: float = 0.0,
+) -> str:
+    """Return tabular events: (behaviour, start, stop) in seconds, all but the last stop early."""
+    rows = []
+    for i, (behaviour, start, stop) in enumerate(bouts):
+        end = stop - early * (i + 1 < len(bouts))
+        for mark, time in (("START", start), ("STOP", end)):
+            rows.append(
+                f"o,2026-03-01 10:00:00,,{seconds},Media file(s),player #1:{video},0.0,{seconds},"
+                f"{fps},{subject},{behaviour},,{mark},{time:.3f},{video},NA,NA,\n"
+            )
+    return COLUMNS + "".join(rows)
+
+
+def by_frame(*names: str, header: str = "Frame,Action") -> str:
+    return header + "\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names))
+
+
+THIRDS = ("rest", 0, 1), ("paw_lick", 1, 2), ("walk", 2, 3)
+LAID_THIRDS = "rest 0-29, paw_lick 30-59, walk 60-89"
+
+
+def stops_before_starts(folder):
+    film(folder, "m1.mp4")
+    write(folder, "m1.csv", boris("m1.mp4", *THIRDS, early=0.001))
+
+
+def sound_after_the_picture(folder):
+    film(folder, "m1.mp4")
+    bouts = ("rest", 0, 2), ("walk", 2, 3.4)
+    write(folder, "m1.csv", boris("m1.mp4", *bouts, seconds="3.400"))
+
+
+def a_file_for_each_subject(folder):
+    film(folder, "m1.mp4")
+    for subject in "AB":
+        text = boris("m1.mp4", ("walk", 0, 2), subject=f"mouse {subject}")
+        write(folder, f"m1_mouse{subject}.csv", text)
+
+
+def a_binary_table_for_each_subject(folder):
+    film(folder, "m1.mp4")
+    rows = "".join(f"{i / 30:.3f}\t{int(i < 60)}\n" for i in range(90))
+    for subject in "AB":
+        write(folder, f"m1_mouse {subject}.tsv", "time\twalk\n" + rows)
+
+
+def decimal_commas(folder):
+    film(folder, "m1.mp4")
+    text = boris("m1.mp4", ("paw_lick", 0.5, 1.5))
+    write(
+        folder,
+        "m1.csv",
+        "\ufeff" + text.replace(",", ";").replace(".000", ",000").replace(".500", ",500"),
+    )
+
+
+def names_in_capitals(folder):
+    film(folder, "m1.mp4", "m2.mp4")
+    write(folder, "m1.csv", by_frame(*["Rest"] * 30, *["Paw Lick"] * 30, *["walk "] * 30))
+    write(folder, "m2.csv", boris("m2.mp4", ("Paw_Lick", 0.5, 1.5), ("walk ", 2, 2.5)))
+
+
+def names_of_videos_in_capitals(folder):
+    film(folder, "Mouse 1.MP4")
+    write(folder, "bouts.csv", "Video,Event,Start_frame,End_frame\nmouse 1,walk,0,9\n")
+
+
+def rates_that_disagree(folder):
+    film(folder, "m1.mp4")
+    write(folder, "m1.csv", boris("m1.mp4", *THIRDS, fps="25.000", seconds="3.600"))
+
+
+def rows_at_another_rate(folder):
+    film(folder, "m1.mp4")
+    write(folder, "m1.csv", by_frame(*["rest"] * 75))
+
+
+def predictions_of_every_fifth_frame(folder):
+    film(folder, "m1.mp4")
+    write(folder, "m1.csv", "Frame,Action\n" + "".join(f"{i},rest\n" for i in range(0, 90, 5)))
+
+
+def one_hot_by_frame(folder):
+    film(folder, "m1.mp4")
+    names = ["rest"] * 15 + ["paw_lick"] * 30 + ["rest"] * 15 + ["walk"] * 30
+    cells = [",".join(str(int(n == k)) for k in ("rest", "paw_lick", "walk")) for n in names]
+    write(folder, "m1.csv", by_frame(*cells, header="Frame,rest,paw_lick,walk"))
+
+
+def one_hot_by_rounded_time(folder):
+    film(folder, "m1.mp4")
+    rows = "".join(f"{i / 30:.2f},{int(15 <= i < 45)}\n" for i in range(90))
+    write(folder, "m1.csv", "Time,paw_lick\n" + rows)
+
+
+def deepethogram_without_row_numbers(folder):
+    film(folder, "m1.mp4")
+    rows = ["1,0,0"] * 15 + ["0,1,0"] * 30 + ["1,0,0"] * 15 + ["0,0,1"] * 30
+    write(folder, "m1_labels.csv", "background,paw_lick,walk\n" + "\n".join(rows) + "\n")
+
+
+def deepethogram_without_background(folder):
+    film(folder, "m1.mp4")
+    rows = ["0,0"] * 15 + ["1,0"] * 30 + ["0,0"] * 15 + ["0,1"] * 30
+    lines = [f"{i},{row}" for i, row in enumerate(rows)]
+    write(folder, "m1_labels.csv", ",paw_lick,walk\n" + "\n".join(lines) + "\n")
+
+
+def names_with_dots(folder):
+    film(folder, "mouse1.mp4", "mouse1.2.mp4")
+    write(folder, "simba.csv", "Video,Event,Start_frame,End_frame\nmouse1.2,paw_lick,10,20\n")
+
+
+def files_that_are_not_read(folder):
+    film(folder, "good.mp4")
+    write(folder, "good.csv", by_frame(*["rest"] * 90))
+    (folder / "Videos" / "m1.seq").write_bytes(b"x")
+    (folder / "Videos" / "m2.mp4.part").write_bytes(b"x")
+    (folder / "Annotations" / "m3.xlsx").write_bytes(b"x")
+
+
+def folders_of_two_people(folder):
+    film(folder, "m1.mp4")
+    for person in ("anna", "ben"):
+        (folder / "Annotations" / person).mkdir()
+        write(folder, f"{person}/m1.csv", by_frame(*["grooming"] * 90))
+
+
+Case = Callable[[Path], None]
+
+
+@pytest.mark.parametrize(
+    ("make", "labels", "texts"),
+    [
+        (stops_before_starts, {"m1": LAID_THIRDS}, []),
+        (
+            sound_after_the_picture,
+            {"m1": "rest 0-59, walk 60-89"},
+            ["notice: m1.csv: 1 event from 'walk' (2-3.4 s) on ends after the picture"],
+        ),
+        (
+            a_file_for_each_subject,
+            {},
+            ["scores the subjects 'mouse A', 'mouse B' of one video, expected one animal a video"],
+        ),
+        (a_binary_table_for_each_subject, {}, ["BORIS writes one for each subject"]),
+        (decimal_commas, {"m1": "paw_lick 15-44"}, []),
+        (
+            names_in_capitals,
+            {"m1": LAID_THIRDS, "m2": "paw_lick 15-44, walk 60-74"},
+            ["m1.csv: reads 'Rest' as rest, 'Paw Lick' as paw_lick", "m2.csv: reads 'Paw_Lick' as"],
+        ),
+        (names_of_videos_in_capitals, {"Mouse 1": "walk 0-9"}, []),
+        (
+            rates_that_disagree,
+            {},
+            ["says that its video has 25 frames per second, but the video has 30"],
+        ),
+        (
+            rows_at_another_rate,
+            {},
+            ["found 75 rows, expected 90 (the video's frames); they seem made on a copy at 25"],
+        ),
+        (predictions_of_every_fifth_frame, {}, ["has a row for every 5. frame only"]),
+        (one_hot_by_frame, {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"}, []),
+        (one_hot_by_rounded_time, {"m1": "paw_lick 15-44"}, []),
+        (deepethogram_without_row_numbers, {"m1": "paw_lick 15-44, walk 60-89"}, []),
+        (deepethogram_without_background, {"m1": "paw_lick 15-44, walk 60-89"}, []),
+        (
+            names_with_dots,
+            {"mouse1.2": "paw_lick 10-20"},
+            ["mouse1.mp4: has no labels, expected mouse1.csv or mouse1_*.csv"],
+        ),
+        (
+            files_that_are_not_read,
+            {"good": "rest 0-89"},
+            ["1 .seq file is not read (m1.seq)", "(m2.mp4.part)", "(m3.xlsx): workbooks: save"],
+        ),
+        (
+            folders_of_two_people,
+            {},
+            ["anna/m1.csv:2: action 'grooming' is not", "ben/m1.csv:2:", "(90 such rows)"],
+        ),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_what_labs_bring(tmp_path, make: Case, labels, texts):
+    """Each recording has just these labels ("a-b" both included), and the output says why."""
+    output = preprocessed(tmp_path, make)
+    assert read_labels(tmp_path / "c.h5") == labels
+    for text in texts:
+        assert text in output, output
+
+
+def preprocessed(folder, make, *options):
+    """Make a study and preprocess it; return what the command prints."""
+    (folder / "Videos").mkdir()
+    (folder / "Annotations").mkdir()
+    make(folder)
+    result = run(
+        "preprocess", folder / "Videos", folder / "Annotations", "-o", folder / "c.h5", *options
+    )
+    assert result.exit_code in {0, 1, 2}
+    return result.output
+
+
+def read_labels(cache):
+    """Return the labelled stretches of each recording of a cache, nothing if there is none."""
+    if not cache.exists():
+        return {}
+    with Store(cache) as store:
+        return {
+            info.name: describe(store.labels(i), store.class_names)
+            for i, info in enumerate(store.recordings)
+        }
+
+
+def describe(labels, class_names):
+    edges = np.flatnonzero(np.diff(labels)) + 1
+    stretches = zip([0, *edges], [*edges, len(labels)], strict=True)
+    return ", ".join(
+        f"{class_names[labels[start]]} {start}-{stop - 1}"
+        for start, stop in stretches
+        if labels[start] >= 0
+    )
+
+
+def test_the_description_is_read_off_the_frames():
+    """The table above would notice a label that is off by one."""
+    labels = np.array([-1, 0, 0, 2, -1, -1, 2])
+    assert describe(labels, DEFAULT_CLASS_MAP.class_names) == "rest 1-2, paw_lick 3-3, paw_lick 6-6"
