@@ -19,7 +19,8 @@ from mpar.bouts import find_bouts
 from mpar.errors import InputError, Problem
 from mpar.files import write_text
 from mpar.names import file_name
-from mpar.scorings import NOTHING, Event, Labelled, ProblemList, Scoring, Table, parse_table
+from mpar.scorings import Event, Labelled, Scoring
+from mpar.tables import NOTHING, ProblemList, Table, parse_table
 
 PROJECT_NAME = "predictions.boris"
 

@@ -18,13 +18,13 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import ANNOTATION_SUFFIXES
 from mpar.folders import find_files, warn_of_unread
 from mpar.inference import ActionRecognitionInference
+from mpar.laying import check_unscored, lay
 from mpar.names import VIDEO_SUFFIXES
 from mpar.pairing import Source, find_group, share_out, warn_of_groups
 from mpar.predictions import OUTPUT_ENDINGS, name_of, read_sidecar
 from mpar.preprocess import PreprocessConfig
 from mpar.progress import ProgressBar
 from mpar.recordings import check_recording
-from mpar.scorings import check_unscored, lay
 from mpar.store import Store
 from mpar.timeline import TimeLine
 

@@ -29,16 +29,8 @@ from mpar.bouts import find_bouts
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.files import write_table, write_text
-from mpar.scorings import (
-    MAX_FPS,
-    NOTHING,
-    Event,
-    Labelled,
-    ProblemList,
-    Scoring,
-    find_header,
-    parse_table,
-)
+from mpar.scorings import MAX_FPS, Event, Labelled, Scoring
+from mpar.tables import NOTHING, ProblemList, find_header, parse_table
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
 AUTO = "auto"

@@ -16,7 +16,8 @@ import numpy as np
 from mpar.annotations import DELIMITERS, plain_cells, with_point
 from mpar.bouts import find_bouts
 from mpar.errors import InputError
-from mpar.scorings import Event, ProblemList, Scoring, Table, parse_table
+from mpar.scorings import Event, Scoring
+from mpar.tables import ProblemList, Table, parse_table
 
 # columns that number the rows, and that say when they are; others are behaviours
 _NUMBERS = {"", "frame", "frames", "frame number", "index", "unnamed: 0"}

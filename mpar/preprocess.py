@@ -26,11 +26,11 @@ from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
 from mpar.files import locked, spreadsheet_safe, write_text
 from mpar.folders import warn_of_unread
+from mpar.laying import check_unscored, lay
 from mpar.names import VIDEO_SUFFIXES
 from mpar.pairing import Source, find_group, find_recordings, warn_of_groups
 from mpar.progress import ProgressBar
 from mpar.recordings import SEVERAL, Recording, check_recording
-from mpar.scorings import check_unscored, lay
 from mpar.staging import (
     DecodedVideo,
     blank_video,

@@ -14,8 +14,8 @@ import numpy as np
 from mpar.annotations import Annotation
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import InputError, Problem
+from mpar.laying import find_other_rate
 from mpar.names import added_to, normal
-from mpar.scorings import find_other_rate
 
 SEVERAL = ("trials", "annotators")
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}

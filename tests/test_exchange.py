@@ -26,9 +26,10 @@ from mpar.exchange import (
     write_labels,
 )
 from mpar.inference import predict_multiple_videos
+from mpar.laying import lay
 from mpar.pairing import share_out
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.scorings import Labelled, lay
+from mpar.scorings import Labelled
 from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, write_video
 from mpar.timeline import TimeLine

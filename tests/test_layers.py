@@ -18,7 +18,7 @@ import mpar
 FOLDER = Path(mpar.__file__).parent
 LAYERS = """
     errors files folders names timeline team workers progress classes bouts videos annotations
-    scorings boris one_hot exchange pairing recordings
+    scorings tables laying boris one_hot exchange pairing recordings
     store staging preprocess splits drift clips devices sums augment model optimizers
     recipe dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
     assay_plots score_report html_page html_report board learner loop train predictions metadata
@@ -28,7 +28,7 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__in
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = """
     errors files folders names timeline team workers progress classes bouts videos annotations
-    scorings boris one_hot exchange pairing recordings
+    scorings tables laying boris one_hot exchange pairing recordings
     store staging preprocess drift metrics events postprocess bootstrap agreement plots
     score_plots assay_plots score_report html_page html_report predictions metadata assay cartoon
     synthetic

@@ -15,7 +15,7 @@ import numpy as np
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import InputError, StoreError
 from mpar.exchange import read_label_file
-from mpar.scorings import lay
+from mpar.laying import lay
 from mpar.store import Store, hash_bytes
 from mpar.timeline import TimeLine
 from tests.reliability.cases import write_bytes
