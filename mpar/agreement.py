@@ -38,7 +38,7 @@ def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """True and predicted labels of one recording, frame by frame.
+    """True and predicted labels of one recording, for every frame of it.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Comparison:
     truth, predicted : (T,) integer arrays
         Class index, -1 for unlabelled.
     fps : Fraction
-        Frames per second of these arrays.
+        Frames per second of the video.
     is_learnt : bool
         The network learnt from this video or animal.
     group : str
@@ -58,8 +58,6 @@ class Comparison:
         What was predicted before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
-    frames : (T,) integer array, optional
-        Which frame of the recording each is; by default 0 to T - 1.
     """
 
     name: str
@@ -71,7 +69,6 @@ class Comparison:
     confidence: np.ndarray | None = None
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
-    frames: np.ndarray | None = None
 
     @property
     def animal(self) -> str:

@@ -143,8 +143,10 @@ def compare_folders(
     Returns
     -------
     comparisons : list of Comparison
-        One a recording; only the frames that were predicted. Those of an animal count as learnt
-        if the network learnt from one of them.
+        One a recording, in frames of its video whatever the stride of the predictions: a row
+        stands for its frame and the unscored ones up to the next, as in `mpar.bouts.bout_table`.
+        Frames that no row stands for have no true label. Those of an animal count as learnt if
+        the network learnt from one of them.
     class_map : ClassMap
         The one used.
     problems : list of Problem
@@ -250,7 +252,8 @@ def _compare_files(
     class_map: ClassMap,
     config: PreprocessConfig,
 ) -> list[Comparison]:
-    predicted = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
+    # only the json tells for how many frames a row stands
+    predicted = read_annotation(path, class_map, allow_gaps=bool(sidecar), with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
         raise InputError.of(
@@ -258,7 +261,6 @@ def _compare_files(
             f"its frames end at {predicted.frames[-1]}, expected at most "
             f"{num_frames - 1}; predict again",
         )
-    fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
     labels = read_labels(
         source.annotations, class_map, video=source.video, label_format=config.label_format
     )
@@ -272,23 +274,36 @@ def _compare_files(
         several=config.several,
         label_offset=config.label_offset,
     )
-    predicted_labels, confidence = class_map.merge(predicted.codes), predicted.confidence
+    rows = _rows_of_frames(predicted.frames, num_frames, int(sidecar.get("stride", 1)))
+    labels_T = np.where(rows < 0, UNLABELLED, class_map.merge(predicted.codes)[rows])
+    confidence_T = None
+    if predicted.confidence is not None:
+        confidence_T = np.where(rows < 0, 0.0, predicted.confidence[rows])
     comparisons = []
     for recording in recordings:
-        frames = predicted.frames - recording.start_frame
-        is_inside = (frames >= 0) & (frames < recording.num_frames)
+        span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
+        is_predicted = rows[span] >= 0
         comparisons.append(
             Comparison(
                 name=recording.name,
-                truth=recording.labels[frames[is_inside]],
-                predicted=predicted_labels[is_inside],
-                fps=fps,
+                truth=np.where(is_predicted, recording.labels, UNLABELLED),
+                predicted=labels_T[span],
+                fps=video_fps or Fraction(30),
                 group=recording.group,
-                confidence=None if confidence is None else confidence[is_inside],
+                confidence=None if confidence_T is None else confidence_T[span],
                 annotators=_by_annotator(
-                    recording.annotators, recording.codes[:, frames[is_inside]], class_map
+                    recording.annotators,
+                    np.where(is_predicted, recording.codes, UNLABELLED),
+                    class_map,
                 ),
-                frames=frames[is_inside],
             )
         )
     return comparisons
+
+
+def _rows_of_frames(frames_N: np.ndarray, num_frames: int, stride: int) -> np.ndarray:
+    """Return which row stands for each frame of a video, (T,) int64, -1 for none."""
+    all_frames = np.arange(num_frames)
+    rows = np.searchsorted(frames_N, all_frames, side="right") - 1
+    is_near = all_frames - frames_N[rows] < stride  # where rows is -1 this looks at the last row
+    return np.where((rows >= 0) & is_near, rows, -1)

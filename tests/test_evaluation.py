@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mpar.agreement import SAME_ANIMAL
@@ -165,8 +166,8 @@ def test_confidences_of_folders_are_those_of_their_frames(checkpoint, tmp_path):
     path.write_text("Frame;Confidence;Action\n4;0,1;rest\n3;0.6;rest\n0;0.8;rest\n2;1;rest\n")
     (comparison,), _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert problems == []
-    assert comparison.frames.tolist() == [0, 2, 3, 4]
-    assert comparison.confidence.tolist() == [0.8, 1, 0.6, 0.1]
+    assert comparison.truth.tolist() == [0, -1, 0, 4, -1]  # a frame without a row is not scored
+    assert comparison.confidence.tolist() == [0.8, 0, 1, 0.6, 0.1]
     # by hand: 0.2 and 0 below what is right, 0.6 above; frame 4 has no true label
     metrics, _ = evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "e", html=True)
     error = metrics["calibration"]["expected_calibration_error"]
@@ -194,16 +195,59 @@ def test_confidences_that_are_none(checkpoint, tmp_path, cell):
     )
 
 
-def test_strided_predictions_meet_their_own_frames(checkpoint, tmp_path):
-    """Every third frame is compared with the label of that frame."""
+def test_rows_of_strided_predictions_stand_for_the_frames_up_to_the_next(checkpoint, tmp_path):
+    """All frames of the video are compared, the last row with what is left of them."""
     codes = np.arange(20) % 8
     (tmp_path / "ann").mkdir()
     write_annotation(tmp_path / "ann" / "m.csv", codes)
     write_fake_prediction(tmp_path / "p", checkpoint, "m", codes, stride=3)
     (comparison,), _, _ = compare_folders(tmp_path / "p", tmp_path / "ann")
-    assert comparison.truth.tolist() == DEFAULT_CLASS_MAP.merge(codes[::3]).tolist()
-    assert comparison.predicted.tolist() == comparison.truth.tolist()
-    assert comparison.fps == 10
+    assert comparison.truth.tolist() == DEFAULT_CLASS_MAP.merge(codes).tolist()
+    every = DEFAULT_CLASS_MAP.merge(codes[::3]).tolist()
+    assert comparison.predicted.tolist() == [label for label in every for _ in range(3)][:20]
+    assert comparison.fps == 30
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5, 15])
+def test_scores_are_in_frames_and_seconds_whatever_the_stride(checkpoint, tmp_path, stride):
+    """A lick found half a second late is late, and as long as it is."""
+    truth, predicted = np.zeros((2, 300), int)
+    truth[60:120] = 2
+    predicted[75:135] = 2
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", truth)
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", predicted, stride=stride)
+    folders = (tmp_path / folder for folder in ("p", "ann", "out"))
+    metrics, problems = evaluate_folders(*folders, html=True)
+    assert problems == []
+    scores = metrics["events"]["paw_lick"]["f1"]
+    # a stride makes an onset up to stride - 1 frames later, no more: 75 is a multiple of 3, 5, 15
+    assert scores["onset ± 3 frames"] == 0
+    assert scores["onset ± 15 frames"] == (0 if stride == 2 else 1)
+    assert scores["IoU ≥ 0.5"] == 1
+    assert metrics["scores"]["num_frames"] == 300
+    (lick,) = [
+        row
+        for row in pd.read_csv(tmp_path / "out" / "recordings.csv").to_dict("records")
+        if row["Class"] == "paw_lick"
+    ]
+    assert (lick["True_s"], lick["Predicted_s"]) == (2, 2)
+    late = 76 if stride == 2 else 75
+    assert lick["True_latency_s"] == 2
+    assert lick["Predicted_latency_s"] == pytest.approx(late / 30, abs=1e-6)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '"numFrames": 300' in page or '"numFrames":300' in page
+
+
+def test_rows_without_a_json_stand_for_one_frame_each(checkpoint, tmp_path):
+    """Every fifth frame alone is refused: nothing says how many frames a row stands for."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", np.zeros(16, int))
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", np.zeros(16, int), stride=5)
+    (tmp_path / "p" / "m_predictions.json").unlink()
+    comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert comparisons == []
+    assert {problem.path for problem in problems} == {"m_predictions.csv"}
 
 
 def test_trials_of_one_video_are_found(checkpoint, tmp_path):
@@ -373,7 +417,7 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
 
 
 def test_recording_without_a_compared_frame(tmp_path):
-    """A trial that a long stride passes over is scored as nothing, not a traceback."""
+    """An empty recording is scored as nothing, not a traceback."""
     truth = {"a": np.array([0, 1]), "b": np.array([], int)}
     metrics = evaluate_and_save_results(truth, truth, ["x", "y"], tmp_path)
     assert metrics["recordings"]["b"] is None
