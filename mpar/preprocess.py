@@ -11,6 +11,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import os
 import re
 from collections import Counter
@@ -181,7 +182,8 @@ def preprocess(
     check_only : bool
         Decode and check everything, write nothing.
     overwrite : bool
-        Replace an existing cache even if recordings would be lost or it cannot be read.
+        Replace an existing cache even if it was made with another class map or config, if
+        recordings would be lost, or if it cannot be read.
     quiet : bool
         Show no progress bar.
     team : Team
@@ -197,8 +199,9 @@ def preprocess(
     InputError
         Not one recording is good; with all problems.
     ConfigError
-        A folder or option is wrong, the cache is being written by another process, or the
-        new cache would lack recordings that the old one has.
+        A folder or option is wrong, the cache is being written by another process, the existing
+        cache was made with another class map or config, or the new cache would lack recordings
+        that it has.
     """
     config = config or PreprocessConfig()
     check_unscored(config.unscored, class_map)
@@ -219,6 +222,8 @@ def preprocess(
             old = _open_old(cache_path, overwrite)
             if old is not None:
                 stack.enter_context(old)
+                if not overwrite:
+                    _refuse_other_config(old, class_map, config)
             known = _find_known(videos, old, staging, config)
             return list(known)
 
@@ -394,6 +399,47 @@ def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
         raise ConfigError(
             f"{error}; it will not be replaced without --overwrite, or choose another --output"
         ) from None
+
+
+def _refuse_other_config(old: Store, class_map: ClassMap, config: PreprocessConfig) -> None:
+    """Raise ConfigError if the existing cache was made with options that mean something else."""
+    default, new = PreprocessConfig().to_dict(), config.to_dict()
+    differences = []
+    for key in sorted({*default, *old.config}):
+        was, now = old.config.get(key, default.get(key)), new.get(key)
+        # what says how to read files that could not be read so far changes none that could
+        is_first = key in _READING and was == default[key]
+        # frames that have the size already stay as they are
+        is_same_size = key == "size" and was is None and now == list(old.frame_size)
+        if was != now and not is_first and not is_same_size:
+            differences.append(f"{key} was {_show(was)}, now {_show(now)}")
+    if old.class_map != class_map:
+        differences.append(_compare_class_maps(old.class_map, class_map))
+    if differences:
+        raise ConfigError(
+            f"{old.path}: was made with other options ({'; '.join(differences)}), and runs trained "
+            "on it could not go on; pass --overwrite to replace it, or choose another --output"
+        )
+
+
+_READING = ("several", "label_offset", "label_format")
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _compare_class_maps(old: ClassMap, new: ClassMap) -> str:
+    """Say what differs first in two class maps that do."""
+    for before, after in itertools.zip_longest(old.rows, new.rows):
+        if before != after:
+            was, now = (
+                "no code" if row is None else ",".join(map(str, row)) for row in (before, after)
+            )
+            return f"class map had {was}, now {now}"
+    return f"mirrors of the class map were {old.mirrors or 'none'}, now {new.mirrors or 'none'}"
 
 
 def _find_known(
