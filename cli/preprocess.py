@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mpar.preprocess import PreprocessReport
 
 
-@click.command(cls=_options.SizeCommand)
+@click.command()
 @click.argument("video_folder", metavar="VIDEOS", type=_options.FOLDER)
 @click.argument("annotation_folder", metavar="ANNOTATIONS", type=_options.FOLDER)
 @click.option(

@@ -558,7 +558,7 @@ def _lay_labels(
         Problem.of(
             path,
             f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
-            f"--size {height} {width} (height, width) or another to bring all to one size",
+            f"--size {height}x{width} (height x width) or another to bring all to one size",
         )
         for path, size in sizes.items()
         if size != (height, width)

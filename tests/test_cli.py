@@ -180,21 +180,34 @@ def test_check_writes_nothing(folders):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(["20"], (20, 20)), (["16", "24"], (16, 24)), (["16x24"], (16, 24))]
+    ("size", "expected"), [("20", (20, 20)), ("16x24", (16, 24)), ("16X24", (16, 24))]
 )
 def test_size_takes_one_or_two_numbers(folders, size, expected):
-    """--size N and --size H W, before or after the folders."""
-    options = "--size", *size, "-o", folders / "c.h5"
+    """--size N and --size HxW, before or after the folders."""
+    options = "--size", size, "-o", folders / "c.h5"
     assert run("preprocess", *options, folders / "Videos", folders / "Annotations").exit_code == 0
     with Store(folders / "c.h5") as store:
         assert store.frame_size == expected
     assert run("preprocess", folders / "Videos", folders / "Annotations", *options).exit_code == 0
 
 
+def test_size_leaves_a_folder_alone_that_is_named_by_a_date(folders, monkeypatch):
+    """The word after --size N is never a part of it."""
+    (folders / "Videos").rename(folders / "20240115")
+    monkeypatch.chdir(folders)
+    arguments = "--size", "32", "20240115", "Annotations", "-o", "c.h5"
+    assert run("preprocess", *arguments).exit_code == 0
+    with Store(folders / "c.h5") as store:
+        assert store.frame_size == (32, 32)
+
+
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
-        (["--size", "tiny"], "expected one number, or height and width"),
+        (["--size", "tiny"], "expected N, or height and width as HxW, such as 96x128"),
+        (["--size", "32x"], "found '32x', expected N"),
+        (["--size", "8x8x8"], "found '8x8x8', expected N"),
+        (["--size", "\u00b2"], "expected N"),
         (["--size", "4"], "expected at least 16x16 px"),
         (["--group-pattern", "("], "is not a regular expression"),
         (["--label-offset", "-1"], "is not in the range x>=0"),

@@ -546,7 +546,7 @@ def test_sizes_that_differ_are_a_problem(tmp_path, cache):
     assert [info.name for info in report.recordings] == ["m2", "m3"]
     (problem,) = report.problems
     assert problem.path == "m1.mp4"
-    assert "64x64 px, most others are 80x48; pass --size 48 80 (height, width)" in problem.message
+    assert "64x64 px, most others are 80x48; pass --size 48x80 (height x width)" in problem.message
     report = run(tmp_path, cache, size=(48, 80))
     assert report.problems == ()
     assert len(report.recordings) == 3
