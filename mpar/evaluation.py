@@ -303,7 +303,7 @@ def evaluate_checkpoint(
     checkpoint_path : Path or str
         A ``.pt`` file of mpar-train.
     cache_path : Path or str, optional
-        By default the cache it was trained on.
+        By default the cache it was trained on. Read as in training, mapped or not.
     output_folder : Path or str
         Gets the files of `write_evaluation`.
     selection : str
@@ -324,7 +324,8 @@ def evaluate_checkpoint(
     _check_output(Path(output_folder), overwrite)
     network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
     checkpoint = network.checkpoint
-    with Store(cache_path or checkpoint.data["path"]) as store:
+    data = checkpoint.data
+    with Store(cache_path or data["path"], access=data.get("access", "mmap")) as store:
         try:
             recordings = select_recordings(checkpoint, store, selection)
         except ConfigError:

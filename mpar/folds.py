@@ -155,50 +155,50 @@ def run_folds(
                 access=access,
                 quiet=quiet,
             )
-    return _evaluate_folds(folder, cache_path, num_folds, html=html, device=device, quiet=quiet)
+    with Store(cache_path, access=access) as store:
+        return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
 
 
 def _evaluate_folds(
-    folder: Path, cache_path: Path, num_folds: int, *, html: bool, device: str, quiet: bool
+    folder: Path, store: Store, num_folds: int, *, html: bool, device: str, quiet: bool
 ) -> dict[str, Any]:
     """Score every animal by the network of the fold that it was held out of."""
     comparisons: list[Comparison] = []
     recordings: list[int] = []
     folds = []
-    with Store(cache_path) as store:
-        positions = {info.name: i for i, info in enumerate(store.recordings)}
-        for number in range(1, num_folds + 1):
-            best = best_checkpoint(folder / f"fold_{number}")
-            network = ActionRecognitionInference(best, device)
-            test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
-            found = compare_with_store(network, store, test, quiet=quiet)
-            comparisons += found
-            recordings += test
-            agreement = measure_agreement(found, store.class_names)
-            folds.append(
-                {
-                    "fold": number,
-                    "checkpoint": str(best),
-                    "checkpoint_sha256": network.checkpoint.digest,
-                    "recordings": [store.recordings[i].name for i in test],
-                    "macro_f1": agreement.frames.macro_f1,
-                }
-            )
-        provenance = {
-            "cache": str(store.path),
-            "cache_fingerprint": store.fingerprint,
-            "selection": f"cross-validation, {num_folds} folds by animal",
-            "folds": folds,
-        }
-        strips: Strips = ()
-        if wants_page(folder / "evaluation", html):
-            strips = film_strips(store, recordings, comparisons, store.class_names)
-        return write_evaluation(
-            folder / "evaluation",
-            comparisons,
-            store.class_names,
-            provenance=provenance,
-            html=html,
-            strips=strips,
-            overwrite=True,
+    positions = {info.name: i for i, info in enumerate(store.recordings)}
+    for number in range(1, num_folds + 1):
+        best = best_checkpoint(folder / f"fold_{number}")
+        network = ActionRecognitionInference(best, device)
+        test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
+        found = compare_with_store(network, store, test, quiet=quiet)
+        comparisons += found
+        recordings += test
+        agreement = measure_agreement(found, store.class_names)
+        folds.append(
+            {
+                "fold": number,
+                "checkpoint": str(best),
+                "checkpoint_sha256": network.checkpoint.digest,
+                "recordings": [store.recordings[i].name for i in test],
+                "macro_f1": agreement.frames.macro_f1,
+            }
         )
+    provenance = {
+        "cache": str(store.path),
+        "cache_fingerprint": store.fingerprint,
+        "selection": f"cross-validation, {num_folds} folds by animal",
+        "folds": folds,
+    }
+    strips: Strips = ()
+    if wants_page(folder / "evaluation", html):
+        strips = film_strips(store, recordings, comparisons, store.class_names)
+    return write_evaluation(
+        folder / "evaluation",
+        comparisons,
+        store.class_names,
+        provenance=provenance,
+        html=html,
+        strips=strips,
+        overwrite=True,
+    )

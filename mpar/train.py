@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mpar.checkpoint import Checkpoint, load_checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.devices import select_device
 from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.files import write_json
@@ -244,7 +245,7 @@ def train_model(
     use_amp: bool | None = None,
     *,
     recipe: str = "mpar",
-    size: tuple[int, int] | None = None,
+    class_map: ClassMap | Path | str | None = None,
     device: str = "auto",
     allow_problems: bool = False,
     quiet: bool = True,
@@ -262,8 +263,8 @@ def train_model(
         As in `TrainConfig`; what is None is as the recipe has it.
     recipe : {"mpar", "original"}
         Where options that are not given come from.
-    size : (int, int), optional
-        Height and width in px to resize frames to.
+    class_map : ClassMap, Path or str, optional
+        From codes and names to classes, or a CSV of them; by default as for `preprocess`.
     device : str
         As for `train`.
     allow_problems : bool
@@ -271,7 +272,9 @@ def train_model(
     quiet : bool
         Show no progress bars.
     **options
-        Further fields of `TrainConfig`.
+        Further fields of `TrainConfig`, and those of `mpar.preprocess.PreprocessConfig`: ``size``,
+        ``group_pattern`` (without it each video counts as an animal of its own), ``several``,
+        ``label_offset``, ``label_format``, ``unscored``.
 
     Returns
     -------
@@ -292,10 +295,21 @@ def train_model(
         "use_amp": use_amp,
     }
     given = {name: value for name, value in options.items() if value is not None}
+    of_cache = {field.name for field in dataclasses.fields(PreprocessConfig)} & given.keys()
+    preprocess_config = PreprocessConfig(**{name: given.pop(name) for name in of_cache})
     config = named_recipe(recipe, **given)
+    if class_map is None or isinstance(class_map, ClassMap):
+        classes = class_map or DEFAULT_CLASS_MAP
+    else:
+        classes = ClassMap.from_csv(Path(class_map))
     cache_path = Path(output_dir) / "cache.h5"
     report = preprocess(
-        video_dir, annotation_dir, cache_path, config=PreprocessConfig(size=size), quiet=quiet
+        video_dir,
+        annotation_dir,
+        cache_path,
+        class_map=classes,
+        config=preprocess_config,
+        quiet=quiet,
     )
     if report.problems and not allow_problems:
         raise InputError(report.problems)

@@ -416,6 +416,26 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
 
 
+def test_a_cache_is_read_as_in_training(study, checkpoint, tmp_path, monkeypatch):
+    """What was trained on over a network disk is not mapped for the scores."""
+    import dataclasses
+
+    from mpar.checkpoint import save_checkpoint
+
+    data = checkpoint.data | {"access": "pread"}
+    save_checkpoint(tmp_path / "c.pt", dataclasses.replace(checkpoint, data=data))
+    opened = []
+
+    def open_store(path, access="mmap"):
+        opened.append(access)
+        return Store(path, access=access)
+
+    monkeypatch.setattr("mpar.evaluation.Store", open_store)
+    monkeypatch.setattr("mpar.evaluation.write_evaluation", lambda *_, **__: {})
+    evaluate_checkpoint(tmp_path / "c.pt", study.cache, tmp_path / "e")
+    assert opened == ["pread"]
+
+
 def test_recording_without_a_compared_frame(tmp_path):
     """An empty recording is scored as nothing, not a traceback."""
     truth = {"a": np.array([0, 1]), "b": np.array([], int)}

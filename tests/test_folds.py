@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -117,6 +118,24 @@ def test_page_of_all_folds(study, undisturbed, monkeypatch):
             frame = store.frames(names.index(name))[int(title.removeprefix("frame "))]
             assert (cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) == frame).all()
     assert all({*named} & {*fold["recordings"]} for fold in metrics["folds"])
+
+
+def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
+    """On a network disk the cache is not mapped for the scores either."""
+    folder = shutil.copytree(undisturbed[1], tmp_path / "folds")
+    plan = json.loads((folder / "folds.json").read_text())
+    (folder / "folds.json").write_text(json.dumps(plan | {"access": "pread"}))
+    opened = []
+
+    def open_store(path, access="mmap"):
+        opened.append(access)
+        return Store(path, access=access)
+
+    monkeypatch.setattr("mpar.folds.Store", open_store)
+    monkeypatch.setattr("mpar.folds.resume_training", lambda *_, **__: None)
+    monkeypatch.setattr("mpar.folds.write_evaluation", lambda *_, **__: {})
+    run_folds(folder, device="cpu")
+    assert opened == ["pread"]
 
 
 def test_interrupted_cross_validation_goes_on_to_the_same_end(
