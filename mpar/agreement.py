@@ -351,7 +351,9 @@ class RaterPair:
     Parameters
     ----------
     first, second : str
-        Who scored; ``mpar`` is the network.
+        Who scored, as it is shown.
+    with_network : bool
+        The first is the network, not an annotator.
     num_frames : int
         Frames that both labelled.
     kappa : float
@@ -366,6 +368,7 @@ class RaterPair:
 
     first: str
     second: str
+    with_network: bool
     num_frames: int
     kappa: float
     f1: FloatArray
@@ -375,6 +378,7 @@ class RaterPair:
         return {
             "first": self.first,
             "second": self.second,
+            "with_network": self.with_network,
             "num_frames": self.num_frames,
             "kappa": None if np.isnan(self.kappa) else self.kappa,
             "f1": dict(zip(class_names, none_for_nan(self.f1), strict=True)),
@@ -398,7 +402,16 @@ def effect_of_postprocessing(
     }
 
 
-MODEL = "mpar"
+TRUTH, MODEL = "human", "mpar"
+
+
+def row_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """Return what true and predicted labels are called, told apart from every annotator's name."""
+    taken = {name for c in comparisons for name in c.annotators}
+    return (
+        f"{TRUTH} (majority)" if TRUTH in taken else TRUTH,
+        f"{MODEL} (network)" if MODEL in taken else MODEL,
+    )
 
 
 def compare_raters(
@@ -413,13 +426,16 @@ def compare_raters(
         recording has several annotators.
     """
     names = sorted({name for c in comparisons for name in c.annotators})
-    pairs = [*itertools.combinations(names, 2), *((MODEL, name) for name in names)]
+    network = row_names(comparisons)[1]
+    # None is the network, whatever annotators are called
+    pairs: list[tuple[str | None, str]] = [*itertools.combinations(names, 2)]
+    pairs += [(None, name) for name in names]
     found = []
     for first, second in pairs:
         both = [
-            (c.predicted if first == MODEL else c.annotators[first], c.annotators[second])
+            (c.predicted if first is None else c.annotators[first], c.annotators[second])
             for c in comparisons
-            if second in c.annotators and (first == MODEL or first in c.annotators)
+            if second in c.annotators and (first is None or first in c.annotators)
         ]
         if not both:
             continue
@@ -433,8 +449,9 @@ def compare_raters(
         either = (a == classes).sum(axis=1) + (b == classes).sum(axis=1)
         found.append(
             RaterPair(
-                first=first,
+                first=network if first is None else first,
                 second=second,
+                with_network=first is None,
                 num_frames=len(a),
                 # where both name one class only, chance agrees as well as they do
                 kappa=float(cohen_kappa_score(a, b)) if len({*a, *b}) > 1 else np.nan,

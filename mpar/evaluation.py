@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 import mpar
 from mpar.agreement import (
     MODEL,
+    TRUTH,
     Comparison,
     compare_raters,
     effect_of_postprocessing,
@@ -186,7 +187,7 @@ def write_evaluation(
     write_text(folder / "classification_report.txt", report + "\n")
     write_table(folder / "events.csv", _marked(agreement.events.table(), remark))
     write_table(folder / "recordings.csv", _marked(table, remark))
-    between = [pair.f1 for pair in raters if pair.first != MODEL]
+    between = [pair.f1 for pair in raters if not pair.with_network]
     figures = {
         "confusion_matrix": plot_confusion(agreement.frames, normalize=False),
         "confusion_matrix_normalized": plot_confusion(agreement.frames, normalize=True),
@@ -208,7 +209,7 @@ def write_evaluation(
     file_names: set[str] = set()
     for c in comparisons:
         if len(c.truth):
-            rows = [("human", c.truth), ("mpar", c.predicted)]
+            rows = [(TRUTH, c.truth), (MODEL, c.predicted)]
             figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
             file_name = _file_name(c.name, file_names)
             save_figure(add_remark(figure, remark), folder / "ethograms" / file_name)

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mpar.agreement import MODEL, Comparison
+from mpar.agreement import MODEL, TRUTH, Comparison, row_names
 from mpar.bouts import find_bouts
 from mpar.classes import PAIN_CLASSES, UNLABELLED
 from mpar.events import SHOWN_CRITERIA
@@ -399,9 +399,11 @@ def _annotators(metrics: Mapping[str, Any]) -> str:
         + [score_text(pair["f1"][name]) for name in names]
         for pair in metrics["raters"]
     ]
+    networks = [pair["first"] for pair in metrics["raters"] if pair["with_network"]]
     head = ["scored by", "Cohen's kappa", "frames", *(f"F1 {name}" for name in names)]
     return make_table(head, rows) + make_note(
-        f"{MODEL} is the network; how well annotators agree is the ceiling for it."
+        " ".join(f"{name} is the network." for name in dict.fromkeys(networks))
+        + " How well annotators agree is the ceiling for it."
     )
 
 
@@ -471,7 +473,7 @@ def _worst(
                 sure,
             ]
         )
-    head = ["recording", "frames", "from (s)", "human", "mpar", "mean confidence"]
+    head = ["recording", "frames", "from (s)", TRUTH, MODEL, "mean confidence"]
     note = (
         f"Runs of frames with one human and another predicted label: those of pain classes first, "
         f"then by frames times confidence; at most {MAX_BY_RECORDING} of a recording. Frames count "
@@ -509,7 +511,8 @@ def _provenance(metrics: Mapping[str, Any]) -> str:
 
 def _ethogram_data(c: Comparison) -> dict[str, Any]:
     """Give bouts, and the confidence in percent, one byte a frame."""
-    rows = [("human", c.truth), *c.annotators.items(), (MODEL, c.predicted)]
+    truth, network = row_names([c])
+    rows = [(truth, c.truth), *c.annotators.items(), (network, c.predicted)]
     percent = None
     if c.confidence is not None:
         percent = np.round(100 * np.nan_to_num(c.confidence)).clip(0, 100).astype(np.uint8)

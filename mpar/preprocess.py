@@ -8,9 +8,7 @@ there. The cache is then written beside its final name and published by one rena
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import itertools
 import os
 import re
@@ -26,7 +24,7 @@ from mpar.annotations import Annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.exchange import AUTO, READABLE, read_labels
-from mpar.files import locked, spreadsheet_safe, write_text
+from mpar.files import locked, write_rows
 from mpar.progress import ProgressBar
 from mpar.recordings import SEVERAL, Recording, Source, check_recording, find_group, find_recordings
 from mpar.scorings import Scoring, check_unscored, lay
@@ -675,11 +673,7 @@ def _write_problems(cache_path: Path, problems: list[Problem]) -> None:
     if not problems:
         path.unlink(missing_ok=True)
         return
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["File", "Line", "Problem"])
-    for problem in sorted(problems):
-        cells = problem.path, str(problem.line or ""), problem.message
-        writer.writerow([spreadsheet_safe(cell) for cell in cells])
+    rows = [(p.path, str(p.line or ""), p.message) for p in sorted(problems)]
     # file names need not be UTF-8
-    write_text(path, buffer.getvalue().encode("utf-8", "replace").decode())
+    plain = [[cell.encode("utf-8", "replace").decode() for cell in row] for row in rows]
+    write_rows(path, [["File", "Line", "Problem"], *plain])

@@ -16,7 +16,7 @@ import numpy as np
 
 from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import spreadsheet_safe, write_text
+from mpar.files import spreadsheet_plain, write_rows
 from mpar.store import Store
 
 PARTS = ("train", "val", "test")
@@ -221,14 +221,12 @@ def check_split(split: Split, store: Store) -> list[str]:
 def write_split(path: Path | str, split: Split, store: Store) -> None:
     """Write a split as CSV ``Recording,Group,Part``, one row a recording of the cache."""
     part_of = {i: part for part in PARTS for i in split.part(part)}
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for i, info in enumerate(store.recordings):
-        if i in part_of:
-            cells = (info.name, info.group, part_of[i])
-            writer.writerow([spreadsheet_safe(cell) for cell in cells])
-    write_text(path, buffer.getvalue())
+    rows = [
+        (info.name, info.group, part_of[i])
+        for i, info in enumerate(store.recordings)
+        if i in part_of
+    ]
+    write_rows(path, [_COLUMNS, *rows])
 
 
 def read_split(path: Path | str, store: Store) -> Split:
@@ -262,31 +260,32 @@ def read_split(path: Path | str, store: Store) -> Split:
         raise InputError.of(
             path, f"found the columns {','.join(header)}, expected Recording and Part"
         )
-    positions = {spreadsheet_safe(r.name).strip(): i for i, r in enumerate(store.recordings)}
-    positions |= {r.name.strip(): i for i, r in enumerate(store.recordings)}  # typed by hand
+    exact = {info.name: i for i, info in enumerate(store.recordings)}
+    typed = {name.strip(): i for name, i in exact.items()}  # spaces get lost by hand
     part_of: dict[int, str] = {}
     part_of_group: dict[str, str] = {}
     problems = []
     for line, row in enumerate(rows[1:], start=2):
         if not any(cell.strip() for cell in row):
             continue
-        cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-        name, part = cells.get("recording", ""), cells.get("part", "")
+        cells = dict(zip(header, map(spreadsheet_plain, row), strict=False))
+        name, part = cells.get("recording", ""), cells.get("part", "").strip()
+        position = exact.get(name, typed.get(name.strip(), -1))
         message = ""
-        if name not in positions:
+        if position < 0:
             message = f"recording {name!r} is not in {store.path.name}; remove the row"
         elif part not in PARTS:
             message = f"part is {part!r}, expected train, val or test"
-        elif positions[name] in part_of:
+        elif position in part_of:
             message = f"recording {name!r} is listed twice; remove one row"
         else:
-            group = store.recordings[positions[name]].group
+            group = store.recordings[position].group
             if part_of_group.setdefault(group, part) != part:
                 message = (
                     f"group {group!r} lies in {part_of_group[group]} and in {part}: the same "
                     "animal on both sides flatters the scores; move it to one part"
                 )
-            part_of[positions[name]] = part
+            part_of[position] = part
         if message:
             problems.append(Problem.of(path, message, line))
     for part in ("train", "val"):

@@ -416,6 +416,16 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
 
 
+def test_no_table_of_an_evaluation_holds_a_formula(tmp_path):
+    """Recordings are named by anyone."""
+    names = ["=HYPERLINK(1)", "@x", "fine"]
+    truth = {name: np.array([0, 1, 1]) for name in names}
+    evaluate_and_save_results(truth, truth, ["rest", "walk"], tmp_path)
+    table = pd.read_csv(tmp_path / "recordings.csv")
+    assert list(dict.fromkeys(table["Recording"])) == ["'=HYPERLINK(1)", "'@x", "fine"]
+    assert {*table["Animal"]} == {*table["Recording"]}
+
+
 def test_a_cache_is_read_as_in_training(study, checkpoint, tmp_path, monkeypatch):
     """What was trained on over a network disk is not mapped for the scores."""
     import dataclasses

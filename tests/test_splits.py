@@ -158,14 +158,15 @@ def test_names_are_read_as_people_type_them(tmp_path):
     """A name with = or spaces at its edges is found with and without what makes it safe."""
     import dataclasses
 
-    names = ("=a", " b", "c, d")
-    with make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(3)]) as store:
+    names = ("=a", " b", "c, d", "'=a", "b", "-1")
+    with make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(6)]) as store:
         store.recordings = tuple(
             dataclasses.replace(r, name=n) for r, n in zip(store.recordings, names, strict=True)
         )
         (tmp_path / "s.csv").write_text('Recording,Part\n=a,train\n b,val\n"c, d",test\n')
         split = Split(train=(0,), val=(1,), test=(2,))
         assert read_split(tmp_path / "s.csv", store) == split
+        split = Split(train=(0, 4), val=(1, 5), test=(2, 3))
         write_split(tmp_path / "t.csv", split, store)
         assert read_split(tmp_path / "t.csv", store) == split
 
