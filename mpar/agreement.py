@@ -36,6 +36,17 @@ def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
     return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
 
 
+def one_class_remark(frames: FrameScores) -> str:
+    """Say what scores mean where all labels are of one class; empty where there are more."""
+    named = [n for n, support in zip(frames.class_names, frames.support, strict=True) if support]
+    if len(named) > 1:
+        return ""
+    return (
+        f"one class: every labelled frame is {named[0]}, so that macro-F1 and accuracy say how "
+        "many of these frames were found, and nothing about false ones"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """True and predicted labels of one recording, for every frame of it.

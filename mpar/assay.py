@@ -500,12 +500,13 @@ def _find_warnings(
     animals: Sequence[Animal], windows: Sequence[Window], by_animal: pd.DataFrame
 ) -> list[str]:
     warnings = []
+    has_window = any(window.kind == "window" for window in windows)
     lengths = sorted(animal.seconds for animal in animals)
     if lengths[0] < COMPLETE_SHARE * lengths[-1]:
         warnings.append(
             f"recordings last {float(lengths[0]):.1f} to {float(lengths[-1]):.1f} s, so that "
-            "seconds and counts of 'whole' do not compare; look at percent and rates, or pass "
-            "--window"
+            "seconds and counts of 'whole' do not compare; look at percent and rates"
+            + (", or at the windows" if has_window else ", or pass --window")
         )
     for window in windows:
         rows = by_animal[by_animal["Window"] == window.name]

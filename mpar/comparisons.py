@@ -53,22 +53,29 @@ def select_recordings(
     """
     if selection not in SELECTIONS:
         raise ConfigError(f"part: found {selection!r}, expected one of {', '.join(SELECTIONS)}")
-    is_used = [
-        bool(checkpoint.learnt_part(sha256=info.sha256, group=info.group))
-        for info in store.recordings
-    ]
+    chosen = _labelled(checkpoint, store, selection)
+    if not chosen:
+        others = [name for name in SELECTIONS if _labelled(checkpoint, store, name)]
+        raise ConfigError(
+            f"{store.path}: found no labelled recording in the selection {selection!r}; pass "
+            + (f"--part {' or '.join(others)}, or another cache" if others else "another cache")
+        )
+    return chosen
+
+
+def _labelled(checkpoint: Checkpoint, store: Store, selection: str) -> list[int]:
+    """Return the recordings of a selection that have a label."""
     if selection in checkpoint.split:
         names = {(item["name"], item["sha256"]) for item in checkpoint.split[selection]}
         chosen = [i for i, r in enumerate(store.recordings) if (r.name, r.sha256) in names]
     else:
-        chosen = [i for i in range(len(store)) if selection == "all" or not is_used[i]]
-    chosen = [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
-    if not chosen:
-        raise ConfigError(
-            f"{store.path}: found no labelled recording in the selection {selection!r}; pass "
-            f"another --part ({', '.join(SELECTIONS)}) or another cache"
-        )
-    return chosen
+        chosen = [
+            i
+            for i, info in enumerate(store.recordings)
+            if selection == "all"
+            or not checkpoint.learnt_part(sha256=info.sha256, group=info.group)
+        ]
+    return [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
 
 
 def compare_with_store(
@@ -88,7 +95,8 @@ def compare_with_store(
     if store.class_names != network.class_names:
         raise ConfigError(
             f"{store.path}: found the classes {', '.join(store.class_names)}, the network knows "
-            f"{', '.join(network.class_names)}; preprocess with the class map of its training"
+            f"{', '.join(network.class_names)}; preprocess with the class map of its "
+            "training into another --output"
         )
     comparisons = []
     for recording in ProgressBar(recordings, desc="predicting", unit="video", quiet=quiet):

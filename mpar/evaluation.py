@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from mpar.agreement import (
     effect_of_postprocessing,
     measure_agreement,
     measure_calibration,
+    one_class_remark,
     recording_table,
     same_animal_remark,
 )
@@ -41,6 +43,8 @@ from mpar.preprocess import PreprocessConfig
 from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.score_report import report_text
 from mpar.store import Store
+
+log = logging.getLogger(__name__)
 
 Strips = Sequence[Sequence[tuple[int, NDArray[np.uint8]]]]
 
@@ -170,7 +174,8 @@ def write_evaluation(
     raters = compare_raters(comparisons, class_names)
     table = recording_table(comparisons, class_names)
     effect = effect_of_postprocessing(comparisons, class_names)
-    remark = same_animal_remark(sum(c.is_learnt for c in comparisons), len(comparisons))
+    learnt = same_animal_remark(sum(c.is_learnt for c in comparisons), len(comparisons))
+    remark = "; ".join(filter(None, (learnt, one_class_remark(agreement.frames))))
     metrics = {
         "mpar_version": mpar.__version__,
         "remark": remark,
@@ -395,6 +400,13 @@ def evaluate_folders(
             problems
             or [Problem(str(annotation_folder), 0, "holds no labelled frame of these predictions")]
         )
+    named = {int(k) for c in comparisons for k in np.unique(c.truth)} - {UNLABELLED}
+    if len(named) == 1 and (config is None or config.unscored is None):
+        log.warning(
+            "every labelled frame is %s; if only this behaviour was scored, pass --unscored CLASS, "
+            "the class of all other frames",
+            class_map.class_names[named.pop()],
+        )
     metrics = write_evaluation(
         output_folder,
         comparisons,
@@ -417,4 +429,8 @@ def headline(metrics: dict[str, Any]) -> str:
     ends = intervals["macro_f1"]
     num_animals = intervals["num_animals"]
     text = f" [{ends[0]:.3f}, {ends[1]:.3f}] over {num_animals} animals" if ends else ""
+    named = [name for name, of_class in scores["classes"].items() if of_class["support"]]
+    if len(named) == 1:
+        recall = scores["classes"][named[0]]["recall"]
+        return f"recall of {named[0]} {recall:.3f}, the only class in the labels: no macro-F1"
     return f"macro-F1 {scores['macro_f1']:.3f}{text}, accuracy {scores['accuracy']:.3f}"

@@ -14,7 +14,7 @@ from mpar.evaluation import Strips, film_strips, wants_page, write_evaluation
 from mpar.files import write_json
 from mpar.inference import ActionRecognitionInference
 from mpar.recipe import TrainConfig
-from mpar.splits import fold_splits, write_split
+from mpar.splits import check_learnable, fold_splits, write_split
 from mpar.store import Store
 from mpar.team import num_processes
 from mpar.train import best_checkpoint, make_run_folder, resume_training, train
@@ -62,6 +62,8 @@ def begin_folds(
     config = config or TrainConfig()
     with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
+        for number, split in enumerate(splits, start=1):
+            check_learnable(store, split, f"what fold {number} learns from")
         folder = make_run_folder(Path(output_folder), prefix="folds")
         for number, split in enumerate(splits, start=1):
             write_split(folder / f"fold_{number}.csv", split, store)

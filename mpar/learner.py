@@ -190,7 +190,7 @@ class Learner:
         if not np.isfinite(value):
             raise MparError(
                 f"{self.store.path}: the loss is {value} in epoch {epoch + 1}, step {step + 1}; "
-                "lower --learning-rate, or pass --no-amp"
+                f"{self._advice()}"
             )
         sum_gradients(self.team, self.net)
         # Muon has nothing to do while the convolutions are frozen
@@ -206,13 +206,16 @@ class Learner:
         elif not self.scaler.is_enabled():
             raise MparError(
                 f"{self.store.path}: the gradient is {float(norm)} in epoch {epoch + 1}, step "
-                f"{step + 1}; lower --learning-rate, or pass --no-amp"
+                f"{step + 1}; {self._advice()}"
             )
         self.scaler.update()  # which tries smaller gradients after a step that was skipped
         if self.average is not None:
             self.average.update_parameters(self.net)
         self.num_learnt += int((labels != UNLABELLED).sum())
         return value
+
+    def _advice(self) -> str:
+        return "lower --learning-rate" + (", or pass --no-amp" if self.uses_amp else "")
 
     def load_batch(
         self, samples: np.ndarray, epoch: int, step: int
@@ -256,7 +259,7 @@ class Learner:
                 if self.config.compile and type(error).__module__.startswith("torch._"):
                     raise ConfigError(
                         "compile: torch cannot compile here, it needs a C++ compiler "
-                        f"({str(error).partition(chr(10))[0]}); leave --compile away"
+                        f"({str(error).partition(chr(10))[0]}); drop --compile"
                     ) from None
                 # the members of a team would have to agree on it
                 is_divisible = self.num_parts < len(x_B1FHW) and self.team.size == 1

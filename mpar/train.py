@@ -21,6 +21,7 @@ from mpar.recipe import TrainConfig, named_recipe
 from mpar.splits import (
     PARTS,
     Split,
+    check_learnable,
     check_split,
     class_counts,
     read_split,
@@ -103,9 +104,10 @@ def train(
         for part in PARTS if split.test else PARTS[:2]:
             if not class_counts(store, split.part(part)).any():
                 raise ConfigError(
-                    f"{store.path}: the {part} part has no labelled frame; label some, or choose "
+                    f"{store.path}: the {part} part has no labelled frame; label some, or pass "
                     "another --split"
                 )
+        check_learnable(store, split)
         run_folder = team.led(lambda: make_run_folder(Path(output_folder), run_name))
         run = TrainingRun(run_folder, store, split, config, chosen, init, team)
         if team.is_leader:

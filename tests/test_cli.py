@@ -266,7 +266,8 @@ def test_train_without_a_cache_or_with_too_few_animals(folders):
     run("preprocess", one / "Videos", one / "Annotations", "-o", one / "c.h5")
     result = run("train", one / "c.h5", "-o", one / "runs")
     assert result.exit_code == 2
-    assert "found 1 groups (animals) with labels, expected at least 3" in result.output
+    assert "found 1 animals with labels (mouse_01), expected at least 2" in result.output
+    assert "--test-fraction" not in result.output
     assert not (one / "runs").exists()
 
 
@@ -301,6 +302,69 @@ def test_predict_skips_bad_videos(study, tmp_path):
     result = run("predict", *arguments)
     assert result.exit_code == 2
     assert "pass --overwrite" in result.output
+
+
+def test_nothing_usable_is_exit_code_2(study, folders, tmp_path):
+    """Everywhere: 1 is for some bad inputs beside good ones."""
+    bad = tmp_path / "bad"
+    for sub in ("Videos", "Annotations", "predictions"):
+        (bad / sub).mkdir(parents=True)
+    (bad / "Videos" / "m.mp4").write_text("no")
+    write_annotation(bad / "Annotations" / "m.csv", np.zeros(5, int))
+    (bad / "predictions" / "m_predictions.csv").write_text("Frame,Action\n0,x\n")
+    annotations, predictions = bad / "Annotations", bad / "predictions"
+    commands = (
+        ("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5"),
+        ("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5", "--check"),
+        ("preprocess", bad / "Videos", annotations, "--check", "--allow-problems"),
+        ("train", bad / "Videos" / "m.mp4"),
+        ("predict", study.checkpoint, bad / "Videos", "-o", tmp_path / "p"),
+        ("predict", study.checkpoint, bad / "Videos" / "m.mp4", "-o", tmp_path / "p"),
+        ("predict", study.checkpoint, tmp_path / "none.h5", "-o", tmp_path / "p"),
+        ("evaluate", predictions, annotations, "-o", tmp_path / "e"),
+        ("export", predictions, "--format", "simba", "-o", tmp_path / "x"),
+        ("summarize", predictions, "-o", tmp_path / "s"),
+        ("info", bad / "Videos" / "m.mp4"),
+    )
+    for command, *arguments in commands:
+        result = run(command, *arguments)
+        assert (command, result.exit_code) == (command, 2), result.output
+    shutil.copy(bad / "Videos" / "m.mp4", folders / "Videos" / "zz.mp4")
+    good = folders / "Videos", folders / "Annotations", "-o", tmp_path / "c.h5"
+    assert run("preprocess", *good, "--check").exit_code == 1
+    assert run("preprocess", *good, "--check", "--allow-problems").exit_code == 0
+    video = sorted(study.videos.iterdir())[0]
+    arguments = study.checkpoint, video, bad / "Videos", "-o", tmp_path / "q"
+    assert run("predict", *arguments).exit_code == 1
+
+
+def test_labels_of_one_class_are_neither_learnt_nor_praised(tmp_path):
+    """Only licks were scored and --unscored was forgotten: training says so before it begins."""
+    write_sample(tmp_path, num_animals=4, seed=0, num_frames=24, height=32, width=32)
+    for path in (tmp_path / "Annotations").iterdir():
+        write_annotation(path, np.where(np.arange(24) % 7 < 4, 2, -1))
+    cache = tmp_path / "c.h5"
+    folders = tmp_path / "Videos", tmp_path / "Annotations"
+    assert run("preprocess", *folders, "-o", cache).exit_code == 0
+    for more in ((), ("--folds", 2), ("--leave-one-out",)):
+        result = run("train", cache, "-o", tmp_path / "runs", *more)
+        assert result.exit_code == 2
+        assert "every labelled frame is paw_lick, so a network would name" in result.output
+        assert "preprocess again with --unscored CLASS and --overwrite" in result.output
+        assert not (tmp_path / "runs").exists()
+
+
+def test_advice_on_memory_names_options_that_there_are(study, monkeypatch, tmp_path):
+    """A batch size is nothing that predicting has, nor is a CPU the way out of a CPU."""
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("mpar.inference.ActionRecognitionInference.__init__", fail)
+    text = run("predict", study.checkpoint, study.videos, "-o", tmp_path).output
+    assert "not enough memory; preprocess with a smaller --size, or pass --device cpu" in text
+    text = run("predict", study.checkpoint, study.videos, "--device", "cpu").output
+    assert "not enough memory; preprocess with a smaller --size\n" in text
 
 
 def test_predict_options(study, tmp_path):

@@ -16,6 +16,7 @@ from mpar.evaluation import (
     evaluate_and_save_results,
     evaluate_checkpoint,
     evaluate_folders,
+    headline,
 )
 from mpar.postprocess import PostConfig
 from mpar.predictions import OutputConfig, Prediction, write_prediction
@@ -414,6 +415,27 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     metrics = evaluate_checkpoint(tmp_path / "c.pt", study.cache, tmp_path / "e")
     assert metrics["selection"] == "held-out"
     assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
+
+
+def test_one_class_in_the_labels_is_no_perfect_score(checkpoint, tmp_path, caplog):
+    """A network that names it everywhere scores 1: the headline says what that means instead."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", [2, 2, 2, -1, -1, -1])
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", [2] * 6)
+    folders = tmp_path / "p", tmp_path / "ann"
+    metrics, _ = evaluate_folders(*folders, tmp_path / "e", html=True)
+    assert metrics["scores"]["macro_f1"] == 1
+    shown = headline(metrics)
+    assert shown == "recall of paw_lick 1.000, the only class in the labels: no macro-F1"
+    assert metrics["remark"].startswith("one class: every labelled frame is paw_lick")
+    assert "pass --unscored CLASS" in caplog.text
+    for name in ("classification_report.txt", "recordings.csv", "events.csv", "report.html"):
+        assert "one class: every labelled frame is paw_lick" in (tmp_path / "e" / name).read_text()
+    caplog.clear()
+    write_annotation(tmp_path / "ann" / "m.csv", [2, 2, 2, 0, 0, 0])
+    metrics, _ = evaluate_folders(*folders, tmp_path / "f")
+    assert (metrics["remark"], caplog.text) == ("", "")
+    assert headline(metrics).startswith("macro-F1 0.3")
 
 
 def test_no_table_of_an_evaluation_holds_a_formula(tmp_path):

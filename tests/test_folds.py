@@ -47,9 +47,29 @@ def test_folds_that_cannot_be_are_refused(tmp_path, num_folds):
     """Fewer than two, or more than there are animals."""
     with (
         make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(4)]) as store,
-        pytest.raises(ConfigError, match=rf"found 4 groups .* for {num_folds} folds"),
+        pytest.raises(ConfigError, match=rf"found 4 animals .* for {num_folds} folds; .* 2 to 4"),
     ):
         fold_splits(store, num_folds)
+
+
+def test_two_animals_are_refused_whatever_the_folds(tmp_path):
+    """No number of folds would do."""
+    with (
+        make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 1])]) as store,
+        pytest.raises(ConfigError, match=r"found 2 animals .*; add recordings of other") as caught,
+    ):
+        fold_splits(store, None)
+    assert "--folds" not in str(caught.value)
+
+
+def test_folds_that_would_learn_one_class_are_refused(tmp_path):
+    """One animal alone walks: the fold that tests it would learn nothing but rest."""
+    recordings = [("a", [0, 4]), ("b", [0, 0]), ("c", [0, 0])]
+    make_store(tmp_path / "c.h5", recordings).close()
+    message = r"what fold \d learns from has labels of one class only \(rest\), while .* walk"
+    with pytest.raises(ConfigError, match=message):
+        begin_folds(tmp_path / "c.h5", tmp_path / "f", num_folds=None)
+    assert not (tmp_path / "f").exists()
 
 
 def test_a_team_of_processes_is_refused(tmp_path, monkeypatch):

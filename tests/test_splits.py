@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import ConfigError, InputError
-from mpar.splits import Split, check_split, class_counts, read_split, split_store, write_split
+from mpar.splits import (
+    Split,
+    check_learnable,
+    check_split,
+    class_counts,
+    read_split,
+    split_store,
+    write_split,
+)
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 
 NUM_CLASSES = len(DEFAULT_CLASS_MAP.class_names)
@@ -109,13 +117,48 @@ def test_bad_fractions_are_refused(store, fractions, fragment):
         split_store(store, val_fraction=fractions[0], test_fraction=fractions[1])
 
 
-def test_too_few_animals_are_refused(tmp_path):
-    """Two animals cannot be split three ways; the message says what to do."""
+@pytest.mark.parametrize(
+    ("groups", "fractions", "advice", "never"),
+    [
+        (
+            "ab",
+            (0.2, 0.2),
+            "add recordings of another animal, or pass --test-fraction 0",
+            "--split",
+        ),
+        ("ab", (0.9, 0), "lower --val-fraction$", "--test-fraction"),
+        ("abcde", (0.6, 0.35), "lower --val-fraction or --test-fraction$", "--test-fraction 0"),
+        ("a", (0.2, 0.2), "add recordings of another animal$", "--test-fraction"),
+        ("a", (0.2, 0), "add recordings of another animal$", "--test-fraction"),
+        ("aa", (0.2, 0), "another --group-pattern and --overwrite$", "--split"),
+        ("", (0.2, 0), "found no labelled frame; add label files", "--"),
+    ],
+)
+def test_too_few_animals_are_refused(tmp_path, groups, fractions, advice, never):
+    """The message names what helps, and nothing that was done already or cannot."""
+    recordings = [*((group, [0, 1]) for group in groups), ("blank", [-1, -1])]
     with (
-        make_store(tmp_path / "c.h5", [("a", [0]), ("b", [1])]) as store,
-        pytest.raises(ConfigError, match=r"found 2 groups .* pass --test-fraction 0"),
+        make_store(tmp_path / "c.h5", recordings) as store,
+        pytest.raises(ConfigError, match=advice) as caught,
     ):
-        split_store(store)
+        split_store(store, val_fraction=fractions[0], test_fraction=fractions[1])
+    assert never not in str(caught.value)
+
+
+def test_one_class_to_learn_is_refused(tmp_path):
+    """With others elsewhere, or nowhere; two classes in training are enough."""
+    with make_store(tmp_path / "c.h5", [("a", [0, -1]), ("b", [0, 1]), ("c", [2, 2])]) as store:
+        check_learnable(store, Split(train=(1,), val=(0,), test=()))
+        check_learnable(store, Split(train=(0, 2), val=(1,), test=()))
+        message = r"the train part has labels of one class only \(rest\), .*paw_withdraw, paw_lick;"
+        with pytest.raises(ConfigError, match=message):
+            check_learnable(store, Split(train=(0,), val=(1,), test=(2,)))
+    with make_store(tmp_path / "d.h5", [("a", [2, -1]), ("b", [2, 2])]) as store:
+        with pytest.raises(ConfigError, match="every labelled frame is paw_lick.*--unscored CLASS"):
+            check_learnable(store, Split(train=(0,), val=(1,), test=()))
+        store.config["unscored"] = "paw_lick"
+        with pytest.raises(ConfigError, match="everywhere; label frames of other classes too"):
+            check_learnable(store, Split(train=(0,), val=(1,), test=()))
 
 
 def test_file_round_trip(store, tmp_path):
