@@ -214,7 +214,12 @@ def compare_folders(
             comparisons += _compare_files(source, group, path, sidecars[path], class_map, config)
         except InputError as error:
             problems += error.problems
-    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in comparisons]
+    found: dict[str, Comparison] = {}
+    for c in comparisons:  # results are kept by name
+        if found.setdefault(c.name, c) is not c:
+            message = "has the name of another recording; rename its video, or move one away"
+            problems.append(Problem.of(c.name, message))
+    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in found.values()]
     return comparisons, class_map, sorted(problems)
 
 

@@ -359,6 +359,19 @@ def test_two_predictions_of_one_video_are_named(checkpoint, tmp_path):
     assert "predicts m.mp4 like" in problems[0].message
 
 
+def test_recordings_of_one_name_are_named(checkpoint, tmp_path):
+    """Scores are kept by name: a trial called like another video would take its place."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "prediction_m.avi_1.csv", np.zeros(5, int))
+    write_annotation(tmp_path / "ann" / "prediction_m.avi_2.csv", np.zeros(6, int))
+    write_annotation(tmp_path / "ann" / "m_trial2.csv", np.ones(4, int))
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", np.zeros(11, int), video="m.avi")
+    write_fake_prediction(tmp_path / "p", checkpoint, "m_trial2", np.ones(4, int))
+    comparisons, _, (problem,) = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert sorted(c.name for c in comparisons) == ["m_trial1", "m_trial2"]
+    assert "m_trial2: has the name of another recording" in str(problem)
+
+
 def test_predictions_are_no_human_labels(checkpoint, tmp_path):
     """Predictions that lie among the label files are not scored against themselves."""
     write_fake_prediction(tmp_path, checkpoint, "m", np.zeros(5, int))
