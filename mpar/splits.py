@@ -277,12 +277,13 @@ def check_split(split: Split, store: Store) -> list[str]:
     for part in PARTS:
         recordings = split.part(part)
         if recordings:
-            absent = (class_counts(store, recordings) == 0) & (all_counts_K > 0)
-            names = [
-                name for name, is_absent in zip(store.class_names, absent, strict=True) if is_absent
-            ]
-            if names:
-                remarks.append(f"the {part} part has no frames of {', '.join(names)}")
+            counts_K = class_counts(store, recordings)
+            counted = list(zip(store.class_names, counts_K, all_counts_K, strict=True))
+            absent = [name for name, count, everywhere in counted if everywhere and not count]
+            named = [name for name, count, _ in counted if count]
+            if absent:
+                alone = f", so that its macro-F1 is that of {named[0]}" if len(named) == 1 else ""
+                remarks.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
     return remarks
 
 

@@ -107,6 +107,14 @@ def test_class_that_a_part_lacks_is_named(store):
     assert remarks[0] == "the train part has no frames of paw_lick, paw_shake"
 
 
+def test_part_of_one_class_says_what_its_score_is(tmp_path):
+    """A perfect macro-F1 of one class is no news."""
+    with make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 0]), ("c", [0, 1])]) as store:
+        remarks = check_split(Split(train=(0,), val=(1,), test=(2,)), store)
+    alone = "the val part has no frames of paw_withdraw, so that its macro-F1 is that of rest"
+    assert remarks == [alone]
+
+
 @pytest.mark.parametrize(
     ("fractions", "fragment"),
     [((0, 0.2), "some validation"), ((0.5, 0.5), "below 1"), ((-0.1, 0.2), "0 to 1")],
