@@ -323,7 +323,7 @@ def test_no_compiler_is_said(make_learner, monkeypatch):
 
     learner, samples = make_learner(compile=True)
     monkeypatch.setattr(learner, "_logits", mock.Mock(side_effect=InvalidCxxCompiler()))
-    with pytest.raises(ConfigError, match="leave --compile away"):
+    with pytest.raises(ConfigError, match="drop --compile"):
         learner.take_step(samples, epoch=0, step=0, rate=1e-3)
 
 
