@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,35 +77,21 @@ raw = click.option(
 )
 
 
-class SizeCommand(click.Command):
-    """A command whose --size takes one number or two, which click's options cannot."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join the two numbers of --size into one value before click sees them."""
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            arg = rest.pop(0)
-            joined.append(arg)
-            if arg == "--size" and len(rest) >= 2 and rest[0].isdigit() and rest[1].isdigit():
-                joined.append(f"{rest.pop(0)}x{rest.pop(0)}")
-        return super().parse_args(ctx, joined)
-
-
 def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
     """Turn "128" or "96x128" into (height, width)."""
     if value is None:
         return None
-    sides = value.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() for side in sides):
-        raise click.BadParameter(f"found {value!r}, expected one number, or height and width")
-    height, width = int(sides[0]), int(sides[-1])
-    return height, width
+    match = re.fullmatch("([0-9]{1,6})(?:[xX]([0-9]{1,6}))?", value)
+    if not match:
+        raise click.BadParameter(
+            f"found {value!r}, expected N, or height and width as HxW, such as 96x128"
+        )
+    return int(match[1]), int(match[2] or match[1])
 
 
 size = click.option(
     "--size",
-    metavar="N | H W",
+    metavar="N|HxW",
     callback=parse_size,
     help="Resize frames to N x N, or to height H and width W, in px.",
 )

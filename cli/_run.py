@@ -63,9 +63,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             if not is_memory and "allocate memory" not in text:
                 raise
             click.echo(
-                f"error: not enough memory{text and f' ({text})'}; lower "
-                "--batch-size or --window, preprocess with a smaller --size, or pass --device cpu",
-                err=True,
+                f"error: not enough memory{text and f' ({text})'}; {_save_memory()}", err=True
             )
             code = ERROR_EXIT
         except OSError as error:
@@ -77,6 +75,21 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         sys.exit(code)
 
     return wrapper
+
+
+def _save_memory() -> str:
+    """Name what would need less memory and is open to this command."""
+    context = click.get_current_context()
+    names = {parameter.name for parameter in context.command.params}
+    ways = []
+    if "batch_size" in names:
+        ways.append("lower --batch-size or --window")
+    ways.append("pass a smaller --size" if "size" in names else "preprocess with a smaller --size")
+    if "workers" in names:
+        ways.append("pass --workers 1")
+    if context.params.get("device", "cpu") != "cpu":
+        ways.append("pass --device cpu")
+    return ", or ".join(ways)
 
 
 def show_problems(problems: Iterable[Problem]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_warnings
+from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, show_warnings
 
 
 @click.command()
@@ -88,8 +88,9 @@ def main(
     """Predict every frame of SOURCES: videos, folders of videos, or caches.
 
     Each video gets NAME_predictions.csv, NAME_bouts.csv and a row in summary.csv. A bad video
-    is reported and skipped; the exit code is then 1. Labels are post-processed as the checkpoint
-    says, which fitted it on validation recordings, unless --raw or other values are given.
+    is reported and skipped; the exit code is then 1, or 2 if none is left. Labels are
+    post-processed as the checkpoint says, which fitted it on validation recordings, unless --raw or
+    other values are given.
     """
     from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
     from mpar.postprocess import PostConfig, change_post
@@ -126,6 +127,8 @@ def main(
     click.echo(f"post-processing: {network.post.describe(network.class_names)}")
     if problems:
         show_problems(problems)
+    if not written:
+        return ERROR_EXIT
     return PROBLEMS_EXIT if problems else 0
 
 

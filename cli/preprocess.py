@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import PROBLEMS_EXIT, command, show_problems, show_table, show_warnings
+from mpar_cli._run import (
+    ERROR_EXIT,
+    PROBLEMS_EXIT,
+    command,
+    show_problems,
+    show_table,
+    show_warnings,
+)
 
 if TYPE_CHECKING:
     from mpar.classes import ClassMap
     from mpar.preprocess import PreprocessReport
 
 
-@click.command(cls=_options.SizeCommand)
+@click.command()
 @click.argument("video_folder", metavar="VIDEOS", type=_options.FOLDER)
 @click.argument("annotation_folder", metavar="ANNOTATIONS", type=_options.FOLDER)
 @click.option(
@@ -66,7 +73,7 @@ def main(
     Video NAME.ext owns the label files NAME.csv, NAME_*.csv and prediction_NAME.ext_*.csv.
     Label files have the columns Frame (from 0) and Action (code or name), or are of BORIS,
     DeepEthogram, MARS/Bento or SimBA. Recordings with problems are left out and listed; the exit
-    code is then 1.
+    code is then 1, or 2 if none is left.
     """
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
     from mpar.team import joined_team
@@ -106,6 +113,8 @@ def main(
         click.echo(f"wrote {cache_path} ({size_mb:.1f} MB); next: mpar-train {cache_path}")
     else:
         click.echo(f"{cache_path} is up to date")
+    if not report.recordings:
+        return ERROR_EXIT
     return PROBLEMS_EXIT if report.problems and not allow_problems else 0
 
 

@@ -36,9 +36,20 @@ def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
     return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
 
 
+def one_class_remark(frames: FrameScores) -> str:
+    """Say what scores mean where all labels are of one class; empty where there are more."""
+    named = [n for n, support in zip(frames.class_names, frames.support, strict=True) if support]
+    if len(named) > 1:
+        return ""
+    return (
+        f"one class: every labelled frame is {named[0]}, so that macro-F1 and accuracy say how "
+        "many of these frames were found, and nothing about false ones"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """True and predicted labels of one recording, frame by frame.
+    """True and predicted labels of one recording, for every frame of it.
 
     Parameters
     ----------
@@ -47,7 +58,7 @@ class Comparison:
     truth, predicted : (T,) integer arrays
         Class index, -1 for unlabelled.
     fps : Fraction
-        Frames per second of these arrays.
+        Frames per second of the video.
     is_learnt : bool
         The network learnt from this video or animal.
     group : str
@@ -58,8 +69,6 @@ class Comparison:
         What was predicted before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
-    frames : (T,) integer array, optional
-        Which frame of the recording each is; by default 0 to T - 1.
     """
 
     name: str
@@ -71,7 +80,6 @@ class Comparison:
     confidence: np.ndarray | None = None
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
-    frames: np.ndarray | None = None
 
     @property
     def animal(self) -> str:
@@ -354,7 +362,9 @@ class RaterPair:
     Parameters
     ----------
     first, second : str
-        Who scored; ``mpar`` is the network.
+        Who scored, as it is shown.
+    with_network : bool
+        The first is the network, not an annotator.
     num_frames : int
         Frames that both labelled.
     kappa : float
@@ -369,6 +379,7 @@ class RaterPair:
 
     first: str
     second: str
+    with_network: bool
     num_frames: int
     kappa: float
     f1: FloatArray
@@ -378,6 +389,7 @@ class RaterPair:
         return {
             "first": self.first,
             "second": self.second,
+            "with_network": self.with_network,
             "num_frames": self.num_frames,
             "kappa": None if np.isnan(self.kappa) else self.kappa,
             "f1": dict(zip(class_names, none_for_nan(self.f1), strict=True)),
@@ -401,7 +413,16 @@ def effect_of_postprocessing(
     }
 
 
-MODEL = "mpar"
+TRUTH, MODEL = "human", "mpar"
+
+
+def row_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """Return what true and predicted labels are called, told apart from every annotator's name."""
+    taken = {name for c in comparisons for name in c.annotators}
+    return (
+        f"{TRUTH} (majority)" if TRUTH in taken else TRUTH,
+        f"{MODEL} (network)" if MODEL in taken else MODEL,
+    )
 
 
 def compare_raters(
@@ -416,13 +437,16 @@ def compare_raters(
         recording has several annotators.
     """
     names = sorted({name for c in comparisons for name in c.annotators})
-    pairs = [*itertools.combinations(names, 2), *((MODEL, name) for name in names)]
+    network = row_names(comparisons)[1]
+    # None is the network, whatever annotators are called
+    pairs: list[tuple[str | None, str]] = [*itertools.combinations(names, 2)]
+    pairs += [(None, name) for name in names]
     found = []
     for first, second in pairs:
         both = [
-            (c.predicted if first == MODEL else c.annotators[first], c.annotators[second])
+            (c.predicted if first is None else c.annotators[first], c.annotators[second])
             for c in comparisons
-            if second in c.annotators and (first == MODEL or first in c.annotators)
+            if second in c.annotators and (first is None or first in c.annotators)
         ]
         if not both:
             continue
@@ -436,8 +460,9 @@ def compare_raters(
         either = (a == classes).sum(axis=1) + (b == classes).sum(axis=1)
         found.append(
             RaterPair(
-                first=first,
+                first=network if first is None else first,
                 second=second,
+                with_network=first is None,
                 num_frames=len(a),
                 # where both name one class only, chance agrees as well as they do
                 kappa=float(cohen_kappa_score(a, b)) if len({*a, *b}) > 1 else np.nan,

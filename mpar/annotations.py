@@ -19,6 +19,7 @@ import numpy as np
 
 from mpar.classes import MAX_CODE, UNLABELLED, ClassMap
 from mpar.errors import InputError, Problem
+from mpar.files import spreadsheet_plain
 
 MAX_PROBLEMS_PER_FILE = 20
 MAX_FRAME = 2**31 - 1
@@ -247,7 +248,7 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
     line = 1
     try:
         for cells in reader:
-            rows.append((line, [cell.strip() for cell in cells]))
+            rows.append((line, [spreadsheet_plain(cell).strip() for cell in cells]))
             line = reader.line_num + 1  # a quoted cell may span several lines
     except csv.Error as error:
         raise InputError.of(

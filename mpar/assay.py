@@ -25,7 +25,7 @@ from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.bouts import find_bouts
 from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import atomic_path, spreadsheet_safe, write_json, write_text
+from mpar.files import write_json, write_table, write_text
 from mpar.html_report import summary_page
 from mpar.metadata import Animal, read_animals
 from mpar.plots import add_remark, save_figure
@@ -438,8 +438,8 @@ def summarize_assay(
     remark = same_animal_remark(len(learnt), len(animals))
 
     paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
-    _write_table(paths[0], by_animal)
-    _write_table(paths[1], by_group)
+    write_table(paths[0], by_animal)
+    write_table(paths[1], by_group)
     settings = {
         "mpar_version": mpar.__version__,
         "remark": remark,
@@ -500,12 +500,13 @@ def _find_warnings(
     animals: Sequence[Animal], windows: Sequence[Window], by_animal: pd.DataFrame
 ) -> list[str]:
     warnings = []
+    has_window = any(window.kind == "window" for window in windows)
     lengths = sorted(animal.seconds for animal in animals)
     if lengths[0] < COMPLETE_SHARE * lengths[-1]:
         warnings.append(
             f"recordings last {float(lengths[0]):.1f} to {float(lengths[-1]):.1f} s, so that "
-            "seconds and counts of 'whole' do not compare; look at percent and rates, or pass "
-            "--window"
+            "seconds and counts of 'whole' do not compare; look at percent and rates"
+            + (", or at the windows" if has_window else ", or pass --window")
         )
     for window in windows:
         rows = by_animal[by_animal["Window"] == window.name]
@@ -516,12 +517,3 @@ def _find_warnings(
                 "groups leave them out"
             )
     return warnings
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    safe = table.map(lambda cell: spreadsheet_safe(cell) if isinstance(cell, str) else cell)
-    safe.columns = [spreadsheet_safe(name) for name in safe.columns]
-    with atomic_path(path) as temporary:
-        safe.to_csv(
-            temporary, index=False, float_format="%.6f", lineterminator="\n", encoding="utf-8"
-        )

@@ -57,22 +57,29 @@ def select_recordings(
     """
     if selection not in SELECTIONS:
         raise ConfigError(f"part: found {selection!r}, expected one of {', '.join(SELECTIONS)}")
-    is_used = [
-        bool(checkpoint.learnt_part(sha256=info.sha256, group=info.group))
-        for info in store.recordings
-    ]
+    chosen = _labelled(checkpoint, store, selection)
+    if not chosen:
+        others = [name for name in SELECTIONS if _labelled(checkpoint, store, name)]
+        raise ConfigError(
+            f"{store.path}: found no labelled recording in the selection {selection!r}; pass "
+            + (f"--part {' or '.join(others)}, or another cache" if others else "another cache")
+        )
+    return chosen
+
+
+def _labelled(checkpoint: Checkpoint, store: Store, selection: str) -> list[int]:
+    """Return the recordings of a selection that have a label."""
     if selection in checkpoint.split:
         names = {(item["name"], item["sha256"]) for item in checkpoint.split[selection]}
         chosen = [i for i, r in enumerate(store.recordings) if (r.name, r.sha256) in names]
     else:
-        chosen = [i for i in range(len(store)) if selection == "all" or not is_used[i]]
-    chosen = [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
-    if not chosen:
-        raise ConfigError(
-            f"{store.path}: found no labelled recording in the selection {selection!r}; pass "
-            f"another --part ({', '.join(SELECTIONS)}) or another cache"
-        )
-    return chosen
+        chosen = [
+            i
+            for i, info in enumerate(store.recordings)
+            if selection == "all"
+            or not checkpoint.learnt_part(sha256=info.sha256, group=info.group)
+        ]
+    return [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
 
 
 def compare_with_store(
@@ -92,7 +99,8 @@ def compare_with_store(
     if store.class_names != network.class_names:
         raise ConfigError(
             f"{store.path}: found the classes {', '.join(store.class_names)}, the network knows "
-            f"{', '.join(network.class_names)}; preprocess with the class map of its training"
+            f"{', '.join(network.class_names)}; preprocess with the class map of its "
+            "training into another --output"
         )
     comparisons = []
     for recording in ProgressBar(recordings, desc="predicting", unit="video", quiet=quiet):
@@ -147,8 +155,10 @@ def compare_folders(
     Returns
     -------
     comparisons : list of Comparison
-        One a recording; only the frames that were predicted. Those of an animal count as learnt
-        if the network learnt from one of them.
+        One a recording, in frames of its video whatever the stride of the predictions: a row
+        stands for its frame and the unscored ones up to the next, as in `mpar.bouts.bout_table`.
+        Frames that no row stands for have no true label. Those of an animal count as learnt if
+        the network learnt from one of them.
     class_map : ClassMap
         The one used.
     problems : list of Problem
@@ -213,7 +223,12 @@ def compare_folders(
             )
         except InputError as error:
             problems += error.problems
-    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in comparisons]
+    found: dict[str, Comparison] = {}
+    for c in comparisons:  # results are kept by name
+        if found.setdefault(c.name, c) is not c:
+            message = "has the name of another recording; rename its video, or move one away"
+            problems.append(Problem.of(c.name, message))
+    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in found.values()]
     warn_of_groups([c.group for c in comparisons], config.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
@@ -261,7 +276,8 @@ def _compare_files(
     class_map: ClassMap,
     config: PreprocessConfig,
 ) -> list[Comparison]:
-    predicted = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
+    # only the json tells for how many frames a row stands
+    predicted = read_annotation(path, class_map, allow_gaps=bool(sidecar), with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
         raise InputError.of(
@@ -269,7 +285,6 @@ def _compare_files(
             f"its frames end at {predicted.frames[-1]}, expected at most "
             f"{num_frames - 1}; predict again",
         )
-    fps = Fraction(sidecar.get("fps", 30)) / int(sidecar.get("stride", 1))
     line = TimeLine(num_frames, Fraction(sidecar["fps"]) if "fps" in sidecar else None)
     recordings = check_recording(
         source.video,
@@ -281,23 +296,36 @@ def _compare_files(
         several=config.several,
         label_offset=config.label_offset,
     )
-    predicted_labels, confidence = class_map.merge(predicted.codes), predicted.confidence
+    rows = _rows_of_frames(predicted.frames, num_frames, int(sidecar.get("stride", 1)))
+    labels_T = np.where(rows < 0, UNLABELLED, class_map.merge(predicted.codes)[rows])
+    confidence_T = None
+    if predicted.confidence is not None:
+        confidence_T = np.where(rows < 0, 0.0, predicted.confidence[rows])
     comparisons = []
     for recording in recordings:
-        frames = predicted.frames - recording.start_frame
-        is_inside = (frames >= 0) & (frames < recording.num_frames)
+        span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
+        is_predicted = rows[span] >= 0
         comparisons.append(
             Comparison(
                 name=recording.name,
-                truth=recording.labels[frames[is_inside]],
-                predicted=predicted_labels[is_inside],
-                fps=fps,
+                truth=np.where(is_predicted, recording.labels, UNLABELLED),
+                predicted=labels_T[span],
+                fps=line.fps or Fraction(30),
                 group=recording.group,
-                confidence=None if confidence is None else confidence[is_inside],
+                confidence=None if confidence_T is None else confidence_T[span],
                 annotators=_by_annotator(
-                    recording.annotators, recording.codes[:, frames[is_inside]], class_map
+                    recording.annotators,
+                    np.where(is_predicted, recording.codes, UNLABELLED),
+                    class_map,
                 ),
-                frames=frames[is_inside],
             )
         )
     return comparisons
+
+
+def _rows_of_frames(frames_N: np.ndarray, num_frames: int, stride: int) -> np.ndarray:
+    """Return which row stands for each frame of a video, (T,) int64, -1 for none."""
+    all_frames = np.arange(num_frames)
+    rows = np.searchsorted(frames_N, all_frames, side="right") - 1
+    is_near = all_frames - frames_N[rows] < stride  # where rows is -1 this looks at the last row
+    return np.where((rows >= 0) & is_near, rows, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 import mpar
 from mpar.agreement import (
     MODEL,
+    TRUTH,
     Comparison,
     compare_raters,
     effect_of_postprocessing,
     measure_agreement,
     measure_calibration,
+    one_class_remark,
     recording_table,
     same_animal_remark,
 )
@@ -40,6 +43,8 @@ from mpar.preprocess import PreprocessConfig
 from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.score_report import report_text
 from mpar.store import Store
+
+log = logging.getLogger(__name__)
 
 Strips = Sequence[Sequence[tuple[int, NDArray[np.uint8]]]]
 
@@ -169,7 +174,8 @@ def write_evaluation(
     raters = compare_raters(comparisons, class_names)
     table = recording_table(comparisons, class_names)
     effect = effect_of_postprocessing(comparisons, class_names)
-    remark = same_animal_remark(sum(c.is_learnt for c in comparisons), len(comparisons))
+    learnt = same_animal_remark(sum(c.is_learnt for c in comparisons), len(comparisons))
+    remark = "; ".join(filter(None, (learnt, one_class_remark(agreement.frames))))
     metrics = {
         "mpar_version": mpar.__version__,
         "remark": remark,
@@ -186,7 +192,7 @@ def write_evaluation(
     write_text(folder / "classification_report.txt", report + "\n")
     write_table(folder / "events.csv", _marked(agreement.events.table(), remark))
     write_table(folder / "recordings.csv", _marked(table, remark))
-    between = [pair.f1 for pair in raters if pair.first != MODEL]
+    between = [pair.f1 for pair in raters if not pair.with_network]
     figures = {
         "confusion_matrix": plot_confusion(agreement.frames, normalize=False),
         "confusion_matrix_normalized": plot_confusion(agreement.frames, normalize=True),
@@ -208,7 +214,7 @@ def write_evaluation(
     file_names: set[str] = set()
     for c in comparisons:
         if len(c.truth):
-            rows = [("human", c.truth), ("mpar", c.predicted)]
+            rows = [(TRUTH, c.truth), (MODEL, c.predicted)]
             figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
             file_name = _file_name(c.name, file_names)
             save_figure(add_remark(figure, remark), folder / "ethograms" / file_name)
@@ -303,7 +309,7 @@ def evaluate_checkpoint(
     checkpoint_path : Path or str
         A ``.pt`` file of mpar-train.
     cache_path : Path or str, optional
-        By default the cache it was trained on.
+        By default the cache it was trained on. Read as in training, mapped or not.
     output_folder : Path or str
         Gets the files of `write_evaluation`.
     selection : str
@@ -324,7 +330,8 @@ def evaluate_checkpoint(
     _check_output(Path(output_folder), overwrite)
     network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
     checkpoint = network.checkpoint
-    with Store(cache_path or checkpoint.data["path"]) as store:
+    data = checkpoint.data
+    with Store(cache_path or data["path"], access=data.get("access", "mmap")) as store:
         try:
             recordings = select_recordings(checkpoint, store, selection)
         except ConfigError:
@@ -393,6 +400,13 @@ def evaluate_folders(
             problems
             or [Problem(str(annotation_folder), 0, "holds no labelled frame of these predictions")]
         )
+    named = {int(k) for c in comparisons for k in np.unique(c.truth)} - {UNLABELLED}
+    if len(named) == 1 and (config is None or config.unscored is None):
+        log.warning(
+            "every labelled frame is %s; if only this behaviour was scored, pass --unscored CLASS, "
+            "the class of all other frames",
+            class_map.class_names[named.pop()],
+        )
     metrics = write_evaluation(
         output_folder,
         comparisons,
@@ -415,4 +429,8 @@ def headline(metrics: dict[str, Any]) -> str:
     ends = intervals["macro_f1"]
     num_animals = intervals["num_animals"]
     text = f" [{ends[0]:.3f}, {ends[1]:.3f}] over {num_animals} animals" if ends else ""
+    named = [name for name, of_class in scores["classes"].items() if of_class["support"]]
+    if len(named) == 1:
+        recall = scores["classes"][named[0]]["recall"]
+        return f"recall of {named[0]} {recall:.3f}, the only class in the labels: no macro-F1"
     return f"macro-F1 {scores['macro_f1']:.3f}{text}, accuracy {scores['accuracy']:.3f}"

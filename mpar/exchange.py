@@ -357,7 +357,7 @@ def write_labels(
         raise ConfigError(f"format: found {label_format!r}, expected one of {', '.join(WRITABLE)}")
     if unscored is not None and unscored not in class_names:
         raise ConfigError(f"unscored: found {unscored!r}, expected one of {', '.join(class_names)}")
-    if label_format == "deepethogram" and "background" in class_names and unscored is None:
+    if label_format == "deepethogram" and "background" in class_names and unscored != "background":
         raise ConfigError(
             "unscored: deepethogram calls frames without a behaviour background, like a class "
             "here; pass --unscored background"

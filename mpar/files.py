@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from mpar.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_STEM = 40
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
 
@@ -110,8 +114,26 @@ def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -> None:
-    """Write a table as UTF-8 CSV with six decimals, atomically."""
-    write_text(path, table.to_csv(index=index, float_format="%.6f", lineterminator="\n"))
+    """Write a table as UTF-8 CSV with six decimals, atomically; no cell or header is a formula."""
+    safe = table.rename(columns=_safe_or_same)
+    for place in range(safe.shape[1]):
+        if safe.iloc[:, place].dtype.kind not in "biuf":
+            safe.isetitem(place, safe.iloc[:, place].map(_safe_or_same))
+    if index:
+        safe.index = safe.index.map(_safe_or_same)
+    write_text(path, safe.to_csv(index=index, float_format="%.6f", lineterminator="\n"))
+
+
+def write_rows(path: Path | str, rows: Iterable[Sequence[Any]], *, durable: bool = True) -> None:
+    """Write rows, the header first, as UTF-8 CSV, atomically; no cell of text is a formula."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([_safe_or_same(cell) for cell in row] for row in rows)
+    write_text(path, buffer.getvalue(), durable=durable)
+
+
+def _safe_or_same(value: Any) -> Any:
+    return spreadsheet_safe(value) if isinstance(value, str) else value
 
 
 def spreadsheet_safe(cell: str) -> str:
@@ -119,10 +141,24 @@ def spreadsheet_safe(cell: str) -> str:
 
     Notes
     -----
-    A leading ``= + - @``, tab or line break gets an apostrophe in front, which spreadsheets
-    show as text. Source: OWASP, "CSV Injection".
+    What begins with ``= + - @`` (also in full width), a tab or a line break, and is no number,
+    gets an apostrophe in front, which spreadsheets take for text. So does what begins so after
+    apostrophes of its own, so that `spreadsheet_plain` gives every cell back. Source: OWASP,
+    "CSV Injection".
+
+    Examples
+    --------
+    >>> [spreadsheet_safe(cell) for cell in ("=x", "'=x", "-1", "'tis")]
+    ["'=x", "''=x", '-1', "'tis"]
     """
-    return "'" + cell if cell[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} else cell
+    is_formula = cell.lstrip("'")[:1] in _FORMULA_STARTS and not _NUMBER.fullmatch(cell)
+    return "'" + cell if cell and is_formula else cell
+
+
+def spreadsheet_plain(cell: str) -> str:
+    """Return what `spreadsheet_safe` was given; a formula typed by hand stays itself."""
+    is_safe = cell[:1] == "'" and cell.lstrip("'")[:1] in _FORMULA_STARTS
+    return cell[1:] if is_safe else cell
 
 
 @contextlib.contextmanager

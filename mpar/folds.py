@@ -14,7 +14,7 @@ from mpar.evaluation import Strips, film_strips, wants_page, write_evaluation
 from mpar.files import write_json
 from mpar.inference import ActionRecognitionInference
 from mpar.recipe import TrainConfig
-from mpar.splits import fold_splits, write_split
+from mpar.splits import check_learnable, fold_splits, write_split
 from mpar.store import Store
 from mpar.team import num_processes
 from mpar.train import best_checkpoint, make_run_folder, resume_training, train
@@ -62,6 +62,8 @@ def begin_folds(
     config = config or TrainConfig()
     with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
+        for number, split in enumerate(splits, start=1):
+            check_learnable(store, split, f"what fold {number} learns from")
         folder = make_run_folder(Path(output_folder), prefix="folds")
         for number, split in enumerate(splits, start=1):
             write_split(folder / f"fold_{number}.csv", split, store)
@@ -155,50 +157,50 @@ def run_folds(
                 access=access,
                 quiet=quiet,
             )
-    return _evaluate_folds(folder, cache_path, num_folds, html=html, device=device, quiet=quiet)
+    with Store(cache_path, access=access) as store:
+        return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
 
 
 def _evaluate_folds(
-    folder: Path, cache_path: Path, num_folds: int, *, html: bool, device: str, quiet: bool
+    folder: Path, store: Store, num_folds: int, *, html: bool, device: str, quiet: bool
 ) -> dict[str, Any]:
     """Score every animal by the network of the fold that it was held out of."""
     comparisons: list[Comparison] = []
     recordings: list[int] = []
     folds = []
-    with Store(cache_path) as store:
-        positions = {info.name: i for i, info in enumerate(store.recordings)}
-        for number in range(1, num_folds + 1):
-            best = best_checkpoint(folder / f"fold_{number}")
-            network = ActionRecognitionInference(best, device)
-            test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
-            found = compare_with_store(network, store, test, quiet=quiet)
-            comparisons += found
-            recordings += test
-            agreement = measure_agreement(found, store.class_names)
-            folds.append(
-                {
-                    "fold": number,
-                    "checkpoint": str(best),
-                    "checkpoint_sha256": network.checkpoint.digest,
-                    "recordings": [store.recordings[i].name for i in test],
-                    "macro_f1": agreement.frames.macro_f1,
-                }
-            )
-        provenance = {
-            "cache": str(store.path),
-            "cache_fingerprint": store.fingerprint,
-            "selection": f"cross-validation, {num_folds} folds by animal",
-            "folds": folds,
-        }
-        strips: Strips = ()
-        if wants_page(folder / "evaluation", html):
-            strips = film_strips(store, recordings, comparisons, store.class_names)
-        return write_evaluation(
-            folder / "evaluation",
-            comparisons,
-            store.class_names,
-            provenance=provenance,
-            html=html,
-            strips=strips,
-            overwrite=True,
+    positions = {info.name: i for i, info in enumerate(store.recordings)}
+    for number in range(1, num_folds + 1):
+        best = best_checkpoint(folder / f"fold_{number}")
+        network = ActionRecognitionInference(best, device)
+        test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
+        found = compare_with_store(network, store, test, quiet=quiet)
+        comparisons += found
+        recordings += test
+        agreement = measure_agreement(found, store.class_names)
+        folds.append(
+            {
+                "fold": number,
+                "checkpoint": str(best),
+                "checkpoint_sha256": network.checkpoint.digest,
+                "recordings": [store.recordings[i].name for i in test],
+                "macro_f1": agreement.frames.macro_f1,
+            }
         )
+    provenance = {
+        "cache": str(store.path),
+        "cache_fingerprint": store.fingerprint,
+        "selection": f"cross-validation, {num_folds} folds by animal",
+        "folds": folds,
+    }
+    strips: Strips = ()
+    if wants_page(folder / "evaluation", html):
+        strips = film_strips(store, recordings, comparisons, store.class_names)
+    return write_evaluation(
+        folder / "evaluation",
+        comparisons,
+        store.class_names,
+        provenance=provenance,
+        html=html,
+        strips=strips,
+        overwrite=True,
+    )

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mpar.agreement import MODEL, Comparison
+from mpar.agreement import MODEL, TRUTH, Comparison, row_names
 from mpar.bouts import find_bouts
 from mpar.classes import PAIN_CLASSES, UNLABELLED
 from mpar.events import SHOWN_CRITERIA
@@ -67,7 +67,7 @@ class Disagreement(NamedTuple):
     recording : int
         Position in the comparisons that were searched.
     start, stop : int
-        Positions in the arrays of that comparison, half-open.
+        Frames of that recording, half-open.
     truth, predicted : int
         Class indices; predicted may be -1, unlabelled.
     weight : float
@@ -399,9 +399,11 @@ def _annotators(metrics: Mapping[str, Any]) -> str:
         + [score_text(pair["f1"][name]) for name in names]
         for pair in metrics["raters"]
     ]
+    networks = [pair["first"] for pair in metrics["raters"] if pair["with_network"]]
     head = ["scored by", "Cohen's kappa", "frames", *(f"F1 {name}" for name in names)]
     return make_table(head, rows) + make_note(
-        f"{MODEL} is the network; how well annotators agree is the ceiling for it."
+        " ".join(f"{name} is the network." for name in dict.fromkeys(networks))
+        + " How well annotators agree is the ceiling for it."
     )
 
 
@@ -453,7 +455,7 @@ def _worst(
     rows = []
     for item in worst:
         c = comparisons[item.recording]
-        first, last = (_frame_number(c, i) for i in (item.start, item.stop - 1))
+        first, last = item.start, item.stop - 1
         place = f'data-recording="{item.recording}" data-start="{item.start}"'
         link = (
             f'<a class="show" href="#recording-{item.recording}" {place} '
@@ -471,33 +473,27 @@ def _worst(
                 sure,
             ]
         )
-    head = ["recording", "frames", "from (s)", "human", "mpar", "mean confidence"]
+    head = ["recording", "frames", "from (s)", TRUTH, MODEL, "mean confidence"]
     note = (
         f"Runs of frames with one human and another predicted label: those of pain classes first, "
         f"then by frames times confidence; at most {MAX_BY_RECORDING} of a recording. Frames count "
         "from 0, both ends included. A click on a recording shows the place in its ethogram."
     )
-    films = [
-        _film(comparisons[item.recording], item, strip)
-        for item, strip in zip(worst, strips, strict=False)
-    ]
+    films = [_film(item, strip) for item, strip in zip(worst, strips, strict=False)]
     if films:
         note += " Outlined pictures are of frames in dispute."
     return make_note(note) + make_table(head, rows, "texts", films)
 
 
-def _film(
-    comparison: Comparison, item: Disagreement, strip: Sequence[tuple[int, NDArray[np.uint8]]]
-) -> str:
+def _film(item: Disagreement, strip: Sequence[tuple[int, NDArray[np.uint8]]]) -> str:
     tiles = []
     for i, picture in strip:
         step = -(-max(picture.shape) // _TILE_PX)
         _, png = cv2.imencode(".png", np.ascontiguousarray(picture[::step, ::step]))
-        number = _frame_number(comparison, i)
         inside = ' class="inside"' if item.start <= i < item.stop else ""
         tiles.append(
-            f'<span{inside}><img alt="frame {number}" src="{data_uri("image/png", png.tobytes())}">'
-            f"{number}</span>"
+            f'<span{inside}><img alt="frame {i}" src="{data_uri("image/png", png.tobytes())}">'
+            f"{i}</span>"
         )
     return f'<div class="film">{"".join(tiles)}</div>'
 
@@ -515,9 +511,8 @@ def _provenance(metrics: Mapping[str, Any]) -> str:
 
 def _ethogram_data(c: Comparison) -> dict[str, Any]:
     """Give bouts, and the confidence in percent, one byte a frame."""
-    rows = [("human", c.truth), *c.annotators.items(), (MODEL, c.predicted)]
-    steps = set() if c.frames is None else set(np.diff(c.frames).tolist())
-    is_regular = len(steps) < 2
+    truth, network = row_names([c])
+    rows = [(truth, c.truth), *c.annotators.items(), (network, c.predicted)]
     percent = None
     if c.confidence is not None:
         percent = np.round(100 * np.nan_to_num(c.confidence)).clip(0, 100).astype(np.uint8)
@@ -526,9 +521,6 @@ def _ethogram_data(c: Comparison) -> dict[str, Any]:
         "fps": float(c.fps),
         "onset": 0,
         "numFrames": len(c.truth),
-        "first": _frame_number(c, 0) if len(c.truth) else 0,
-        "step": steps.pop() if is_regular and steps else 1,
-        "frames": None if is_regular or c.frames is None else c.frames.tolist(),
         "rows": [{"name": name, "runs": _runs(labels)} for name, labels in rows],
         "confidence": None if percent is None else base64.b64encode(percent).decode(),
     }
@@ -539,10 +531,6 @@ def _runs(labels: NDArray[np.integer]) -> list[int]:
     # Shifted by one, unlabelled runs are found like any others.
     runs = find_bouts(labels.astype(np.int64) + 1)
     return np.stack([runs["start"], runs["label"] - 1], axis=1).ravel().tolist()
-
-
-def _frame_number(c: Comparison, i: int) -> int:
-    return i if c.frames is None else int(c.frames[i])
 
 
 def _interval(ends: Sequence[float] | None) -> str:

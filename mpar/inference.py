@@ -178,7 +178,8 @@ class ActionRecognitionInference:
             height, width = self.checkpoint.frame_size
             raise ConfigError(
                 f"{store.path}: frames are {store.frame_size[1]}x{store.frame_size[0]} px, the "
-                f"network learnt from {width}x{height}; preprocess with --size {height} {width}"
+                f"network learnt from {width}x{height}; preprocess with --size "
+                f"{height}x{width} (height x width) into another --output"
             )
         info = store.recordings[recording]
         meter = LookMeter(info.fps)

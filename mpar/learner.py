@@ -139,7 +139,7 @@ class Learner:
         is_balanced = self.config.sampling == "balanced"
         weights = None if is_balanced else class_weights(self.counts).to(self.device)
         if self.config.loss == "focal":
-            return FocalLoss(self.config.focal_gamma, weights, reduction="sum")
+            return FocalLoss(weights, self.config.focal_gamma, reduction="sum")
         return nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED, reduction="sum")
 
     def judged_net(self) -> ClipNet:
@@ -173,7 +173,11 @@ class Learner:
         Raises
         ------
         MparError
-            The loss is not a finite number.
+            The loss or its gradient is not a finite number.
+
+        Notes
+        -----
+        In float16 gradients may overflow; the step is then skipped as a whole.
         """
         own = self.team.share_of(samples)
         # a member without a window goes through the motions with one that does not count
@@ -186,7 +190,7 @@ class Learner:
         if not np.isfinite(value):
             raise MparError(
                 f"{self.store.path}: the loss is {value} in epoch {epoch + 1}, step {step + 1}; "
-                "lower --learning-rate, or pass --no-amp"
+                f"{self._advice()}"
             )
         sum_gradients(self.team, self.net)
         # Muon has nothing to do while the convolutions are frozen
@@ -194,14 +198,24 @@ class Learner:
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = rate
             self.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
-        for optimizer in optimizers:
-            self.scaler.step(optimizer)
-        self.scaler.update()
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        # one decision for all: each optimizer alone knows only the gradients of its own weights
+        if torch.isfinite(norm):
+            for optimizer in optimizers:
+                self.scaler.step(optimizer)
+        elif not self.scaler.is_enabled():
+            raise MparError(
+                f"{self.store.path}: the gradient is {float(norm)} in epoch {epoch + 1}, step "
+                f"{step + 1}; {self._advice()}"
+            )
+        self.scaler.update()  # which tries smaller gradients after a step that was skipped
         if self.average is not None:
             self.average.update_parameters(self.net)
         self.num_learnt += int((labels != UNLABELLED).sum())
         return value
+
+    def _advice(self) -> str:
+        return "lower --learning-rate" + (", or pass --no-amp" if self.uses_amp else "")
 
     def load_batch(
         self, samples: np.ndarray, epoch: int, step: int
@@ -245,7 +259,7 @@ class Learner:
                 if self.config.compile and type(error).__module__.startswith("torch._"):
                     raise ConfigError(
                         "compile: torch cannot compile here, it needs a C++ compiler "
-                        f"({str(error).partition(chr(10))[0]}); leave --compile away"
+                        f"({str(error).partition(chr(10))[0]}); drop --compile"
                     ) from None
                 # the members of a team would have to agree on it
                 is_divisible = self.num_parts < len(x_B1FHW) and self.team.size == 1

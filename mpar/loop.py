@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import logging
 import re
 import signal
@@ -29,7 +27,7 @@ from mpar.clips import (
 from mpar.dense import DensePredictor
 from mpar.drift import look_range
 from mpar.errors import MparError
-from mpar.files import locked, remove_temporaries, write_text
+from mpar.files import locked, remove_temporaries, write_rows
 from mpar.learner import Learner, derive_seeds
 from mpar.metrics import (
     FrameScores,
@@ -425,19 +423,16 @@ class TrainingRun:
         )
 
     def _write_metrics(self) -> None:
-        buffer = io.StringIO()
         # a run begun on another device, or by an older version, has rows with fewer columns
         columns = list(dict.fromkeys(key for row in self.history for key in row))
-        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-        writer.writeheader()
-        for row in self.history:
-            writer.writerow(
-                {
-                    key: "" if np.isnan(value) else f"{value:.6g}" if key != "Epoch" else value
-                    for key, value in row.items()
-                }
-            )
-        write_text(self.folder / "metrics.csv", buffer.getvalue())
+        rows = [
+            [_show(key, row[key]) if key in row else "" for key in columns] for row in self.history
+        ]
+        write_rows(self.folder / "metrics.csv", [columns, *rows])
+
+
+def _show(key: str, value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}" if key != "Epoch" else str(value)
 
 
 def _columns(prefix: str, class_names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:

@@ -46,24 +46,29 @@ class FocalLoss(nn.Module):
 
     Parameters
     ----------
+    alpha : (K,) float tensor, optional
+        Weight of each class.
     gamma : float
         0 is plain cross entropy; 2 is the authors' choice.
-    weight : (K,) float tensor, optional
-        Weight of each class.
     reduction : {"mean", "sum"}
         Divide by the labels' weights, or do not.
 
     Notes
     -----
-    ``sum(w_y (1 - p_y)^gamma * -log p_y) / sum(w_y)`` over the labelled frames: the same mean
+    ``sum(a_y (1 - p_y)^gamma * -log p_y) / sum(a_y)`` over the labelled frames: the same mean
     as torch's weighted cross entropy. Source: Lin et al. 2017, "Focal Loss for Dense Object
     Detection", eq. 4-5.
     """
 
     def __init__(
-        self, gamma: float = 2.0, weight: torch.Tensor | None = None, reduction: str = "mean"
+        self, alpha: torch.Tensor | None = None, gamma: float = 2.0, reduction: str = "mean"
     ) -> None:
         super().__init__()
+        weight = None if alpha is None else torch.as_tensor(alpha, dtype=torch.float32)
+        if weight is not None and weight.ndim != 1:
+            raise ValueError(f"alpha: found {alpha!r}, expected a weight for each class, (K,)")
+        if not 0 <= gamma < float("inf"):
+            raise ValueError(f"gamma: found {gamma}, expected 0 or more")
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction: found {reduction!r}, expected 'mean' or 'sum'")
         self.reduction = reduction
@@ -78,7 +83,9 @@ class FocalLoss(nn.Module):
         log_p_N = functional.log_softmax(logits_NK.float(), dim=1)
         log_p_N = log_p_N.gather(1, labels_N[:, None]).squeeze(1)
         weights_N = torch.ones_like(log_p_N) if self.weight is None else self.weight[labels_N]
-        losses_N = weights_N * (1 - log_p_N.exp()) ** self.gamma * -log_p_N
+        # at p = 1 the slope of x^gamma is infinite for gamma below 1, and 0 times it is NaN
+        rest_N = (-torch.expm1(log_p_N)).clamp_min(torch.finfo(torch.float32).tiny)
+        losses_N = weights_N * rest_N**self.gamma * -log_p_N
         if self.reduction == "sum":
             return losses_N.sum()
         return losses_N.sum() / weights_N.sum().clamp_min(1e-12)

@@ -209,9 +209,7 @@ function ethogram(figure, recording) {
   const output = make("output", tools, {textContent: "\u00a0"});
 
   function read(frame) {
-    const number = recording.frames ? recording.frames[frame]
-      : recording.first + frame * recording.step;
-    const parts = ["frame " + number, secondsAt(frame).toFixed(3) + " s"];
+    const parts = ["frame " + frame, secondsAt(frame).toFixed(3) + " s"];
     for (const {name, runs} of rows) {
       parts.push(name + " " + nameOf(runs[2 * runAt(runs, frame) + 1]));
     }

@@ -8,6 +8,7 @@ Shapes: T frames, K classes.
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -247,15 +248,14 @@ def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
     """Close gaps one after the other: a closed one is no bout that others could close."""
     starts, stops, runs = _runs_of(labels)
     closed = labels.copy()
-    i = 1
+    before, i = runs[0] if runs else UNLABELLED, 1
     while i < len(runs) - 1:
         is_gap = stops[i] - starts[i] <= num_frames
-        if is_gap and runs[i - 1] == runs[i + 1] != UNLABELLED:
-            closed[starts[i] : stops[i]] = runs[i - 1]
-            starts[i - 1 : i + 2] = [starts[i - 1]]
-            stops[i - 1 : i + 2] = [stops[i + 1]]
-            runs[i - 1 : i + 2] = [runs[i - 1]]
+        if is_gap and before == runs[i + 1] != UNLABELLED:
+            closed[starts[i] : stops[i]] = before
+            i += 2  # the run behind the gap is one with that before it
         else:
+            before = runs[i]
             i += 1
     return closed
 
@@ -263,30 +263,44 @@ def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
 def _drop_short(
     labels: NDArray[np.int8], probabilities_TK: Probabilities, min_frames: Sequence[int]
 ) -> NDArray[np.int8]:
-    """Give the bouts that are too short to their neighbours, the shortest first."""
+    """Give the bouts that are too short to their neighbours, the shortest first.
+
+    Each bout goes through a heap once for each length it had, so that T frames cost T log T.
+    """
     starts, stops, runs = _runs_of(labels)
-    left = labels.copy()
-    while True:
-        short = [
-            (stops[i] - starts[i], i)
-            for i in range(1, len(runs) - 1)
-            if runs[i] != UNLABELLED
-            and stops[i] - starts[i] < min_frames[runs[i]]
-            and not runs[i - 1] == runs[i + 1] == UNLABELLED
-        ]
-        if not short:
-            return left
-        i = min(short)[1]
+    left, last = labels.copy(), len(runs) - 1
+    before, after = list(range(-1, last)), list(range(1, last + 2))  # neighbours of each run
+    is_gone = [False] * len(runs)
+    waiting: list[tuple[int, int, int]] = []  # length, start, run: of equals the first
+
+    def wait(i: int) -> None:
+        length = stops[i] - starts[i]
+        is_inner = before[i] >= 0 and after[i] <= last
+        if is_inner and runs[i] != UNLABELLED and length < min_frames[runs[i]]:
+            heapq.heappush(waiting, (length, starts[i], i))
+
+    for i in range(len(runs)):
+        wait(i)
+    while waiting:
+        length, _, i = heapq.heappop(waiting)
+        if is_gone[i] or length != stops[i] - starts[i]:
+            continue  # has become part of another bout, or longer
+        known = [runs[j] for j in (before[i], after[i]) if runs[j] != UNLABELLED]
+        if not known:
+            continue
         frames = slice(starts[i], stops[i])
-        known = [runs[j] for j in (i - 1, i + 1) if runs[j] != UNLABELLED]
         label = max(known, key=lambda k: float(probabilities_TK[frames, k].mean()))
         left[frames] = label
         # the run becomes one with the neighbours of its new label
-        first = i - 1 if runs[i - 1] == label else i
-        last = i + 1 if runs[i + 1] == label else i
-        starts[first : last + 1] = [starts[first]]
-        stops[first : last + 1] = [stops[last]]
-        runs[first : last + 1] = [label]
+        merged = [j for j in (before[i], i, after[i]) if j == i or runs[j] == label]
+        first, end = merged[0], merged[-1]
+        runs[first], stops[first], after[first] = label, stops[end], after[end]
+        if after[end] <= last:
+            before[after[end]] = first
+        for j in merged[1:]:
+            is_gone[j] = True
+        wait(first)
+    return left
 
 
 def shortest_bouts(truths: Sequence[np.ndarray], num_classes: int) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ For a recording NAME a folder gets ``NAME_predictions.csv`` (one row a frame),
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from mpar.bouts import bout_table, summarize
 from mpar.classes import UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.exchange import write_labels
-from mpar.files import locked, spreadsheet_safe, write_json, write_table, write_text
+from mpar.files import locked, spreadsheet_plain, write_json, write_rows, write_table
 from mpar.folders import find_files, warn_of_unread
 from mpar.postprocess import PostConfig
 from mpar.progress import ProgressBar
@@ -242,7 +241,7 @@ def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] |
     """Return the rows of a summary by video, none if it is missing, None if it is another's."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
+            header, *rows = ([spreadsheet_plain(cell) for cell in row] for row in csv.reader(file))
     except FileNotFoundError:
         return {}
     except (ValueError, csv.Error):
@@ -261,11 +260,7 @@ def update_summary(path: Path, row: dict[str, Any]) -> None:
     with locked(path, patience_seconds=60):
         rows = _read_summary(path, list(cells)) or {}
         rows[cells["video"]] = cells
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(cells), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[name] for name in sorted(rows))
-        write_text(path, buffer.getvalue())
+        write_rows(path, [list(cells), *(list(rows[name].values()) for name in sorted(rows))])
 
 
 def _cell(value: Any) -> str:
@@ -273,7 +268,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return spreadsheet_safe(str(value))
+    return str(value)
 
 
 def name_of(path: Path) -> str | None:

@@ -8,9 +8,8 @@ there. The cache is then written beside its final name and published by one rena
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
+import itertools
 import os
 import re
 from collections import Counter
@@ -24,7 +23,7 @@ import numpy as np
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
-from mpar.files import locked, spreadsheet_safe, write_text
+from mpar.files import locked, write_rows
 from mpar.folders import warn_of_unread
 from mpar.laying import check_unscored, lay
 from mpar.names import VIDEO_SUFFIXES
@@ -183,7 +182,8 @@ def preprocess(
     check_only : bool
         Decode and check everything, write nothing.
     overwrite : bool
-        Replace an existing cache even if recordings would be lost or it cannot be read.
+        Replace an existing cache even if it was made with another class map or config, if
+        recordings would be lost, or if it cannot be read.
     quiet : bool
         Show no progress bar.
     team : Team
@@ -199,8 +199,9 @@ def preprocess(
     InputError
         Not one recording is good; with all problems.
     ConfigError
-        A folder or option is wrong, the cache is being written by another process, or the
-        new cache would lack recordings that the old one has.
+        A folder or option is wrong, the cache is being written by another process, the existing
+        cache was made with another class map or config, or the new cache would lack recordings
+        that it has.
     """
     config = config or PreprocessConfig()
     check_unscored(config.unscored, class_map)
@@ -226,6 +227,8 @@ def preprocess(
             old = _open_old(cache_path, overwrite)
             if old is not None:
                 stack.enter_context(old)
+                if not overwrite:
+                    _refuse_other_config(old, class_map, config)
             known = _find_known(videos, old, staging, config)
             return list(known)
 
@@ -390,6 +393,47 @@ def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
         ) from None
 
 
+def _refuse_other_config(old: Store, class_map: ClassMap, config: PreprocessConfig) -> None:
+    """Raise ConfigError if the existing cache was made with options that mean something else."""
+    default, new = PreprocessConfig().to_dict(), config.to_dict()
+    differences = []
+    for key in sorted({*default, *old.config}):
+        was, now = old.config.get(key, default.get(key)), new.get(key)
+        # what says how to read files that could not be read so far changes none that could
+        is_first = key in _READING and was == default[key]
+        # frames that have the size already stay as they are
+        is_same_size = key == "size" and was is None and now == list(old.frame_size)
+        if was != now and not is_first and not is_same_size:
+            differences.append(f"{key} was {_show(was)}, now {_show(now)}")
+    if old.class_map != class_map:
+        differences.append(_compare_class_maps(old.class_map, class_map))
+    if differences:
+        raise ConfigError(
+            f"{old.path}: was made with other options ({'; '.join(differences)}), and runs trained "
+            "on it could not go on; pass --overwrite to replace it, or choose another --output"
+        )
+
+
+_READING = ("several", "label_offset", "label_format")
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _compare_class_maps(old: ClassMap, new: ClassMap) -> str:
+    """Say what differs first in two class maps that do."""
+    for before, after in itertools.zip_longest(old.rows, new.rows):
+        if before != after:
+            was, now = (
+                "no code" if row is None else ",".join(map(str, row)) for row in (before, after)
+            )
+            return f"class map had {was}, now {now}"
+    return f"mirrors of the class map were {old.mirrors or 'none'}, now {new.mirrors or 'none'}"
+
+
 def _find_known(
     videos: list[_Video], old: Store | None, staging: Path, config: PreprocessConfig
 ) -> dict[str, DecodedVideo]:
@@ -509,7 +553,7 @@ def _lay_labels(
         Problem.of(
             path,
             f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
-            f"--size {height} {width} (height, width) or another to bring all to one size",
+            f"--size {height}x{width} (height x width) or another to bring all to one size",
         )
         for path, size in sizes.items()
         if size != (height, width)
@@ -625,11 +669,7 @@ def _write_problems(cache_path: Path, problems: list[Problem]) -> None:
     if not problems:
         path.unlink(missing_ok=True)
         return
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["File", "Line", "Problem"])
-    for problem in sorted(problems):
-        cells = problem.path, str(problem.line or ""), problem.message
-        writer.writerow([spreadsheet_safe(cell) for cell in cells])
+    rows = [(p.path, str(p.line or ""), p.message) for p in sorted(problems)]
     # file names need not be UTF-8
-    write_text(path, buffer.getvalue().encode("utf-8", "replace").decode())
+    plain = [[cell.encode("utf-8", "replace").decode() for cell in row] for row in rows]
+    write_rows(path, [["File", "Line", "Problem"], *plain])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from mpar.clips import check_clip_length
@@ -14,6 +16,32 @@ from mpar.model import MODEL_TYPES
 OPTIMIZERS = ("adam", "muon")
 LOSSES = ("cross_entropy", "focal")
 SAMPLINGS = ("all", "balanced")
+
+
+# NaN is in none of them
+_RANGES: tuple[tuple[tuple[str, ...], type, Callable[[Any], bool], str], ...] = (
+    (
+        ("num_epochs", "batch_size", "window", "patience"),
+        Integral,
+        lambda value: value >= 1,
+        "a whole number, 1 or more",
+    ),
+    (
+        ("freeze_backbone_epochs", "restart_epochs", "seed"),
+        Integral,
+        lambda value: value >= 0,
+        "a whole number, 0 or more",
+    ),
+    (("learning_rate", "grad_clip"), Real, lambda value: 0 < value < math.inf, "more than 0"),
+    (
+        ("weight_decay", "focal_gamma", "warmup_epochs"),
+        Real,
+        lambda value: 0 <= value < math.inf,
+        "0 or more",
+    ),
+    (("dropout", "ema_decay", "test_fraction"), Real, lambda value: 0 <= value < 1, "0 to below 1"),
+    (("val_fraction",), Real, lambda value: 0 < value < 1, "more than 0 and below 1"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,21 +145,16 @@ class TrainConfig:
                 raise ConfigError(
                     f"{name}: found {getattr(self, name)!r}, expected one of {', '.join(choices)}"
                 )
-        for name in ("num_epochs", "batch_size", "window", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected 1 or more")
-        for name in ("learning_rate", "grad_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected more than 0")
-        for name in ("dropout", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 to below 1")
-        for name in (
-            *("weight_decay", "focal_gamma", "freeze_backbone_epochs", "restart_epochs"),
-            *("warmup_epochs", "seed"),
-        ):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected 0 or more")
+        for names, kind, is_good, expected in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if not isinstance(value, kind) or not is_good(value):
+                    raise ConfigError(f"{name}: found {value}, expected {expected}")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"val_fraction, test_fraction: found {self.val_fraction} and "
+                f"{self.test_fraction}, expected less than 1 together"
+            )
 
     def learning_rate_at(self, epoch: float) -> float:
         """Return the learning rate after `epoch` epochs, whole ones and the part of the next.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.agreement import MODEL, Agreement, Calibration, RaterPair
+from mpar.agreement import Agreement, Calibration, RaterPair
 from mpar.bootstrap import LEVEL
 from mpar.classes import PAIN_CLASSES
 from mpar.events import CRITERIA, SHOWN_CRITERIA, EventScores
@@ -124,8 +124,9 @@ def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str
         ]
         for pair in raters
     ]
-    note = f"{MODEL} is the network; annotators set the ceiling for it"
-    return "\n".join([*text_table(rows), note])
+    names = {pair.first for pair in raters if pair.with_network}
+    notes = [f"{name} is the network; annotators set the ceiling for it" for name in names]
+    return "\n".join([*text_table(rows), *notes])
 
 
 def _with_interval(score: float, interval: NDArray[np.float64]) -> str:

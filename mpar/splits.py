@@ -16,7 +16,7 @@ import numpy as np
 
 from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import spreadsheet_safe, write_text
+from mpar.files import spreadsheet_plain, write_rows
 from mpar.store import Store
 
 PARTS = ("train", "val", "test")
@@ -91,12 +91,7 @@ def split_store(
     num_val = max(1, round(val_fraction * len(groups)))
     num_test = max(1, round(test_fraction * len(groups))) if test_fraction else 0
     if len(groups) - num_val - num_test < 1:
-        needed = 3 if test_fraction else 2
-        raise ConfigError(
-            f"{store.path}: found {len(groups)} groups (animals) with labels, expected at "
-            f"least {needed} for parts that share none; add recordings, pass "
-            "--test-fraction 0, or give your own --split"
-        )
+        raise ConfigError(_too_few(store, members, bool(test_fraction)))
     sizes = [num_val, num_test, len(groups) - num_val - num_test]
     order = _best_order(counts_GK, sizes, np.random.default_rng(seed))
     chosen = {
@@ -109,6 +104,75 @@ def split_store(
         for part, indices in chosen.items()
     }
     return Split(**parts)
+
+
+def _too_few(store: Store, members: dict[str, list[int]], has_test: bool) -> str:
+    """Say why animals do not make the parts, and what does help."""
+    num_groups, num_recordings = len(members), sum(map(len, members.values()))
+    found = f"{store.path}: found {num_groups} animals with labels"
+    if num_groups >= (3 if has_test else 2):
+        lower = "--val-fraction or --test-fraction" if has_test else "--val-fraction"
+        return f"{found}, and none is left to train on; lower {lower}"
+    if num_groups == 2:
+        return (
+            f"{found}, expected at least 3 for training, validation and test; add recordings of "
+            "another animal, or pass --test-fraction 0"
+        )
+    if not num_groups:
+        return f"{store.path}: found no labelled frame; add label files and preprocess again"
+    advice = "add recordings of another animal"
+    if num_recordings > 1:
+        advice += (
+            f", or, if these {num_recordings} recordings are of several, preprocess again with "
+            "another --group-pattern and --overwrite"
+        )
+    return (
+        f"{found} ({next(iter(members))}), expected at least 2, since one that is not learnt from "
+        f"has to tell how well others are scored; {advice}"
+    )
+
+
+def check_learnable(store: Store, split: Split, what: str = "the train part") -> None:
+    """Raise ConfigError if a network could learn nothing but one class.
+
+    It would name that class in every frame of every video, and be right wherever people labelled
+    that class alone.
+
+    Parameters
+    ----------
+    store : Store
+        The cache.
+    split : Split
+        Of it.
+    what : str
+        How messages call the recordings to learn from.
+    """
+    counts_K = class_counts(store, split.train)
+    everywhere_K = class_counts(store, range(len(store)))
+    if (counts_K > 0).sum() > 1:
+        return
+    (name, *_) = [n for n, count in zip(store.class_names, counts_K, strict=True) if count] or [""]
+    others = [
+        n
+        for n, num, num_train in zip(store.class_names, everywhere_K, counts_K, strict=True)
+        if num and not num_train
+    ]
+    if others:
+        raise ConfigError(
+            f"{store.path}: {what} has labels of one class only ({name}), while other recordings "
+            f"have {', '.join(others)}; a network would name {name} everywhere. Label more "
+            "animals with several classes, or pass a --split that trains on the others"
+        )
+    advice = "label frames of other classes too"
+    if store.config.get("unscored") is None:
+        advice = (
+            "if only this behaviour was scored, preprocess again with --unscored CLASS and "
+            "--overwrite, CLASS being that of all other frames (such as rest); else " + advice
+        )
+    raise ConfigError(
+        f"{store.path}: every labelled frame is {name}, so a network would name {name} "
+        f"everywhere; {advice}"
+    )
 
 
 def fold_splits(
@@ -141,11 +205,15 @@ def fold_splits(
     members, counts_GK = _labelled_groups(store)
     groups = list(members)
     num_folds = len(groups) if num_folds is None else num_folds
-    if len(groups) < 3 or not 2 <= num_folds <= len(groups):
+    if len(groups) < 3:
         raise ConfigError(
-            f"{store.path}: found {len(groups)} groups (animals) with labels for {num_folds} "
-            "folds, expected at least 3, and 2 folds to one an animal; add recordings, or pass "
-            "other --folds"
+            f"{store.path}: found {len(groups)} animals with labels, expected at least 3 for "
+            "cross-validation; add recordings of other animals"
+        )
+    if not 2 <= num_folds <= len(groups):
+        raise ConfigError(
+            f"{store.path}: found {len(groups)} animals with labels for {num_folds} folds; pass "
+            f"--folds 2 to {len(groups)}"
         )
     rng = np.random.default_rng(seed)
     sizes = [len(part) for part in np.array_split(groups, num_folds)]
@@ -209,26 +277,25 @@ def check_split(split: Split, store: Store) -> list[str]:
     for part in PARTS:
         recordings = split.part(part)
         if recordings:
-            absent = (class_counts(store, recordings) == 0) & (all_counts_K > 0)
-            names = [
-                name for name, is_absent in zip(store.class_names, absent, strict=True) if is_absent
-            ]
-            if names:
-                remarks.append(f"the {part} part has no frames of {', '.join(names)}")
+            counts_K = class_counts(store, recordings)
+            counted = list(zip(store.class_names, counts_K, all_counts_K, strict=True))
+            absent = [name for name, count, everywhere in counted if everywhere and not count]
+            named = [name for name, count, _ in counted if count]
+            if absent:
+                alone = f", so that its macro-F1 is that of {named[0]}" if len(named) == 1 else ""
+                remarks.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
     return remarks
 
 
 def write_split(path: Path | str, split: Split, store: Store) -> None:
     """Write a split as CSV ``Recording,Group,Part``, one row a recording of the cache."""
     part_of = {i: part for part in PARTS for i in split.part(part)}
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for i, info in enumerate(store.recordings):
-        if i in part_of:
-            cells = (info.name, info.group, part_of[i])
-            writer.writerow([spreadsheet_safe(cell) for cell in cells])
-    write_text(path, buffer.getvalue())
+    rows = [
+        (info.name, info.group, part_of[i])
+        for i, info in enumerate(store.recordings)
+        if i in part_of
+    ]
+    write_rows(path, [_COLUMNS, *rows])
 
 
 def read_split(path: Path | str, store: Store) -> Split:
@@ -262,31 +329,32 @@ def read_split(path: Path | str, store: Store) -> Split:
         raise InputError.of(
             path, f"found the columns {','.join(header)}, expected Recording and Part"
         )
-    positions = {spreadsheet_safe(r.name).strip(): i for i, r in enumerate(store.recordings)}
-    positions |= {r.name.strip(): i for i, r in enumerate(store.recordings)}  # typed by hand
+    exact = {info.name: i for i, info in enumerate(store.recordings)}
+    typed = {name.strip(): i for name, i in exact.items()}  # spaces get lost by hand
     part_of: dict[int, str] = {}
     part_of_group: dict[str, str] = {}
     problems = []
     for line, row in enumerate(rows[1:], start=2):
         if not any(cell.strip() for cell in row):
             continue
-        cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-        name, part = cells.get("recording", ""), cells.get("part", "")
+        cells = dict(zip(header, map(spreadsheet_plain, row), strict=False))
+        name, part = cells.get("recording", ""), cells.get("part", "").strip()
+        position = exact.get(name, typed.get(name.strip(), -1))
         message = ""
-        if name not in positions:
+        if position < 0:
             message = f"recording {name!r} is not in {store.path.name}; remove the row"
         elif part not in PARTS:
             message = f"part is {part!r}, expected train, val or test"
-        elif positions[name] in part_of:
+        elif position in part_of:
             message = f"recording {name!r} is listed twice; remove one row"
         else:
-            group = store.recordings[positions[name]].group
+            group = store.recordings[position].group
             if part_of_group.setdefault(group, part) != part:
                 message = (
                     f"group {group!r} lies in {part_of_group[group]} and in {part}: the same "
                     "animal on both sides flatters the scores; move it to one part"
                 )
-            part_of[positions[name]] = part
+            part_of[position] = part
         if message:
             problems.append(Problem.of(path, message, line))
     for part in ("train", "val"):

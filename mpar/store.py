@@ -32,7 +32,6 @@ import math
 import mmap
 import os
 import shutil
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +48,7 @@ import mpar
 from mpar.classes import ClassMap
 from mpar.errors import ConfigError, StoreError
 from mpar.files import atomic_path
+from mpar.positioned import PositionedFile
 
 FORMAT = "mpar-cache"
 FORMAT_VERSION = 1
@@ -509,7 +509,8 @@ class Store:
     Notes
     -----
     Every chunk is checked against its checksum before its first use, and again if the file
-    was written to since. Pickles as its path, so that worker processes open the file themselves.
+    was written to since. Worker processes may be forked: reads share no position in the file.
+    Pickles as its path, so that spawned processes open the file themselves.
     """
 
     def __init__(self, path: Path | str, *, access: str = "mmap") -> None:
@@ -517,9 +518,8 @@ class Store:
             raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
         self.path = Path(path)
         self.access = access
-        self._lock = threading.Lock()
         try:
-            self._file = self.path.open("rb", buffering=0)
+            self._file = PositionedFile(self.path)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be opened ({error.strerror})") from None
         try:
@@ -552,7 +552,7 @@ class Store:
 
     def _stat(self) -> tuple[int, int]:
         try:
-            status = os.fstat(self._file.fileno())
+            status = self._file.stat()
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path}: cannot be read ({error})") from None
         return status.st_size, status.st_mtime_ns
@@ -603,7 +603,7 @@ class Store:
                 f"{self.path}: cannot be read as an HDF5 file ({str(error)[:200]}); it is damaged "
                 "or no cache, check the path or make it again with mpar-preprocess"
             ) from None
-        if not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
+        if not os.path.samestat(self.path.stat(), self._file.stat()):
             raise StoreError(f"{self.path}: was replaced while it was being opened; try again")
         if hash_bytes(data) != attrs.get("index_hash"):
             raise StoreError(
@@ -665,10 +665,16 @@ class Store:
         self._file.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "access": self.access}
+        return {"path": self.path, "access": self.access, "fingerprint": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], access=state["access"])  # type: ignore[misc]
+        if self.fingerprint != state["fingerprint"]:
+            self.close()  # its recordings may be in another order: clips would be of others
+            raise StoreError(
+                f"{self.path}: was replaced by another cache while workers were opening it; "
+                "open it again"
+            )
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -870,13 +876,11 @@ class Store:
     def _read_into(self, offset: int, out: np.ndarray) -> None:
         view = _bytes_of(out)
         try:
-            with self._lock:  # position and read belong together
-                self._file.seek(offset)
-                while view:
-                    num_bytes = self._file.readinto(view)
-                    if not num_bytes:
-                        raise StoreError(_cut_short(self.path))
-                    view = view[num_bytes:]
+            while view:
+                num_bytes = self._file.read_into(offset, view)
+                if not num_bytes:
+                    raise StoreError(_cut_short(self.path))
+                offset, view = offset + num_bytes, view[num_bytes:]
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path}: cannot be read ({error})") from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mpar.checkpoint import Checkpoint, load_checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.devices import select_device
 from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.files import write_json
@@ -20,6 +21,7 @@ from mpar.recipe import TrainConfig, named_recipe
 from mpar.splits import (
     PARTS,
     Split,
+    check_learnable,
     check_split,
     class_counts,
     read_split,
@@ -102,9 +104,10 @@ def train(
         for part in PARTS if split.test else PARTS[:2]:
             if not class_counts(store, split.part(part)).any():
                 raise ConfigError(
-                    f"{store.path}: the {part} part has no labelled frame; label some, or choose "
+                    f"{store.path}: the {part} part has no labelled frame; label some, or pass "
                     "another --split"
                 )
+        check_learnable(store, split)
         run_folder = team.led(lambda: make_run_folder(Path(output_folder), run_name))
         run = TrainingRun(run_folder, store, split, config, chosen, init, team)
         if team.is_leader:
@@ -244,7 +247,7 @@ def train_model(
     use_amp: bool | None = None,
     *,
     recipe: str = "mpar",
-    size: tuple[int, int] | None = None,
+    class_map: ClassMap | Path | str | None = None,
     device: str = "auto",
     allow_problems: bool = False,
     quiet: bool = True,
@@ -262,8 +265,8 @@ def train_model(
         As in `TrainConfig`; what is None is as the recipe has it.
     recipe : {"mpar", "original"}
         Where options that are not given come from.
-    size : (int, int), optional
-        Height and width in px to resize frames to.
+    class_map : ClassMap, Path or str, optional
+        From codes and names to classes, or a CSV of them; by default as for `preprocess`.
     device : str
         As for `train`.
     allow_problems : bool
@@ -271,7 +274,9 @@ def train_model(
     quiet : bool
         Show no progress bars.
     **options
-        Further fields of `TrainConfig`.
+        Further fields of `TrainConfig`, and those of `mpar.preprocess.PreprocessConfig`: ``size``,
+        ``group_pattern`` (without it each video counts as an animal of its own), ``several``,
+        ``label_offset``, ``label_format``, ``unscored``.
 
     Returns
     -------
@@ -292,10 +297,21 @@ def train_model(
         "use_amp": use_amp,
     }
     given = {name: value for name, value in options.items() if value is not None}
+    of_cache = {field.name for field in dataclasses.fields(PreprocessConfig)} & given.keys()
+    preprocess_config = PreprocessConfig(**{name: given.pop(name) for name in of_cache})
     config = named_recipe(recipe, **given)
+    if class_map is None or isinstance(class_map, ClassMap):
+        classes = class_map or DEFAULT_CLASS_MAP
+    else:
+        classes = ClassMap.from_csv(Path(class_map))
     cache_path = Path(output_dir) / "cache.h5"
     report = preprocess(
-        video_dir, annotation_dir, cache_path, config=PreprocessConfig(size=size), quiet=quiet
+        video_dir,
+        annotation_dir,
+        cache_path,
+        class_map=classes,
+        config=preprocess_config,
+        quiet=quiet,
     )
     if report.problems and not allow_problems:
         raise InputError(report.problems)

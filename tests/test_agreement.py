@@ -15,6 +15,7 @@ from mpar.agreement import (
     measure_agreement,
     measure_calibration,
     recording_table,
+    row_names,
 )
 from mpar.events import CRITERIA, Criterion
 from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
@@ -173,6 +174,37 @@ def test_annotators_are_set_against_each_other_and_the_network():
     assert compare_raters(STUDY, NAMES) == []
     text = report_text(measure_agreement([one], NAMES), None, list(pairs.values()))
     assert "anna and bo    0.545      10    0.857        0.667      n/a" in text
+
+
+def test_annotators_keep_their_labels_whatever_they_are_called():
+    """One called mpar is no network: who agrees with whom depends on labels, not on names."""
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    wrong = np.array([1, 1, 0, 0, 0, 1])
+
+    def pairs_of(first, second):
+        one = Comparison(
+            name="r",
+            truth=truth,
+            predicted=wrong,
+            fps=Fraction(30),
+            annotators={first: truth, second: truth},
+        )
+        return [(p.with_network, p.kappa, p.f1.tolist()) for p in compare_raters([one], NAMES)]
+
+    assert pairs_of("mpar", "zoe") == pairs_of("anna", "zoe")
+    assert pairs_of("human", "mpar") == pairs_of("anna", "zoe")
+    assert [kappa == 1 for _, kappa, _ in pairs_of("mpar", "zoe")] == [True, False, False]
+    one = Comparison(
+        name="r",
+        truth=truth,
+        predicted=wrong,
+        fps=Fraction(30),
+        annotators={"human": truth, "mpar": truth},
+    )
+    shown = {name for pair in compare_raters([one], NAMES) for name in (pair.first, pair.second)}
+    assert shown == {"human", "mpar", "mpar (network)"}
+    assert row_names([one]) == ("human (majority)", "mpar (network)")
+    assert row_names(STUDY[:1]) == ("human", "mpar")
 
 
 def test_figures_show_every_class_that_has_bouts():

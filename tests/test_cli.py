@@ -180,21 +180,34 @@ def test_check_writes_nothing(folders):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(["20"], (20, 20)), (["16", "24"], (16, 24)), (["16x24"], (16, 24))]
+    ("size", "expected"), [("20", (20, 20)), ("16x24", (16, 24)), ("16X24", (16, 24))]
 )
 def test_size_takes_one_or_two_numbers(folders, size, expected):
-    """--size N and --size H W, before or after the folders."""
-    options = "--size", *size, "-o", folders / "c.h5"
+    """--size N and --size HxW, before or after the folders."""
+    options = "--size", size, "-o", folders / "c.h5"
     assert run("preprocess", *options, folders / "Videos", folders / "Annotations").exit_code == 0
     with Store(folders / "c.h5") as store:
         assert store.frame_size == expected
     assert run("preprocess", folders / "Videos", folders / "Annotations", *options).exit_code == 0
 
 
+def test_size_leaves_a_folder_alone_that_is_named_by_a_date(folders, monkeypatch):
+    """The word after --size N is never a part of it."""
+    (folders / "Videos").rename(folders / "20240115")
+    monkeypatch.chdir(folders)
+    arguments = "--size", "32", "20240115", "Annotations", "-o", "c.h5"
+    assert run("preprocess", *arguments).exit_code == 0
+    with Store(folders / "c.h5") as store:
+        assert store.frame_size == (32, 32)
+
+
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
-        (["--size", "tiny"], "expected one number, or height and width"),
+        (["--size", "tiny"], "expected N, or height and width as HxW, such as 96x128"),
+        (["--size", "32x"], "found '32x', expected N"),
+        (["--size", "8x8x8"], "found '8x8x8', expected N"),
+        (["--size", "\u00b2"], "expected N"),
         (["--size", "4"], "expected at least 16x16 px"),
         (["--group-pattern", "("], "is not a regular expression"),
         (["--label-offset", "-1"], "is not in the range x>=0"),
@@ -253,7 +266,8 @@ def test_train_without_a_cache_or_with_too_few_animals(folders):
     run("preprocess", one / "Videos", one / "Annotations", "-o", one / "c.h5")
     result = run("train", one / "c.h5", "-o", one / "runs")
     assert result.exit_code == 2
-    assert "found 1 groups (animals) with labels, expected at least 3" in result.output
+    assert "found 1 animals with labels (mouse_01), expected at least 2" in result.output
+    assert "--test-fraction" not in result.output
     assert not (one / "runs").exists()
 
 
@@ -288,6 +302,72 @@ def test_predict_skips_bad_videos(study, tmp_path):
     result = run("predict", *arguments)
     assert result.exit_code == 2
     assert "pass --overwrite" in result.output
+
+
+def test_nothing_usable_is_exit_code_2(study, folders, tmp_path):
+    """Everywhere: 1 is for some bad inputs beside good ones."""
+    bad = tmp_path / "bad"
+    for sub in ("Videos", "Annotations", "predictions"):
+        (bad / sub).mkdir(parents=True)
+    (bad / "Videos" / "m.mp4").write_text("no")
+    write_annotation(bad / "Annotations" / "m.csv", np.zeros(5, int))
+    (bad / "predictions" / "m_predictions.csv").write_text("Frame,Action\n0,x\n")
+    annotations, predictions = bad / "Annotations", bad / "predictions"
+    commands = (
+        ("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5"),
+        ("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5", "--check"),
+        ("preprocess", bad / "Videos", annotations, "--check", "--allow-problems"),
+        ("train", bad / "Videos" / "m.mp4"),
+        ("predict", study.checkpoint, bad / "Videos", "-o", tmp_path / "p"),
+        ("predict", study.checkpoint, bad / "Videos" / "m.mp4", "-o", tmp_path / "p"),
+        ("predict", study.checkpoint, tmp_path / "none.h5", "-o", tmp_path / "p"),
+        ("evaluate", predictions, annotations, "-o", tmp_path / "e"),
+        ("export", predictions, "--format", "simba", "-o", tmp_path / "x"),
+        ("summarize", predictions, "-o", tmp_path / "s"),
+        ("info", bad / "Videos" / "m.mp4"),
+    )
+    for command, *arguments in commands:
+        result = run(command, *arguments)
+        assert (command, result.exit_code) == (command, 2), result.output
+    shutil.copy(bad / "Videos" / "m.mp4", folders / "Videos" / "zz.mp4")
+    good = folders / "Videos", folders / "Annotations", "-o", tmp_path / "c.h5"
+    assert run("preprocess", *good, "--check").exit_code == 1
+    assert run("preprocess", *good, "--check", "--allow-problems").exit_code == 0
+    video = sorted(study.videos.iterdir())[0]
+    arguments = study.checkpoint, video, bad / "Videos", "-o", tmp_path / "q"
+    assert run("predict", *arguments).exit_code == 1
+
+
+def test_labels_of_one_class_are_neither_learnt_nor_praised(tmp_path):
+    """Only licks were scored and --unscored was forgotten: training says so before it begins."""
+    write_sample(tmp_path, num_animals=4, seed=0, num_frames=24, height=32, width=32)
+    for path in (tmp_path / "Annotations").iterdir():
+        write_annotation(path, np.where(np.arange(24) % 7 < 4, 2, -1))
+    cache = tmp_path / "c.h5"
+    folders = tmp_path / "Videos", tmp_path / "Annotations"
+    assert run("preprocess", *folders, "-o", cache).exit_code == 0
+    for more in ((), ("--folds", 2), ("--leave-one-out",)):
+        result = run("train", cache, "-o", tmp_path / "runs", *more)
+        assert result.exit_code == 2
+        assert "every labelled frame is paw_lick, so a network would name" in result.output
+        assert "preprocess again with --unscored CLASS and --overwrite" in result.output
+        assert not (tmp_path / "runs").exists()
+
+
+def test_advice_on_memory_names_options_that_there_are(study, monkeypatch, tmp_path):
+    """A batch size is nothing that predicting has, nor is a CPU the way out of a CPU."""
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("mpar.inference.ActionRecognitionInference.__init__", fail)
+    text = run("predict", study.checkpoint, study.videos, "-o", tmp_path).output
+    assert "not enough memory; preprocess with a smaller --size, or pass --device cpu" in text
+    monkeypatch.setattr("mpar.train.train", fail)
+    text = run("train", study.cache, "-o", tmp_path, "--device", "cpu").output
+    assert "lower --batch-size or --window, or preprocess with a smaller --size\n" in text
+    text = run("predict", study.checkpoint, study.videos, "--device", "cpu").output
+    assert "not enough memory; preprocess with a smaller --size\n" in text
 
 
 def test_predict_options(study, tmp_path):
@@ -403,7 +483,7 @@ def test_options_of_the_readme_exist():
     ("error", "fragment"),
     [
         (MemoryError(), "not enough memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "lower --batch-size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "with a smaller --size"),
         (KeyboardInterrupt(), "interrupted; finished files are kept"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mpar.agreement import SAME_ANIMAL
@@ -15,6 +16,7 @@ from mpar.evaluation import (
     evaluate_and_save_results,
     evaluate_checkpoint,
     evaluate_folders,
+    headline,
 )
 from mpar.postprocess import PostConfig
 from mpar.predictions import OutputConfig, Prediction, write_prediction
@@ -165,8 +167,8 @@ def test_confidences_of_folders_are_those_of_their_frames(checkpoint, tmp_path):
     path.write_text("Frame;Confidence;Action\n4;0,1;rest\n3;0.6;rest\n0;0.8;rest\n2;1;rest\n")
     (comparison,), _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert problems == []
-    assert comparison.frames.tolist() == [0, 2, 3, 4]
-    assert comparison.confidence.tolist() == [0.8, 1, 0.6, 0.1]
+    assert comparison.truth.tolist() == [0, -1, 0, 4, -1]  # a frame without a row is not scored
+    assert comparison.confidence.tolist() == [0.8, 0, 1, 0.6, 0.1]
     # by hand: 0.2 and 0 below what is right, 0.6 above; frame 4 has no true label
     metrics, _ = evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "e", html=True)
     error = metrics["calibration"]["expected_calibration_error"]
@@ -194,16 +196,59 @@ def test_confidences_that_are_none(checkpoint, tmp_path, cell):
     )
 
 
-def test_strided_predictions_meet_their_own_frames(checkpoint, tmp_path):
-    """Every third frame is compared with the label of that frame."""
+def test_rows_of_strided_predictions_stand_for_the_frames_up_to_the_next(checkpoint, tmp_path):
+    """All frames of the video are compared, the last row with what is left of them."""
     codes = np.arange(20) % 8
     (tmp_path / "ann").mkdir()
     write_annotation(tmp_path / "ann" / "m.csv", codes)
     write_fake_prediction(tmp_path / "p", checkpoint, "m", codes, stride=3)
     (comparison,), _, _ = compare_folders(tmp_path / "p", tmp_path / "ann")
-    assert comparison.truth.tolist() == DEFAULT_CLASS_MAP.merge(codes[::3]).tolist()
-    assert comparison.predicted.tolist() == comparison.truth.tolist()
-    assert comparison.fps == 10
+    assert comparison.truth.tolist() == DEFAULT_CLASS_MAP.merge(codes).tolist()
+    every = DEFAULT_CLASS_MAP.merge(codes[::3]).tolist()
+    assert comparison.predicted.tolist() == [label for label in every for _ in range(3)][:20]
+    assert comparison.fps == 30
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5, 15])
+def test_scores_are_in_frames_and_seconds_whatever_the_stride(checkpoint, tmp_path, stride):
+    """A lick found half a second late is late, and as long as it is."""
+    truth, predicted = np.zeros((2, 300), int)
+    truth[60:120] = 2
+    predicted[75:135] = 2
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", truth)
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", predicted, stride=stride)
+    folders = (tmp_path / folder for folder in ("p", "ann", "out"))
+    metrics, problems = evaluate_folders(*folders, html=True)
+    assert problems == []
+    scores = metrics["events"]["paw_lick"]["f1"]
+    # a stride makes an onset up to stride - 1 frames later, no more: 75 is a multiple of 3, 5, 15
+    assert scores["onset ± 3 frames"] == 0
+    assert scores["onset ± 15 frames"] == (0 if stride == 2 else 1)
+    assert scores["IoU ≥ 0.5"] == 1
+    assert metrics["scores"]["num_frames"] == 300
+    (lick,) = [
+        row
+        for row in pd.read_csv(tmp_path / "out" / "recordings.csv").to_dict("records")
+        if row["Class"] == "paw_lick"
+    ]
+    assert (lick["True_s"], lick["Predicted_s"]) == (2, 2)
+    late = 76 if stride == 2 else 75
+    assert lick["True_latency_s"] == 2
+    assert lick["Predicted_latency_s"] == pytest.approx(late / 30, abs=1e-6)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '"numFrames": 300' in page or '"numFrames":300' in page
+
+
+def test_rows_without_a_json_stand_for_one_frame_each(checkpoint, tmp_path):
+    """Every fifth frame alone is refused: nothing says how many frames a row stands for."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", np.zeros(16, int))
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", np.zeros(16, int), stride=5)
+    (tmp_path / "p" / "m_predictions.json").unlink()
+    comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert comparisons == []
+    assert {problem.path for problem in problems} == {"m_predictions.csv"}
 
 
 def test_trials_of_one_video_are_found(checkpoint, tmp_path):
@@ -314,6 +359,19 @@ def test_two_predictions_of_one_video_are_named(checkpoint, tmp_path):
     assert "predicts m.mp4 like" in problems[0].message
 
 
+def test_recordings_of_one_name_are_named(checkpoint, tmp_path):
+    """Scores are kept by name: a trial called like another video would take its place."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "prediction_m.avi_1.csv", np.zeros(5, int))
+    write_annotation(tmp_path / "ann" / "prediction_m.avi_2.csv", np.zeros(6, int))
+    write_annotation(tmp_path / "ann" / "m_trial2.csv", np.ones(4, int))
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", np.zeros(11, int), video="m.avi")
+    write_fake_prediction(tmp_path / "p", checkpoint, "m_trial2", np.ones(4, int))
+    comparisons, _, (problem,) = compare_folders(tmp_path / "p", tmp_path / "ann")
+    assert sorted(c.name for c in comparisons) == ["m_trial1", "m_trial2"]
+    assert "m_trial2: has the name of another recording" in str(problem)
+
+
 def test_predictions_are_no_human_labels(checkpoint, tmp_path):
     """Predictions that lie among the label files are not scored against themselves."""
     write_fake_prediction(tmp_path, checkpoint, "m", np.zeros(5, int))
@@ -372,8 +430,59 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
 
 
+def test_one_class_in_the_labels_is_no_perfect_score(checkpoint, tmp_path, caplog):
+    """A network that names it everywhere scores 1: the headline says what that means instead."""
+    (tmp_path / "ann").mkdir()
+    write_annotation(tmp_path / "ann" / "m.csv", [2, 2, 2, -1, -1, -1])
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", [2] * 6)
+    folders = tmp_path / "p", tmp_path / "ann"
+    metrics, _ = evaluate_folders(*folders, tmp_path / "e", html=True)
+    assert metrics["scores"]["macro_f1"] == 1
+    shown = headline(metrics)
+    assert shown == "recall of paw_lick 1.000, the only class in the labels: no macro-F1"
+    assert metrics["remark"].startswith("one class: every labelled frame is paw_lick")
+    assert "pass --unscored CLASS" in caplog.text
+    for name in ("classification_report.txt", "recordings.csv", "events.csv", "report.html"):
+        assert "one class: every labelled frame is paw_lick" in (tmp_path / "e" / name).read_text()
+    caplog.clear()
+    write_annotation(tmp_path / "ann" / "m.csv", [2, 2, 2, 0, 0, 0])
+    metrics, _ = evaluate_folders(*folders, tmp_path / "f")
+    assert (metrics["remark"], caplog.text) == ("", "")
+    assert headline(metrics).startswith("macro-F1 0.3")
+
+
+def test_no_table_of_an_evaluation_holds_a_formula(tmp_path):
+    """Recordings are named by anyone."""
+    names = ["=HYPERLINK(1)", "@x", "fine"]
+    truth = {name: np.array([0, 1, 1]) for name in names}
+    evaluate_and_save_results(truth, truth, ["rest", "walk"], tmp_path)
+    table = pd.read_csv(tmp_path / "recordings.csv")
+    assert list(dict.fromkeys(table["Recording"])) == ["'=HYPERLINK(1)", "'@x", "fine"]
+    assert {*table["Animal"]} == {*table["Recording"]}
+
+
+def test_a_cache_is_read_as_in_training(study, checkpoint, tmp_path, monkeypatch):
+    """What was trained on over a network disk is not mapped for the scores."""
+    import dataclasses
+
+    from mpar.checkpoint import save_checkpoint
+
+    data = checkpoint.data | {"access": "pread"}
+    save_checkpoint(tmp_path / "c.pt", dataclasses.replace(checkpoint, data=data))
+    opened = []
+
+    def open_store(path, access="mmap"):
+        opened.append(access)
+        return Store(path, access=access)
+
+    monkeypatch.setattr("mpar.evaluation.Store", open_store)
+    monkeypatch.setattr("mpar.evaluation.write_evaluation", lambda *_, **__: {})
+    evaluate_checkpoint(tmp_path / "c.pt", study.cache, tmp_path / "e")
+    assert opened == ["pread"]
+
+
 def test_recording_without_a_compared_frame(tmp_path):
-    """A trial that a long stride passes over is scored as nothing, not a traceback."""
+    """An empty recording is scored as nothing, not a traceback."""
     truth = {"a": np.array([0, 1]), "b": np.array([], int)}
     metrics = evaluate_and_save_results(truth, truth, ["x", "y"], tmp_path)
     assert metrics["recordings"]["b"] is None

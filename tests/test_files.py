@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import mpar.files
 from mpar.errors import ConfigError
 from mpar.files import (
     _remove_stale,
     atomic_path,
     locked,
     remove_temporaries,
+    spreadsheet_plain,
     spreadsheet_safe,
     write_json,
+    write_rows,
+    write_table,
     write_text,
 )
 
@@ -143,8 +153,14 @@ def test_write_json_reads_back(tmp_path):
     ("cell", "shown"),
     [
         ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
-        ("+1", "'+1"),
-        ("-1", "'-1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-1+1", "'-1+1"),
+        ("-1", "-1"),  # a number, as the code of no label
+        ("+2.5e-3", "+2.5e-3"),
+        ("-", "'-"),
+        ("'=1", "''=1"),
+        ("'tis", "'tis"),
+        ("\uff1d1", "'\uff1d1"),
         ("@SUM(A1)", "'@SUM(A1)"),
         ("\t=1", "'\t=1"),
         ("\r=1", "'\r=1"),
@@ -157,6 +173,44 @@ def test_write_json_reads_back(tmp_path):
 def test_spreadsheet_safe_neutralises_formulas_only(cell, shown):
     """A cell that a spreadsheet would execute becomes text; others are left alone."""
     assert spreadsheet_safe(cell) == shown
+
+
+@given(st.text("'=+-@\t\n1.e\uff1dx ", max_size=8))
+def test_what_was_neutralised_reads_back(cell):
+    """Every text comes back as it was, so that no two of them become one."""
+    shown = spreadsheet_safe(cell)
+    assert spreadsheet_plain(shown) == cell
+    is_number = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", shown)
+    assert shown[:1] not in {*"=+-@\t\n\uff1d"} or is_number
+
+
+def test_tables_hold_no_formula(tmp_path):
+    """In no cell, header or index; numbers and empty cells stay what they are."""
+    table = pd.DataFrame(
+        {"=a": ["=1", "b", None], "n": [-1.5, 2, np.nan], "code": ["-1", "@x", "3"]},
+        index=["=r", "s", "-t"],
+    )
+    write_table(tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text() == (
+        "'=a,n,code\n'=1,-1.500000,-1\nb,2.000000,'@x\n,,3\n"
+    )
+    write_table(tmp_path / "i.csv", table[["n"]], index=True)
+    assert (tmp_path / "i.csv").read_text() == ",n\n'=r,-1.500000\ns,2.000000\n'-t,\n"
+    assert table.columns[0] == "=a"
+    assert table.iloc[0, 0] == "=1"
+    write_rows(tmp_path / "r.csv", [["=a", "b"], ["+x", -1], ["", "-1"]])
+    assert (tmp_path / "r.csv").read_text() == "'=a,b\n'+x,-1\n,-1\n"
+
+
+def test_one_module_writes_csv():
+    """Every CSV of mpar goes through the writers that neutralise."""
+    modules = Path(mpar.files.__file__).parent.glob("*.py")
+    writers = {
+        path.stem
+        for path in modules
+        if re.search(r"csv\.writer|DictWriter|\.to_csv", path.read_text(encoding="utf-8"))
+    }
+    assert writers == {"files"}
 
 
 def lock_of(path, **holder):

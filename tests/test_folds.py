@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -46,9 +47,29 @@ def test_folds_that_cannot_be_are_refused(tmp_path, num_folds):
     """Fewer than two, or more than there are animals."""
     with (
         make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(4)]) as store,
-        pytest.raises(ConfigError, match=rf"found 4 groups .* for {num_folds} folds"),
+        pytest.raises(ConfigError, match=rf"found 4 animals .* for {num_folds} folds; .* 2 to 4"),
     ):
         fold_splits(store, num_folds)
+
+
+def test_two_animals_are_refused_whatever_the_folds(tmp_path):
+    """No number of folds would do."""
+    with (
+        make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 1])]) as store,
+        pytest.raises(ConfigError, match=r"found 2 animals .*; add recordings of other") as caught,
+    ):
+        fold_splits(store, None)
+    assert "--folds" not in str(caught.value)
+
+
+def test_folds_that_would_learn_one_class_are_refused(tmp_path):
+    """One animal alone walks: the fold that tests it would learn nothing but rest."""
+    recordings = [("a", [0, 4]), ("b", [0, 0]), ("c", [0, 0])]
+    make_store(tmp_path / "c.h5", recordings).close()
+    message = r"what fold \d learns from has labels of one class only \(rest\), while .* walk"
+    with pytest.raises(ConfigError, match=message):
+        begin_folds(tmp_path / "c.h5", tmp_path / "f", num_folds=None)
+    assert not (tmp_path / "f").exists()
 
 
 def test_a_team_of_processes_is_refused(tmp_path, monkeypatch):
@@ -117,6 +138,24 @@ def test_page_of_all_folds(study, undisturbed, monkeypatch):
             frame = store.frames(names.index(name))[int(title.removeprefix("frame "))]
             assert (cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) == frame).all()
     assert all({*named} & {*fold["recordings"]} for fold in metrics["folds"])
+
+
+def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
+    """On a network disk the cache is not mapped for the scores either."""
+    folder = shutil.copytree(undisturbed[1], tmp_path / "folds")
+    plan = json.loads((folder / "folds.json").read_text())
+    (folder / "folds.json").write_text(json.dumps(plan | {"access": "pread"}))
+    opened = []
+
+    def open_store(path, access="mmap"):
+        opened.append(access)
+        return Store(path, access=access)
+
+    monkeypatch.setattr("mpar.folds.Store", open_store)
+    monkeypatch.setattr("mpar.folds.resume_training", lambda *_, **__: None)
+    monkeypatch.setattr("mpar.folds.write_evaluation", lambda *_, **__: {})
+    run_folds(folder, device="cpu")
+    assert opened == ["pread"]
 
 
 def test_interrupted_cross_validation_goes_on_to_the_same_end(

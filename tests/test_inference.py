@@ -174,7 +174,7 @@ def test_cache_of_another_size_is_refused(numbers, tmp_path):
     network = ActionRecognitionInference(make_checkpoint(tmp_path / "n.pt", frame_size=(48, 64)))
     with (
         Store(numbers / "cache.h5") as store,
-        pytest.raises(ConfigError, match="--size 48 64"),
+        pytest.raises(ConfigError, match="--size 48x64"),
     ):
         network.predict_recording(store, 0)
 

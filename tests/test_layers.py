@@ -17,8 +17,8 @@ import mpar
 
 FOLDER = Path(mpar.__file__).parent
 LAYERS = """
-    errors files folders names timeline team workers progress classes bouts videos annotations
-    scorings tables laying boris one_hot exchange pairing recordings
+    errors files positioned folders names timeline team workers progress classes bouts videos
+    annotations scorings tables laying boris one_hot exchange pairing recordings
     store staging preprocess splits drift clips devices sums augment model optimizers
     recipe dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
     assay_plots score_report html_page html_report board learner loop train predictions metadata
@@ -27,8 +27,8 @@ LAYERS = """
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = """
-    errors files folders names timeline team workers progress classes bouts videos annotations
-    scorings tables laying boris one_hot exchange pairing recordings
+    errors files positioned folders names timeline team workers progress classes bouts videos
+    annotations scorings tables laying boris one_hot exchange pairing recordings
     store staging preprocess drift metrics events postprocess bootstrap agreement plots
     score_plots assay_plots score_report html_page html_report predictions metadata assay cartoon
     synthetic

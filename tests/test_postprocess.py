@@ -1,10 +1,13 @@
 """From probabilities to labels: every step by hand, and that fitting finds what helps."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mpar.postprocess
 from mpar.errors import ConfigError
 from mpar.metrics import mean_log_loss
 from mpar.postprocess import (
@@ -244,3 +247,75 @@ def test_no_short_bout_is_left_inside(labels, width, gaps, shortest):
     assert len(found) == len(labels)
     edges = np.flatnonzero(np.diff(found)) + 1
     assert (np.diff(edges) >= shortest).all()
+
+
+def close_gaps_plainly(labels, num_frames):
+    """Close one gap, look at all again, and so on."""
+    labels = labels.copy()
+    done = 0
+    while True:
+        edges = [0, *(np.flatnonzero(np.diff(labels)) + 1), len(labels)]
+        runs = list(itertools.pairwise(edges))
+        gaps = [
+            (start, stop)
+            for start, stop in runs[1:-1]
+            if start >= done
+            and stop - start <= num_frames
+            and labels[start - 1] == labels[stop] != -1
+        ]
+        if not gaps:
+            return labels
+        (start, stop), *_ = gaps
+        labels[start:stop] = labels[start - 1]
+        done = stop
+
+
+def drop_short_plainly(labels, probabilities_TK, min_frames):
+    """Drop the shortest bout, look at all again, and so on."""
+    labels = labels.copy()
+    while True:
+        edges = [0, *(np.flatnonzero(np.diff(labels)) + 1), len(labels)]
+        short = [
+            (stop - start, start, stop)
+            for start, stop in list(itertools.pairwise(edges))[1:-1]
+            if labels[start] != -1
+            and stop - start < min_frames[labels[start]]
+            and not labels[start - 1] == labels[stop] == -1
+        ]
+        if not short:
+            return labels
+        _, start, stop = min(short)
+        known = [k for k in (labels[start - 1], labels[stop]) if k != -1]
+        means = [float(probabilities_TK[start:stop, k].mean()) for k in known]
+        labels[start:stop] = known[means.index(max(means))]
+
+
+@given(
+    runs=st.lists(st.tuples(st.integers(-1, 3), st.integers(1, 7)), min_size=1, max_size=60),
+    gaps=st.integers(0, 6),
+    shortest=st.tuples(*[st.integers(0, 9)] * 4),
+    seed=st.integers(0, 9),
+)
+def test_bouts_are_closed_and_dropped_as_one_by_one(runs, gaps, shortest, seed):
+    """What is quick for hours of flicker ends as the plain way does, ties and all."""
+    labels = np.repeat(*np.array(runs).T).astype(np.int8)
+    # few values, so that means are often equal
+    probabilities = np.random.default_rng(seed).integers(0, 3, (len(labels), 4)).astype(np.float32)
+    closed = mpar.postprocess._close_gaps(labels, gaps)
+    assert closed.tolist() == close_gaps_plainly(labels, gaps).tolist()
+    left = mpar.postprocess._drop_short(labels, probabilities, shortest)
+    assert left.tolist() == drop_short_plainly(labels, probabilities, shortest).tolist()
+
+
+@pytest.mark.parametrize("num_frames", [200, 2000])
+def test_dropping_flicker_takes_a_step_a_bout(monkeypatch, num_frames):
+    """Labels that alternate for an hour do not hang: no bout is compared with all others."""
+    pushes = []
+    real = mpar.postprocess.heapq.heappush
+    monkeypatch.setattr(
+        mpar.postprocess.heapq, "heappush", lambda heap, item: pushes.append(real(heap, item))
+    )
+    labels = (np.arange(num_frames) % 2).astype(np.int8)
+    probabilities = np.random.default_rng(0).random((num_frames, 2)).astype(np.float32)
+    mpar.postprocess._drop_short(labels, probabilities, (9, 9))
+    assert num_frames / 2 < len(pushes) <= 2 * num_frames

@@ -24,7 +24,7 @@ from mpar.staging import (
     stage_pieces,
     stage_video,
 )
-from mpar.store import Store
+from mpar.store import NewRecording, Store, write_store
 from mpar.synthetic import (
     draw_frame_numbers,
     read_frame_number,
@@ -291,7 +291,7 @@ def test_one_more_video_decodes_only_that_one(inputs, cache, tmp_path):
 def test_new_settings_are_written_without_decoding(inputs, cache, change):
     """A change that leaves the frames alone rewrites the cache from the frames it has."""
     run(inputs, cache)
-    report = run(inputs, cache, **change)
+    report = run(inputs, cache, **change, overwrite=True)
     assert (report.num_decoded, report.is_written) == (0, True)
 
 
@@ -310,7 +310,7 @@ def test_changed_labels_are_written_without_decoding(inputs, cache):
 def test_another_size_is_decoded_again(inputs, cache):
     """Frames of one size never pass for those of another."""
     run(inputs, cache)
-    report = run(inputs, cache, size=(32, 32))
+    report = run(inputs, cache, size=(32, 32), overwrite=True)
     assert (report.num_decoded, report.is_written) == (3, True)
     assert run(inputs, cache, size=(32, 32)).is_written is False
 
@@ -386,13 +386,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     with monkeypatch.context() as patch:
         interrupt(patch)
         with pytest.raises(KeyboardInterrupt):
-            run(inputs, cache, workers=1)
+            run(inputs, cache, workers=1, overwrite=True)
     assert (cache.read_bytes() if cache.exists() else None) == old
     left = {path.name for path in cache.parent.iterdir()}
     assert left == {".cache.h5.parts"} | ({"cache.h5"} if has_old else set())
     parts = [path.suffix for path in (cache.parent / ".cache.h5.parts").iterdir()]
     assert sorted(parts) == sorted((3 - num_left) * [".raw", ".json"])
-    report = run(inputs, cache)
+    report = run(inputs, cache, overwrite=True)
     assert (report.num_decoded, report.is_written) == (num_left, True)
     assert listing(cache.parent).keys() == {Path("cache.h5")}
     run(inputs, tmp_path / "undisturbed.h5")
@@ -546,7 +546,7 @@ def test_sizes_that_differ_are_a_problem(tmp_path, cache):
     assert [info.name for info in report.recordings] == ["m2", "m3"]
     (problem,) = report.problems
     assert problem.path == "m1.mp4"
-    assert "64x64 px, most others are 80x48; pass --size 48 80 (height, width)" in problem.message
+    assert "64x64 px, most others are 80x48; pass --size 48x80 (height x width)" in problem.message
     report = run(tmp_path, cache, size=(48, 80))
     assert report.problems == ()
     assert len(report.recordings) == 3
@@ -567,6 +567,74 @@ def test_recordings_are_not_lost_by_accident(inputs, cache):
     assert (report.num_decoded, report.is_written) == (0, True)
     with Store(cache) as store:
         assert [info.name for info in store.recordings] == ["m2"]
+
+
+OTHER_MAP = ClassMap((*DEFAULT_CLASS_MAP.rows[:7], (7, "active", "walk")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": (48, 32)}, "size was 32x32, now 48x32"),
+        ({"size": None}, "size was 32x32, now not given"),
+        ({"group_pattern": "m"}, r"group_pattern was m\(\.\), now m"),
+        ({"group_pattern": None}, r"group_pattern was m\(\.\), now not given"),
+        ({"unscored": "rest"}, "unscored was not given, now rest"),
+        ({"label_offset": 7}, "label_offset was 0, now 7"),
+        ({"class_map": OTHER_MAP}, "class map had 7,active,active, now 7,active,walk"),
+        (
+            {"size": (32, 64), "unscored": "walk"},
+            "size was 32x32, now 32x64; unscored was not given, now walk",
+        ),
+    ],
+)
+def test_a_cache_of_other_options_is_not_replaced(inputs, cache, changes, message):
+    """Runs trained on it could not go on: the options that differ are named before decoding."""
+    options = {"size": (32, 32), "group_pattern": "m(.)", "label_offset": 0}
+    run(inputs, cache, **options)
+    before = cache.read_bytes()
+    with pytest.raises(ConfigError, match=message) as error:
+        run(inputs, cache, **options | changes)
+    assert "pass --overwrite to replace it, or choose another --output" in str(error.value)
+    assert cache.read_bytes() == before
+    assert run(inputs, cache, **options | changes, overwrite=True).is_written
+
+
+def test_a_cache_grows_without_overwrite(inputs, cache):
+    """New videos, also ones that need an option, and changed labels replace the cache as ever."""
+    run(inputs, cache)
+    add_recording(inputs, "m8", 20, first=7)
+    assert run(inputs, cache).num_decoded == 1
+    write_annotation(inputs / "Annotations" / "m8_a.csv", np.full(20, 6))
+    assert run(inputs, cache).is_written
+    # the advice on label files that are too short can be followed
+    add_recording(inputs, "m9", 20, first=3)
+    write_annotation(inputs / "Annotations" / "m9_a.csv", np.zeros(15, int))
+    (problem,) = run(inputs, cache).problems
+    assert "--label-offset" in problem.message
+    assert run(inputs, cache, label_offset=5).problems == ()
+
+
+def test_an_option_that_an_old_cache_lacks_had_its_default(inputs, cache):
+    """A cache of an older mpar grows like one of today's."""
+    run(inputs, cache)
+    with Store(cache) as store:
+        config = store.config
+        config.pop("unscored")
+        new = [
+            NewRecording(
+                info=info,
+                frames=store.frames(i).copy(),
+                labels=store.labels(i),
+                codes=store.codes(i),
+                chunk_hashes=store.chunk_hashes(i),
+            )
+            for i, info in enumerate(store.recordings)
+        ]
+    write_store(cache, new, class_map=DEFAULT_CLASS_MAP, config=config)
+    with pytest.raises(ConfigError, match="unscored was not given, now rest"):
+        run(inputs, cache, unscored="rest")
+    assert run(inputs, cache).is_written
 
 
 def test_what_is_no_cache_is_not_replaced(inputs, cache):

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import ConfigError, InputError
-from mpar.splits import Split, check_split, class_counts, read_split, split_store, write_split
+from mpar.splits import (
+    Split,
+    check_learnable,
+    check_split,
+    class_counts,
+    read_split,
+    split_store,
+    write_split,
+)
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 
 NUM_CLASSES = len(DEFAULT_CLASS_MAP.class_names)
@@ -99,6 +107,14 @@ def test_class_that_a_part_lacks_is_named(store):
     assert remarks[0] == "the train part has no frames of paw_lick, paw_shake"
 
 
+def test_part_of_one_class_says_what_its_score_is(tmp_path):
+    """A perfect macro-F1 of one class is no news."""
+    with make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 0]), ("c", [0, 1])]) as store:
+        remarks = check_split(Split(train=(0,), val=(1,), test=(2,)), store)
+    alone = "the val part has no frames of paw_withdraw, so that its macro-F1 is that of rest"
+    assert remarks == [alone]
+
+
 @pytest.mark.parametrize(
     ("fractions", "fragment"),
     [((0, 0.2), "some validation"), ((0.5, 0.5), "below 1"), ((-0.1, 0.2), "0 to 1")],
@@ -109,13 +125,48 @@ def test_bad_fractions_are_refused(store, fractions, fragment):
         split_store(store, val_fraction=fractions[0], test_fraction=fractions[1])
 
 
-def test_too_few_animals_are_refused(tmp_path):
-    """Two animals cannot be split three ways; the message says what to do."""
+@pytest.mark.parametrize(
+    ("groups", "fractions", "advice", "never"),
+    [
+        (
+            "ab",
+            (0.2, 0.2),
+            "add recordings of another animal, or pass --test-fraction 0",
+            "--split",
+        ),
+        ("ab", (0.9, 0), "lower --val-fraction$", "--test-fraction"),
+        ("abcde", (0.6, 0.35), "lower --val-fraction or --test-fraction$", "--test-fraction 0"),
+        ("a", (0.2, 0.2), "add recordings of another animal$", "--test-fraction"),
+        ("a", (0.2, 0), "add recordings of another animal$", "--test-fraction"),
+        ("aa", (0.2, 0), "another --group-pattern and --overwrite$", "--split"),
+        ("", (0.2, 0), "found no labelled frame; add label files", "--"),
+    ],
+)
+def test_too_few_animals_are_refused(tmp_path, groups, fractions, advice, never):
+    """The message names what helps, and nothing that was done already or cannot."""
+    recordings = [*((group, [0, 1]) for group in groups), ("blank", [-1, -1])]
     with (
-        make_store(tmp_path / "c.h5", [("a", [0]), ("b", [1])]) as store,
-        pytest.raises(ConfigError, match=r"found 2 groups .* pass --test-fraction 0"),
+        make_store(tmp_path / "c.h5", recordings) as store,
+        pytest.raises(ConfigError, match=advice) as caught,
     ):
-        split_store(store)
+        split_store(store, val_fraction=fractions[0], test_fraction=fractions[1])
+    assert never not in str(caught.value)
+
+
+def test_one_class_to_learn_is_refused(tmp_path):
+    """With others elsewhere, or nowhere; two classes in training are enough."""
+    with make_store(tmp_path / "c.h5", [("a", [0, -1]), ("b", [0, 1]), ("c", [2, 2])]) as store:
+        check_learnable(store, Split(train=(1,), val=(0,), test=()))
+        check_learnable(store, Split(train=(0, 2), val=(1,), test=()))
+        message = r"the train part has labels of one class only \(rest\), .*paw_withdraw, paw_lick;"
+        with pytest.raises(ConfigError, match=message):
+            check_learnable(store, Split(train=(0,), val=(1,), test=(2,)))
+    with make_store(tmp_path / "d.h5", [("a", [2, -1]), ("b", [2, 2])]) as store:
+        with pytest.raises(ConfigError, match=r"every labelled frame is paw_lick.*--unscored "):
+            check_learnable(store, Split(train=(0,), val=(1,), test=()))
+        store.config["unscored"] = "paw_lick"
+        with pytest.raises(ConfigError, match="everywhere; label frames of other classes too"):
+            check_learnable(store, Split(train=(0,), val=(1,), test=()))
 
 
 def test_file_round_trip(store, tmp_path):
@@ -158,14 +209,15 @@ def test_names_are_read_as_people_type_them(tmp_path):
     """A name with = or spaces at its edges is found with and without what makes it safe."""
     import dataclasses
 
-    names = ("=a", " b", "c, d")
-    with make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(3)]) as store:
+    names = ("=a", " b", "c, d", "'=a", "b", "-1")
+    with make_store(tmp_path / "c.h5", [(f"g{i}", [0, 1]) for i in range(6)]) as store:
         store.recordings = tuple(
             dataclasses.replace(r, name=n) for r, n in zip(store.recordings, names, strict=True)
         )
         (tmp_path / "s.csv").write_text('Recording,Part\n=a,train\n b,val\n"c, d",test\n')
         split = Split(train=(0,), val=(1,), test=(2,))
         assert read_split(tmp_path / "s.csv", store) == split
+        split = Split(train=(0, 4), val=(1, 5), test=(2, 3))
         write_split(tmp_path / "t.csv", split, store)
         assert read_split(tmp_path / "t.csv", store) == split
 

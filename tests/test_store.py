@@ -579,6 +579,17 @@ def test_store_pickles_as_its_path(cache, recordings):
         assert_holds(copy, recordings)
 
 
+def test_a_pickled_store_opens_no_other_cache(tmp_path, cache, small_cache):
+    """A worker that opens the path after the cache was replaced would serve other clips."""
+    path = tmp_path / "cache.h5"
+    shutil.copy(cache, path)
+    with Store(path) as store:
+        data = pickle.dumps(store)
+    shutil.copy(small_cache, path)
+    with pytest.raises(StoreError, match="was replaced by another cache"):
+        pickle.loads(data)
+
+
 def sum_of_frames(store):
     with store:
         return [int(store.frames(i).sum()) for i in range(len(store))]

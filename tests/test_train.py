@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from mpar.checkpoint import load_checkpoint, save_checkpoint
+from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.clips import ClipSampler, labelled_frames
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
 from mpar.files import locked
@@ -27,6 +28,7 @@ from mpar.metrics import WorstFrame, frame_scores
 from mpar.recipe import TrainConfig
 from mpar.splits import split_store
 from mpar.store import Store
+from mpar.synthetic import write_sample
 from mpar.train import best_checkpoint, resume_training, train, train_model
 
 CONFIG = TrainConfig(
@@ -321,7 +323,7 @@ def test_no_compiler_is_said(make_learner, monkeypatch):
 
     learner, samples = make_learner(compile=True)
     monkeypatch.setattr(learner, "_logits", mock.Mock(side_effect=InvalidCxxCompiler()))
-    with pytest.raises(ConfigError, match="leave --compile away"):
+    with pytest.raises(ConfigError, match="drop --compile"):
         learner.take_step(samples, epoch=0, step=0, rate=1e-3)
 
 
@@ -401,6 +403,41 @@ def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
         train(study.cache, tmp_path, config=config, device="cpu")
 
 
+@pytest.mark.parametrize("number", [torch.inf, torch.nan])
+@pytest.mark.parametrize("of_muon", [True, False])
+def test_a_step_that_overflows_is_skipped_by_both_optimizers(
+    make_learner, monkeypatch, of_muon, number
+):
+    """Gradients of one optimizer overflow: no weight of the other moves either."""
+    learner, samples = make_learner(ema_decay=0)
+    learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    assert [type(optimizer).__name__ for optimizer in learner.optimizers] == ["Muon", "Adam"]
+    params = learner.optimizers[0 if of_muon else 1].param_groups[0]["params"]
+    add_gradients = learner._add_gradients
+
+    def overflow(*arguments):
+        value = add_gradients(*arguments)
+        params[0].grad.view(-1)[0] = number
+        return value
+
+    before = {name: value.clone() for name, value in learner.net.named_parameters()}
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "_add_gradients", overflow)
+        learner.take_step(samples, epoch=0, step=0, rate=1e-3)
+    for name, value in learner.net.named_parameters():
+        assert torch.equal(value, before[name]), name
+    assert not any(optimizer.state for optimizer in learner.optimizers)
+    assert learner.scaler.get_scale() == 512
+    learner.take_step(samples, epoch=0, step=1, rate=1e-3)
+    assert all(not torch.equal(v, before[n]) for n, v in learner.net.named_parameters())
+    # without a scaler that lowers them, nothing would ever change
+    learner.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "_add_gradients", overflow)
+        with pytest.raises(MparError, match=f"the gradient is {number} in epoch 1"):
+            learner.take_step(samples, epoch=0, step=2, rate=1e-3)
+
+
 def test_norms_of_averaged_weights_are_their_own(study):
     """Statistics of another network's activations made averaged weights name one class only."""
     config = TrainConfig(**{**CONFIG.to_dict(), "ema_decay": 0.99, "augment": False})
@@ -468,6 +505,27 @@ def test_train_model_from_folders(study, tmp_path):
     assert first != second
     assert (tmp_path / "cache.h5").stat().st_mtime_ns == made
     assert load_checkpoint(best_checkpoint(second)).model_config.clip_length == 8
+
+
+def test_train_model_takes_animals_and_classes(tmp_path):
+    """An animal filmed twice stays on one side of the split, as on the command line."""
+    write_sample(tmp_path, num_animals=6, seed=3, num_frames=48, height=32, width=32)
+    rows = [f"{c},{name},{'moves' if c else 'still'}" for c, name, _ in DEFAULT_CLASS_MAP.rows]
+    (tmp_path / "classes.csv").write_text("code,name,class\n" + "\n".join(rows) + "\n")
+    folders = tmp_path / "Videos", tmp_path / "Annotations"
+    options = {"model_type": "light", "num_epochs": 1, "clip_length": 8, "device": "cpu"}
+    for path in [path for folder in folders for path in folder.glob("mouse_0[246]*")]:
+        number = int(path.name[7])
+        path.rename(path.with_name(path.name.replace(f"0{number}", f"0{number - 1}b")))
+    options["class_map"] = tmp_path / "classes.csv"
+    run = train_model(*folders, tmp_path / "a", group_pattern="mouse_0[135]", **options)
+    with Store(tmp_path / "a" / "cache.h5") as store:
+        assert store.class_names == ("still", "moves")
+        assert {info.group for info in store.recordings} == {"mouse_01", "mouse_03", "mouse_05"}
+    split = load_checkpoint(run / "last.pt").split
+    assert sorted(len(part) for part in split.values()) == [2, 2, 2]
+    with pytest.raises(ConfigError, match="group_pattern was mouse"):
+        train_model(*folders, tmp_path / "a", **options)
 
 
 def test_train_model_refuses_bad_inputs(study, tmp_path):

@@ -155,6 +155,12 @@ WRITE(writev, (int fd, const struct iovec *data, int size), (fd, data, size), (f
 READS(read, (int fd, void *data, size_t size), (fd, data, size))
 READS(pread, (int fd, void *data, size_t size, off_t at), (fd, data, size, at))
 READS(pread64, (int fd, void *data, size_t size, off64_t at), (fd, data, size, at))
+READS(preadv, (int fd, const struct iovec *data, int size, off_t at), (fd, data, size, at))
+READS(preadv64, (int fd, const struct iovec *data, int size, off64_t at), (fd, data, size, at))
+READS(preadv2, (int fd, const struct iovec *data, int size, off_t at, int flags),
+      (fd, data, size, at, flags))
+READS(preadv64v2, (int fd, const struct iovec *data, int size, off64_t at, int flags),
+      (fd, data, size, at, flags))
 
 #define CHANGE(name, parameters, call, is_ours, path, fd, needs_room)                     \
     int name parameters {                                                                 \

@@ -1,0 +1,75 @@
+"""Read a file at given places, so that no two threads or processes share a position."""
+
+from __future__ import annotations
+
+import os
+import threading
+from io import FileIO
+from pathlib import Path
+
+# Windows has neither; macOS has preadv from version 11 on
+_HAS_PREADV, _HAS_PREAD = hasattr(os, "preadv"), hasattr(os, "pread")
+
+
+class PositionedFile:
+    """A file open for reading at given places.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Notes
+    -----
+    A process made by fork shares the position of every open file with its parent and its
+    siblings: between a seek and a read, another process may move it. No lock of threads keeps
+    them out. So nothing here uses the position. Where the system has no positioned reads, each
+    thread of each process opens the file once more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("rb", buffering=0)
+        self._own: dict[tuple[int, int], FileIO] = {}  # by process and thread
+
+    def fileno(self) -> int:
+        """Return the descriptor; only for calls that leave the position alone."""
+        return self._file.fileno()
+
+    def stat(self) -> os.stat_result:
+        """Return the state of the open file, also if another took its name."""
+        return os.fstat(self.fileno())
+
+    def close(self) -> None:
+        """Close every handle of this file that this process holds."""
+        for file in (self._file, *self._own.values()):
+            file.close()
+
+    def read_into(self, offset: int, view: memoryview) -> int:
+        """Read bytes from `offset` on into `view`; return how many, 0 only at the end.
+
+        Raises
+        ------
+        OSError, ValueError
+            The file cannot be read, was replaced (without positioned reads), or is closed.
+        """
+        if _HAS_PREADV:
+            return os.preadv(self.fileno(), [view], offset)
+        if _HAS_PREAD:
+            data = os.pread(self.fileno(), len(view), offset)
+            view[: len(data)] = data
+            return len(data)
+        file = self._own_handle()
+        file.seek(offset)
+        return file.readinto(view)
+
+    def _own_handle(self) -> FileIO:
+        key = os.getpid(), threading.get_ident()
+        if key not in self._own:
+            status = self.stat()  # refuses once the file is closed
+            file = self.path.open("rb", buffering=0)
+            if not os.path.samestat(os.fstat(file.fileno()), status):
+                file.close()
+                raise OSError("another file took its name while it was being read")
+            self._own[key] = file
+        return self._own[key]
