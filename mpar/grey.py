@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 # 8-bit formats whose first plane is luma in limited range unless the frame says full range
@@ -53,8 +53,8 @@ class Orientation:
         A point (x, y) goes to (a x + c y, b x + d y). Source: ISO/IEC 14496-12, 8.3.2; the
         matrix is nine numbers, a b u c d v x y w.
         """
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
-        if data is None:
+        data = frame.side_data.get(Type.DISPLAYMATRIX.name)
+        if not isinstance(data, SideData):
             return UPRIGHT
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float).tolist()
         if a * d == b * c:
@@ -86,10 +86,12 @@ class GreyConverter:
     ----------
     size : (height, width), optional
         Resize to this many px, as shown, by area averaging.
+    threads : int
+        Threads that resize, 0 for one a processor core.
     """
 
-    def __init__(self, size: tuple[int, int] | None) -> None:
-        self._size = size
+    def __init__(self, size: tuple[int, int] | None, threads: int = 1) -> None:
+        self._size, self._threads = size, threads
         self._reformatter = VideoReformatter()
 
     def convert(self, frame: av.VideoFrame, orientation: Orientation) -> np.ndarray:
@@ -127,6 +129,7 @@ class GreyConverter:
                 src_colorspace=Colorspace.ITU601,
                 dst_colorspace=Colorspace.ITU601,
                 dst_color_range=ColorRange.JPEG,
+                threads=self._threads,
             )
         )
 

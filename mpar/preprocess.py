@@ -34,6 +34,7 @@ from mpar.staging import (
     blank_video,
     count_frames,
     load_part,
+    pack_blank,
     remove_parts,
     sha256_of,
     stage_pieces,
@@ -41,7 +42,7 @@ from mpar.staging import (
 )
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.team import ALONE, Team
-from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, probe_video
+from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, VideoInfo, probe_video
 from mpar.workers import HangError, side_by_side
 
 
@@ -66,6 +67,9 @@ class PreprocessConfig:
     unscored : str, optional
         Class of the frames in which another program scored no behaviour; by default they stay
         unlabelled.
+    stream : int, optional
+        Index of the video stream in files that have several; by default the one that players
+        show.
     """
 
     size: tuple[int, int] | None = None
@@ -74,6 +78,7 @@ class PreprocessConfig:
     label_offset: int | None = None
     label_format: str = AUTO
     unscored: str | None = None
+    stream: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and (
@@ -91,6 +96,8 @@ class PreprocessConfig:
             )
         if self.label_offset is not None and self.label_offset < 0:
             raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
+        if self.stream is not None and self.stream < 0:
+            raise ConfigError(f"stream: found {self.stream}, expected 0 or more")
         if self.group_pattern is not None:
             try:
                 re.compile(self.group_pattern)
@@ -143,7 +150,7 @@ class _Video:
     labels: tuple[Annotation | Scoring, ...]
     sha256: str
     size_bytes: int
-    num_frames_hint: int
+    info: VideoInfo
 
     @property
     def path(self) -> Path:
@@ -227,7 +234,12 @@ def preprocess(
         decoded, bad = _decode_all(
             team.share_of(todo),
             lambda video, **how: stage_video(
-                video.path, video.sha256, staging, size=config.size, **how
+                video.path,
+                video.sha256,
+                staging,
+                size=config.size,
+                stream=config.stream,
+                **how,
             ),
             workers,
             quiet,
@@ -269,13 +281,15 @@ def _check(
     """Decode without keeping anything, and report what a cache would hold."""
     decoded, bad = _decode_all(
         team.share_of(videos),
-        lambda video, **how: count_frames(video.path, size=config.size, **how),
+        lambda video, **how: count_frames(
+            video.path, size=config.size, stream=config.stream, **how
+        ),
         workers,
         quiet,
     )
-    shapes = {sha: (v.frames.shape, v.fps, v.warnings) for sha, v in decoded.items()}
-    for found in team.gather(shapes):
-        decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
+    # of the frames only the shape means anything, so they travel as that
+    for found in team.gather({sha: pack_blank(video) for sha, video in decoded.items()}):
+        decoded |= {sha: blank_video(*packed) for sha, packed in found.items()}
     problems += [problem for found in team.gather(bad) for problem in found]
     notices: dict[str, list[str]] = {}
     good = _lay_labels(videos, decoded, class_map, config, problems, notices)
@@ -283,7 +297,7 @@ def _check(
 
 
 def _load_others_part(sha256: str, staging: Path, config: PreprocessConfig) -> DecodedVideo:
-    part = load_part(sha256, staging, size=config.size)
+    part = load_part(sha256, staging, size=config.size, stream=config.stream)
     if part is None:
         raise ConfigError(
             f"{staging}: what another process decoded cannot be read here; all processes need "
@@ -330,8 +344,12 @@ def _collect(
         video_folder, annotation_folder, label_format=config.label_format
     )
     paths = [source.video for source in team.share_of(sources)]
-    own: list[tuple[str, int] | InputError] = [("", 0)] * len(paths)
-    with contextlib.closing(side_by_side(_look_at, paths, workers=workers)) as done:
+    own: list[Any] = [None] * len(paths)
+
+    def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
+        return _look_at(path, config.stream, on_step)
+
+    with contextlib.closing(side_by_side(look_at, paths, workers=workers)) as done:
         for i, result in done:
             try:
                 own[i] = result()
@@ -359,7 +377,7 @@ def _collect(
             found += fact.problems
             problems += found
             continue
-        sha256, hint = fact
+        sha256, info = fact
         if found:
             problems += found
             continue
@@ -369,16 +387,18 @@ def _collect(
             problems.append(Problem.of(source.video, message))
             continue
         size_bytes = source.video.stat().st_size
-        video = _Video(source, group, tuple(labels), sha256, size_bytes, hint)
+        video = _Video(source, group, tuple(labels), sha256, size_bytes, info)
         videos.append(video)
         first[sha256] = video
     return videos, problems
 
 
-def _look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, int] | InputError:
-    """Return a video's SHA-256 and how many frames its header announces, or why not."""
+def _look_at(
+    path: Path, stream: int | None, on_step: Callable[[], None]
+) -> tuple[str, VideoInfo] | InputError:
+    """Return a video's SHA-256 and what it says of itself, or why not."""
     try:
-        return sha256_of(path, on_step), probe_video(path).num_frames_hint
+        return sha256_of(path, on_step), probe_video(path, stream=stream)
     except InputError as error:
         return error
 
@@ -402,7 +422,7 @@ def _find_known(
     """Return what earlier runs decoded, by SHA-256, each checked against its checksums."""
     known = {}
     for video in videos:
-        found = load_part(video.sha256, staging, size=config.size)
+        found = load_part(video.sha256, staging, size=config.size, stream=config.stream)
         if found is None and old is not None:
             found = _find_in_old(video, old, staging, config)
         if found is not None:
@@ -413,22 +433,39 @@ def _find_known(
 def _find_in_old(
     video: _Video, old: Store, staging: Path, config: PreprocessConfig
 ) -> DecodedVideo | None:
-    """Return the frames of a video that the existing cache holds whole, else None."""
-    if old.config.get("size") != config.to_dict()["size"]:
+    """Return the frames of a video that the existing cache holds whole, else None.
+
+    A cache holds no times, so a video whose frame rate varies is decoded again.
+    """
+    new = config.to_dict()
+    if any(old.config.get(key) != new[key] for key in ("size", "stream")):
         return None
     pieces = [i for i, info in enumerate(old.recordings) if info.sha256 == video.sha256]
     pieces.sort(key=lambda i: old.recordings[i].start_frame)
     infos = [old.recordings[i] for i in pieces]
+    if not all(info.is_steady for info in infos):
+        return None
     if not infos or sum(info.num_frames for info in infos) != infos[0].video_num_frames:
         return None
     try:
         frames = [old.frames(i) for i in pieces]
     except StoreError:  # damaged: decode it again
         return None
-    fps, warnings = infos[0].fps, infos[0].warnings
+    warnings, is_guess = infos[0].warnings, video.info.is_rate_guessed
+    fps = video.info.fps if is_guess else infos[0].fps  # the cache may have it from the labels
     if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a file that is mapped
-        return DecodedVideo(frames[0], fps, warnings, old.chunk_hashes(pieces[0]))
-    return stage_pieces(frames, video.sha256, staging, size=config.size, fps=fps, warnings=warnings)
+        hashes = old.chunk_hashes(pieces[0])
+        return DecodedVideo(frames[0], fps, warnings, hashes, is_rate_guessed=is_guess)
+    return stage_pieces(
+        frames,
+        video.sha256,
+        staging,
+        size=config.size,
+        stream=config.stream,
+        fps=fps,
+        warnings=warnings,
+        is_rate_guessed=is_guess,
+    )
 
 
 def _decode_all(
@@ -438,9 +475,9 @@ def _decode_all(
     quiet: bool,
 ) -> tuple[dict[str, DecodedVideo], list[Problem]]:
     """Decode videos side by side, by SHA-256; the decoder releases the interpreter."""
-    # one decoder thread a video when several are decoded side by side, else all there are
+    # a video is decoded by one thread; what cores are left when there is but one may resize
     threads = 1 if min(workers, len(videos)) > 1 else 0
-    total = sum(video.num_frames_hint for video in videos)
+    total = sum(video.info.num_frames_hint for video in videos)
     decoded: dict[str, DecodedVideo] = {}
     problems: list[Problem] = []
     with ProgressBar(total=total, desc="decoding", unit="frame", quiet=quiet) as bar:
@@ -538,6 +575,7 @@ def _cut_recordings(
             sha256=video.sha256,
             annotators=recording.annotators,
             warnings=decoded.warnings,
+            is_steady=decoded.times is None,
         )
         frames, hashes = decoded.frames[start:stop], decoded.chunk_hashes
         if len(frames) < len(decoded.frames):

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+LONG_STEP = 1.5  # usual ones
 _MAX_DENOMINATOR = 1001  # of 30000/1001, the rate of colour television
 
 
@@ -63,7 +64,7 @@ def find_timing(
     times = ticks * float(time_base)
     span = int(ticks[-1]) * time_base
     average = ((len(ticks) - 1) / span).limit_denominator(_MAX_DENOMINATOR)
-    if steps.max() <= 1.5 * np.median(steps):
+    if steps.max() <= LONG_STEP * np.median(steps):
         for fps in (stated, average):
             departures = np.abs(times * float(fps) - np.arange(len(times)))
             if departures.max() <= 0.5:

@@ -150,14 +150,28 @@ def test_api_returns_what_the_original_documented(numbers, tmp_path):
     assert "probabilities" not in plain
 
 
-def test_other_sizes_are_resized_and_said_so(tmp_path):
+@pytest.mark.parametrize(
+    ("height", "width", "told"),
+    [
+        (64, 64, "frames are 64x64 px, resized to 32x32 as in training"),
+        (64, 66, "frames are 66x64 px, resized to 32x32 as in training"),
+        (
+            64,
+            96,
+            "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
+            "high as it should be; this is right only if the videos of training had its shape: "
+            "else crop it, or film alike",
+        ),
+    ],
+)
+def test_other_sizes_are_resized_and_said_so(tmp_path, height, width, told):
     """A video of another size is predicted at the size of training, with a warning."""
-    frames = draw_frame_numbers(20, 64, 96)
+    frames = draw_frame_numbers(20, height, width)
     write_video(tmp_path / "wide.mp4", frames)
     network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
     prediction = network.predict(tmp_path / "wide.mp4")
     assert len(prediction.probabilities) == 20
-    assert prediction.warnings == ("frames are 96x64 px, resized to 32x32 as in training",)
+    assert prediction.warnings == (told,)
 
 
 def test_video_and_cache_give_the_same_predictions(numbers, tmp_path):
