@@ -79,6 +79,11 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
+def to_full_range(level: int) -> int:
+    """Return a level of limited range in full range."""
+    return min(255, max(0, round(_RANGE_GAIN * level + _RANGE_OFFSET)))
+
+
 class GreyConverter:
     """Turn decoded frames into upright grey arrays, resized if asked.
 
@@ -94,28 +99,29 @@ class GreyConverter:
         self._size, self._threads = size, threads
         self._reformatter = VideoReformatter()
 
-    def convert(self, frame: av.VideoFrame, orientation: Orientation) -> np.ndarray:
-        """Return the luma of a frame in full range, (H, W) uint8, the caller's own."""
+    def luma(self, frame: av.VideoFrame) -> tuple[np.ndarray, bool]:
+        """View the luma of a frame as it was decoded, and tell whether its range is limited."""
         name = frame.format.name
-        is_own = False
-        if self._size is None and name in _FULL_LUMA | _LIMITED_LUMA:
-            grey = _first_plane(frame)
-            if name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG:
-                # in one pass: gain * luma + offset, rounded and clipped to 0-255
-                grey = cv2.addWeighted(grey, _RANGE_GAIN, grey, 0, _RANGE_OFFSET)
-                is_own = True
+        if name in _FULL_LUMA | _LIMITED_LUMA:
+            is_limited = name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG
+            return _first_plane(frame), is_limited
+        return self._reformat(frame, frame.height, frame.width), False
+
+    def convert(
+        self, frame: av.VideoFrame, luma: np.ndarray, is_limited: bool, orientation: Orientation
+    ) -> np.ndarray:
+        """Return a frame of that luma in full range, (H, W) uint8, the caller's own."""
+        if self._size is not None:
+            grey = self._reformat(frame, *orientation.turn_size(*self._size))
+        elif is_limited:
+            # in one pass: gain * luma + offset, rounded and clipped to 0-255
+            grey = cv2.addWeighted(luma, _RANGE_GAIN, luma, 0, _RANGE_OFFSET)
         else:
-            size = self._size and orientation.turn_size(*self._size)
-            grey = self._reformat(frame, *(size or (frame.height, frame.width)))
+            grey = luma
+        is_own = self._size is None and is_limited
         grey = orientation.turn(grey)
         # the decoder refers to its frames again: what is yielded must be a copy of its own
         return np.ascontiguousarray(grey) if is_own else np.array(grey, order="C")
-
-    def luma(self, frame: av.VideoFrame) -> np.ndarray:
-        """View the luma of a frame as it was decoded, neither turned, resized nor stretched."""
-        if frame.format.name in _FULL_LUMA | _LIMITED_LUMA:
-            return _first_plane(frame)
-        return self._reformat(frame, frame.height, frame.width)
 
     def _reformat(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
         return _first_plane(

@@ -42,7 +42,7 @@ from mpar.staging import (
 )
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.team import ALONE, Team
-from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, VideoInfo, probe_video
+from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, VideoInfo, probe_video, squeeze_of
 from mpar.workers import HangError, side_by_side
 
 
@@ -125,7 +125,7 @@ class PreprocessReport:
     code_counts, class_counts : dict
         Frames by raw code (first annotator) and by class; key -1 or "unlabelled" for none.
     notices : tuple of str
-        What was accepted in label files but is worth knowing.
+        What was accepted in label files, or of all videos together, but is worth knowing.
     num_decoded : int
         Videos decoded in this run; the others were known from an earlier one.
     is_written : bool
@@ -259,7 +259,15 @@ def preprocess(
                 raise InputError(problems)
             _refuse_loss(cache_path, old, good, problems, overwrite)
             is_written = _publish(cache_path, old, good, class_map, config, quiet)
-            report = _report(notices, good, problems, class_map, len(decoded), is_written)
+            report = _report(
+                notices,
+                _find_mixed_shapes(videos, config),
+                good,
+                problems,
+                class_map,
+                len(decoded),
+                is_written,
+            )
             known.clear()
             decoded.clear()
             del good
@@ -293,7 +301,8 @@ def _check(
     problems += [problem for found in team.gather(bad) for problem in found]
     notices: dict[str, list[str]] = {}
     good = _lay_labels(videos, decoded, class_map, config, problems, notices)
-    return _report(notices, good, problems, class_map, len(decoded), is_written=False)
+    shapes = _find_mixed_shapes(videos, config)
+    return _report(notices, shapes, good, problems, class_map, len(decoded), is_written=False)
 
 
 def _load_others_part(sha256: str, staging: Path, config: PreprocessConfig) -> DecodedVideo:
@@ -589,8 +598,27 @@ def _cut_recordings(
         )
 
 
+def _find_mixed_shapes(videos: list[_Video], config: PreprocessConfig) -> list[str]:
+    """Say that one size squeezes some videos otherwise than others."""
+    if config.size is None:
+        return []
+    first: dict[tuple[int, int], Path] = {}
+    for video in videos:
+        size = video.info.height, video.info.width
+        if all(squeeze_of(size, other) for other in first):
+            first[size] = video.path
+    if len(first) < 2:
+        return []
+    shown = ", ".join(f"{width}x{height} px as in {p.name}" for (height, width), p in first.items())
+    return [
+        f"the videos have {len(first)} shapes ({shown}), and one --size squeezes each of them in "
+        "another way: mice look different by video; crop the videos to one shape first"
+    ]
+
+
 def _report(
     notices: dict[str, list[str]],
+    general: list[str],
     good: list[NewRecording],
     problems: list[Problem],
     class_map: ClassMap,
@@ -609,8 +637,9 @@ def _report(
         problems=tuple(sorted(problems)),
         code_counts={code: codes[code] for code in (*class_map.codes, UNLABELLED)},
         class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
-        notices=tuple(
-            text for sha256, texts in notices.items() if sha256 in used for text in texts
+        notices=(
+            *general,
+            *(text for sha256, texts in notices.items() if sha256 in used for text in texts),
         ),
         num_decoded=num_decoded,
         is_written=is_written,

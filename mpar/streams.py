@@ -105,8 +105,8 @@ def _explain(path: Path, error: Exception) -> str:
     """Say why a file cannot be opened, and what to do."""
     if isinstance(error, av.error.ArgumentError):
         return (
-            f"cannot be opened as a video: mpar does not read this kind of file ({path.suffix}) "
-            "but mp4, avi, mkv and the like; export it again"
+            "cannot be opened as a video: mpar does not read this kind of file, whatever its "
+            "suffix says (it reads mp4, avi, mkv and the like); export it again"
         )
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, av.error.EOFError) or not path.stat().st_size:

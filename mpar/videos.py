@@ -174,10 +174,9 @@ class Decoding:
                 if orientation != turned and tally.first_turned is None:
                     tally.first_turned = tally.num_frames
                 tally.is_odd_angle |= orientation.is_odd
-                if meter.wants_luma:
-                    meter.add_luma(to_grey.luma(frame))
-                grey = to_grey.convert(frame, orientation)
-                meter.add(grey)
+                luma, is_limited = to_grey.luma(frame)
+                meter.add(luma, is_limited=is_limited, is_flagged=frame.interlaced_frame)
+                grey = to_grey.convert(frame, luma, is_limited, orientation)
                 yield grey
                 tally.num_frames += 1
             if shown is None:
