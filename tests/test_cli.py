@@ -198,6 +198,7 @@ def test_size_takes_one_or_two_numbers(folders, size, expected):
         (["--size", "4"], "expected at least 16x16 px"),
         (["--group-pattern", "("], "is not a regular expression"),
         (["--label-offset", "-1"], "is not in the range x>=0"),
+        (["--stream", "-1"], "is not in the range x>=0"),
         (["--workers", "0"], "is not in the range x>=1"),
         (["--several", "videos"], "is not one of 'trials', 'annotators'"),
     ],
