@@ -43,6 +43,12 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     show_default=True,
     help="Write class names, or raw codes.",
 )
+@click.option(
+    "--stream",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read stream N of files that hold several videos; by default as in training.",
+)
 @_options.raw
 @click.option(
     "--smooth", "smooth_frames", type=int, help="Average probabilities over so many frames; odd."
@@ -76,6 +82,7 @@ def main(
     stride: int,
     min_confidence: float,
     action_format: str,
+    stream: int | None,
     raw: bool,
     smooth_frames: int | None,
     close_gaps: int | None,
@@ -99,7 +106,7 @@ def main(
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     with joined_team() as team:
-        network = ActionRecognitionInference(checkpoint, device)
+        network = ActionRecognitionInference(checkpoint, device, stream=stream)
         network.post = change_post(
             PostConfig() if raw else network.post,
             network.class_names,

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 @_options.annotation_format
 @_options.unscored
 @_options.group_pattern
+@click.option(
+    "--stream",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read stream N of files that hold several videos; by default the one that players show.",
+)
 @click.option("--check", "check_only", is_flag=True, help="Decode and check all, write nothing.")
 @click.option("--allow-problems", is_flag=True, help="Exit with 0 though some inputs are bad.")
 @_options.overwrite
@@ -63,6 +69,7 @@ def main(
     label_format: str,
     unscored: str | None,
     group_pattern: str | None,
+    stream: int | None,
     check_only: bool,
     allow_problems: bool,
     overwrite: bool,
@@ -92,6 +99,7 @@ def main(
                 label_offset=label_offset,
                 label_format=label_format,
                 unscored=unscored,
+                stream=stream,
             ),
             workers=workers,
             check_only=check_only,

@@ -40,16 +40,9 @@ class Look:
 
 
 class LookMeter:
-    """Looks at frames on their way to somebody else.
+    """Looks at frames on their way to somebody else."""
 
-    Parameters
-    ----------
-    fps : Fraction
-        Frames per second of the recording.
-    """
-
-    def __init__(self, fps: Fraction) -> None:
-        self._fps = float(fps)
+    def __init__(self) -> None:
         self._means: list[float] = []
         self._deviations: list[float] = []
 
@@ -65,14 +58,14 @@ class LookMeter:
         self._means.append(float(frame.mean()))
         self._deviations.append(float(frame.std()))
 
-    def look(self) -> Look:
-        """Return what was seen; ValueError if there was no frame."""
+    def look(self, fps: Fraction) -> Look:
+        """Return what was seen, at so many frames per second; ValueError without a frame."""
         if not self._means:
             raise ValueError("found no frame to look at")
         return Look(
             brightness=float(np.mean(self._means)),
             contrast=float(np.mean(self._deviations)),
-            fps=self._fps,
+            fps=float(fps),
         )
 
 
@@ -94,13 +87,13 @@ def look_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
     looks = []
     for recording in recordings:
         info = store.recordings[recording]
-        meter = LookMeter(info.fps)
+        meter = LookMeter()
         frame = np.empty((1, *store.frame_size), np.uint8)
         places = np.linspace(0, info.num_frames - 1, min(info.num_frames, _MAX_LOOKS))
         for place in places.astype(int).tolist():
             store.copy_frames(recording, place, place + 1, frame)
             meter.add(frame[0])
-        looks.append(meter.look())
+        looks.append(meter.look(info.fps))
     return {
         name: [float(pick(getattr(look, name) for look in looks)) for pick in (min, max)]
         for name in ("brightness", "contrast", "fps")

@@ -33,7 +33,7 @@ from mpar.progress import ProgressBar
 from mpar.staging import sha256_of
 from mpar.store import Store
 from mpar.team import ALONE, Team, local_device
-from mpar.videos import probe_video, read_frames
+from mpar.videos import Decoding, probe_video, squeeze_of
 from mpar.workers import HangError, side_by_side
 
 STORE_SUFFIXES = (".h5", ".hdf5")
@@ -51,6 +51,9 @@ class ActionRecognitionInference:
     post : PostConfig, optional
         How probabilities become labels; by default as the checkpoint says, which fitted it on
         validation recordings.
+    stream : int, optional
+        Index of the video stream to read; by default the one that preprocessing was told to
+        read, else the one that players show.
 
     Attributes
     ----------
@@ -60,6 +63,8 @@ class ActionRecognitionInference:
         How probabilities become labels.
     class_names : tuple of str
         Names of the classes.
+    stream : int or None
+        Index of the video stream that it reads.
     device : torch.device
         Where it computes.
 
@@ -70,11 +75,17 @@ class ActionRecognitionInference:
     """
 
     def __init__(
-        self, checkpoint_path: Path | str, device: str = "auto", post: PostConfig | None = None
+        self,
+        checkpoint_path: Path | str,
+        device: str = "auto",
+        post: PostConfig | None = None,
+        stream: int | None = None,
     ) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
         self.post = fitted_post(self.checkpoint) if post is None else post
         self.class_names = self.checkpoint.class_map.class_names
+        given = self.checkpoint.data["config"].get("stream")
+        self.stream: int | None = given if stream is None else stream
         self.device = local_device(select_device(device))
         self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
 
@@ -136,24 +147,22 @@ class ActionRecognitionInference:
     ) -> Prediction:
         """Predict a video, as arrays. Raises InputError when it cannot be decoded."""
         path = Path(video_path)
-        info = probe_video(path)
-        size = self.checkpoint.frame_size
-        warnings: list[str] = []
-        is_resized = (info.height, info.width) != size
-        if is_resized:
-            warnings.append(
-                f"frames are {info.width}x{info.height} px, resized to {size[1]}x{size[0]} as in "
-                "training"
-            )
-        frames = read_frames(path, size=size if is_resized else None, warnings=warnings)
-        meter = LookMeter(info.fps)
-        found = self._predictor.predict(meter.watch(frames), on_frames)
+        info = probe_video(path, stream=self.stream)
+        source, size = (info.height, info.width), self.checkpoint.frame_size
+        decoding = Decoding(path, size=None if source == size else size, stream=self.stream)
+        meter = LookMeter()
+        found = self._predictor.predict(meter.watch(decoding), on_frames)
+        fps = decoding.timing.fps
         labels, probabilities = postprocess(found, self.post)
-        warnings += find_drift(meter.look(), self.checkpoint.data["look"])
+        warnings = [
+            *_find_resizing(source, size),
+            *decoding.warnings,
+            *find_drift(meter.look(fps), self.checkpoint.data["look"]),
+        ]
         return Prediction(
             name=path.stem,
             video=path.name,
-            fps=info.fps,
+            fps=fps,
             probabilities=probabilities,
             classes=labels,
             raw=found.argmax(axis=1).astype(np.int8),
@@ -182,7 +191,7 @@ class ActionRecognitionInference:
                 f"{height}x{width} (height x width) into another --output"
             )
         info = store.recordings[recording]
-        meter = LookMeter(info.fps)
+        meter = LookMeter()
         frames = meter.watch(store.stream(recording))
         found = self._predictor.predict(frames, on_frames)
         labels, probabilities = postprocess(found, self.post)
@@ -193,11 +202,29 @@ class ActionRecognitionInference:
             probabilities=probabilities,
             classes=labels,
             raw=found.argmax(axis=1).astype(np.int8),
-            warnings=tuple(find_drift(meter.look(), self.checkpoint.data["look"])),
+            warnings=(
+                *info.warnings,
+                *find_drift(meter.look(info.fps), self.checkpoint.data["look"]),
+            ),
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
         )
+
+
+def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:
+    """Say that frames of a (height, width) are resized to that of the training frames."""
+    if source == size:
+        return []
+    squeeze = squeeze_of(
+        source,
+        size,
+        "this is right only if the videos of training had its shape: else crop it, or film alike",
+    )
+    return [
+        squeeze
+        or f"frames are {source[1]}x{source[0]} px, resized to {size[1]}x{size[0]} as in training"
+    ]
 
 
 def fitted_post(checkpoint: Checkpoint) -> PostConfig:

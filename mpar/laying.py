@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
@@ -122,6 +123,8 @@ def _find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
 def _lay_scoring(
     scoring: Scoring, class_map: ClassMap, line: TimeLine, unscored: str | None
 ) -> Annotation:
+    if scoring.row_times and _are_frames(scoring.row_times, line):
+        scoring = _count_rows(scoring)
     notices = list(scoring.notices)
     line = _check_rate(scoring, line, notices)
     total = line.num_frames if scoring.num_rows is None else scoring.num_rows
@@ -197,9 +200,6 @@ def _check_rate(scoring: Scoring, line: TimeLine, notices: list[str]) -> TimeLin
                 f"its times in milliseconds cannot tell frames apart at {float(line.fps):g} frames "
                 f"per second, expected less than {MAX_FPS}",
             )
-    if scoring.row_times and _are_frames(scoring.row_times, line):
-        times = np.array([float(time) for time in scoring.row_times[: line.num_frames]])
-        return TimeLine(line.num_frames, line.fps, times)
     if line.fps is not None and line.times is None:
         problems = [
             *_find_contradictions(scoring, line, line.fps),
@@ -278,6 +278,21 @@ def _are_frames(times: Sequence[Fraction], line: TimeLine) -> bool:
     return (len(steps) > 1 or steps == {1 / line.fps}) and all(
         abs(time - i / line.fps) <= half for i, time in enumerate(times[: line.num_frames])
     )
+
+
+def _count_rows(scoring: Scoring) -> Scoring:
+    """Return a scoring by time as one by frame, where each row is a frame."""
+    row_of = {time: Fraction(row) for row, time in enumerate(scoring.row_times)}
+    end = Fraction(len(row_of))
+    events = tuple(
+        replace(
+            event,
+            start=row_of[event.start],
+            stop=None if event.stop is None else row_of.get(event.stop, end),
+        )
+        for event in scoring.events
+    )
+    return replace(scoring, events=events, in_frames=True, unscored=((end, None),), row_times=())
 
 
 def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:

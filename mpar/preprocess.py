@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mpar.annotations import Annotation
 from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
@@ -35,6 +38,7 @@ from mpar.staging import (
     blank_video,
     count_frames,
     load_part,
+    pack_blank,
     remove_parts,
     sha256_of,
     stage_pieces,
@@ -43,8 +47,10 @@ from mpar.staging import (
 from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.team import ALONE, Team
 from mpar.timeline import TimeLine
-from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, probe_video
+from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, VideoInfo, probe_video, squeeze_of
 from mpar.workers import HangError, side_by_side
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +74,9 @@ class PreprocessConfig:
     unscored : str, optional
         Class of the frames in which another program scored no behaviour; by default they stay
         unlabelled.
+    stream : int, optional
+        Index of the video stream in files that have several; by default the one that players
+        show.
     """
 
     size: tuple[int, int] | None = None
@@ -76,6 +85,7 @@ class PreprocessConfig:
     label_offset: int | None = None
     label_format: str = AUTO
     unscored: str | None = None
+    stream: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and (
@@ -93,6 +103,8 @@ class PreprocessConfig:
             )
         if self.label_offset is not None and self.label_offset < 0:
             raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
+        if self.stream is not None and self.stream < 0:
+            raise ConfigError(f"stream: found {self.stream}, expected 0 or more")
         if self.group_pattern is not None:
             try:
                 re.compile(self.group_pattern)
@@ -120,7 +132,7 @@ class PreprocessReport:
     code_counts, class_counts : dict
         Frames by raw code (first annotator) and by class; key -1 or "unlabelled" for none.
     notices : tuple of str
-        What was accepted in label files but is worth knowing.
+        What was accepted in label files, or of all videos together, but is worth knowing.
     num_decoded : int
         Videos decoded in this run; the others were known from an earlier one.
     is_written : bool
@@ -144,7 +156,7 @@ class _Video:
     group: str
     sha256: str
     size_bytes: int
-    num_frames_hint: int
+    info: VideoInfo
 
     @property
     def path(self) -> Path:
@@ -237,7 +249,12 @@ def preprocess(
         decoded, bad = _decode_all(
             team.share_of(todo),
             lambda video, **how: stage_video(
-                video.path, video.sha256, staging, size=config.size, **how
+                video.path,
+                video.sha256,
+                staging,
+                size=config.size,
+                stream=config.stream,
+                **how,
             ),
             workers,
             quiet,
@@ -274,18 +291,20 @@ def _count_all(
     """Decode videos without keeping their frames, by SHA-256."""
     decoded, bad = _decode_all(
         team.share_of(videos),
-        lambda video, **how: count_frames(video.path, size=config.size, **how),
+        lambda video, **how: count_frames(
+            video.path, size=config.size, stream=config.stream, **how
+        ),
         workers,
         quiet,
     )
-    shapes = {sha: (v.frames.shape, v.fps, v.warnings) for sha, v in decoded.items()}
-    for found in team.gather(shapes):
-        decoded |= {sha: blank_video(*facts) for sha, facts in found.items()}
+    # of the frames only the shape means anything, so they travel as that
+    for found in team.gather({sha: pack_blank(video) for sha, video in decoded.items()}):
+        decoded |= {sha: blank_video(*packed) for sha, packed in found.items()}
     return decoded, [problem for found in team.gather(bad) for problem in found]
 
 
 def _load_others_part(sha256: str, staging: Path, config: PreprocessConfig) -> DecodedVideo:
-    part = load_part(sha256, staging, size=config.size)
+    part = load_part(sha256, staging, size=config.size, stream=config.stream)
     if part is None:
         raise ConfigError(
             f"{staging}: what another process decoded cannot be read here; all processes need "
@@ -334,8 +353,12 @@ def _collect(
         video_folder, annotation_folder, class_map, label_format=config.label_format
     )
     paths = [source.video for source in team.share_of(sources)]
-    own: list[tuple[str, int] | InputError] = [("", 0)] * len(paths)
-    with contextlib.closing(side_by_side(_look_at, paths, workers=workers)) as done:
+    own: list[Any] = [None] * len(paths)
+
+    def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
+        return _look_at(path, config.stream, on_step)
+
+    with contextlib.closing(side_by_side(look_at, paths, workers=workers)) as done:
         for i, result in done:
             try:
                 own[i] = result()
@@ -354,7 +377,7 @@ def _collect(
             found += fact.problems
             problems += found
             continue
-        sha256, hint = fact
+        sha256, info = fact
         if found:
             problems += found
             continue
@@ -364,18 +387,37 @@ def _collect(
             problems.append(Problem.of(source.video, message))
             continue
         size_bytes = source.video.stat().st_size
-        video = _Video(source, group, sha256, size_bytes, hint)
+        video = _Video(source, group, sha256, size_bytes, info)
         videos.append(video)
         first[sha256] = video
     if team.is_leader:
         warn_of_groups([video.group for video in videos], config.group_pattern)
+        _warn_of_shapes(videos, config)
     return videos, problems
 
 
-def _look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, int] | InputError:
-    """Return a video's SHA-256 and how many frames its header announces, or why not."""
+def _warn_of_shapes(videos: list[_Video], config: PreprocessConfig) -> None:
+    """Warn that one size squeezes some videos otherwise than others."""
+    first: dict[tuple[int, int], Path] = {}
+    for video in videos if config.size else ():
+        size = video.info.height, video.info.width
+        if all(squeeze_of(size, other) for other in first):
+            first[size] = video.path
+    if len(first) > 1:
+        log.warning(
+            "the videos have %d shapes (%s), and one --size squeezes each of them in another way: "
+            "mice look different by video; crop the videos to one shape first",
+            len(first),
+            ", ".join(f"{w}x{h} px as in {path.name}" for (h, w), path in first.items()),
+        )
+
+
+def _look_at(
+    path: Path, stream: int | None, on_step: Callable[[], None]
+) -> tuple[str, VideoInfo] | InputError:
+    """Return a video's SHA-256 and what it says of itself, or why not."""
     try:
-        return sha256_of(path, on_step), probe_video(path).num_frames_hint
+        return sha256_of(path, on_step), probe_video(path, stream=stream)
     except InputError as error:
         return error
 
@@ -440,7 +482,7 @@ def _find_known(
     """Return what earlier runs decoded, by SHA-256, each checked against its checksums."""
     known = {}
     for video in videos:
-        found = load_part(video.sha256, staging, size=config.size)
+        found = load_part(video.sha256, staging, size=config.size, stream=config.stream)
         if found is None and old is not None:
             found = _find_in_old(video, old, staging, config)
         if found is not None:
@@ -451,22 +493,39 @@ def _find_known(
 def _find_in_old(
     video: _Video, old: Store, staging: Path, config: PreprocessConfig
 ) -> DecodedVideo | None:
-    """Return the frames of a video that the existing cache holds whole, else None."""
-    if old.config.get("size") != config.to_dict()["size"]:
+    """Return the frames of a video that the existing cache holds whole, else None.
+
+    A cache holds no times, so a video whose frame rate varies is decoded again.
+    """
+    new = config.to_dict()
+    if any(old.config.get(key) != new[key] for key in ("size", "stream")):
         return None
     pieces = [i for i, info in enumerate(old.recordings) if info.sha256 == video.sha256]
     pieces.sort(key=lambda i: old.recordings[i].start_frame)
     infos = [old.recordings[i] for i in pieces]
+    if not all(info.is_steady for info in infos):
+        return None
     if not infos or sum(info.num_frames for info in infos) != infos[0].video_num_frames:
         return None
     try:
         frames = [old.frames(i) for i in pieces]
     except StoreError:  # damaged: decode it again
         return None
-    fps, warnings = infos[0].fps, infos[0].warnings
+    warnings, is_guess = infos[0].warnings, video.info.is_rate_guessed
+    fps = video.info.fps if is_guess else infos[0].fps  # the cache may have it from the labels
     if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a file that is mapped
-        return DecodedVideo(frames[0], fps, warnings, old.chunk_hashes(pieces[0]))
-    return stage_pieces(frames, video.sha256, staging, size=config.size, fps=fps, warnings=warnings)
+        hashes = old.chunk_hashes(pieces[0])
+        return DecodedVideo(frames[0], fps, warnings, hashes, is_rate_guessed=is_guess)
+    return stage_pieces(
+        frames,
+        video.sha256,
+        staging,
+        size=config.size,
+        stream=config.stream,
+        fps=fps,
+        warnings=warnings,
+        is_rate_guessed=is_guess,
+    )
 
 
 def _decode_all(
@@ -476,9 +535,9 @@ def _decode_all(
     quiet: bool,
 ) -> tuple[dict[str, DecodedVideo], list[Problem]]:
     """Decode videos side by side, by SHA-256; the decoder releases the interpreter."""
-    # one decoder thread a video when several are decoded side by side, else all there are
+    # a video is decoded by one thread; what cores are left when there is but one may resize
     threads = 1 if min(workers, len(videos)) > 1 else 0
-    total = sum(video.num_frames_hint for video in videos)
+    total = sum(video.info.num_frames_hint for video in videos)
     decoded: dict[str, DecodedVideo] = {}
     problems: list[Problem] = []
     with ProgressBar(total=total, desc="decoding", unit="frame", quiet=quiet) as bar:
@@ -519,18 +578,19 @@ def _lay_labels(
     for video in videos:
         if video.sha256 not in decoded:
             continue
-        frames = decoded[video.sha256].frames
-        fps = decoded[video.sha256].fps
+        facts = decoded[video.sha256]
+        frames = facts.frames
         try:
-            line = TimeLine(len(frames), fps)
+            line = TimeLine(len(frames), facts.fps, facts.times, facts.is_rate_guessed)
             annotations = lay(video.source.labels, class_map, line, unscored=config.unscored)
+            facts = dataclasses.replace(facts, fps=_rate_of(video, facts, annotations))
             recordings = check_recording(
                 video.path,
                 annotations,
                 len(frames),
                 class_map,
                 group=video.group,
-                fps=fps,
+                fps=facts.fps,
                 several=config.several,
                 label_offset=config.label_offset,
             )
@@ -539,7 +599,7 @@ def _lay_labels(
             continue
         notices += [Problem.of(item.path, text) for item in annotations for text in item.notices]
         sizes[video.path] = frames.shape[1:]
-        for item in _cut_recordings(video, decoded[video.sha256], recordings):
+        for item in _cut_recordings(video, facts, recordings):
             if item.info.name in names:
                 message = f"its recording {item.info.name} has the name of another; rename it"
                 problems.append(Problem.of(video.path, message))
@@ -561,6 +621,21 @@ def _lay_labels(
     return [item for item in good if item.frames.shape[1:] == (height, width)]
 
 
+def _rate_of(video: _Video, facts: DecodedVideo, annotations: list[Annotation]) -> Fraction:
+    """Return the rate of a video: that of its labels if it does not state one itself."""
+    rates = {item.fps for item in annotations if item.fps is not None}
+    if not facts.is_rate_guessed or not rates:
+        return facts.fps
+    if len(rates) > 1:
+        shown = " and ".join(f"{float(rate):g}" for rate in sorted(rates))
+        raise InputError.of(
+            video.path,
+            f"states no frame rate, and its label files say {shown} frames per second; correct "
+            "them, or convert the video to .mp4 at the rate of the camera",
+        )
+    return rates.pop()
+
+
 def _cut_recordings(
     video: _Video, decoded: DecodedVideo, recordings: list[Recording]
 ) -> Iterator[NewRecording]:
@@ -579,6 +654,7 @@ def _cut_recordings(
             sha256=video.sha256,
             annotators=recording.annotators,
             warnings=decoded.warnings,
+            is_steady=decoded.times is None,
         )
         frames, hashes = decoded.frames[start:stop], decoded.chunk_hashes
         if len(frames) < len(decoded.frames):

@@ -80,6 +80,9 @@ class RecordingInfo:
         One a row of the codes.
     warnings : tuple of str
         Oddities met while decoding.
+    is_steady : bool
+        Frame i was filmed i / fps seconds after the first, by the time stamps of the video. False
+        too where an older cache does not say.
     """
 
     name: str
@@ -93,6 +96,7 @@ class RecordingInfo:
     sha256: str
     annotators: tuple[str, ...]
     warnings: tuple[str, ...]
+    is_steady: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types for HDF5 attributes and JSON."""
@@ -101,6 +105,7 @@ class RecordingInfo:
             "fps": f"{self.fps.numerator}/{self.fps.denominator}",
             "annotators": list(self.annotators),
             "warnings": list(self.warnings),
+            "is_steady": int(self.is_steady),
         }
 
     @classmethod
@@ -115,13 +120,14 @@ class RecordingInfo:
             fps=Fraction(data["fps"]),
             annotators=tuple(map(str, data["annotators"])),
             warnings=tuple(map(str, data["warnings"])),
+            is_steady=bool(data.get("is_steady", 0)),
         )
 
 
 _PLAIN_FIELDS = [
     field
     for field in dataclasses.fields(RecordingInfo)
-    if field.name not in {"fps", "annotators", "warnings"}
+    if field.name not in {"fps", "annotators", "warnings", "is_steady"}
 ]
 
 

@@ -20,7 +20,7 @@ class TimeLine:
     num_frames : int
         Frames T that the video really yields.
     fps : Fraction, optional
-        Frames per second, exact; None if unknown.
+        Frames per second, exact; the average where they vary, None if unknown.
     times : (T,) float64 array, optional
         Seconds from the first frame to each, rising; only for videos that do not show one frame
         every 1 / fps seconds.
@@ -48,17 +48,12 @@ class TimeLine:
         """How long the video is shown. ValueError if its rate is unknown."""
         if self.fps is None:
             raise ValueError("the frame rate is unknown")
-        if self.times is None or self.num_frames == 0:
-            return self.num_frames / self.fps
-        return Fraction(float(self.times[-1])) + self._last_step
-
-    @property
-    def _last_step(self) -> Fraction:
-        """How long the last frame is shown: as long as the one before, as players do."""
-        assert self.fps is not None
+        length = self.num_frames / self.fps
         if self.times is None or self.num_frames < 2:
-            return 1 / self.fps
-        return Fraction(float(self.times[-1] - self.times[-2]))
+            return length
+        last, before = Fraction(float(self.times[-1])), Fraction(float(self.times[-2]))
+        # the rate is the average over the whole length, the last frame's stay included
+        return length if length > last else 2 * last - before
 
     def frame_of(self, seconds: Fraction) -> int:
         """Return the frame on the screen at a time, which may be 0.5 ms early by rounding.

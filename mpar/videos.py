@@ -1,4 +1,4 @@
-"""Decode videos to grey frames. The only module that talks to the decoder (PyAV).
+"""Decode videos to grey frames.
 
 The true number of frames is what decoding yields; header counts are only hints.
 """
@@ -7,69 +7,56 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+from mpar.endings import is_cut_short
 from mpar.errors import InputError
-
-EXPECTED_FPS = 30
-MIN_SIDE_PX = 16
-MAX_PIXELS = 1 << 26
-
-# Only plain local files in containers that cannot point at other files: a playlist that
-# calls itself .mp4 must not make the decoder open whatever it names.
-_CONTAINERS = "mov,avi,matroska,mpegts,mpeg,asf,flv,ogg,dv,mxf,h264,hevc,mpegvideo,m4v"
-_OPEN_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": _CONTAINERS,
-    "max_pixels": str(MAX_PIXELS),
-}
-
-# 8-bit formats whose first plane is luma in limited range unless the frame says full range
-_LIMITED_LUMA = frozenset(
-    "yuv420p yuv422p yuv444p yuv440p yuv411p yuv410p nv12 nv21 nv16 nv24 yuva420p yuva422p "
-    "yuva444p".split()
+from mpar.grey import GreyConverter, Orientation
+from mpar.oddities import Tally, find_loss_warnings, find_time_warnings
+from mpar.pictures import PictureMeter
+from mpar.streams import (
+    EXPECTED_FPS,
+    MAX_PIXELS,
+    MIN_SIDE_PX,
+    RAW_STREAMS,
+    VideoInfo,
+    count_announced,
+    describe,
+    find_end,
+    no_frame,
+    opened,
+    read_packets,
+    show_size,
 )
-_FULL_LUMA = frozenset("gray yuvj420p yuvj422p yuvj444p yuvj440p yuvj411p".split())
+from mpar.timing import Timing, find_timing
+
+__all__ = [
+    "EXPECTED_FPS",
+    "MAX_PIXELS",
+    "MIN_SIDE_PX",
+    "Decoding",
+    "VideoInfo",
+    "probe_video",
+    "read_frames",
+    "squeeze_of",
+]
+
+MAX_SQUEEZE = 1.05
 
 
-# Limited range (16-235) to full range. Source: ITU-R BT.601-7, 2.5.3 (219 luma levels).
-_RANGE_GAIN = 255 / 219
-_RANGE_OFFSET = -16 * _RANGE_GAIN
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What a video says of itself, with the size of its first frame as it is shown.
+def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
+    """Open a video and decode its first frame.
 
     Parameters
     ----------
-    height, width : int
-        Size in px after the rotation that the file asks for.
-    fps : Fraction
-        Frames per second, exact; 30 when the file does not say.
-    num_frames_hint : int
-        Frame count by the header, 0 if unknown. Often wrong: only decoding tells.
-    codec, container : str
-        Names as FFmpeg gives them.
-    """
-
-    height: int
-    width: int
-    fps: Fraction
-    num_frames_hint: int
-    codec: str
-    container: str
-
-
-def probe_video(path: Path | str) -> VideoInfo:
-    """Open a video and decode its first frame.
+    path : Path or str
+        The video.
+    stream : int, optional
+        As in `Decoding`.
 
     Raises
     ------
@@ -77,12 +64,12 @@ def probe_video(path: Path | str) -> VideoInfo:
         The file is not a video that can be decoded, or its frames are too small or too large.
     """
     path = Path(path)
-    with _opened(path, threads=1) as (container, stream):
-        for packet in container.demux(stream):
+    with opened(path, stream) as (container, video, _):
+        for packet in read_packets(container, video):
             with contextlib.suppress(av.FFmpegError):
                 for frame in packet.decode():
-                    return _describe(path, container, stream, frame)
-    raise InputError.of(path, "holds no frame that can be decoded; export it again")
+                    return describe(path, container, video, frame)
+    raise no_frame(path)
 
 
 def read_frames(
@@ -90,9 +77,31 @@ def read_frames(
     *,
     size: tuple[int, int] | None = None,
     threads: int = 0,
+    stream: int | None = None,
     warnings: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
     """Decode a video from its first frame to its last.
+
+    Parameters
+    ----------
+    path, size, threads, stream
+        As in `Decoding`.
+    warnings : list of str, optional
+        Gets a line for each oddity. Complete once the iterator is exhausted.
+
+    Yields
+    ------
+    (H, W) uint8 array
+        As from `Decoding`.
+    """
+    decoding = Decoding(path, size=size, threads=threads, stream=stream)
+    yield from decoding
+    if warnings is not None:
+        warnings += decoding.warnings
+
+
+class Decoding:
+    """One pass over a video; yields its frames and then knows what was odd about them.
 
     Parameters
     ----------
@@ -101,204 +110,141 @@ def read_frames(
     size : (height, width), optional
         Resize to this many px by area averaging. By default frames keep their size.
     threads : int
-        Decoder threads, 0 for as many as the decoder likes. Use 1 when many videos are
-        decoded side by side.
-    warnings : list of str, optional
-        Gets a line for each oddity (rate, damage, a header that announces more frames).
-        Complete once the iterator is exhausted.
+        Threads that resize, 0 for one a processor core; the frames are the same. Use 1 when
+        many videos are decoded side by side. Decoding takes one thread always, because several
+        make other pictures of a damaged file on each machine.
+    stream : int, optional
+        Index of the video stream in the file; by default the one that players show.
 
-    Yields
-    ------
-    (H, W) uint8 array
-        Luma in full range (0-255), turned as the file asks. Each is the caller's own.
-
-    Raises
-    ------
-    InputError
-        The file cannot be decoded, holds no frame, or changes its frame size on the way.
+    Attributes
+    ----------
+    info : VideoInfo
+        Known from the first frame on.
+    timing : Timing
+        Rate and times, known at the end.
+    warnings : tuple of str
+        Complete at the end.
 
     Notes
     -----
-    Equal to ``ffmpeg -pix_fmt gray`` at native size. Frames that the decoder had to conceal
-    are yielded (dropping them would shift all later ones) and warned of.
+    Iterating yields (H, W) uint8 arrays: luma in full range (0-255), turned as the file asks,
+    each the caller's own. Equal to ``ffmpeg -pix_fmt gray`` at native size. Frames that the
+    decoder had to conceal are yielded (dropping them would shift all later ones) and warned of.
+    It raises InputError if the file cannot be decoded, holds no frame, or changes its frame
+    size on the way.
     """
-    path = Path(path)
-    warnings = [] if warnings is None else warnings
-    to_grey = _GreyConverter(size)
-    num_frames = num_damaged = num_lost = 0
-    timestamps: list[int] = []
-    info = first_size = None
-    with _opened(path, threads) as (container, stream):
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                num_lost += 1
-                continue
-            for frame in frames:
-                frame_size = f"{frame.width}x{frame.height}"
-                if info is None:
-                    info, first_size = _describe(path, container, stream, frame), frame_size
-                elif frame_size != first_size:
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        size: tuple[int, int] | None = None,
+        threads: int = 0,
+        stream: int | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._size, self._threads, self._stream = size, threads, stream
+        self.info: VideoInfo
+        self.timing: Timing
+        self.warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        to_grey, meter, tally = GreyConverter(self._size, self._threads), PictureMeter(), Tally()
+        shown: tuple[int, int] | None = None
+        turned = None
+        with opened(self._path, self._stream) as (container, video, notes):
+            is_cut = is_cut_short(self._path, container.format.name)
+            num_announced = count_announced(container, video, is_cut=is_cut)
+            for frame in _decode(container, video, tally):
+                orientation = Orientation.of(frame)
+                size = orientation.turn_size(frame.height, frame.width)
+                if shown is None:
+                    self.info = describe(self._path, container, video, frame)
+                    shown, turned = size, orientation
+                elif size != shown:
                     raise InputError.of(
-                        path,
-                        f"the frame size changes from {first_size} to {frame_size} px at frame "
-                        f"{num_frames}; export it with one size",
+                        self._path,
+                        f"the frame size changes from {show_size(shown)} to {show_size(size)} px "
+                        f"at frame {tally.num_frames}; export it with one size",
                     )
-                num_damaged += frame.is_corrupt
-                if frame.pts is not None:
-                    timestamps.append(frame.pts)
-                yield to_grey(frame)
-                num_frames += 1
-    if info is None:
-        raise InputError.of(path, "holds no frame that can be decoded; export it again")
-    warnings += _find_warnings(info, num_frames, num_damaged, num_lost, timestamps)
+                if orientation != turned and tally.first_turned is None:
+                    tally.first_turned = tally.num_frames
+                tally.is_odd_angle |= orientation.is_odd
+                luma, is_limited = to_grey.luma(frame)
+                meter.add(luma, is_limited=is_limited, is_flagged=frame.interlaced_frame)
+                grey = to_grey.convert(frame, luma, is_limited, orientation)
+                yield grey
+                tally.num_frames += 1
+            if shown is None:
+                raise no_frame(self._path)
+            tally.is_end_missing |= is_cut
+            self._finish(tally, meter, notes, num_announced, find_end(container))
 
-
-@contextlib.contextmanager
-def _opened(
-    path: Path, threads: int
-) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open the first real video stream of a file; every failure becomes an InputError."""
-    if not path.is_file():
-        raise InputError.of(path, "is not a file; check the path")
-    try:
-        # an absolute path cannot be taken for a protocol such as "concat:..."
-        container = av.open(str(path.absolute()), options=_OPEN_OPTIONS)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError.of(
-            path, f"cannot be opened as a video ({reason}); export it again"
-        ) from None
-    with container:
-        streams = [s for s in container.streams.video if not _is_cover_picture(s)]
-        if not streams or streams[0].codec_context is None:
-            raise InputError.of(path, "has no video stream that can be decoded; export it again")
-        stream = streams[0]
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
-        try:
-            yield container, stream
-        except av.FFmpegError as error:
-            raise InputError.of(
-                path, f"cannot be decoded ({error.strerror}); export it again"
-            ) from None
-
-
-def _is_cover_picture(stream: av.VideoStream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _describe(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    frame: av.VideoFrame,
-) -> VideoInfo:
-    height, width = frame.height, frame.width
-    if frame.rotation % 180:
-        height, width = width, height
-    if min(height, width) < MIN_SIDE_PX:
-        raise InputError.of(
-            path,
-            f"frames are {width}x{height} px, expected at least "
-            f"{MIN_SIDE_PX}x{MIN_SIDE_PX}; film or export it larger",
+    def _finish(
+        self,
+        tally: Tally,
+        meter: PictureMeter,
+        notes: list[str],
+        num_announced: int,
+        end_seconds: Fraction,
+    ) -> None:
+        """Work out timing and warnings."""
+        is_clocked = self.info.container not in RAW_STREAMS
+        self.timing = Timing(self.info.fps)
+        if is_clocked:
+            self.timing = find_timing(
+                tally.stamps, tally.time_base, tally.last_duration, self.info.fps
+            )
+        self.warnings = (
+            *notes,
+            *find_time_warnings(self.info, self.timing),
+            *find_loss_warnings(tally, self.info, self.timing, num_announced, end_seconds),
+            *meter.find_warnings(),
         )
-    rate = stream.average_rate or stream.guessed_rate
-    num_frames_hint = stream.frames
-    if not num_frames_hint and rate:
-        num_frames_hint = round(_find_duration_seconds(container, stream) * rate)
-    return VideoInfo(
-        height=height,
-        width=width,
-        fps=Fraction(rate) if rate else Fraction(EXPECTED_FPS),
-        num_frames_hint=max(0, num_frames_hint),
-        codec=stream.codec_context.name,
-        container=container.format.name,
+
+
+def squeeze_of(
+    source: tuple[int, int],
+    target: tuple[int, int],
+    advice: str = "pass --size {}x{} (height x width) to keep the shape, or crop the videos",
+) -> str:
+    """Say how resizing changes the shape of pictures, or "" if it does by 5 % at most.
+
+    Parameters
+    ----------
+    source, target : (height, width)
+        In px.
+    advice : str
+        What to do; gets the height and width of that shape that fit into `target`.
+    """
+    (height, width), scale = source, min(target[0] / source[0], target[1] / source[1])
+    change = (height * target[1]) / (width * target[0])
+    if max(change, 1 / change) <= MAX_SQUEEZE:
+        return ""
+    how = f"{change:.2f} times as wide" if change > 1 else f"{1 / change:.2f} times as high"
+    advice = advice.format(round(height * scale), round(width * scale))
+    return (
+        f"frames of {show_size(source)} px are squeezed to {show_size(target)} px, so that all in "
+        f"them is {how} as it should be; {advice}"
     )
 
 
-def _find_duration_seconds(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Fraction:
-    """Return how long the video says it is, in seconds, 0 if it does not."""
-    if stream.duration and stream.time_base:
-        return stream.duration * stream.time_base
-    # Matroska and Flash tell only the file's duration, which sound may stretch
-    if container.duration and len(container.streams) == 1:
-        return Fraction(container.duration - (container.start_time or 0), av.time_base)
-    return Fraction(0)
-
-
-def _find_warnings(
-    info: VideoInfo, num_frames: int, num_damaged: int, num_lost: int, timestamps: list[int]
-) -> list[str]:
-    warnings = []
-    if abs(info.fps - EXPECTED_FPS) > Fraction(1, 2):
-        warnings.append(
-            f"runs at {float(info.fps):.6g} frames per second, expected {EXPECTED_FPS}; kept as is"
-        )
-    steps = np.diff(timestamps)
-    # AVI has no time stamps of its own: steps that go backwards say nothing
-    if len(steps) and steps.min() > 0 and steps.max() > 1.5 * np.median(steps):
-        warnings.append(
-            "has a variable frame rate: frames are counted one by one, so times in seconds "
-            "are approximate"
-        )
-    if num_damaged or num_lost:
-        warnings.append(
-            f"is damaged: {num_damaged} frames were concealed and {num_lost} packets could not "
-            "be decoded; frames may be missing, check the alignment of its labels"
-        )
-    if num_frames < info.num_frames_hint:
-        warnings.append(
-            f"yields {num_frames} frames but its header announces {info.num_frames_hint}; "
-            "it may be cut short"
-        )
-    return warnings
-
-
-class _GreyConverter:
-    """Turn decoded frames into upright grey arrays, resized if asked."""
-
-    def __init__(self, size: tuple[int, int] | None) -> None:
-        self._size = size
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        quarter_turns = round(frame.rotation / 90) % 4
-        name = frame.format.name
-        is_own = False
-        if self._size is None and name in _FULL_LUMA | _LIMITED_LUMA:
-            grey = _luma(frame)
-            if name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG:
-                # in one pass: gain * luma + offset, rounded and clipped to 0-255
-                grey = cv2.addWeighted(grey, _RANGE_GAIN, grey, 0, _RANGE_OFFSET)
-                is_own = True
-        else:
-            height, width = self._size or (frame.height, frame.width)
-            if self._size is not None and quarter_turns % 2:
-                height, width = width, height
-            grey = _luma(
-                self._reformatter.reformat(
-                    frame,
-                    width,
-                    height,
-                    "gray",
-                    interpolation="AREA",
-                    # one matrix on both sides, so that luma stays luma whatever the tags say
-                    src_colorspace=Colorspace.ITU601,
-                    dst_colorspace=Colorspace.ITU601,
-                    dst_color_range=ColorRange.JPEG,
-                )
-            )
-        grey = np.rot90(grey, quarter_turns)
-        # the decoder refers to its frames again: what is yielded must be a copy of its own
-        return np.ascontiguousarray(grey) if is_own else np.array(grey, order="C")
-
-
-def _luma(frame: av.VideoFrame) -> np.ndarray:
-    """View the first plane of `frame` without its row padding, (H, W) uint8."""
-    plane = frame.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return rows[: frame.height, : frame.width]
+def _decode(
+    container: av.container.InputContainer, stream: av.VideoStream, tally: Tally
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream and count what is good and bad."""
+    tally.time_base = stream.time_base or tally.time_base
+    tally.is_alone = len(container.streams) == 1
+    for packet in read_packets(container, stream):
+        tally.num_packets += packet.size > 0 and not packet.is_discard
+        tally.is_end_missing |= packet.is_corrupt
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            tally.num_lost += 1
+            continue
+        for frame in frames:
+            tally.num_damaged += frame.is_corrupt
+            tally.stamps.append(frame.pts)
+            tally.last_duration = frame.duration or 0
+            yield frame

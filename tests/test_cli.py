@@ -211,6 +211,7 @@ def test_size_leaves_a_folder_alone_that_is_named_by_a_date(folders, monkeypatch
         (["--size", "4"], "expected at least 16x16 px"),
         (["--group-pattern", "("], "is not a regular expression"),
         (["--label-offset", "-1"], "is not in the range x>=0"),
+        (["--stream", "-1"], "is not in the range x>=0"),
         (["--workers", "0"], "is not in the range x>=1"),
         (["--several", "videos"], "is not one of 'trials', 'annotators'"),
     ],

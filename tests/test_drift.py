@@ -21,9 +21,9 @@ def test_every_tenth_frame_is_looked_at():
     frames = np.full((25, 4, 6), 255, np.uint8)
     frames[::10] = 0
     frames[::10, :2] = np.array([40, 60, 80])[:, None, None]
-    meter = LookMeter(Fraction(30000, 1001))
+    meter = LookMeter()
     assert (np.stack(list(meter.watch(frames))) == frames).all()
-    look = meter.look()
+    look = meter.look(Fraction(30000, 1001))
     assert (look.brightness, look.contrast) == (30, 30)
     assert look.fps == pytest.approx(29.97, abs=1e-3)
 
@@ -31,7 +31,7 @@ def test_every_tenth_frame_is_looked_at():
 def test_nothing_seen_is_an_error():
     """A recording without frames has no look."""
     with pytest.raises(ValueError, match="no frame"):
-        LookMeter(Fraction(30)).look()
+        LookMeter().look(Fraction(30))
 
 
 def test_range_of_a_cache_holds_every_recording(study):

@@ -25,6 +25,7 @@ from mpar.predictions import OutputConfig, Prediction, write_prediction
 from mpar.preprocess import preprocess
 from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, read_frame_number, write_annotation, write_video
+from tests.test_videos import write_two_streams
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
 
@@ -150,14 +151,28 @@ def test_api_returns_what_the_original_documented(numbers, tmp_path):
     assert "probabilities" not in plain
 
 
-def test_other_sizes_are_resized_and_said_so(tmp_path):
+@pytest.mark.parametrize(
+    ("height", "width", "told"),
+    [
+        (64, 64, "frames are 64x64 px, resized to 32x32 as in training"),
+        (64, 66, "frames are 66x64 px, resized to 32x32 as in training"),
+        (
+            64,
+            96,
+            "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
+            "high as it should be; this is right only if the videos of training had its shape: "
+            "else crop it, or film alike",
+        ),
+    ],
+)
+def test_other_sizes_are_resized_and_said_so(tmp_path, height, width, told):
     """A video of another size is predicted at the size of training, with a warning."""
-    frames = draw_frame_numbers(20, 64, 96)
+    frames = draw_frame_numbers(20, height, width)
     write_video(tmp_path / "wide.mp4", frames)
     network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
     prediction = network.predict(tmp_path / "wide.mp4")
     assert len(prediction.probabilities) == 20
-    assert prediction.warnings == ("frames are 96x64 px, resized to 32x32 as in training",)
+    assert prediction.warnings == (told,)
 
 
 def test_video_and_cache_give_the_same_predictions(numbers, tmp_path):
@@ -319,3 +334,34 @@ def test_foreign_summary_is_kept(numbers, tmp_path, content):
     assert (out / "summary.csv").read_bytes() == content
     predict_multiple_videos(checkpoint, [video], out, overwrite=True)
     assert read_rows(out / "summary.csv")[0]["video"] == "numbers"
+
+
+def test_stream_is_that_of_training_unless_another_is_given(tmp_path):
+    """What preprocessing was told holds for new videos, too; a wrong stream is a problem."""
+    path = write_two_streams(tmp_path / "v.mkv", [(64, 64), (96, 96)], 1)
+    checkpoint = make_checkpoint(tmp_path / "net.pt", frame_size=(64, 64))
+    network = ActionRecognitionInference(checkpoint)
+    told = network.predict(path).warnings
+    assert told[0].startswith("frames are 96x96 px, resized")
+    assert "has 2 video streams" in told[1]
+    assert ActionRecognitionInference(checkpoint, stream=0).predict(path).warnings == ()
+    network.checkpoint.data["config"]["stream"] = 0
+    save_checkpoint(checkpoint, network.checkpoint)
+    assert ActionRecognitionInference(checkpoint).predict(path).warnings == ()
+    assert ActionRecognitionInference(checkpoint, stream=1).stream == 1
+    with pytest.raises(InputError, match="has no video stream 5"):
+        ActionRecognitionInference(checkpoint, stream=5).predict(path)
+
+
+def test_recording_of_a_cache_keeps_its_warnings(tmp_path):
+    """What was odd about a video is told when its cache is predicted, too."""
+    for folder in ("v", "l"):
+        (tmp_path / folder).mkdir()
+    write_video(tmp_path / "v" / "a.mp4", draw_frame_numbers(20, 32, 32), fps=25)
+    write_annotation(tmp_path / "l" / "a.csv", np.zeros(20, int))
+    preprocess(tmp_path / "v", tmp_path / "l", tmp_path / "c.h5")
+    network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
+    with Store(tmp_path / "c.h5") as store:
+        found = network.predict_recording(store, 0).warnings
+    assert found == network.predict(tmp_path / "v" / "a.mp4").warnings
+    assert found == ("runs at 25 frames per second, expected 30; kept as is",)

@@ -17,8 +17,9 @@ import mpar
 
 FOLDER = Path(mpar.__file__).parent
 LAYERS = """
-    errors files positioned folders names timeline team workers progress classes bouts videos
-    annotations scorings tables laying boris one_hot exchange pairing recordings
+    errors files positioned folders names timeline team workers progress classes bouts grey timing
+    endings pictures streams oddities videos annotations scorings tables laying boris one_hot
+    exchange pairing recordings
     store staging preprocess splits drift clips devices sums augment model optimizers
     recipe dense losses checkpoint metrics events postprocess bootstrap agreement plots score_plots
     assay_plots score_report html_page html_report board learner loop train predictions metadata
@@ -27,8 +28,9 @@ LAYERS = """
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # Nothing that merely looks into a cache or at scores waits for torch to load.
 WITHOUT_TORCH = """
-    errors files positioned folders names timeline team workers progress classes bouts videos
-    annotations scorings tables laying boris one_hot exchange pairing recordings
+    errors files positioned folders names timeline team workers progress classes bouts grey timing
+    endings pictures streams oddities videos annotations scorings tables laying boris one_hot
+    exchange pairing recordings
     store staging preprocess drift metrics events postprocess bootstrap agreement plots
     score_plots assay_plots score_report html_page html_report predictions metadata assay cartoon
     synthetic
@@ -141,8 +143,8 @@ def test_one_module_knows_hdf5():
 
 
 def test_one_module_decodes():
-    """Frames come from one place; the other one writes samples."""
-    assert importers_of("av") == {"videos", "synthetic"}
+    """Frames come from one place, in three modules; the fourth writes samples."""
+    assert importers_of("av") == {"videos", "grey", "streams", "synthetic"}
 
 
 def test_label_files_and_class_maps_are_parsed_in_one_place_each():

@@ -8,17 +8,21 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import h5py
 import numpy as np
 import pytest
 
 import mpar.preprocess
+import mpar.store
 from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.errors import ConfigError, InputError
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
 from mpar.staging import (
+    blank_video,
     count_frames,
     load_part,
+    pack_blank,
     remove_parts,
     sha256_of,
     stage_pieces,
@@ -32,6 +36,7 @@ from mpar.synthetic import (
     write_sample,
     write_video,
 )
+from tests.test_videos import write_two_streams
 
 NUMBERS = draw_frame_numbers(300)
 LENGTHS = {"m1": 40, "m2": 33, "m3": 16}
@@ -738,3 +743,131 @@ def test_trial_named_like_another_video_is_a_problem(tmp_path):
     assert [(p.path, "has the name of another" in p.message) for p in report.problems] == [
         ("a_trial1.mp4", True)
     ]
+
+
+# --- times, guessed rates, streams and shapes
+
+
+def write_uneven(path, num_frames=40):
+    """Write a video of 30 frames per second that lacks a moment after frame 9."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "gray"
+        for i, grey in enumerate(NUMBERS[:num_frames]):
+            frame = av.VideoFrame.from_ndarray(grey, format="gray")
+            frame.pts, frame.time_base = i + (i > 9), Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def seconds_of(num_frames):
+    return [(i + (i > 9)) / 30 for i in range(num_frames)]
+
+
+def test_times_of_an_uneven_video_survive_the_staging_folder(tmp_path):
+    """Labels are laid by the times that the file has, in the first run and in a resumed one."""
+    write_uneven(tmp_path / "v.mkv")
+    how = {"size": None, "threads": 1, "on_frames": lambda num_frames: None}
+    staged = stage_video(tmp_path / "v.mkv", "ab", tmp_path / "parts", **how)
+    loaded = load_part("ab", tmp_path / "parts", size=None)
+    counted = count_frames(tmp_path / "v.mkv", **how)
+    for video in (staged, loaded, counted, blank_video(*pack_blank(counted))):
+        assert video.times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
+        assert video.times.dtype == np.float64
+        assert video.fps == pytest.approx(40 / 41 * 30, abs=0.1)
+        assert (video.is_rate_guessed, len(video.warnings)) == (False, 2)
+    note = tmp_path / "parts" / "ab_native.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"times": [0.0, 1.0]}))
+    assert load_part("ab", tmp_path / "parts", size=None) is None
+
+
+def test_guess_of_the_rate_survives_the_staging_folder(tmp_path):
+    """Whoever lays labels may know better than a bare stream."""
+    pieces, how = [NUMBERS[:20]], {"size": None, "fps": Fraction(25), "warnings": ["guess"]}
+    for is_guess in (False, True):
+        stage_pieces(pieces, "ab", tmp_path, **how, is_rate_guessed=is_guess)
+        assert load_part("ab", tmp_path, size=None).is_rate_guessed is is_guess
+
+
+def test_frames_of_an_uneven_video_are_decoded_again(inputs, cache):
+    """A cache has no times; of the other videos it still gives the frames."""
+    write_uneven(inputs / "Videos" / "uneven.mkv")
+    write_annotation(inputs / "Annotations" / "uneven.csv", codes_of("uneven", 40))
+    assert run(inputs, cache).num_decoded == 4
+    with Store(cache) as store:
+        assert [(r.name, r.is_steady) for r in store.recordings] == [
+            *(("m1", True), ("m2", True), ("m3", True), ("uneven", False))
+        ]
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.is_written) == (1, False)
+
+
+def test_cache_that_does_not_know_of_times_is_decoded_again(inputs, cache, monkeypatch):
+    """An older mpar did not look at time stamps."""
+    run(inputs, cache)
+    original = mpar.store.RecordingInfo.from_dict.__func__
+
+    def forget(cls, data):
+        return original(cls, {k: v for k, v in data.items() if k != "is_steady"})
+
+    monkeypatch.setattr(mpar.store.RecordingInfo, "from_dict", classmethod(forget))
+    assert run(inputs, cache).num_decoded == 3
+
+
+def write_two_cameras(folder):
+    for sub in ("Videos", "Annotations"):
+        (folder / sub).mkdir(parents=True)
+    write_two_streams(folder / "Videos" / "two.mkv", [(64, 64), (96, 96)], 1)
+    write_annotation(folder / "Annotations" / "two.csv", codes_of("two", 6))
+
+
+def test_stream_shapes_the_cache(tmp_path):
+    """Each stream has its own frames, parts and cache; a wrong one is a problem."""
+    write_two_cameras(tmp_path / "in")
+    cache = tmp_path / "c.h5"
+    for stream, side in ((None, 96), (0, 64), (1, 96)):
+        report = run(tmp_path / "in", cache, stream=stream, overwrite=True)
+        assert (report.num_decoded, report.is_written) == (1, True)
+        with Store(cache) as store:
+            assert store.frame_size == (side, side)
+            assert store.config["stream"] == stream
+        (info,) = report.recordings
+        assert bool(info.warnings) == (stream is None)
+        assert run(tmp_path / "in", cache, stream=stream).num_decoded == 0
+    with pytest.raises(InputError, match="has no video stream 7; choose another --stream"):
+        run(tmp_path / "in", tmp_path / "d.h5", stream=7)
+    with pytest.raises(ConfigError, match="stream: found -1"):
+        PreprocessConfig(stream=-1)
+
+
+def test_parts_of_another_stream_are_not_mixed_up(tmp_path):
+    """A part counts only for its own stream."""
+    write_two_streams(tmp_path / "v.mkv", [(64, 64), (96, 96)], 1)
+    how = {"size": None, "threads": 1, "on_frames": lambda num_frames: None}
+    stage_video(tmp_path / "v.mkv", "ab", tmp_path, stream=0, **how)
+    assert load_part("ab", tmp_path, size=None) is None
+    assert load_part("ab", tmp_path, size=None, stream=1) is None
+    assert load_part("ab", tmp_path, size=None, stream=0).frames.shape == (6, 64, 64)
+
+
+@pytest.mark.parametrize("check_only", [False, True])
+def test_squeezed_videos_are_told(tmp_path, cache, check_only, caplog):
+    """A --size of another shape is named by video, and one for several shapes for all of them."""
+    add_recording(tmp_path, "square", 16)
+    add_recording(tmp_path, "wide", 16, first=20, width=96)
+    report = run(tmp_path, cache, size=(32, 32), check_only=check_only)
+    assert [info.warnings for info in report.recordings] == [
+        (),
+        (
+            "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
+            "high as it should be; pass --size 21x32 (height x width) to keep the shape, or crop "
+            "the videos",
+        ),
+    ]
+    (message,) = caplog.messages
+    assert "2 shapes (64x64 px as in square.mp4, 96x64 px as in wide.mp4)" in message
+    caplog.clear()
+    (tmp_path / "Videos" / "square.mp4").unlink()
+    (tmp_path / "Annotations" / "square_a.csv").unlink()
+    report = run(tmp_path, cache, size=(32, 48), check_only=check_only, overwrite=True)
+    assert ([info.warnings for info in report.recordings], caplog.messages) == ([()], [])

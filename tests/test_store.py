@@ -154,7 +154,7 @@ def test_plain_h5py_reads_the_cache(cache, recordings):
             assert attrs["fps"].decode() == "30000/1001"
             for key in ("annotators", "warnings"):
                 assert [text.decode() for text in attrs[key]] == list(getattr(info, key))
-            assert len(attrs) == 11
+            assert len(attrs) == 12
             for item in (group, *group.values()):  # no bytes that say when they were written
                 assert not item.id.get_create_plist().get_obj_track_times()
             np.testing.assert_array_equal(group["frames"][:16], recording.frames[:16], strict=True)

@@ -13,7 +13,7 @@ import pytest
 from mpar.errors import InputError
 from mpar.names import VIDEO_SUFFIXES
 from mpar.synthetic import draw_frame_numbers, draw_recording, read_frame_number, write_video
-from mpar.videos import MIN_SIDE_PX, probe_video, read_frames
+from mpar.videos import MIN_SIDE_PX, Decoding, probe_video, read_frames, squeeze_of
 
 CONTAINERS = [
     ("libx264", "mp4"),
@@ -91,10 +91,7 @@ def test_every_frame_comes_once_in_order(tmp_path, codec, suffix, threads):
     frames, warnings = read(path, threads=threads)
     assert [read_frame_number(frame) for frame in frames] == [*range(40)]
     assert {(f.shape, f.dtype, f.ndim) for f in frames} == {((64, 96), np.dtype(np.uint8), 2)}
-    # raw H.264 has no clock, so FFmpeg assumes 25
-    assert warnings == (
-        ["runs at 25 frames per second, expected 30; kept as is"] * (suffix == "h264")
-    )
+    assert warnings == []
     assert f".{suffix}" in VIDEO_SUFFIXES
 
 
@@ -216,6 +213,66 @@ def rotate_tag(path, quarter_turns):
     path.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
 
 
+def matrix_tag(path, *abcd):
+    """Write the four numbers of a display matrix into the header of an MP4, as fractions."""
+    data = path.read_bytes()
+    start = data.index(b"tkhd") + 44
+    a, b, c, d = (round(value * (1 << 16)) for value in abcd)
+    matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+
+
+@pytest.mark.parametrize(
+    ("abcd", "expected"),
+    [
+        ((1, 0, 0, 1), lambda f: f),
+        ((-1, 0, 0, 1), lambda f: f[:, ::-1]),
+        ((1, 0, 0, -1), lambda f: f[::-1]),
+        ((-1, 0, 0, -1), lambda f: f[::-1, ::-1]),
+        ((0, 1, 1, 0), lambda f: f.T),
+        ((0, -1, -1, 0), lambda f: f[::-1, ::-1].T),
+        ((0, 1, -1, 0), lambda f: np.rot90(f, -1)),
+        ((0, -1, 1, 0), lambda f: np.rot90(f, 1)),
+        ((0, 0, 0, 0), lambda f: f),
+        ((1, 1, 1, 1), lambda f: f),
+        ((0.5, 0, 0, -2), lambda f: f[::-1]),
+        ((0.9999, 0.01, -0.01, 0.9999), lambda f: f),
+    ],
+)
+@pytest.mark.parametrize("size", [None, (40, 72)])
+def test_display_matrices(tmp_path, abcd, expected, size):
+    """Mirrored pictures are mirrored (left and right paws!), and nonsense changes nothing."""
+    path = make_video(tmp_path / "v.mp4", num_frames=6, height=64, width=96)
+    upright = read(path)[0][5]
+    matrix_tag(path, *abcd)
+    frames, warnings = read(path, size=size)
+    whole = expected(upright)
+    info = probe_video(path)
+    assert (info.height, info.width) == whole.shape
+    assert warnings == []
+    if size is None:
+        np.testing.assert_array_equal(frames[5], whole)
+    else:
+        small = cv2.resize(np.ascontiguousarray(whole), size[::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(frames[5].astype(int) - small).mean() < 3
+
+
+@pytest.mark.parametrize(("degrees", "turns"), [(10, 0), (50, 1), (100, 1), (200, 2), (-80, 3)])
+def test_odd_angles_become_quarter_turns(tmp_path, degrees, turns):
+    """Both functions turn to the nearest quarter, and the warning says so."""
+    path = make_video(tmp_path / "v.mp4", num_frames=6, height=64, width=96)
+    upright = read(path)[0][5]
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix_tag(path, cos, sin, -sin, cos)
+    frames, warnings = read(path)
+    np.testing.assert_array_equal(frames[5], np.rot90(upright, -turns))
+    info = probe_video(path)
+    assert (info.height, info.width) == frames[0].shape
+    assert [w.partition(":")[0] for w in warnings] == [
+        "is to be shown at an angle that is no quarter turn"
+    ]
+
+
 def convert(path, pix_fmt):
     """Encode a video again in another pixel format."""
     with av.open(str(path)) as container:
@@ -288,6 +345,114 @@ def test_variable_frame_rate_is_told(tmp_path):
     assert numbers(tmp_path / "v.mp4") == [*range(20)]
     _, warnings = read(tmp_path / "v.mp4")
     assert any(text.startswith("has a variable frame rate") for text in warnings)
+
+
+def test_rate_of_a_bare_stream_is_a_guess(tmp_path):
+    """Without timing in the pictures 25 is only what players take; with it, it is stated."""
+    for fps in (25, 30, 50):
+        path = make_video(tmp_path / "stated.h264", fps=fps)
+        info = probe_video(path)
+        assert (info.fps, info.is_rate_guessed) == (fps, False)
+    options = {"x264-params": "force-cfr=1:bframes=0"}
+    make_video(tmp_path / "v.h264", options=options)
+    data = drop_timing((tmp_path / "v.h264").read_bytes())
+    (tmp_path / "v.h264").write_bytes(data)
+    info = probe_video(tmp_path / "v.h264")
+    assert (info.fps, info.is_rate_guessed) == (25, True)
+    decoding = Decoding(tmp_path / "v.h264")
+    assert [read_frame_number(frame) for frame in decoding] == [*range(20)]
+    assert (decoding.timing.fps, decoding.timing.times) == (25, None)
+    (warning,) = decoding.warnings
+    assert warning.startswith("states no frame rate: 25 frames per second is a guess; ")
+
+
+def drop_timing(data):
+    """Take the timing out of a bare H.264 stream. Source: ITU-T H.264, annex E."""
+    start = data.index(b"\0\0\0\1\x67") + 4
+    stop = data.index(b"\0\0\0\1", start)
+    unit = data[start:stop]
+    raw = unit.replace(b"\0\0\3", b"\0\0")  # without the bytes that keep start codes apart
+    bits = "".join(f"{byte:08b}" for byte in raw)
+    # num_units_in_tick and time_scale, behind timing_info_present_flag
+    timing = "1" + f"{1:032b}" + f"{60:032b}"
+    place = bits.index(timing)
+    bits = bits[:place] + "0" + bits[place + len(timing) + 1 :]  # and without fixed_frame_rate
+    bits = bits.rstrip("0")[:-1] + "1"
+    bits += "0" * (-len(bits) % 8)
+    packed = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return data[:start] + packed.replace(b"\0\0", b"\0\0\3") + data[stop:]
+
+
+def write_two_streams(path, sizes, default):
+    """Write videos of (height, width) side by side into one file, with one default stream."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for number, (height, width) in enumerate(sizes):
+            stream = container.add_stream("ffv1", rate=30)
+            stream.height, stream.width, stream.pix_fmt = height, width, "gray"
+            stream.disposition = av.stream.Disposition(int(number == default))
+            streams.append(stream)
+        for i in range(6):
+            for number, (stream, size) in enumerate(zip(streams, sizes, strict=True)):
+                grey = draw_frame_numbers(20 * number + 7, *size)[20 * number + i]
+                frame = av.VideoFrame.from_ndarray(grey, format="gray")
+                frame.pts, frame.time_base = i, Fraction(1, 30)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sizes", "default", "chosen"),
+    [
+        ([(64, 64), (96, 96)], 1, 1),
+        ([(64, 64), (96, 96)], 0, 0),
+        ([(64, 64), (96, 96)], None, 1),
+        ([(64, 64), (64, 64)], None, 0),
+    ],
+)
+def test_several_streams(tmp_path, sizes, default, chosen):
+    """The default one is read, else the largest; all are named, and any can be asked for."""
+    path = write_two_streams(tmp_path / "v.mkv", sizes, default)
+    frames, warnings = read(path)
+    assert [read_frame_number(frame) for frame in frames] == [20 * chosen + i for i in range(6)]
+    assert probe_video(path).height == sizes[chosen][0]
+    (warning,) = warnings
+    assert f"mpar reads stream {chosen}; pass --stream N to read another" in warning
+    for number, (height, width) in enumerate(sizes):
+        mark = ", default" if number == default else ""
+        told = f"stream {number}: {width}x{height} px, 30 frames per second{mark}"
+        assert told in warning
+        frames, warnings = read(path, stream=number)
+        assert read_frame_number(frames[5]) == 20 * number + 5
+        assert (probe_video(path, stream=number).width, warnings) == (width, [])
+    with pytest.raises(InputError, match="has no video stream 2; choose another --stream, it has"):
+        read(path, stream=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "told"),
+    [
+        ((480, 640), (48, 64), ""),
+        ((64, 66), (32, 32), ""),
+        ((480, 640), (64, 64), "1.33 times as high as it should be; pass --size 48x64 "),
+        ((640, 480), (64, 64), "1.33 times as wide as it should be; pass --size 64x48 "),
+    ],
+)
+def test_squeezed_shapes(source, target, told):
+    """By hand: 4:3 pictures in a square; 3 % are no matter."""
+    found = squeeze_of(source, target)
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+def test_files_of_other_kinds_are_named_as_such(tmp_path):
+    """A video in a container that mpar does not read is not called damaged."""
+    (tmp_path / "v.avi").write_bytes(b"DKIF\0\0\x20\0VP80" + bytes(40))
+    assert "mpar does not read this kind of file" in refusal(tmp_path / "v.avi")
+    (tmp_path / "v.avi").write_bytes(b"")
+    assert "ends before its first picture" in refusal(tmp_path / "v.avi")
 
 
 def test_header_is_a_hint_only(tmp_path):
