@@ -21,7 +21,7 @@ from mpar.inference import ActionRecognitionInference
 from mpar.laying import check_unscored, lay
 from mpar.names import VIDEO_SUFFIXES
 from mpar.pairing import Source, find_group, share_out, warn_of_groups
-from mpar.predictions import OUTPUT_ENDINGS, name_of, read_sidecar
+from mpar.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
 from mpar.preprocess import PreprocessConfig
 from mpar.progress import ProgressBar
 from mpar.recordings import check_recording
@@ -285,7 +285,7 @@ def _compare_files(
             f"its frames end at {predicted.frames[-1]}, expected at most "
             f"{num_frames - 1}; predict again",
         )
-    line = TimeLine(num_frames, Fraction(sidecar["fps"]) if "fps" in sidecar else None)
+    line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
         source.video,
         lay(source.labels, class_map, line, unscored=config.unscored),
@@ -310,7 +310,7 @@ def _compare_files(
                 name=recording.name,
                 truth=np.where(is_predicted, recording.labels, UNLABELLED),
                 predicted=labels_T[span],
-                fps=line.fps or Fraction(30),
+                fps=Fraction(sidecar.get("fps", 30)),
                 group=recording.group,
                 confidence=None if confidence_T is None else confidence_T[span],
                 annotators=_by_annotator(

@@ -134,13 +134,17 @@ def _write_simba(
                 {
                     "Video": item.name,
                     "Event": np.array(class_names, dtype=object)[bouts["label"]],
-                    "Start_time": [float(frame / item.fps) for frame in bouts["start"].tolist()],
-                    "End Time": [float(frame / item.fps) for frame in bouts["stop"].tolist()],
+                    "Start_time": [
+                        float(item.start_of(frame)) for frame in bouts["start"].tolist()
+                    ],
+                    "End Time": [float(item.start_of(frame)) for frame in bouts["stop"].tolist()],
                     "Start_frame": bouts["start"],
                     "End_frame": bouts["stop"] - 1,
                     "Bout_time": [
-                        float(frames / item.fps)
-                        for frames in (bouts["stop"] - bouts["start"]).tolist()
+                        float(item.start_of(stop) - item.start_of(start))
+                        for start, stop in zip(
+                            bouts["start"].tolist(), bouts["stop"].tolist(), strict=True
+                        )
                     ],
                 }
             )

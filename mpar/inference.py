@@ -168,6 +168,9 @@ class ActionRecognitionInference:
             raw=found.argmax(axis=1).astype(np.int8),
             warnings=tuple(warnings),
             learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path, lambda: on_frames(0))),
+            times=decoding.timing.times,
+            is_steady=decoding.timing.times is None,
+            is_rate_guessed=info.is_rate_guessed,
         )
 
     def predict_recording(
@@ -209,6 +212,7 @@ class ActionRecognitionInference:
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
+            is_steady=info.is_steady,
         )
 
 

@@ -29,6 +29,7 @@ from mpar.folders import find_files, warn_of_unread
 from mpar.postprocess import PostConfig
 from mpar.progress import ProgressBar
 from mpar.scorings import Labelled
+from mpar.timeline import TimeLine
 
 if TYPE_CHECKING:  # looking into predictions does not wait for torch to load
     from mpar.checkpoint import Checkpoint
@@ -96,6 +97,13 @@ class Prediction:
         "train" or "val" if the network learnt from this very video or animal, else empty.
     start_frame, video_num_frames : int
         Where a trial lies in its video; by default it is all of it.
+    times : (T,) float64 array, optional
+        Seconds from the first frame to each, where the rate of the video varies.
+    is_steady : bool
+        The video shows a frame every 1 / fps seconds; if not, and there are no `times`, nobody
+        knows which second a frame is at.
+    is_rate_guessed : bool
+        The video does not state its rate.
     """
 
     name: str
@@ -108,6 +116,9 @@ class Prediction:
     learnt_part: str = ""
     start_frame: int = 0
     video_num_frames: int = 0
+    times: np.ndarray | None = None
+    is_steady: bool = True
+    is_rate_guessed: bool = False
 
     def labels(self, min_confidence: float = 0.0) -> np.ndarray:
         """Return the class of each frame, (T,) int8, -1 below `min_confidence`."""
@@ -189,6 +200,9 @@ def write_prediction(
             "start_frame": prediction.start_frame,
             "video_num_frames": prediction.video_num_frames or num_frames,
             "fps": str(prediction.fps),
+            "is_steady": prediction.is_steady,
+            "times": None if prediction.times is None else prediction.times.tolist(),
+            "is_rate_guessed": prediction.is_rate_guessed,
             "frame_size": list(checkpoint.frame_size),
             "stride": config.stride,
             "min_confidence": config.min_confidence,
@@ -296,6 +310,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
             and Fraction(sidecar["fps"]) > 0
             and int(sidecar.get("start_frame", 0)) >= 0
             and int(sidecar.get("video_num_frames", 0)) >= 0
+            and line_of(sidecar) is not None
         )
     except FileNotFoundError:
         return {}
@@ -304,6 +319,18 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not is_sound:
         raise InputError.of(sidecar_path, "is not as mpar-predict writes it; predict again")
     return sidecar
+
+
+def line_of(sidecar: dict[str, Any]) -> TimeLine:
+    """Return the time line of a predicted video; without a rate if its times are not known."""
+    times = sidecar.get("times")
+    is_known = bool(sidecar.get("is_steady", True)) or times is not None
+    return TimeLine(
+        int(sidecar["num_frames"]),
+        Fraction(sidecar["fps"]) if is_known else None,
+        None if times is None else np.array(times, np.float64),
+        bool(sidecar.get("is_rate_guessed", False)),
+    )
 
 
 def read_predictions(
@@ -386,6 +413,7 @@ def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
         learnt_part=str(sidecar.get("learnt_part", "")),
         start_frame=int(sidecar.get("start_frame", 0)),
         video_num_frames=int(sidecar.get("video_num_frames", 0)),
+        line=line_of(sidecar),
     )
     return item, class_map
 
@@ -469,5 +497,6 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
             )
         else:
             labels = np.concatenate([part.labels for part in parts])
-            videos[video] = Labelled(Path(video).stem, video, parts[0].fps, labels)
+            line = parts[0].line and TimeLine(len(labels), parts[0].line.fps)
+            videos[video] = Labelled(Path(video).stem, video, parts[0].fps, labels, line=line)
     return sorted(videos.values(), key=lambda item: item.name), problems

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mpar.classes import UNLABELLED, ClassMap
-from mpar.errors import Problem
+from mpar.errors import InputError, Problem
+from mpar.timeline import TimeLine
 
 MAX_FPS = 1000  # above it, times in milliseconds cannot tell frames apart
 
@@ -129,6 +130,8 @@ class Labelled:
         Frame of the video that is the first here.
     video_num_frames : int
         Frames of the video, more than `labels` has for a trial; 0 for just those.
+    line : TimeLine, optional
+        Its time line; by default one frame every 1 / fps seconds.
     """
 
     name: str
@@ -138,6 +141,24 @@ class Labelled:
     learnt_part: str = ""
     start_frame: int = 0
     video_num_frames: int = 0
+    line: TimeLine | None = None
+
+    def start_of(self, frame: int) -> Fraction:
+        """Return the second at which a frame begins.
+
+        Raises
+        ------
+        InputError
+            The frame rate varies, and the times of the frames are not known.
+        """
+        line = self.line or TimeLine(len(self.labels), self.fps)
+        if line.fps is None:
+            raise InputError.of(
+                self.video,
+                "has a variable frame rate, and a prediction made from a cache does not hold the "
+                "times of its frames; predict the video itself",
+            )
+        return line.start_of(frame)
 
     @property
     def is_trial(self) -> bool:

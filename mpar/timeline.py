@@ -69,6 +69,12 @@ class TimeLine:
             return self.num_frames + floor((time - self.seconds) * self.fps)
         return max(0, int(np.searchsorted(self.times, float(time), side="right")) - 1)
 
+    def start_of(self, frame: int) -> Fraction:
+        """Return the second at which a frame begins; that of frame T is the end."""
+        if self.times is None or frame >= self.num_frames:
+            return self.seconds if frame == self.num_frames else frame / (self.fps or Fraction(0))
+        return Fraction(float(self.times[frame]))
+
     def frame_seconds(self, seconds: Fraction) -> Fraction:
         """Return how long a frame is shown at a time."""
         if self.times is None or self.num_frames < 2:

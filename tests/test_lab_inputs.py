@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.store import Store
 from mpar.synthetic import draw_frame_numbers, write_video
 from tests.test_cli import run
+from tests.test_videos import drop_timing, write_two_streams
 
 FRAMES = draw_frame_numbers(120, 64, 64)
 COLUMNS = (
@@ -166,6 +168,63 @@ def folders_of_two_people(folder):
         write(folder, f"{person}/m1.csv", by_frame(*["grooming"] * 90))
 
 
+def encode(path: Path, frames: list[av.VideoFrame]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height = frames[0].width, frames[0].height
+        stream.pix_fmt = frames[0].format.name
+        for frame in frames:
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def film_of_two_rates(path: Path) -> None:
+    """Film 60 frames at 30 a second, then 60 at 20."""
+    frames = []
+    for i, grey in enumerate(FRAMES):
+        frame = av.VideoFrame.from_ndarray(grey, format="gray")
+        frame.time_base = Fraction(1, 60)
+        frame.pts = 2 * i if i < 60 else 120 + 3 * (i - 60)
+        frames.append(frame)
+    encode(path, frames)
+
+
+BY_THE_CLOCK = ("rest", 0, 1), ("paw_lick", 1, 1.667), ("walk", 1.667, 3), ("rest", 3, 5)
+
+
+def two_rates_in_one_video(folder):
+    film_of_two_rates(folder / "Videos" / "m1.mkv")
+    write(folder, "m1.csv", boris("m1.mkv", *BY_THE_CLOCK, fps="24.000", seconds="5.000"))
+
+
+def a_bare_stream(folder):
+    path = folder / "Videos" / "pi.h264"
+    write_video(path, FRAMES[:90], options={"x264-params": "force-cfr=1:bframes=0"})
+    path.write_bytes(drop_timing(path.read_bytes()))
+
+
+def rate_only_in_the_labels(folder):
+    a_bare_stream(folder)
+    write(folder, "pi.csv", boris("pi.h264", *THIRDS))
+
+
+def rate_nowhere(folder):
+    a_bare_stream(folder)
+    write(folder, "pi.csv", boris("pi.h264", *THIRDS, fps="NA"))
+
+
+def two_cameras_in_one_file(folder):
+    write_two_streams(folder / "Videos" / "m1.mkv", [(64, 64), (96, 96)], 1)
+    write(folder, "m1.csv", by_frame(*["walk"] * 6))
+
+
+def twelve_bits_in_sixteen(folder):
+    grey = FRAMES[:20].astype(np.uint16) * 16
+    frames = [av.VideoFrame.from_ndarray(frame, format="gray16le") for frame in grey]
+    encode(folder / "Videos" / "m1.mkv", frames)
+    write(folder, "m1.csv", by_frame(*["walk"] * 20))
+
+
 Case = Callable[[Path], None]
 
 
@@ -216,6 +275,23 @@ Case = Callable[[Path], None]
             {"good": "rest 0-89"},
             ["1 .seq file is not read (m1.seq)", "(m2.mp4.part)", "(m3.xlsx): workbooks: save"],
         ),
+        (
+            two_rates_in_one_video,
+            {"m1": "rest 0-29, paw_lick 30-49, walk 50-79, rest 80-119"},
+            ["warning: m1.mkv: has a variable frame rate"],
+        ),
+        (
+            rate_only_in_the_labels,
+            {"pi": LAID_THIRDS},
+            ["pi.csv: its video does not state its frame rate; 30 frames per second is taken from"],
+        ),
+        (rate_nowhere, {}, ["neither it nor its video states a frame rate (25 is only a guess)"]),
+        (
+            two_cameras_in_one_file,
+            {"m1": "walk 0-5"},
+            ["mpar reads stream 1; pass --stream N to read another"],
+        ),
+        (twelve_bits_in_sixteen, {"m1": "walk 0-19"}, ["m1.mkv: is all but black"]),
         (
             folders_of_two_people,
             {},
@@ -269,3 +345,26 @@ def test_the_description_is_read_off_the_frames():
     """The table above would notice a label that is off by one."""
     labels = np.array([-1, 0, 0, 2, -1, -1, 2])
     assert describe(labels, DEFAULT_CLASS_MAP.class_names) == "rest 1-2, paw_lick 3-3, paw_lick 6-6"
+
+
+def test_labels_by_the_clock_go_out_and_come_back(study, tmp_path):
+    """Predictions of a video of two rates have the times of its frames in every format."""
+    film_of_two_rates(tmp_path / "m1.mkv")
+    result = run("predict", study.checkpoint, tmp_path / "m1.mkv", "-o", tmp_path / "p")
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "p" / "m1_predictions.csv"
+    lines = path.read_text().splitlines()
+    names = np.repeat(["rest", "paw_lick", "walk", "rest"], [30, 20, 40, 30])
+    cells = [line.split(",") for line in lines[1:]]
+    rows = [",".join([row[0], name, *row[2:]]) for row, name in zip(cells, names, strict=True)]
+    path.write_text("\n".join([lines[0], *rows]) + "\n")
+    for label_format in ("boris", "simba", "deepethogram", "annot"):
+        out = tmp_path / label_format
+        assert run("export", tmp_path / "p", "--format", label_format, "-o", out).exit_code == 0
+        result = run("evaluate", tmp_path / "p", out, "-o", tmp_path / f"e_{label_format}")
+        assert "accuracy 1.000" in result.output, result.output
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        film_of_two_rates(tmp_path / "videos" / "m1.mkv")
+        cache = tmp_path / f"{label_format}.h5"
+        result = run("preprocess", tmp_path / "videos", out, "-o", cache)
+        assert read_labels(cache) == {"m1": "rest 0-29, paw_lick 30-49, walk 50-89, rest 90-119"}
