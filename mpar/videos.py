@@ -152,11 +152,16 @@ class Decoding:
         to_grey, meter, tally = GreyConverter(self._size, self._threads), PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
         turned = None
+        orientations: dict[str, Orientation] = {}
         with opened(self._path, self._stream) as (container, video, notes):
             is_cut = is_cut_short(self._path, container.format.name)
             num_announced = count_announced(container, video, is_cut=is_cut)
             for frame in _decode(container, video, tally):
-                orientation = Orientation.of(frame)
+                # PyAV never frees a frame whose side data was asked for, but for a rare sweep
+                angle = repr(frame.rotation)
+                if angle not in orientations:
+                    orientations[angle] = Orientation.of(frame)
+                orientation = orientations[angle]
                 size = orientation.turn_size(frame.height, frame.width)
                 if shown is None:
                     self.info = describe(self._path, container, video, frame)

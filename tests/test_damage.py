@@ -10,6 +10,7 @@ import pytest
 
 from mpar.endings import is_cut_short
 from mpar.errors import InputError
+from mpar.grey import Orientation
 from mpar.inference import ActionRecognitionInference
 from mpar.staging import count_frames, stage_video
 from mpar.synthetic import draw_frame_numbers, draw_recording
@@ -252,3 +253,14 @@ def test_edit_lists_are_no_loss(tmp_path):
         assert container.streams.video[0].frames == 48, "by the header"
     assert 15 < len(frames) < 25
     assert decoding.warnings == ()
+
+
+def test_frames_are_not_kept(drawn, tmp_path, monkeypatch):
+    """Side data that PyAV ties to a frame is asked for once an orientation, not once a frame."""
+    path = encode(tmp_path / "v.mp4", drawn, "libx264", {})
+    asked = []
+    original = Orientation.of.__func__
+    count = classmethod(lambda cls, frame: asked.append(1) or original(cls, frame))
+    monkeypatch.setattr(Orientation, "of", count)
+    assert len(read(path, 1)[0]) == NUM_FRAMES
+    assert len(asked) == 2, "once for the size, once for all frames"

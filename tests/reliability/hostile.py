@@ -215,9 +215,9 @@ def meet_hostile_files(
 
 def without_lists_of_what_is_allowed() -> None:
     """Let videos be of any kind and point anywhere."""
-    from mpar import videos
+    from mpar import streams
 
-    videos._OPEN_OPTIONS = {"protocol_whitelist": "file,http,tcp,concat,crypto,data"}
+    streams._OPEN_OPTIONS = {"protocol_whitelist": "file,http,tcp,concat,crypto,data"}
 
 
 # --- campaign 12

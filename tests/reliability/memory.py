@@ -198,5 +198,8 @@ def with_whole_videos_in_memory() -> None:
     """Keep all frames of a video before the first one is used."""
     from mpar import staging
 
-    read_frames = staging.read_frames
-    staging.read_frames = lambda *arguments, **options: iter([*read_frames(*arguments, **options)])
+    class Whole(staging.Decoding):
+        def __iter__(self) -> Iterator[np.ndarray]:
+            return iter([*super().__iter__()])
+
+    staging.Decoding = Whole  # type: ignore[misc]

@@ -304,13 +304,14 @@ def be_member(logs: Path, planted: str, command: str, *arguments: str) -> None:
         (logs / f"ended_{rank}").touch()
 
 
-def _slowly(read_frames: object) -> object:
-    def read(*arguments: object, **options: object) -> Iterator[np.ndarray]:
-        for frame in read_frames(*arguments, **options):
-            time.sleep(0.02)
-            yield frame
+def _slowly(decoding: type) -> type:
+    class Slow(decoding):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[np.ndarray]:
+            for frame in super().__iter__():
+                time.sleep(0.02)
+                yield frame
 
-    return read
+    return Slow
 
 
 if __name__ == "__main__":
