@@ -199,7 +199,8 @@ def two_rates_in_one_video(folder):
 
 def a_bare_stream(folder):
     path = folder / "Videos" / "pi.h264"
-    write_video(path, FRAMES[:90], options={"x264-params": "force-cfr=1:bframes=0"})
+    params = "force-cfr=1:bframes=0:keyint=999:scenecut=0"  # one header, at the start
+    write_video(path, FRAMES[:90], options={"x264-params": params})
     path.write_bytes(drop_timing(path.read_bytes()))
 
 
