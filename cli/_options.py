@@ -99,7 +99,7 @@ size = click.option(
 
 def read_class_map(path: Path | None) -> Any:
     """Return the class map of a file, or the default."""
-    from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
+    from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 
     return DEFAULT_CLASS_MAP if path is None else ClassMap.from_csv(path)
 

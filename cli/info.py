@@ -24,8 +24,8 @@ def main(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _show_store(path: Path, verify: bool, quiet: bool) -> int:
-    from mpar.progress import ProgressBar
-    from mpar.store import Store
+    from mpar.cache.store import Store
+    from mpar.system.progress import ProgressBar
 
     with Store(path) as store:
         height, width = store.frame_size
@@ -63,8 +63,8 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _show_checkpoint(path: Path) -> None:
-    from mpar.checkpoint import load_checkpoint
     from mpar.inference import fitted_post
+    from mpar.network.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     net = checkpoint.build_net()

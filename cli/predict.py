@@ -100,9 +100,9 @@ def main(
     other values are given.
     """
     from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
-    from mpar.postprocess import PostConfig, change_post
-    from mpar.predictions import OutputConfig
-    from mpar.team import joined_team
+    from mpar.scores.postprocess import PostConfig, change_post
+    from mpar.scores.predictions import OutputConfig
+    from mpar.system.team import joined_team
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     with joined_team() as team:

@@ -17,7 +17,7 @@ from mpar_cli._run import (
 )
 
 if TYPE_CHECKING:
-    from mpar.classes import ClassMap
+    from mpar.labels.classes import ClassMap
     from mpar.preprocess import PreprocessReport
 
 
@@ -83,7 +83,7 @@ def main(
     code is then 1, or 2 if none is left.
     """
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
-    from mpar.team import joined_team
+    from mpar.system.team import joined_team
 
     class_map = _options.read_class_map(class_map_path)
     with joined_team() as team:

@@ -69,9 +69,9 @@ def main(
     """
     from mpar.evaluation import evaluate_checkpoint
     from mpar.folds import begin_folds, is_folds, run_folds
-    from mpar.recipe import named_recipe
+    from mpar.learning.recipe import named_recipe
     from mpar.summary import summarize_folds, summarize_run
-    from mpar.team import is_leading
+    from mpar.system.team import is_leading
     from mpar.train import best_checkpoint, resume_training, train
 
     is_cross_validated = num_folds is not None or leave_one_out

@@ -20,17 +20,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import mpar
-from mpar.agreement import same_animal_remark
-from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
-from mpar.bouts import find_bouts
-from mpar.classes import UNLABELLED
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import write_json, write_table, write_text
-from mpar.html_report import summary_page
-from mpar.metadata import Animal, read_animals
-from mpar.plots import add_remark, save_figure
-from mpar.predictions import read_predictions
-from mpar.scorings import Labelled
+from mpar.labels.bouts import find_bouts
+from mpar.labels.classes import UNLABELLED
+from mpar.labels.metadata import Animal, read_animals
+from mpar.labels.scorings import Labelled
+from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
+from mpar.report.html_report import summary_page
+from mpar.report.plots import add_remark, save_figure
+from mpar.scores.agreement import same_animal_remark
+from mpar.scores.predictions import read_predictions
+from mpar.system.files import write_json, write_table, write_text
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
 PAGE = "report.html"

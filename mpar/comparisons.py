@@ -6,27 +6,29 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpar.agreement import Comparison
-from mpar.annotations import read_annotation
-from mpar.checkpoint import Checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.exchange import ANNOTATION_SUFFIXES
-from mpar.folders import find_files, warn_of_unread
-from mpar.inference import ActionRecognitionInference
-from mpar.laying import check_unscored, lay
-from mpar.names import VIDEO_SUFFIXES
-from mpar.pairing import Source, find_group, share_out, warn_of_groups
-from mpar.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
+from mpar.labels.annotations import read_annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.labels.exchange import ANNOTATION_SUFFIXES
+from mpar.labels.laying import check_unscored, lay
+from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.labels.pairing import Source, find_group, share_out, warn_of_groups
+from mpar.labels.recordings import check_recording
 from mpar.preprocess import PreprocessConfig
-from mpar.progress import ProgressBar
-from mpar.recordings import check_recording
-from mpar.store import Store
-from mpar.timeline import TimeLine
+from mpar.scores.agreement import Comparison
+from mpar.scores.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
+from mpar.system.folders import find_files, warn_of_unread
+from mpar.system.progress import ProgressBar
+from mpar.video.timeline import TimeLine
+
+if TYPE_CHECKING:  # scoring CSVs does not wait for torch
+    from mpar.inference import ActionRecognitionInference
+    from mpar.network.checkpoint import Checkpoint
 
 SELECTIONS = ("held-out", "train", "val", "test", "all")
 
@@ -156,7 +158,7 @@ def compare_folders(
     -------
     comparisons : list of Comparison
         One a recording, in frames of its video whatever the stride of the predictions: a row
-        stands for its frame and the unscored ones up to the next, as in `mpar.bouts.bout_table`.
+        stands for its frame and the unscored ones up to the next (`mpar.labels.bouts.bout_table`).
         Frames that no row stands for have no true label. Those of an animal count as learnt if
         the network learnt from one of them.
     class_map : ClassMap

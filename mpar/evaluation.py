@@ -13,7 +13,21 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 import mpar
-from mpar.agreement import (
+from mpar.cache.store import Store
+from mpar.comparisons import (
+    compare_folders,
+    compare_with_store,
+    select_recordings,
+)
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.bouts import as_labels
+from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.preprocess import PreprocessConfig
+from mpar.report.html_report import evaluation_page, find_disagreements
+from mpar.report.plots import add_remark, plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.report.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
+from mpar.report.score_report import report_text
+from mpar.scores.agreement import (
     MODEL,
     TRUTH,
     Comparison,
@@ -25,24 +39,9 @@ from mpar.agreement import (
     recording_table,
     same_animal_remark,
 )
-from mpar.bouts import as_labels
-from mpar.classes import UNLABELLED, ClassMap
-from mpar.comparisons import (
-    compare_folders,
-    compare_with_store,
-    select_recordings,
-)
-from mpar.errors import ConfigError, InputError, Problem
-from mpar.files import write_json, write_table, write_text
-from mpar.html_report import evaluation_page, find_disagreements
-from mpar.inference import ActionRecognitionInference
-from mpar.metrics import frame_scores
-from mpar.plots import add_remark, plot_class_f1, plot_confusion, plot_ethogram, save_figure
-from mpar.postprocess import PostConfig
-from mpar.preprocess import PreprocessConfig
-from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
-from mpar.score_report import report_text
-from mpar.store import Store
+from mpar.scores.metrics import frame_scores
+from mpar.scores.postprocess import PostConfig
+from mpar.system.files import write_json, write_table, write_text
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +150,7 @@ def write_evaluation(
         Write ``report.html``. One that is there already is written again in any case, so that it
         never stands beside the scores of another evaluation.
     strips : sequence
-        Frames of the worst disagreements for it, as for `mpar.html_report.evaluation_page`.
+        Frames of the worst disagreements for it, as for `mpar.report.html_report.evaluation_page`.
     overwrite : bool
         Replace an evaluation that is there already.
 
@@ -245,7 +244,7 @@ def film_strips(
     recordings : sequence of int
         The recording of each comparison.
     comparisons, class_names
-        As for `mpar.html_report.find_disagreements`.
+        As for `mpar.report.html_report.find_disagreements`.
     """
     strips = []
     for item in find_disagreements(comparisons, class_names):
@@ -327,6 +326,8 @@ def evaluate_checkpoint(
     dict
         What ``metrics.json`` holds.
     """
+    from mpar.inference import ActionRecognitionInference  # scoring CSVs does not wait for torch
+
     _check_output(Path(output_folder), overwrite)
     network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
     checkpoint = network.checkpoint

@@ -7,16 +7,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mpar.agreement import Comparison, measure_agreement
+from mpar.cache.store import Store
 from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
 from mpar.evaluation import Strips, film_strips, wants_page, write_evaluation
-from mpar.files import write_json
 from mpar.inference import ActionRecognitionInference
-from mpar.recipe import TrainConfig
-from mpar.splits import check_learnable, fold_splits, write_split
-from mpar.store import Store
-from mpar.team import num_processes
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import check_learnable, fold_splits, write_split
+from mpar.scores.agreement import Comparison, measure_agreement
+from mpar.system.files import write_json
+from mpar.system.team import num_processes
 from mpar.train import best_checkpoint, make_run_folder, resume_training, train
 
 log = logging.getLogger(__name__)

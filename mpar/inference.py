@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from mpar.checkpoint import Checkpoint, load_checkpoint
-from mpar.dense import DensePredictor
-from mpar.devices import select_device
-from mpar.drift import LookMeter, find_drift
+from mpar.cache.drift import LookMeter, find_drift
+from mpar.cache.staging import sha256_of
+from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
-from mpar.exchange import ANNOTATION_SUFFIXES
-from mpar.folders import find_files, warn_of_unread
-from mpar.names import VIDEO_SUFFIXES, folded
-from mpar.postprocess import PostConfig, postprocess
-from mpar.predictions import (
+from mpar.labels.exchange import ANNOTATION_SUFFIXES
+from mpar.labels.names import VIDEO_SUFFIXES, folded
+from mpar.network.checkpoint import Checkpoint, load_checkpoint
+from mpar.network.dense import DensePredictor
+from mpar.network.devices import select_device
+from mpar.scores.postprocess import PostConfig, postprocess
+from mpar.scores.predictions import (
     SUMMARY_NAME,
     OutputConfig,
     Prediction,
@@ -29,12 +30,11 @@ from mpar.predictions import (
     update_summary,
     write_prediction,
 )
-from mpar.progress import ProgressBar
-from mpar.staging import sha256_of
-from mpar.store import Store
-from mpar.team import ALONE, Team, local_device
-from mpar.videos import Decoding, probe_video, squeeze_of
-from mpar.workers import HangError, side_by_side
+from mpar.system.folders import find_files, warn_of_unread
+from mpar.system.progress import ProgressBar
+from mpar.system.team import ALONE, Team, local_device
+from mpar.system.workers import HangError, side_by_side
+from mpar.video.videos import Decoding, probe_video, squeeze_of
 
 STORE_SUFFIXES = (".h5", ".hdf5")
 
@@ -364,7 +364,14 @@ def predict_sources(
                 except HangError as error:
                     result = [Problem.of(own[i].path, str(error))]
                 if isinstance(result, Prediction):
-                    row = write_prediction(folder, result, network.checkpoint, config, network.post)
+                    row = write_prediction(
+                        folder,
+                        result,
+                        network.checkpoint.class_map,
+                        config,
+                        network.post,
+                        network.checkpoint.provenance(),
+                    )
                     update_summary(folder / SUMMARY_NAME, row)
                     results[i] = Written(
                         name=result.name,

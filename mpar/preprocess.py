@@ -22,18 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mpar.annotations import Annotation
-from mpar.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
-from mpar.errors import ConfigError, InputError, Problem, StoreError
-from mpar.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
-from mpar.files import locked, write_rows
-from mpar.folders import warn_of_unread
-from mpar.laying import check_unscored, lay
-from mpar.names import VIDEO_SUFFIXES
-from mpar.pairing import Source, find_group, find_recordings, warn_of_groups
-from mpar.progress import ProgressBar
-from mpar.recordings import SEVERAL, Recording, check_recording
-from mpar.staging import (
+from mpar.cache.staging import (
     DecodedVideo,
     blank_video,
     count_frames,
@@ -44,11 +33,22 @@ from mpar.staging import (
     stage_pieces,
     stage_video,
 )
-from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
-from mpar.team import ALONE, Team
-from mpar.timeline import TimeLine
-from mpar.videos import MAX_PIXELS, MIN_SIDE_PX, VideoInfo, probe_video, squeeze_of
-from mpar.workers import HangError, side_by_side
+from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.labels.annotations import Annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
+from mpar.labels.laying import check_unscored, lay
+from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_groups
+from mpar.labels.recordings import SEVERAL, Recording, check_recording
+from mpar.system.files import locked, write_rows
+from mpar.system.folders import warn_of_unread
+from mpar.system.progress import ProgressBar
+from mpar.system.team import ALONE, Team
+from mpar.system.workers import HangError, side_by_side
+from mpar.video.timeline import TimeLine
+from mpar.video.videos import MAX_PIXELS, MIN_SIDE_PX, VideoInfo, probe_video, squeeze_of
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ class PreprocessConfig:
     label_offset : int, optional
         Frame at which the first row of a label file that is too short lies.
     label_format : str
-        Format of the label files, a key of `mpar.exchange.FORMATS` or "mpar"; by default each
-        is recognised by its content.
+        Format of the label files, a key of `mpar.labels.exchange.FORMATS` or "mpar"; by default
+        each is recognised by its content.
     unscored : str, optional
         Class of the frames in which another program scored no behaviour; by default they stay
         unlabelled.
@@ -181,7 +181,7 @@ def preprocess(
     Parameters
     ----------
     video_folder, annotation_folder : Path or str
-        Searched with their subfolders; paired by name (`mpar.recordings.find_recordings`).
+        Searched with their subfolders; paired by name (`mpar.labels.recordings.find_recordings`).
     cache_path : Path or str
         The cache to make. An existing cache is replaced when the new one is complete; what it
         already holds is not decoded again.

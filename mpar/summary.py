@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mpar.checkpoint import Checkpoint, load_checkpoint
-from mpar.metrics import score_text
-from mpar.score_report import text_table
-from mpar.splits import class_counts
-from mpar.store import Store
+from mpar.cache.store import Store
+from mpar.learning.splits import class_counts
+from mpar.network.checkpoint import Checkpoint, load_checkpoint
+from mpar.report.score_report import text_table
+from mpar.scores.metrics import score_text
 from mpar.train import best_checkpoint
 
 

@@ -10,15 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mpar.checkpoint import Checkpoint, load_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.devices import select_device
+from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError, InputError
-from mpar.files import write_json
-from mpar.loop import TrainingRun
-from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.recipe import TrainConfig, named_recipe
-from mpar.splits import (
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.learning.loop import TrainingRun
+from mpar.learning.recipe import TrainConfig, named_recipe
+from mpar.learning.splits import (
     PARTS,
     Split,
     check_learnable,
@@ -28,8 +25,11 @@ from mpar.splits import (
     split_store,
     write_split,
 )
-from mpar.store import Store
-from mpar.team import joined_team, local_device
+from mpar.network.checkpoint import Checkpoint, load_checkpoint
+from mpar.network.devices import select_device
+from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.system.files import write_json
+from mpar.system.team import joined_team, local_device
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def train(
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     access : {"mmap", "pread"}
-        How to read the cache (`mpar.store.Store`).
+        How to read the cache (`mpar.cache.store.Store`).
     quiet : bool
         Show no progress bar.
 

@@ -36,10 +36,10 @@ class Study(NamedTuple):
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
     """Six animals, 48 frames of 64x64 px, preprocessed to 32x32 and trained on."""
+    from mpar.learning.recipe import TrainConfig
     from mpar.preprocess import PreprocessConfig, preprocess
-    from mpar.recipe import TrainConfig
-    from mpar.synthetic import write_sample
     from mpar.train import best_checkpoint, train
+    from tests.sample.synthetic import write_sample
 
     folder = tmp_path_factory.mktemp("study")
     write_sample(

@@ -8,7 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpar.agreement import (
+from mpar.report.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
+from mpar.report.score_report import report_text
+from mpar.scores.agreement import (
     Comparison,
     bland_altman,
     compare_raters,
@@ -17,9 +19,7 @@ from mpar.agreement import (
     recording_table,
     row_names,
 )
-from mpar.events import CRITERIA, Criterion
-from mpar.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
-from mpar.score_report import report_text
+from mpar.scores.events import CRITERIA, Criterion
 
 NAMES = ("rest", "paw_lick", "walk")
 

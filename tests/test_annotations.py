@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.annotations import MAX_PROBLEMS_PER_FILE, read_annotation
-from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.errors import InputError
-from mpar.synthetic import write_annotation
+from mpar.labels.annotations import MAX_PROBLEMS_PER_FILE, read_annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from tests.sample.synthetic import write_annotation
 
 PLAIN = "Frame,Action\n0,0\n1,2\n2,7\n"
 NOT_A_FRAME = "expected a whole number from 0; fix"

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mpar.assay
-from mpar.agreement import SAME_ANIMAL
 from mpar.assay import (
     AssayConfig,
     Window,
@@ -26,12 +25,13 @@ from mpar.assay import (
     summarize_groups,
     summarize_window,
 )
-from mpar.cartoon import write_script
-from mpar.checkpoint import load_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import ConfigError, InputError
 from mpar.inference import predict_multiple_videos
-from mpar.scorings import Labelled
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.scorings import Labelled
+from mpar.network.checkpoint import load_checkpoint
+from mpar.scores.agreement import SAME_ANIMAL
+from tests.sample.cartoon import write_script
 from tests.test_cli import run
 
 NAMES = DEFAULT_CLASS_MAP.class_names

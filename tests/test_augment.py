@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mpar.augment import (
+from mpar.learning.augment import (
     augment,
     change_pace,
     mirror_labels,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mpar.recipe import named_recipe
-from mpar.splits import split_store
-from mpar.store import Store
+from mpar.cache.store import Store
+from mpar.learning.recipe import named_recipe
+from mpar.learning.splits import split_store
 from tests.benchmarks import race as race_module
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from mpar.board import TrainingBoard, _EventsFile, plot_worst_clips
-from mpar.metrics import WorstFrame
-from mpar.recipe import TrainConfig
-from mpar.store import Store
+from mpar.cache.store import Store
+from mpar.learning.board import TrainingBoard, _EventsFile, plot_worst_clips
+from mpar.learning.recipe import TrainConfig
+from mpar.scores.metrics import WorstFrame
 from mpar.train import best_checkpoint, train
 
 

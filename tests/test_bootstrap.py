@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpar.bootstrap import bootstrap_intervals
+from mpar.scores.bootstrap import bootstrap_intervals
 
 
 def share(counts):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.bouts import bout_table, bouts_to_labels, find_bouts, summarize
+from mpar.labels.bouts import bout_table, bouts_to_labels, find_bouts, summarize
 
 NAMES = ("rest", "lick", "walk")
 label_lists = st.lists(st.integers(-1, 2), max_size=60)

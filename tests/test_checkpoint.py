@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mpar.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import CheckpointError
-from mpar.model import ClipNet, ModelConfig
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mpar.network.model import ClipNet, ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ class _Payload:
 
 def test_pickled_code_is_not_run(tmp_path):
     """A checkpoint with a valid digest around a hostile pickle is refused without running it."""
-    from mpar.checkpoint import _seal
+    from mpar.network.checkpoint import _seal
 
     buffer = io.BytesIO()
     torch.save({"format": _Payload(str(tmp_path / "canary"))}, buffer)
@@ -105,7 +105,7 @@ def test_pickled_code_is_not_run(tmp_path):
 
 def test_parts_that_are_no_tables_are_refused(path, tmp_path):
     """A checkpoint with a valid digest and text in place of its weights is refused in a line."""
-    from mpar.checkpoint import _seal
+    from mpar.network.checkpoint import _seal
 
     for name in ("weights", "data", "split", "state"):
         buffer = io.BytesIO()
@@ -117,7 +117,7 @@ def test_parts_that_are_no_tables_are_refused(path, tmp_path):
 
 def test_compressed_entries_are_refused(path, tmp_path):
     """A small file cannot unpack to gigabytes."""
-    from mpar.checkpoint import _seal
+    from mpar.network.checkpoint import _seal
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as out:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.classes import DEFAULT_CLASS_MAP, MAX_CLASSES, MAX_CODE, ClassMap
 from mpar.errors import ConfigError
+from mpar.labels.classes import DEFAULT_CLASS_MAP, MAX_CLASSES, MAX_CODE, ClassMap
 
 SPARSE = ClassMap(((7, "sit", "calm"), (300, "groom", "groom"), (2, "lie", "calm")))
 

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 from mpar_cli import train as train_module
 
-from mpar.checkpoint import load_checkpoint
-from mpar.recipe import RECIPES, TrainConfig
-from mpar.store import Store
-from mpar.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
+from mpar.cache.store import Store
+from mpar.learning.recipe import RECIPES, TrainConfig
+from mpar.network.checkpoint import load_checkpoint
+from tests.sample.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
 
 PROJECT = Path(__file__).parent.parent
 COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "info")
@@ -457,8 +457,9 @@ def test_info_finds_damage(study, tmp_path):
 def test_readme_names_every_module_and_command():
     """The README's tables and commands are those of the code."""
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    for path in (PROJECT / "mpar").glob("[a-z]*.py"):
-        assert f"mpar/{path.name}" in text, path.name
+    for path in (PROJECT / "mpar").glob("[a-z]*"):
+        if path.name != "py.typed":
+            assert f"`mpar/{path.name}{'/' * path.is_dir()}`" in text, path.name
     for command in COMMANDS:
         assert f"mpar-{command}" in text
     script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
@@ -504,7 +505,7 @@ LOSE_A_PAGE = """
 import os, sys
 from pathlib import Path
 from mpar_cli._run import command
-from mpar.store import Store
+from mpar.cache.store import Store
 
 def read():
     store = Store(Path(sys.argv[1]))

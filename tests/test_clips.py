@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.clips import (
+from mpar.cache.clips import (
     ClipSampler,
     MouseActionDataset,
     check_clip_length,
@@ -23,8 +22,9 @@ from mpar.clips import (
     labelled_frames,
     tile_windows,
 )
+from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.errors import ConfigError
-from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 
 LENGTHS = (1, 5, 16, 17, 50)
 INFO = RecordingInfo(

@@ -8,13 +8,13 @@ import av
 import numpy as np
 import pytest
 
-from mpar.endings import is_cut_short
+from mpar.cache.staging import count_frames, stage_video
 from mpar.errors import InputError
-from mpar.grey import Orientation
 from mpar.inference import ActionRecognitionInference
-from mpar.staging import count_frames, stage_video
-from mpar.synthetic import draw_frame_numbers, draw_recording
-from mpar.videos import Decoding, probe_video, read_frames
+from mpar.video.endings import is_cut_short
+from mpar.video.grey import Orientation
+from mpar.video.videos import Decoding, probe_video, read_frames
+from tests.sample.synthetic import draw_frame_numbers, draw_recording
 from tests.test_inference import make_checkpoint
 
 NUM_FRAMES = 48

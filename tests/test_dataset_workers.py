@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mpar import positioned
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.clips import MouseActionDataset, clip_frames
-from mpar.store import NewRecording, Store, hash_chunks, write_store
+from mpar.cache.clips import MouseActionDataset, clip_frames
+from mpar.cache.store import NewRecording, Store, hash_chunks, write_store
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.system import positioned
 from tests.test_clips import INFO
 
 NUM_RECORDINGS, NUM_FRAMES, LENGTH = 40, 60, 8

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import mpar.dense
-from mpar.clips import clip_frames
-from mpar.dense import DensePredictor, FoldedNet
-from mpar.model import MODEL_TYPES
+import mpar.network.dense
+from mpar.cache.clips import clip_frames
+from mpar.network.dense import DensePredictor, FoldedNet
+from mpar.network.model import MODEL_TYPES
 from tests.test_model import CLIP_LENGTHS, make_net
 
 
@@ -67,10 +67,10 @@ def test_predict_names_every_frame(model_type, num_frames):
 @pytest.mark.parametrize("clip_length", [8, 16])
 def test_borders_of_stretches_do_not_show(monkeypatch, stretch, clip_length):
     """Where a recording is cut, and how the first layer is, changes no output."""
-    monkeypatch.setattr(mpar.dense, "_MIN_STRETCH", stretch)
-    monkeypatch.setattr(mpar.dense, "_MAX_STRETCH", stretch)
-    monkeypatch.setattr(mpar.dense, "_FIRST_OUTPUTS", stretch)
-    monkeypatch.setattr(mpar.dense, "_FIRST_LAYER_PX", 3 * 20 * 26)
+    monkeypatch.setattr(mpar.network.dense, "_MIN_STRETCH", stretch)
+    monkeypatch.setattr(mpar.network.dense, "_MAX_STRETCH", stretch)
+    monkeypatch.setattr(mpar.network.dense, "_FIRST_OUTPUTS", stretch)
+    monkeypatch.setattr(mpar.network.dense, "_FIRST_LAYER_PX", 3 * 20 * 26)
     net = make_net(model_type="light", clip_length=clip_length)
     predictor = DensePredictor(net)
     for num_frames in (1, 7, 8, 21):
@@ -84,7 +84,7 @@ def test_borders_of_stretches_do_not_show(monkeypatch, stretch, clip_length):
 
 def test_workers_and_callers_side_by_side_change_nothing(monkeypatch):
     """With more threads, and several recordings at once, every row is the same to the bit."""
-    monkeypatch.setattr(mpar.dense, "_MAX_STRETCH", 16)
+    monkeypatch.setattr(mpar.network.dense, "_MAX_STRETCH", 16)
     net = make_net()
     recordings = [draw(100 + i, seed=i) for i in range(4)]
     expected = [DensePredictor(net).predict(frames) for frames in recordings]
@@ -103,7 +103,7 @@ def test_workers_and_callers_side_by_side_change_nothing(monkeypatch):
 
 def test_memory_is_bounded_by_what_is_under_way(monkeypatch):
     """However long the recording, only a few stretches are read ahead of the results."""
-    monkeypatch.setattr(mpar.dense, "_MAX_STRETCH", 16)
+    monkeypatch.setattr(mpar.network.dense, "_MAX_STRETCH", 16)
     num_read = num_done = most = 0
 
     def read():

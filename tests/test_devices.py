@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mpar import devices
 from mpar.errors import ConfigError
+from mpar.network import devices
 
 
 def test_cpu_is_described(caplog):

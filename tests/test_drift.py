@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpar.drift import Look, LookMeter, find_drift, look_range
+from mpar.cache.drift import Look, LookMeter, find_drift, look_range
+from mpar.cache.store import Store
 from mpar.inference import ActionRecognitionInference
-from mpar.store import Store
-from mpar.synthetic import draw_recording, write_video
-from mpar.videos import read_frames
+from mpar.video.videos import read_frames
+from tests.sample.synthetic import draw_recording, write_video
 
 LEARNT = {"brightness": [40.0, 80.0], "contrast": [12.0, 18.0], "fps": [30.0, 30.0]}
 LIKE = {"brightness": 60.0, "contrast": 15.0, "fps": 30.0}

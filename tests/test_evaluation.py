@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mpar.agreement import SAME_ANIMAL
-from mpar.checkpoint import load_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.cache.store import Store
 from mpar.comparisons import compare_folders, select_recordings
 from mpar.errors import ConfigError, InputError
 from mpar.evaluation import (
@@ -18,11 +16,13 @@ from mpar.evaluation import (
     evaluate_folders,
     headline,
 )
-from mpar.postprocess import PostConfig
-from mpar.predictions import OutputConfig, Prediction, write_prediction
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig
-from mpar.store import Store
-from mpar.synthetic import write_annotation
+from mpar.scores.agreement import SAME_ANIMAL
+from mpar.scores.postprocess import PostConfig
+from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
+from tests.sample.synthetic import write_annotation
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
 
@@ -38,7 +38,14 @@ def write_fake_prediction(folder, checkpoint, name, codes, *, stride=1, video=No
         fps=Fraction(30),
         probabilities=probabilities,
     )
-    write_prediction(folder, prediction, checkpoint, OutputConfig(stride=stride), PostConfig())
+    write_prediction(
+        folder,
+        prediction,
+        checkpoint.class_map,
+        OutputConfig(stride=stride),
+        PostConfig(),
+        checkpoint.provenance(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +326,7 @@ def test_nothing_to_compare_is_an_error(checkpoint, tmp_path):
 
 def test_cache_of_other_classes_is_refused(study, tmp_path):
     """A network is never scored against classes it does not know."""
-    from mpar.classes import ClassMap
+    from mpar.labels.classes import ClassMap
     from mpar.preprocess import PreprocessConfig, preprocess
 
     rows = tuple((code, f"name{code}", "even" if code % 2 == 0 else "odd") for code in range(8))
@@ -421,7 +428,7 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     """Without a test part, animals that the split leaves out are scored, not the validation."""
     import dataclasses
 
-    from mpar.checkpoint import save_checkpoint
+    from mpar.network.checkpoint import save_checkpoint
 
     split = {**checkpoint.split, "test": []}
     save_checkpoint(tmp_path / "c.pt", dataclasses.replace(checkpoint, split=split))
@@ -465,7 +472,7 @@ def test_a_cache_is_read_as_in_training(study, checkpoint, tmp_path, monkeypatch
     """What was trained on over a network disk is not mapped for the scores."""
     import dataclasses
 
-    from mpar.checkpoint import save_checkpoint
+    from mpar.network.checkpoint import save_checkpoint
 
     data = checkpoint.data | {"access": "pread"}
     save_checkpoint(tmp_path / "c.pt", dataclasses.replace(checkpoint, data=data))

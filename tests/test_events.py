@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.bouts import find_bouts
-from mpar.events import CRITERIA, Criterion, event_scores
+from mpar.labels.bouts import find_bouts
+from mpar.scores.events import CRITERIA, Criterion, event_scores
 
 NAMES = ("rest", "lick", "shake")
 

@@ -14,25 +14,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.annotations import read_annotation
-from mpar.bouts import find_bouts
-from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
-from mpar.exchange import (
+from mpar.inference import predict_multiple_videos
+from mpar.labels.annotations import read_annotation
+from mpar.labels.bouts import find_bouts
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.labels.exchange import (
     FORMATS,
     READABLE,
     WRITABLE,
     read_label_file,
     write_labels,
 )
-from mpar.inference import predict_multiple_videos
-from mpar.laying import lay
-from mpar.pairing import share_out
+from mpar.labels.laying import lay
+from mpar.labels.pairing import share_out
+from mpar.labels.scorings import Labelled
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.scorings import Labelled
-from mpar.store import Store
-from mpar.synthetic import draw_frame_numbers, write_video
-from mpar.timeline import TimeLine
+from mpar.video.timeline import TimeLine
+from tests.sample.synthetic import draw_frame_numbers, write_video
 from tests.test_cli import run
 
 NAMES = DEFAULT_CLASS_MAP.class_names

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import mpar.files
+import mpar.system.files
 from mpar.errors import ConfigError
-from mpar.files import (
+from mpar.system.files import (
     _remove_stale,
     atomic_path,
     locked,
@@ -204,7 +204,7 @@ def test_tables_hold_no_formula(tmp_path):
 
 def test_one_module_writes_csv():
     """Every CSV of mpar goes through the writers that neutralise."""
-    modules = Path(mpar.files.__file__).parent.glob("*.py")
+    modules = Path(mpar.system.files.__file__).parent.glob("*.py")
     writers = {
         path.stem
         for path in modules

@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 import torch
 
-from mpar.checkpoint import load_checkpoint
-from mpar.classes import ClassMap
+from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.loop import TrainingInterruptedError, TrainingRun
+from mpar.labels.classes import ClassMap
+from mpar.learning.loop import TrainingInterruptedError, TrainingRun
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import split_store
+from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.recipe import TrainConfig
-from mpar.splits import split_store
-from mpar.store import Store
 from mpar.train import resume_training, train
 from tests.test_train import assert_equal_weights, interrupt_after, weights_of
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mpar.folders import describe_unread, warn_of_unread
+from mpar.system.folders import describe_unread, warn_of_unread
 
 READ = [".mp4", ".csv"]
 

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mpar.checkpoint import load_checkpoint
+from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.folds import begin_folds, is_folds, run_folds
-from mpar.loop import TrainingInterruptedError
-from mpar.recipe import TrainConfig
-from mpar.splits import fold_splits
-from mpar.store import Store
+from mpar.learning.loop import TrainingInterruptedError
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import fold_splits
+from mpar.network.checkpoint import load_checkpoint
 from mpar.train import best_checkpoint
 from tests.test_cli import run
 from tests.test_html_report import Page

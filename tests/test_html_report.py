@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mpar.agreement import SAME_ANIMAL, Comparison
 from mpar.evaluation import (
     evaluate_and_save_results,
     write_evaluation,
 )
-from mpar.html_report import evaluation_page, find_disagreements
-from mpar.metrics import frame_scores
-from mpar.plots import class_colors, plot_class_f1
+from mpar.report.html_report import evaluation_page, find_disagreements
+from mpar.report.plots import class_colors, plot_class_f1
+from mpar.scores.agreement import SAME_ANIMAL, Comparison
+from mpar.scores.metrics import frame_scores
 from tests.test_assay import put_prediction
 from tests.test_cli import run
 
@@ -259,7 +259,7 @@ def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
     """The command writes film strips, and they are the frames of the cache that they name."""
     import cv2
 
-    from mpar.store import Store
+    from mpar.cache.store import Store
 
     monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
     options = "-o", tmp_path, "--part", "val", "--html"

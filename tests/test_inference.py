@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mpar.annotations import read_annotation
-from mpar.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.clips import ClipSampler, clip_frames
+from mpar.cache.clips import ClipSampler, clip_frames
+from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
 from mpar.inference import (
     ActionRecognitionInference,
@@ -19,12 +17,19 @@ from mpar.inference import (
     predict_multiple_videos,
     predict_sources,
 )
-from mpar.model import ClipNet, ModelConfig
-from mpar.postprocess import PostConfig
-from mpar.predictions import OutputConfig, Prediction, write_prediction
+from mpar.labels.annotations import read_annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mpar.network.model import ClipNet, ModelConfig
 from mpar.preprocess import preprocess
-from mpar.store import Store
-from mpar.synthetic import draw_frame_numbers, read_frame_number, write_annotation, write_video
+from mpar.scores.postprocess import PostConfig
+from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
+from tests.sample.synthetic import (
+    draw_frame_numbers,
+    read_frame_number,
+    write_annotation,
+    write_video,
+)
 from tests.test_videos import write_two_streams
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
@@ -118,7 +123,14 @@ def test_predictions_are_read_back_as_annotations(numbers, tmp_path):
     for stride in (1, 4):
         for action_format in ("name", "code"):
             config = OutputConfig(stride=stride, action_format=action_format, min_confidence=0.3)
-            write_prediction(tmp_path, prediction, network.checkpoint, config, PostConfig())
+            write_prediction(
+                tmp_path,
+                prediction,
+                network.checkpoint.class_map,
+                config,
+                PostConfig(),
+                network.checkpoint.provenance(),
+            )
             path = tmp_path / "numbers_predictions.csv"
             table = read_annotation(path, DEFAULT_CLASS_MAP, allow_gaps=True)
             assert table.frames.tolist() == list(range(0, 75, stride))

@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.store import Store
-from mpar.synthetic import draw_frame_numbers, write_video
+from mpar.cache.store import Store
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from tests.sample.synthetic import draw_frame_numbers, write_video
 from tests.test_cli import run
 from tests.test_videos import drop_timing, write_two_streams
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpar.losses import FocalLoss, class_weights
+from mpar.learning.losses import FocalLoss, class_weights
 
 
 def test_weights_are_inverse_to_frequency():

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
-from mpar.metrics import FrameScores, find_worst_frames, frame_scores, mean_log_loss
+from mpar.scores.metrics import FrameScores, find_worst_frames, frame_scores, mean_log_loss
 
 NAMES = ("rest", "lick", "walk")
 pairs = st.lists(st.tuples(st.integers(-1, 3), st.integers(-1, 3)), min_size=1, max_size=80)

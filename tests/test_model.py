@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mpar.errors import ConfigError
-from mpar.model import MODEL_TYPES, ClipNet, ModelConfig
+from mpar.network.model import MODEL_TYPES, ClipNet, ModelConfig
 
 CLIP_LENGTHS = tuple(range(8, 33, 2))
 

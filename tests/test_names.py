@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.names import VIDEO_SUFFIXES, NameIndex, added_to, without_suffix
+from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, added_to, without_suffix
 
 VIDEOS = ["mouse1.mp4", "mouse1.2.mp4", "mouse1.2.b.avi", "Day 1 m.mov", "day 1 n.MOV", "é_1.mkv"]
 

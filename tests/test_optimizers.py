@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mpar.model import ClipNet, ModelConfig
-from mpar.optimizers import Muon, make_optimizers, orthogonalize
+from mpar.learning.optimizers import Muon, make_optimizers, orthogonalize
+from mpar.network.model import ClipNet, ModelConfig
 
 
 @pytest.mark.parametrize(("name", "num_optimizers"), [("adam", 1), ("muon", 2)])

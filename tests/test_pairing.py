@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mpar import pairing
-from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import ConfigError, InputError
-from mpar.folders import find_files
-from mpar.names import NameIndex
-from mpar.pairing import find_group, find_recordings, share_out, warn_of_groups
+from mpar.labels import pairing
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.names import NameIndex
+from mpar.labels.pairing import find_group, find_recordings, share_out, warn_of_groups
+from mpar.system.folders import find_files
 
 
 def composed(name):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mpar.pictures import PictureMeter
-from mpar.synthetic import draw_recording
+from mpar.video.pictures import PictureMeter
+from tests.sample.synthetic import draw_recording
 
 
 def look(frames, *, is_flagged=False):

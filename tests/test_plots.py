@@ -16,9 +16,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mpar.assay_plots import plot_groups, plot_raster, plot_time_course
-from mpar.metrics import frame_scores
-from mpar.plots import (
+from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
+from mpar.report.plots import (
     add_remark,
     class_colors,
     plot_class_f1,
@@ -27,6 +26,7 @@ from mpar.plots import (
     plot_ethogram,
     save_figure,
 )
+from mpar.scores.metrics import frame_scores
 
 NAMES = ("rest", "paw_lick", "walk")
 LONG_NAMES = tuple(f"a_long_name_of_some_behaviour_{k}" for k in range(12))
@@ -360,7 +360,7 @@ def test_global_settings_are_left_alone(tmp_path):
 
 def test_import_does_not_load_pyplot():
     """The module brings no pyplot along, so it chooses no backend."""
-    code = "import sys, mpar.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, mpar.report.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

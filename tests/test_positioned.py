@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mpar import positioned
-from mpar.positioned import PositionedFile
+from mpar.system import positioned
+from mpar.system.positioned import PositionedFile
 
 DATA = bytes(range(256)) * 40
 KINDS = {"preadv": (True, True), "pread": (False, True), "own handles": (False, False)}

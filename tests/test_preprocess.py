@@ -13,12 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
+import mpar.cache.store
 import mpar.preprocess
-import mpar.store
-from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.errors import ConfigError, InputError
-from mpar.preprocess import PreprocessConfig, preprocess, problems_path
-from mpar.staging import (
+from mpar.cache.staging import (
     blank_video,
     count_frames,
     load_part,
@@ -28,8 +25,11 @@ from mpar.staging import (
     stage_pieces,
     stage_video,
 )
-from mpar.store import NewRecording, Store, write_store
-from mpar.synthetic import (
+from mpar.cache.store import NewRecording, Store, write_store
+from mpar.errors import ConfigError, InputError
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from tests.sample.synthetic import (
     draw_frame_numbers,
     read_frame_number,
     write_annotation,
@@ -805,12 +805,12 @@ def test_frames_of_an_uneven_video_are_decoded_again(inputs, cache):
 def test_cache_that_does_not_know_of_times_is_decoded_again(inputs, cache, monkeypatch):
     """An older mpar did not look at time stamps."""
     run(inputs, cache)
-    original = mpar.store.RecordingInfo.from_dict.__func__
+    original = mpar.cache.store.RecordingInfo.from_dict.__func__
 
     def forget(cls, data):
         return original(cls, {k: v for k, v in data.items() if k != "is_steady"})
 
-    monkeypatch.setattr(mpar.store.RecordingInfo, "from_dict", classmethod(forget))
+    monkeypatch.setattr(mpar.cache.store.RecordingInfo, "from_dict", classmethod(forget))
     assert run(inputs, cache).num_decoded == 3
 
 

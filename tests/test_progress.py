@@ -5,7 +5,7 @@ import itertools
 
 import tqdm
 
-from mpar.progress import ProgressBar
+from mpar.system.progress import ProgressBar
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mpar.errors import ConfigError
-from mpar.recipe import TrainConfig, named_recipe
+from mpar.learning.recipe import TrainConfig, named_recipe
 
 
 @pytest.mark.parametrize(

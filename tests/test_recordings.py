@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.annotations import Annotation
-from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import InputError
-from mpar.recordings import check_recording
+from mpar.labels.annotations import Annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.recordings import check_recording
 
 
 def composed(name):

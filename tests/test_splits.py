@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.errors import ConfigError, InputError
-from mpar.splits import (
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.learning.splits import (
     Split,
     check_learnable,
     check_split,
@@ -18,7 +19,6 @@ from mpar.splits import (
     split_store,
     write_split,
 )
-from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 
 NUM_CLASSES = len(DEFAULT_CLASS_MAP.class_names)
 

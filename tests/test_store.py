@@ -18,9 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpar
-from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.errors import ConfigError, StoreError
-from mpar.store import (
+from mpar.cache.store import (
     NewRecording,
     RecordingInfo,
     Store,
@@ -29,6 +27,8 @@ from mpar.store import (
     split_chunks,
     write_store,
 )
+from mpar.errors import ConfigError, StoreError
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 
 LENGTHS = (1, 15, 16, 17, 100)
 CONFIG = {"size": [5, 7], "group_pattern": "(m.)", "several": None, "label_offset": None}

@@ -7,9 +7,9 @@ from pathlib import Path
 from click.testing import CliRunner
 from mpar_cli.train import main
 
-from mpar.checkpoint import load_checkpoint
-from mpar.splits import class_counts, read_split
-from mpar.store import Store
+from mpar.cache.store import Store
+from mpar.learning.splits import class_counts, read_split
+from mpar.network.checkpoint import load_checkpoint
 from mpar.train import best_checkpoint
 
 RECIPE = "--model light --clip-length 8 --window 24 --batch-size 8 --device cpu --quiet"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mpar.cartoon import (
+from tests.sample.cartoon import (
     CALM_LENGTHS,
     FLINCH,
     GUARD,
@@ -31,7 +31,7 @@ from mpar.cartoon import (
     walk_path,
     write_script,
 )
-from mpar.synthetic import (
+from tests.sample.synthetic import (
     draw_frame_numbers,
     draw_recording,
     read_frame_number,

@@ -18,15 +18,15 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-import mpar.team
-from mpar.checkpoint import load_checkpoint, save_checkpoint
+import mpar.system.team
+from mpar.cache.store import Store
 from mpar.errors import TeamError
-from mpar.loop import TrainingRun
-from mpar.recipe import TrainConfig
-from mpar.splits import split_store
-from mpar.store import Store
-from mpar.sums import TeamNorm, norm_together, sum_over
-from mpar.team import ALONE, Pulse, Team, joined_team, local_device
+from mpar.learning.loop import TrainingRun
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import split_store
+from mpar.learning.sums import TeamNorm, norm_together, sum_over
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.system.team import ALONE, Pulse, Team, joined_team, local_device
 from mpar.train import resume_training, train
 
 # nothing here is random by member: neither dropout nor augmentation
@@ -266,8 +266,8 @@ def test_any_members_signal_stops_all(study, tmp_path, monkeypatch):
 def pulses(monkeypatch):
     """Two members of a team in one process, whose hearts beat fast."""
     store = dist.HashStore()
-    monkeypatch.setattr(mpar.team, "_BEAT_SECONDS", 0.02)
-    monkeypatch.setattr(mpar.team, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(mpar.system.team, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(mpar.system.team, "PATIENCE_SECONDS", 0.4)
     monkeypatch.setattr(Pulse, "_open_store", lambda self: store)
     pulses = [Pulse(rank, 2) for rank in range(2)]
     yield pulses

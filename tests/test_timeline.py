@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.timeline import TimeLine
+from mpar.video.timeline import TimeLine
 
 # 60 frames at 30 a second, then 60 at 20
 TIMES = np.concatenate([np.arange(60) / 30, 2 + np.arange(60) / 20])

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpar.timing import find_timing
+from mpar.video.timing import find_timing
 
 MS = Fraction(1, 1000)
 TICK = Fraction(1, 90000)

@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 import torch
 
-from mpar.checkpoint import load_checkpoint, save_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.clips import ClipSampler, labelled_frames
+from mpar.cache.clips import ClipSampler, labelled_frames
+from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
-from mpar.files import locked
-from mpar.learner import Learner
-from mpar.loop import TrainingInterruptedError, TrainingRun, Validation
-from mpar.metrics import WorstFrame, frame_scores
-from mpar.recipe import TrainConfig
-from mpar.splits import split_store
-from mpar.store import Store
-from mpar.synthetic import write_sample
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.learning.learner import Learner
+from mpar.learning.loop import TrainingInterruptedError, TrainingRun, Validation
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import split_store
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.scores.metrics import WorstFrame, frame_scores
+from mpar.system.files import locked
 from mpar.train import best_checkpoint, resume_training, train, train_model
+from tests.sample.synthetic import write_sample
 
 CONFIG = TrainConfig(
     model_type="light",
@@ -396,7 +396,8 @@ def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
     """A loss that is not a number ends the run with what to do."""
     config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
     monkeypatch.setattr(
-        "mpar.learner.FocalLoss.forward", lambda self, logits, labels: logits.sum() * torch.nan
+        "mpar.learning.learner.FocalLoss.forward",
+        lambda self, logits, labels: logits.sum() * torch.nan,
     )
     config = TrainConfig(**{**config.to_dict(), "loss": "focal"})
     with pytest.raises(MparError, match="lower --learning-rate"):
@@ -461,7 +462,7 @@ def test_norms_of_averaged_weights_are_their_own(study):
 @pytest.mark.parametrize("is_native", [True, False])
 def test_bfloat16_only_where_the_processor_computes_in_it(study, monkeypatch, is_native):
     """Emulated it would be slower; weights and outputs are float32 in any case."""
-    monkeypatch.setattr("mpar.learner.has_fast_bfloat16", lambda device: is_native)
+    monkeypatch.setattr("mpar.learning.learner.has_fast_bfloat16", lambda device: is_native)
     types = []
     with Store(study.cache) as store:
         run = TrainingRun(study.run, store, split_store(store), CONFIG, torch.device("cpu"))

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 
 from mpar.errors import InputError
-from mpar.names import VIDEO_SUFFIXES
-from mpar.synthetic import draw_frame_numbers, draw_recording, read_frame_number, write_video
-from mpar.videos import MIN_SIDE_PX, Decoding, probe_video, read_frames, squeeze_of
+from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.video.videos import MIN_SIDE_PX, Decoding, probe_video, read_frames, squeeze_of
+from tests.sample.synthetic import (
+    draw_frame_numbers,
+    draw_recording,
+    read_frame_number,
+    write_video,
+)
 
 CONTAINERS = [
     ("libx264", "mp4"),

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from mpar import workers
 from mpar.errors import InputError
-from mpar.workers import HangError, side_by_side
+from mpar.system import workers
+from mpar.system.workers import HangError, side_by_side
 
 
 def outcomes(function, items, num_workers=2):

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from mpar.clips import ClipSampler, MouseActionDataset, labelled_frames
-from mpar.store import CHUNK_FRAMES, Store
-from mpar.synthetic import write_video
+from mpar.cache.clips import ClipSampler, MouseActionDataset, labelled_frames
+from mpar.cache.store import CHUNK_FRAMES, Store
 from tests.benchmarks.inputs import ENCODER, NUM_FRAMES, draw, make_cache
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
+from tests.sample.synthetic import write_video
 
 CLIP_LENGTH, BATCH_SIZE = 16, 32
 Gather = Callable[[np.ndarray], object]

@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from mpar.videos import read_frames
+from mpar.video.videos import read_frames
 from tests.benchmarks.inputs import NUM_FRAMES, make_video
 from tests.benchmarks.race import OURS, Row, race
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mpar.checkpoint import Checkpoint, save_checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.clips import clip_frames
-from mpar.dense import DensePredictor
-from mpar.model import ClipNet, ModelConfig
-from mpar.videos import read_frames
+from mpar.cache.clips import clip_frames
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.network.checkpoint import Checkpoint, save_checkpoint
+from mpar.network.dense import DensePredictor
+from mpar.network.model import ClipNet, ModelConfig
+from mpar.video.videos import read_frames
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_folders
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.classes import DEFAULT_CLASS_MAP
-from mpar.store import NewRecording, RecordingInfo, hash_chunks, write_store
-from mpar.synthetic import draw_recording, write_annotation, write_video
+from mpar.cache.store import NewRecording, RecordingInfo, hash_chunks, write_store
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from tests.sample.synthetic import draw_recording, write_annotation, write_video
 
 NUM_FRAMES = 360
 # about 1 Mbit/s at 640x480, as lab cameras write; a leaner stream is quicker to decode

@@ -24,18 +24,18 @@ import click
 import numpy as np
 import torch
 
-import mpar.augment
-from mpar.bouts import find_bouts
-from mpar.checkpoint import Checkpoint
-from mpar.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.dense import DensePredictor
-from mpar.files import write_json
-from mpar.loop import TrainingRun, Validation
-from mpar.metrics import frame_scores
-from mpar.recipe import TrainConfig, named_recipe
-from mpar.splits import Split
-from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
-from mpar.synthetic import draw_recording
+import mpar.learning.augment
+from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.labels.bouts import find_bouts
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.learning.loop import TrainingRun, Validation
+from mpar.learning.recipe import TrainConfig, named_recipe
+from mpar.learning.splits import Split
+from mpar.network.checkpoint import Checkpoint
+from mpar.network.dense import DensePredictor
+from mpar.scores.metrics import frame_scores
+from mpar.system.files import write_json
+from tests.sample.synthetic import draw_recording
 
 NUM_TRAIN, NUM_VAL, NUM_TEST = 32, 8, 80
 NUM_FRAMES, SIDE, PAIN_FRACTION = 360, 64, 0.01
@@ -61,7 +61,7 @@ class Trial:
 
     config: TrainConfig
     num_windows: int | None = None
-    max_pace: float = mpar.augment._MAX_PACE
+    max_pace: float = mpar.learning.augment._MAX_PACE
     is_followed: bool = False
 
 
@@ -150,7 +150,7 @@ class TrialRun(TrainingRun):
     ) -> None:
         super().__init__(folder, store, split, trial.config, torch.device("cpu"), init)
         self.num_windows, self.is_followed = trial.num_windows, trial.is_followed
-        mpar.augment._MAX_PACE = trial.max_pace
+        mpar.learning.augment._MAX_PACE = trial.max_pace
         self.started = time.perf_counter()
         self.scores: list[dict[str, Any]] = []
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpar import staging
-from mpar.clips import ClipSampler, labelled_frames
+from mpar.cache import staging
+from mpar.cache.clips import ClipSampler, labelled_frames
+from mpar.cache.store import Store
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.store import Store
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_cache, make_folders
 from tests.benchmarks.race import OURS, Row, race
 

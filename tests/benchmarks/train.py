@@ -9,11 +9,11 @@ import click
 import numpy as np
 import torch
 
-from mpar.loop import TrainingRun
-from mpar.model import ClipNet
-from mpar.recipe import named_recipe
-from mpar.splits import Split
-from mpar.store import Store
+from mpar.cache.store import Store
+from mpar.learning.loop import TrainingRun
+from mpar.learning.recipe import named_recipe
+from mpar.learning.splits import Split
+from mpar.network.model import ClipNet
 from tests.benchmarks.inputs import draw, make_cache
 from tests.benchmarks.race import OURS, Row, race
 

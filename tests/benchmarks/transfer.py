@@ -17,11 +17,11 @@ from typing import Any
 
 import click
 
-from mpar.checkpoint import Checkpoint, load_checkpoint
-from mpar.classes import ClassMap
-from mpar.files import write_json
-from mpar.recipe import TrainConfig, named_recipe
-from mpar.store import Store
+from mpar.cache.store import Store
+from mpar.labels.classes import ClassMap
+from mpar.learning.recipe import TrainConfig, named_recipe
+from mpar.network.checkpoint import Checkpoint, load_checkpoint
+from mpar.system.files import write_json
 from mpar.train import best_checkpoint
 from tests.benchmarks.learning import Trial, TrialRun, make_animals, split_animals
 

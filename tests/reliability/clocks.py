@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.store import Store
+from mpar.cache.store import Store
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.crashes import (
     begin_training,
@@ -97,7 +97,7 @@ def _compare(out: Path, undisturbed: Path) -> str:
 
 def judge_lock(folder: Path, is_alive: bool, step: int) -> str:
     """Preprocess what another process has locked: only a dead one is taken over from."""
-    from mpar.files import locked
+    from mpar.system.files import locked
 
     work = begin_training(folder)
     cache = work / "out" / "cache.h5"
@@ -230,7 +230,7 @@ def be_part(name: str, *arguments: str) -> None:
 
     module.datetime = Frozen
     cache, out = map(Path, arguments)
-    from mpar.recipe import named_recipe
+    from mpar.learning.recipe import named_recipe
 
     config = named_recipe("mpar", model_type="light", num_epochs=2, window=8)
     module.train(cache, out, config=config, device="cpu")
@@ -247,7 +247,7 @@ def _load(method: str, cache: str) -> None:
     import torch
     from torch.utils.data import DataLoader
 
-    from mpar.clips import MouseActionDataset
+    from mpar.cache.clips import MouseActionDataset
 
     torch.set_num_threads(1)
     dataset = MouseActionDataset(cache)
@@ -328,7 +328,7 @@ def turn_clocks_back(
 
 def without_asking_who_lives() -> None:
     """Take every lock over."""
-    from mpar import files
+    from mpar.system import files
 
     files._is_stale = lambda holder: True
 
@@ -337,7 +337,7 @@ def with_bars_on_the_wall_clock() -> None:
     """Let progress bars read the clock that tqdm reads."""
     import time
 
-    from mpar.progress import ProgressBar
+    from mpar.system.progress import ProgressBar
 
     ProgressBar._time = property(lambda self: time.time, lambda self, clock: None)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mpar.cache.store import Store
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.store import Store
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.forks import (
     Fault,
@@ -30,7 +30,7 @@ NUM_VIDEOS, NUM_OLD = 4, 3
 
 def make_study(folder: Path, num_animals: int, seed: int = 5) -> Path:
     """Draw videos and label files of mice."""
-    from mpar.synthetic import write_sample
+    from tests.sample.synthetic import write_sample
 
     write_sample(
         folder,
@@ -199,7 +199,7 @@ def training_call(folder: Path, work: Path, run: Path | None) -> Callable[[], ob
     warm_up(with_torch=True)
     from mpar_cli._run import command
 
-    from mpar.recipe import named_recipe
+    from mpar.learning.recipe import named_recipe
     from mpar.train import resume_training, train
 
     config = named_recipe("mpar", model_type="light", num_epochs=2, window=8)
@@ -235,8 +235,8 @@ def prepare_training(folder: Path, name: str = "undisturbed") -> str:
 
 def judge_training_kill(case: tuple[Path, str, int | None, float]) -> str:
     """Kill training, look at what is there, and go on."""
-    from mpar.checkpoint import load_checkpoint
     from mpar.errors import MparError
+    from mpar.network.checkpoint import load_checkpoint
 
     folder, start, at, moment = case
     if start == "undisturbed":
@@ -267,7 +267,7 @@ def compare_runs(run: Path, undisturbed: Path) -> str:
     import pandas as pd
     import torch
 
-    from mpar.checkpoint import load_checkpoint
+    from mpar.network.checkpoint import load_checkpoint
 
     names = {path.name for path in undisturbed.iterdir() if "tfevents" not in path.name}
     found = {path.name for path in run.iterdir() if "tfevents" not in path.name}
@@ -307,7 +307,9 @@ def with_files_written_in_place() -> None:
     """Write files under their final names."""
     import contextlib
 
-    from mpar import checkpoint, files, staging, store
+    from mpar.cache import staging, store
+    from mpar.network import checkpoint
+    from mpar.system import files
 
     @contextlib.contextmanager
     def in_place(path: Path, *, durable: bool = True) -> Iterator[Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
 from mpar.errors import CheckpointError, StoreError
-from mpar.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 
 LENGTHS = (3, 17, 40)
@@ -206,7 +206,7 @@ def without_cache_checksums() -> None:
 
 def judge_checkpoint(case: tuple[Path, tuple[str, int, list]]) -> str:
     """Load a damaged checkpoint, for prediction and to go on with training."""
-    from mpar.checkpoint import load_checkpoint
+    from mpar.network.checkpoint import load_checkpoint
     from mpar.train import resume_training
 
     run, damage = case
@@ -259,9 +259,9 @@ def make_run_folder(run: Path) -> Path:
     """Make a run folder with a small ``sound.pt``, as last checkpoint, and a best one."""
     import torch
 
-    from mpar.checkpoint import Checkpoint, save_checkpoint
-    from mpar.model import ClipNet, ModelConfig
-    from mpar.recipe import TrainConfig
+    from mpar.learning.recipe import TrainConfig
+    from mpar.network.checkpoint import Checkpoint, save_checkpoint
+    from mpar.network.model import ClipNet, ModelConfig
 
     config = ModelConfig(model_type="light")
     torch.manual_seed(0)
@@ -283,7 +283,8 @@ def make_run_folder(run: Path) -> Path:
 
 def without_digest() -> None:
     """Seal whatever a checkpoint holds before it is loaded, so that its digest always fits."""
-    from mpar import checkpoint, train
+    from mpar import train
+    from mpar.network import checkpoint
 
     load = checkpoint.load_checkpoint
 

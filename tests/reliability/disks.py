@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mpar.cache.store import Store
 from mpar.errors import MparError
-from mpar.store import Store
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.crashes import (
     compare_runs,
@@ -61,7 +61,7 @@ def begin_work(folder: Path, command: str) -> Path:
 
 def content_of(path: Path) -> str:
     """Return what a file says, without when it was written; "damaged" if it cannot be read."""
-    from mpar.checkpoint import load_checkpoint
+    from mpar.network.checkpoint import load_checkpoint
 
     try:
         if path.suffix == ".h5":

@@ -12,12 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.cache.store import Store, hash_bytes
 from mpar.errors import InputError, StoreError
-from mpar.exchange import read_label_file
-from mpar.laying import lay
-from mpar.store import Store, hash_bytes
-from mpar.timeline import TimeLine
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.exchange import read_label_file
+from mpar.labels.laying import lay
+from mpar.video.timeline import TimeLine
 from tests.reliability.cases import write_bytes
 from tests.reliability.damage import read_all, write_small_cache
 from tests.reliability.labels import judge_file, named_files

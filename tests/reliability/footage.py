@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.videos import read_frames
+from mpar.video.videos import read_frames
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.reliability.damage import apply_damage, describe, make_damage
 from tests.test_videos import make_video
@@ -62,6 +62,6 @@ def mutate_videos(seed: int, size: int, folder: Path, plant: Plant = nothing) ->
 
 def without_warnings() -> None:
     """Say nothing of damage."""
-    from mpar import videos
+    from mpar.video import videos
 
     videos.find_loss_warnings = videos.find_time_warnings = lambda *arguments: []

@@ -16,10 +16,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpar.classes import DEFAULT_CLASS_MAP
+from mpar.cache.store import Store, hash_bytes, write_store
 from mpar.errors import InputError, MparError
-from mpar.store import Store, hash_bytes, write_store
-from mpar.videos import probe_video, read_frames
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.video.videos import probe_video, read_frames
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.damage import make_run_folder, small_recordings
 from tests.test_store import PLANTS, change_index, replace_index
@@ -75,7 +75,7 @@ def hostile_checkpoints(folder: Path) -> Iterator[Path]:
 
 
 def _sealed(path: Path, archive: bytes) -> Path:
-    from mpar.checkpoint import _seal
+    from mpar.network.checkpoint import _seal
 
     path.write_bytes(_seal(archive))
     return path
@@ -142,7 +142,7 @@ def judge_hostile(case: tuple[Path, Path]) -> str:
     before = _peak_memory_mib()
     try:
         if path.suffix == ".pt":
-            from mpar.checkpoint import load_checkpoint
+            from mpar.network.checkpoint import load_checkpoint
 
             load_checkpoint(path).build_net()
         elif path.suffix == ".h5":
@@ -163,7 +163,7 @@ def judge_hostile(case: tuple[Path, Path]) -> str:
 
 def _predict_cache(path: Path, folder: Path) -> None:
     """Write what `mpar-predict` would, under the names that the cache gives."""
-    from mpar.predictions import output_paths
+    from mpar.scores.predictions import output_paths
 
     with Store(path) as store:
         for i, info in enumerate(store.recordings):
@@ -215,7 +215,7 @@ def meet_hostile_files(
 
 def without_lists_of_what_is_allowed() -> None:
     """Let videos be of any kind and point anywhere."""
-    from mpar import streams
+    from mpar.video import streams
 
     streams._OPEN_OPTIONS = {"protocol_whitelist": "file,http,tcp,concat,crypto,data"}
 
@@ -299,7 +299,7 @@ def _predict_name(study: Path, name: str) -> str:
 
 def bear_names(seed: int, size: int, folder: Path, plant: Plant = nothing) -> Iterator[Verdict]:
     """Campaign 12: every name works, or is refused by name."""
-    from mpar.synthetic import write_annotation
+    from tests.sample.synthetic import write_annotation
 
     for stem in ("odd", "plain"):
         make_video(folder / f"{stem}.mp4", num_frames=12 if stem == "odd" else 14)
@@ -312,7 +312,8 @@ def bear_names(seed: int, size: int, folder: Path, plant: Plant = nothing) -> It
 
 def without_escaping() -> None:
     """Take names for UTF-8."""
-    from mpar import errors, store
+    from mpar import errors
+    from mpar.cache import store
 
     np_char_encode = np.char.encode
     errors._printable = lambda text: text.encode("utf-8").decode()

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpar.annotations import read_annotation
-from mpar.classes import DEFAULT_CLASS_MAP
 from mpar.errors import InputError
+from mpar.labels.annotations import read_annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.test_annotations import (
     test_dialect_is_accepted_quietly,
@@ -45,7 +45,7 @@ Expected = dict[int, int] | list[int] | None
 
 
 def named_files() -> Iterator[tuple[str, bytes, Expected]]:
-    """Yield the files that the tests of `mpar.annotations` know by name."""
+    """Yield the files that the tests of `mpar.labels.annotations` know by name."""
     for test in (test_dialect_is_accepted_quietly, test_file_is_refused_with_its_lines):
         for parameters in test.pytestmark[0].args[1]:
             data, expected = parameters.values
@@ -216,13 +216,13 @@ def read_label_files(
 
 def without_order_checks() -> None:
     """Let frames be missing and occur twice."""
-    from mpar import annotations
+    from mpar.labels import annotations
 
     annotations._find_order_problems = lambda *arguments: []
 
 
 def with_rounded_frames() -> None:
     """Take 1.5 for a frame."""
-    from mpar import annotations
+    from mpar.labels import annotations
 
     annotations._parse_frame = lambda cell: int(float(cell.replace(",", ".")))

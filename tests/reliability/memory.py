@@ -196,7 +196,7 @@ def measure_memory(seed: int, size: int, folder: Path, plant: Plant = nothing) -
 
 def with_whole_videos_in_memory() -> None:
     """Keep all frames of a video before the first one is used."""
-    from mpar import staging
+    from mpar.cache import staging
 
     class Whole(staging.Decoding):
         def __iter__(self) -> Iterator[np.ndarray]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from mpar.cache.store import Store
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.store import Store
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.crashes import (
     begin_training,

@@ -74,7 +74,7 @@ def stop_training(seed: int, size: int, folder: Path, plant: Plant = nothing) ->
 
 def without_moments_of_the_optimizer() -> None:
     """Go on without what the optimizers remember."""
-    from mpar.loop import TrainingRun
+    from mpar.learning.loop import TrainingRun
 
     restore = TrainingRun.restore
 

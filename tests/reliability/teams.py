@@ -51,7 +51,7 @@ def arguments_of(command: str, folder: Path, work: Path) -> list[object]:
 
 def run_alone(command: str, folder: Path, work: Path, fault: Fault | None = None) -> Outcome:
     """Run a command in one process, whose patience is short when something is to hang."""
-    from mpar import workers
+    from mpar.system import workers
 
     is_to_hang = fault is not None and fault.at < NEVER
     workers.PATIENCE_SECONDS = PATIENCE_SECONDS if is_to_hang else 600
@@ -263,7 +263,7 @@ def with_endless_patience() -> None:
 
 def _apply(planted: str) -> None:
     if planted == "with_endless_patience":
-        from mpar import team, workers
+        from mpar.system import team, workers
 
         team.PATIENCE_SECONDS = workers.PATIENCE_SECONDS = 1e6
 
@@ -272,8 +272,10 @@ def be_member(logs: Path, planted: str, command: str, *arguments: str) -> None:
     """Be a process of a team: tell when work begins, and take a while over it."""
     from mpar_cli._run import command as as_command
 
-    from mpar import inference, staging, team
-    from mpar.recipe import named_recipe
+    from mpar import inference
+    from mpar.cache import staging
+    from mpar.learning.recipe import named_recipe
+    from mpar.system import team
     from mpar.train import resume_training, train
 
     team.PATIENCE_SECONDS = TEAM_PATIENCE_SECONDS

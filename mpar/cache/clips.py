@@ -1,0 +1,288 @@
+"""Clips: stretches of frames around the frame that is to be named.
+
+A clip of length L for frame t covers frames t - L//2 to t - L//2 + L - 1, in training and in
+prediction alike; past a recording's edge the edge frame repeats. With L = 8 and 10 frames::
+
+    frame 0: 0 0 0 0 0 1 2 3        frame 9: 5 6 7 8 9 9 9 9
+
+A window is the union of the clips of k consecutive frames: L + k - 1 frames, k labels. k = 1
+is a clip.
+
+Shapes: B batch, K window labels, L clip length, F = L + K - 1 frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mpar.cache.store import Store
+from mpar.errors import ConfigError
+from mpar.labels.classes import UNLABELLED
+
+MIN_CLIP_LENGTH, MAX_CLIP_LENGTH = 8, 32
+
+
+def check_clip_length(clip_length: int) -> None:
+    """Raise ConfigError unless `clip_length` is even and 8 to 32."""
+    if clip_length % 2 or not MIN_CLIP_LENGTH <= clip_length <= MAX_CLIP_LENGTH:
+        raise ConfigError(
+            f"clip_length: found {clip_length}, expected an even number from "
+            f"{MIN_CLIP_LENGTH} to {MAX_CLIP_LENGTH}"
+        )
+
+
+def clip_frames(frame: int, *, clip_length: int, num_frames: int) -> np.ndarray:
+    """Return the frame indices of the clip for `frame`, (L,) int64.
+
+    Examples
+    --------
+    >>> clip_frames(1, clip_length=8, num_frames=10).tolist()
+    [0, 0, 0, 0, 1, 2, 3, 4]
+    """
+    start = frame - clip_length // 2
+    return np.clip(np.arange(start, start + clip_length), 0, num_frames - 1)
+
+
+def copy_window(store: Store, recording: int, start: int, out: np.ndarray) -> None:
+    """Copy frames `start` to `start` + F - 1 into `out`, (F, H, W) uint8.
+
+    Frames before the first and after the last of the recording repeat the edge frame.
+    """
+    num_frames = store.recordings[recording].num_frames
+    stop = start + len(out)
+    inner_start = min(max(start, 0), num_frames - 1)
+    inner_stop = max(min(stop, num_frames), inner_start + 1)
+    before = min(max(inner_start - start, 0), len(out) - 1)
+    after = before + inner_stop - inner_start
+    store.copy_frames(recording, inner_start, inner_stop, out[before:after])
+    out[:before] = out[before]
+    out[after:] = out[after - 1]
+
+
+def labelled_frames(store: Store, recordings: Sequence[int]) -> np.ndarray:
+    """List every labelled frame of some recordings, (N, 2) int64 rows of (recording, frame)."""
+    parts = []
+    for recording in recordings:
+        frames = np.flatnonzero(store.labels(recording) != UNLABELLED)
+        parts.append(np.stack([np.full_like(frames, recording), frames], axis=1))
+    return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
+
+
+def tile_windows(
+    store: Store, recordings: Sequence[int], *, window: int, offset: int = 0
+) -> np.ndarray:
+    """List windows that cover every labelled frame of some recordings exactly once.
+
+    Parameters
+    ----------
+    window : int
+        Labels a window, k.
+    offset : int
+        0 to k - 1: the first window of a recording begins this many frames before it, so
+        that other offsets cut the recording at other places.
+
+    Returns
+    -------
+    (N, 2) int64 array
+        Rows of (recording, first labelled position); windows without any label are left out.
+
+    Raises
+    ------
+    ValueError
+        `window` is less than 1, or `offset` is not 0 to `window` - 1.
+    """
+    if not 0 <= offset < window:
+        raise ValueError(
+            f"found window {window} and offset {offset}, expected a window of 1 or more and an "
+            "offset from 0 to below it"
+        )
+    parts = []
+    for recording in recordings:
+        is_labelled = store.labels(recording) != UNLABELLED
+        starts = np.arange(-offset, len(is_labelled), window)
+        counts = np.concatenate([[0], np.cumsum(is_labelled)])
+        first = np.clip(starts, 0, len(is_labelled))
+        last = np.clip(starts + window, 0, len(is_labelled))
+        starts = starts[counts[last] > counts[first]]
+        parts.append(np.stack([np.full_like(starts, recording), starts], axis=1))
+    return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
+
+
+def balanced_windows(
+    store: Store, recordings: Sequence[int], *, window: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw as many windows as cover some recordings, each class equally often.
+
+    Parameters
+    ----------
+    window : int
+        Labels a window, k.
+    rng : numpy.random.Generator
+        Draws.
+
+    Returns
+    -------
+    (N, 2) int64 array
+        Rows of (recording, first labelled position). Each window holds, at a random place, a
+        frame that was drawn with replacement from all frames of a class drawn at random.
+    """
+    frames = labelled_frames(store, recordings)
+    labels_of = {recording: store.labels(recording) for recording in recordings}
+    labels = np.array([labels_of[recording][frame] for recording, frame in frames])
+    by_class = [frames[labels == label] for label in np.unique(labels)]
+    num_windows = -(-len(frames) // window)
+    classes = rng.integers(len(by_class), size=num_windows)
+    samples = np.stack([by_class[c][rng.integers(len(by_class[c]))] for c in classes])
+    samples[:, 1] -= rng.integers(window, size=num_windows)
+    return samples
+
+
+class ClipSampler:
+    """Gather whole batches of windows from a store, in this process, without allocating.
+
+    Parameters
+    ----------
+    store : Store
+        Source of frames and labels.
+    clip_length : int
+        L, even, 8 to 32.
+    window : int
+        Labels a window, k.
+    pin_memory : bool
+        Allocate the batches in page-locked memory, for quick copies to a CUDA device.
+    ring : int
+        Batches that stay valid: each call of `gather` overwrites the batch of `ring` calls ago.
+        More than 1 costs speed, since fewer batches fit the processor's caches.
+
+    Notes
+    -----
+    A batch is copied slice by slice out of the memory map. Worker processes would only add
+    the cost of carrying the batch over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clip_length: int,
+        window: int = 1,
+        pin_memory: bool = False,
+        ring: int = 1,
+    ) -> None:
+        check_clip_length(clip_length)
+        for name, value in (("window", window), ("ring", ring)):
+            if value < 1:
+                raise ConfigError(f"{name}: found {value}, expected 1 or more")
+        self.store = store
+        self.clip_length = clip_length
+        self.window = window
+        # the labels of all recordings end to end, with room for windows beyond their edges
+        margin = np.full(window, UNLABELLED, np.int8)
+        parts = [np.concatenate([margin, store.labels(i), margin]) for i in range(len(store))]
+        self._labels = np.concatenate(parts)
+        self._num_frames = np.array([info.num_frames for info in store.recordings])
+        self._first_label = np.cumsum([0, *map(len, parts)])[:-1] + window
+        self._pin_memory = pin_memory
+        self._shape = (clip_length + window - 1, *store.frame_size)
+        self._ring = [torch.empty((0, *self._shape), dtype=torch.uint8)] * ring
+        self._turn = 0
+
+    def gather(self, samples: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Copy a batch of windows.
+
+        Parameters
+        ----------
+        samples : (B, 2) integer array
+            Rows of (recording, first labelled position).
+
+        Returns
+        -------
+        windows : (B, 1, F, H, W) uint8 tensor
+            Valid until `ring` further calls.
+        labels : (B, K) int64 tensor
+            Class index, -1 where the frame is unlabelled or beyond the recording.
+        """
+        windows = self._next_buffer(len(samples))
+        out = windows.numpy()
+        recordings, firsts = samples.T
+        num_frames = self._num_frames[recordings]
+        starts = firsts - self.clip_length // 2
+        is_inner = (starts >= 0) & (starts + out.shape[1] <= num_frames)
+        inner = np.flatnonzero(is_inner)
+        self.store.copy_batch(recordings[inner], starts[inner], out, inner)
+        for row in np.flatnonzero(~is_inner).tolist():
+            copy_window(self.store, int(recordings[row]), int(starts[row]), out[row])
+        places = self._first_label[recordings] + np.clip(firsts, -self.window, num_frames)
+        labels = self._labels[places[:, None] + np.arange(self.window)]
+        return windows.unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
+
+    def _next_buffer(self, batch_size: int) -> torch.Tensor:
+        self._turn = (self._turn + 1) % len(self._ring)
+        buffer = self._ring[self._turn]
+        if len(buffer) < batch_size:
+            buffer = torch.empty(
+                (batch_size, *self._shape), dtype=torch.uint8, pin_memory=self._pin_memory
+            )
+            self._ring[self._turn] = buffer
+        return buffer[:batch_size]
+
+
+class MouseActionDataset(Dataset):
+    """Clips and labels for people who bring their own training loop.
+
+    Parameters
+    ----------
+    cache : Path, str or Store
+        A cache made by mpar-preprocess.
+    clip_length : int
+        L, even, 8 to 32.
+    recordings : sequence of int, optional
+        Positions in the cache; by default all.
+    stride : int
+        Take every `stride`-th labelled frame.
+    transform : callable, optional
+        Applied to each clip, a (1, L, H, W) float32 tensor in 0-1.
+
+    Examples
+    --------
+    ``DataLoader(MouseActionDataset("cache.h5"), batch_size=32, shuffle=True)`` yields clips
+    (B, 1, L, H, W) float32 in 0-1 and labels (B,) int64. Items are the caller's own. Worker
+    processes open the cache by its path; they rarely pay, since nothing is decoded.
+    """
+
+    def __init__(
+        self,
+        cache: Path | str | Store,
+        *,
+        clip_length: int = 16,
+        recordings: Sequence[int] | None = None,
+        stride: int = 1,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        check_clip_length(clip_length)
+        if stride < 1:
+            raise ConfigError(f"stride: found {stride}, expected 1 or more")
+        self.store = cache if isinstance(cache, Store) else Store(cache)
+        self.clip_length = clip_length
+        self.transform = transform
+        chosen = range(len(self.store)) if recordings is None else recordings
+        self.samples = labelled_frames(self.store, chosen)[::stride]
+        self._labels = {i: self.store.labels(i) for i in chosen}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """Return the clip and the label of one labelled frame."""
+        recording, frame = self.samples[index].tolist()
+        clip = np.empty((self.clip_length, *self.store.frame_size), np.uint8)
+        copy_window(self.store, recording, frame - self.clip_length // 2, clip)
+        tensor = torch.from_numpy(clip).float().div_(255).unsqueeze(0)
+        if self.transform is not None:
+            tensor = self.transform(tensor)
+        return tensor, int(self._labels[recording][frame])

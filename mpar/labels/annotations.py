@@ -1,0 +1,400 @@
+"""Read label files of mpar into per-frame codes; those of other programs: `mpar.labels.exchange`.
+
+A label file of mpar is a CSV with the columns ``Frame`` and ``Action``, one row a frame, frames
+counted from 0, Action an integer code or a name of the class map; ``-1`` or an empty cell
+means unlabelled. Further columns are ignored, so predictions read back as annotations.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mpar.errors import InputError, Problem
+from mpar.labels.classes import MAX_CODE, UNLABELLED, ClassMap
+from mpar.system.files import spreadsheet_plain
+
+MAX_PROBLEMS_PER_FILE = 20
+MAX_FRAME = 2**31 - 1
+
+_BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+_BINARY_FILES = {
+    b"PK\x03\x04": "a workbook of Excel or LibreOffice, whatever its suffix",
+    b"\xd0\xcf\x11\xe0": "an old workbook of Excel, whatever its suffix",
+    b"\x89HDF": "an HDF5 or MATLAB file",
+    b"MATLAB": "a MATLAB file",
+}
+DELIMITERS = ",;\t"
+COLUMNS = {"frame", "action"}
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The rows of one label file, sorted by frame.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    frames : (N,) int64 array
+        Frame numbers as written, strictly increasing.
+    codes : (N,) int16 array
+        Code of each row, -1 for unlabelled.
+    notices : tuple of str
+        What was accepted but is worth knowing.
+    annotator : str
+        Who scored, where the file tells it apart from others in the same file.
+    confidence : (N,) float64 array, optional
+        0 to 1, of the rows of a prediction.
+    fps : Fraction, optional
+        Frames per second that times in seconds were laid on the frames with.
+    """
+
+    path: Path
+    frames: np.ndarray
+    codes: np.ndarray
+    notices: tuple[str, ...]
+    annotator: str = ""
+    confidence: np.ndarray | None = None
+    fps: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        assert self.frames.shape == self.codes.shape == (len(self.frames),)
+        assert self.confidence is None or self.confidence.shape == self.frames.shape
+
+
+def read_annotation(
+    path: Path | str,
+    class_map: ClassMap,
+    *,
+    allow_gaps: bool = False,
+    with_confidence: bool = False,
+) -> Annotation:
+    """Read one label file.
+
+    Parameters
+    ----------
+    path : Path or str
+        CSV with comma, semicolon or tab; UTF-8 (with or without byte order mark) or UTF-16
+        with byte order mark.
+    class_map : ClassMap
+        The codes and names that may occur.
+    allow_gaps : bool
+        Accept missing frames, as in predictions of every n-th frame.
+    with_confidence : bool
+        Read the column ``Confidence`` too, if there is one; labels of people may have anything in
+        a column of that name.
+
+    Returns
+    -------
+    Annotation
+        At least one row; without `allow_gaps` its frames are consecutive.
+
+    Raises
+    ------
+    InputError
+        With every problem of the file by line; the 20th says how many follow it.
+    """
+    path = Path(path)
+    text = read_text(path)
+    header = _LINE_BREAK.split(text, maxsplit=1)[0]
+    delimiter = max(
+        DELIMITERS, key=lambda d: (len(COLUMNS & {*plain_cells(header, d)}), header.count(d))
+    )
+    rows = parse_rows(path, text, delimiter)
+    frame_column, action_column = _find_columns(path, rows)
+    header_cells = [cell.lower() for cell in rows[0][1]]
+    has_confidence = with_confidence and "confidence" in header_cells
+    share_column = header_cells.index("confidence") if has_confidence else -1
+    width = len(header_cells)
+
+    problems: list[Problem] = []
+    frames: list[int] = []
+    codes: list[int] = []
+    confidence: list[float] = []
+    lines: list[int] = []
+    guessed: dict[str, str] = {}
+    for line, cells in rows[1:]:
+        if len(cells) != width:
+            problems.append(
+                Problem.of(path, f"found {len(cells)} cells, expected {width}; fix the row", line)
+            )
+            continue
+        try:
+            frame = _parse_frame(cells[frame_column])
+            code = _parse_action(cells[action_column], class_map, guessed)
+            if has_confidence:
+                confidence.append(_parse_share(cells[share_column]))
+        except ValueError as error:
+            problems.append(Problem.of(path, str(error), line))
+            continue
+        frames.append(frame)
+        codes.append(code)
+        lines.append(line)
+
+    if not rows[1:]:
+        problems.append(Problem.of(path, "has no rows below its header; score it or remove it"))
+    if (seconds := _find_seconds(problems)) is not None:
+        problems = [seconds]
+    order = np.argsort(frames, kind="stable")
+    frames_N = np.asarray(frames, np.int64)[order]
+    # a bad row leaves a gap of its own: report gaps only when all rows were read
+    problems += _find_order_problems(
+        path, frames_N, np.asarray(lines)[order], allow_gaps or bool(problems)
+    )
+    if problems:
+        raise InputError(shorten(path, problems))
+    is_sorted = bool((order == np.arange(len(order))).all())
+    notices = [] if is_sorted else ["its rows were not in order of frames; sorted"]
+    notices += [guess_notice(guessed)] if guessed else []
+    return Annotation(
+        path,
+        frames_N,
+        np.asarray(codes, np.int16)[order],
+        tuple(notices),
+        confidence=np.array(confidence)[order] if has_confidence else None,
+    )
+
+
+def guess_notice(guessed: Mapping[str, str]) -> str:
+    """Say which names, as they are written, were read as which of the class map."""
+    pairs = ", ".join(f"{written!r} as {name}" for written, name in guessed.items())
+    return f"reads {pairs}: the names differ only in capitals, blanks, _ or -"
+
+
+def with_point(cell: str, delimiter: str) -> str:
+    """Return a number that has a decimal comma with a point; others as they are.
+
+    Between commas ``1,000`` may be a thousand, so that it stays and is refused.
+    """
+    is_thousand = delimiter == "," and re.fullmatch(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell)
+    return cell if is_thousand or cell.count(",") != 1 else cell.replace(",", ".")
+
+
+def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first twenty problems of a file; the last says how many follow it.
+
+    Rows with the same problem are counted, and only the first is listed.
+    """
+    lines: dict[str, list[int]] = {}
+    for problem in sorted(problems):
+        lines.setdefault(problem.message, []).append(problem.line)
+    problems = [
+        Problem.of(path, message + (f" ({len(at)} such rows)" if len(at) > 1 else ""), at[0])
+        for message, at in lines.items()
+    ]
+    hidden = len(problems) - MAX_PROBLEMS_PER_FILE
+    problems = problems[:MAX_PROBLEMS_PER_FILE]
+    if hidden > 0:
+        last = problems[-1]
+        message = f"{last.message} (and {hidden} more problems in this file)"
+        problems[-1] = Problem.of(path, message, last.line)
+    return problems
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a label file: UTF-8, or UTF-16 with a byte order mark.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
+    if program := next((what for mark, what in _BINARY_FILES.items() if data.startswith(mark)), ""):
+        raise InputError.of(
+            path, f"is {program}, expected text; open it and save it as 'CSV UTF-8'"
+        )
+    encoding = next(
+        (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8"
+    )
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = _line_of(error.object[: error.start].decode(encoding, "replace"))
+        raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
+    if "\0" in text:
+        line = _line_of(text[: text.index("\0")])
+        raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
+    return text
+
+
+def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return (line it begins in, cells) of every row of a table; blank ones at the end are dropped.
+
+    Raises
+    ------
+    InputError
+        The text is not a well-formed CSV.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for cells in reader:
+            rows.append((line, [spreadsheet_plain(cell).strip() for cell in cells]))
+            line = reader.line_num + 1  # a quoted cell may span several lines
+    except csv.Error as error:
+        raise InputError.of(
+            path, f"is not a well-formed CSV ({error}); fix the row", line
+        ) from None
+    while rows and not any(rows[-1][1]):
+        rows.pop()
+    return rows
+
+
+def plain_cells(line: str, delimiter: str) -> list[str]:
+    """Split a header line roughly, to recognise it: without quotes, in lower case."""
+    return [cell.strip(' "').lower() for cell in line.split(delimiter)]
+
+
+def _line_of(text_before: str) -> int:
+    return len(_LINE_BREAK.findall(text_before)) + 1
+
+
+def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int]:
+    if not rows:
+        raise InputError.of(path, "is empty, expected a header Frame,Action; score or remove it")
+    header = [cell.lower() for cell in rows[0][1]]
+    for name in COLUMNS:
+        if header.count(name) != 1:
+            found = ",".join(rows[0][1])[:100]
+            program = name_program(rows)
+            advice = f"it looks like {program}" if program else "fix the header"
+            raise InputError.of(
+                path,
+                f"found the columns {found!r}, expected one Frame and one Action; {advice}",
+                rows[0][0],
+            )
+    return header.index("frame"), header.index("action")
+
+
+# what the first rows of other programs' files hold, and what to do with them
+_PROGRAMS = {
+    ("number of header lines",): "an EthoVision export, which mpar does not read; list the "
+    "behaviours frame by frame in the columns Frame and Action",
+    ("trial time", "recording time"): "an EthoVision export, which mpar does not read; list the "
+    "behaviours frame by frame in the columns Frame and Action",
+    ("time_relative_sf",): "an export of The Observer, which mpar does not read; list the "
+    "behaviours frame by frame in the columns Frame and Action",
+    ("event_type", "behavior"): "an export of The Observer, which mpar does not read; list the "
+    "behaviours frame by frame in the columns Frame and Action",
+    ("scorer", "bodyparts"): "pose data of DeepLabCut, not labels; pass the folder with the labels",
+    ("behavior", "start (s)"): "aggregated events of BORIS without their stops; export them again",
+    ("behavior", "time"): "events of BORIS without their type; export 'tabular events' again",
+    ("time", "behavior"): "events of BORIS without their type; export 'tabular events' again",
+    ("time",): "a table by time; each of its other columns must hold 0 and 1 for one behaviour",
+}
+
+
+def name_program(rows: list[tuple[int, list[str]]]) -> str:
+    """Return which program probably wrote a table, and what to do with it; nothing if unknown."""
+    cells = {cell.lower().rstrip(":") for _, row in rows[:40] for cell in row}
+    return next((text for marks, text in _PROGRAMS.items() if cells >= {*marks}), "")
+
+
+def _find_seconds(problems: list[Problem]) -> Problem | None:
+    """Return one problem in place of many if most of them are frames that are fractions."""
+    fractions = [p for p in problems if re.match(r"frame is '[0-9]+\.[0-9]+'", p.message)]
+    if len(fractions) < 2 or len(fractions) < len(problems) / 2:
+        return None
+    first = min(fractions, key=lambda problem: problem.line)
+    message = (
+        f"its {first.message.partition(',')[0]}, probably in seconds, expected whole numbers from "
+        "0; number the rows by frame"
+    )
+    return replace(first, message=message)
+
+
+def _parse_frame(cell: str) -> int:
+    # 1,000 may be a thousand in any table, unlike 1,0
+    match = _WHOLE_NUMBER.fullmatch(with_point(cell, ","))
+    if not match or len(match[1]) > 12 or int(match[1]) > MAX_FRAME:
+        raise ValueError(f"frame is {cell[:40]!r}, expected a whole number from 0; fix the row")
+    return int(match[1])
+
+
+def _parse_share(cell: str) -> float:
+    text = cell.replace(",", ".")  # as spreadsheets of some countries save it
+    if not re.fullmatch(r"[01](\.[0-9]*)?", text, re.ASCII) or float(text) > 1:
+        raise ValueError(
+            f"confidence is {cell[:40]!r}, expected 0 to 1; fix the row, or remove the column"
+        )
+    return float(text)
+
+
+def _parse_action(cell: str, class_map: ClassMap, guessed: dict[str, str]) -> int:
+    """Return the code of a cell; notes in `guessed` what a name was read as if it differs."""
+    number = with_point(cell, ",")
+    if cell == "" or re.fullmatch(r"-1(\.0*)?", number):
+        return UNLABELLED
+    match = _WHOLE_NUMBER.fullmatch(number)
+    if match:
+        if len(match[1]) <= 6 and int(match[1]) <= MAX_CODE and int(match[1]) in class_map.codes:
+            return int(match[1])
+    elif (code := class_map.find_code(cell)) is not None:
+        if not class_map.has_name(cell):
+            guessed[cell] = class_map.name_of(code)
+        return code
+    known = f"{_shown(class_map.codes)} or {', '.join(class_map.class_names)}"
+    raise ValueError(
+        f"action {cell[:40]!r} is not in the class map ({known}); fix the row or pass --class-map"
+    )
+
+
+def _shown(codes: tuple[int, ...]) -> str:
+    """Show codes shortly: 0-7, or a list when they are not consecutive."""
+    codes = tuple(sorted(codes))
+    if codes == tuple(range(codes[0], codes[-1] + 1)):
+        return f"{codes[0]}-{codes[-1]}"
+    return ", ".join(map(str, codes))
+
+
+def _find_order_problems(
+    path: Path, frames: np.ndarray, lines: np.ndarray, allow_gaps: bool
+) -> list[Problem]:
+    problems = []
+    steps = np.diff(frames)
+    for i in np.flatnonzero(steps == 0):
+        problems.append(
+            Problem.of(
+                path,
+                f"frame {frames[i]} occurs twice (also in line {lines[i]}); remove one row",
+                int(lines[i + 1]),
+            )
+        )
+    if allow_gaps:
+        return problems
+    if len(steps) > 2 and (steps == steps[0]).all() and steps[0] > 1:
+        message = (
+            f"has a row for every {steps[0]}. frame only, expected one for each; add the others "
+            "(empty Action = unlabelled)"
+        )
+        return [*problems, Problem.of(path, message)]
+    for i in np.flatnonzero(steps > 1):
+        first, last = int(frames[i]) + 1, int(frames[i + 1]) - 1
+        missing = f"frame {first} is" if first == last else f"frames {first}-{last} are"
+        problems.append(
+            Problem.of(
+                path,
+                f"{missing} missing before this row; add them (empty Action = unlabelled)",
+                int(lines[i + 1]),
+            )
+        )
+    return problems

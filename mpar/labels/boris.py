@@ -1,0 +1,399 @@
+"""The files of BORIS: tabular events, aggregated events and projects (binary tables: `one_hot`).
+
+Source of columns and meanings: BORIS' ``export_observation.py`` and ``config.py``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from mpar.errors import InputError, Problem
+from mpar.labels.annotations import shorten, with_point
+from mpar.labels.bouts import find_bouts
+from mpar.labels.names import file_name
+from mpar.labels.scorings import Event, Labelled, Scoring
+from mpar.labels.tables import NOTHING, ProblemList, Table, parse_table
+from mpar.system.files import write_text
+
+PROJECT_NAME = "predictions.boris"
+
+
+def is_tabular(cells: list[str]) -> bool:
+    """Tell whether a header, in lower case, is that of tabular events."""
+    return {"time", "behavior"} <= {*cells} and bool({"behavior type", "status"} & {*cells})
+
+
+def is_aggregated(cells: list[str]) -> bool:
+    """Tell whether a header, in lower case, is that of aggregated events."""
+    return {"behavior", "start (s)", "stop (s)"} <= {*cells}
+
+
+def read_tabular(path: Path, text: str) -> list[Scoring]:
+    """Read BORIS tabular events: version 7 with lines above its header, or version 8."""
+    table = parse_table(path, text, is_tabular)
+    above = {cells[0].lower(): cells[1] for cells in table.preamble if len(cells) > 1}
+    scorings = []
+    for name, rows in _group(table, above.get("observation id", "")).items():
+        problems = _check_observation(table, name, rows)
+        _check_offset(above.get("time offset (s)", ""), problems, table.header_line)
+        marks = [
+            (
+                problems.number(table.cell(cells, "time"), "time", line),
+                table.cell(cells, "behavior"),
+                _modifiers_of(table, cells),
+                table.cell(cells, "behavior type", "status").upper(),
+                line,
+            )
+            for line, cells in rows
+        ]
+        indices = [
+            (time, table.cell(cells, "image index"))
+            for (time, *_), (_, cells) in zip(marks, rows, strict=True)
+        ]
+        events = _pair_marks(marks, problems)
+        scorings.append(_scoring(table, name, rows, events, indices, problems))
+    return scorings
+
+
+def read_aggregated(path: Path, text: str) -> list[Scoring]:
+    """Read BORIS aggregated events: one row a bout, old and new columns."""
+    table = parse_table(path, text, is_aggregated)
+    scorings = []
+    for name, rows in _group(table, "").items():
+        problems = _check_observation(table, name, rows)
+        events, indices = [], []
+        for line, cells in rows:
+            start = problems.number(table.cell(cells, "start (s)"), "start", line)
+            last = table.cell(cells, "stop (s)")
+            is_point = table.cell(cells, "behavior type").upper() == "POINT" or (
+                last.lower() in NOTHING or table.cell(cells, "duration (s)").lower() == "na"
+            )
+            stop = None if is_point else problems.number(last, "stop", line)
+            events.append(Event(table.cell(cells, "behavior"), start, stop, line))
+            indices.append((start, table.cell(cells, "image index start")))
+            if stop is not None:
+                indices.append((stop, table.cell(cells, "image index stop")))
+        scorings.append(_scoring(table, name, rows, events, indices, problems))
+    return scorings
+
+
+def _group(table: Table, default: str) -> dict[str, list[tuple[int, list[str]]]]:
+    """Group rows by observation."""
+    observations: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
+    for line, cells in table.rows:
+        observations[table.cell(cells, "observation id") or default].append((line, cells))
+    return observations
+
+
+def _check_observation(table: Table, name: str, rows: list[tuple[int, list[str]]]) -> ProblemList:
+    """Return what would make the times of an observation mean something else."""
+    problems = ProblemList(table.path, table.delimiter)
+    line, cells = rows[0]
+    _check_offset(table.cell(cells, "time offset (s)"), problems, line)
+    _check_kind(table.cell(cells, "observation type"), name, problems, line)
+    lengths = table.cell(cells, "media duration (s)", "fps (frame/s)", "fps").partition("|")[0]
+    if len(_media_of(table, rows)) > 1 or ";" in lengths:
+        problems.note(_QUEUE.format(name), line)
+    _check_subjects([table.cell(cells, "subject") for _, cells in rows], name, problems, line)
+    return problems
+
+
+_QUEUE = (
+    "observation {!r} plays several videos one after the other, so that its times are not those of "
+    "one video; make one observation a video"
+)
+
+
+def _check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> None:
+    """Note an observation whose times are not those of a video."""
+    if kind.lower().startswith(("live", "image", "picture", "from director")):
+        problems.note(
+            f"observation {name!r} is not of a video ({kind}); make one of its video, or remove it",
+            line,
+        )
+
+
+def _check_subjects(
+    subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
+) -> None:
+    """Note an observation of several animals."""
+    found = dict.fromkeys(subjects)
+    if len(found) > 1:
+        problems.note(
+            f"observation {name!r} has the subjects {', '.join(map(repr, found))}, expected one "
+            "animal a video; crop the video to one animal each, or keep the events of one",
+            line,
+        )
+
+
+def _subject_of(subject: str) -> str:
+    """Return the animal that a subject is, nothing if it is BORIS' word for none."""
+    return "" if subject.lower() in {*NOTHING, "no focal subject"} else subject
+
+
+def _media_of(table: Table, rows: list[tuple[int, list[str]]]) -> list[str]:
+    """Return the videos that the rows name, each once, as file names."""
+    cells = (
+        table.cell(cells, "media file name", "media file path", "media file") for _, cells in rows
+    )
+    names = (file_name(cell) for cell in cells if cell.lower() not in {*NOTHING, "not found"})
+    if found := list(dict.fromkeys(names)):
+        return found
+    sources = (table.cell(cells, "source") for _, cells in rows)
+    played = (re.match(r"player #1:([^;|]+)", source) for source in sources)
+    return list(dict.fromkeys(file_name(match[1].strip()) for match in played if match))
+
+
+def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
+    found = (
+        cell
+        for name, cell in zip(table.columns, cells, strict=True)
+        if name.startswith("modifier") and cell.lower() not in NOTHING
+    )
+    return tuple(found)
+
+
+def _scoring(
+    table: Table,
+    name: str,
+    rows: list[tuple[int, list[str]]],
+    events: list[Event],
+    indices: list[tuple[Fraction, str]],
+    problems: ProblemList,
+) -> Scoring:
+    has_modifiers = any(_modifiers_of(table, cells) for _, cells in rows)
+    _, cells = rows[0]
+    return Scoring(
+        table.path,
+        tuple(events),
+        video=next(iter(_media_of(table, rows)), ""),
+        annotator=name,
+        subject=_subject_of(table.cell(cells, "subject")),
+        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.delimiter),
+        media_seconds=_positive(
+            table.cell(cells, "media duration (s)", "total length"), table.delimiter
+        ),
+        frame_times=tuple((time, int(index)) for time, index in indices if index.isdecimal()),
+        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        problems=tuple(shorten(table.path, problems)),
+    )
+
+
+def _positive(cell: str, delimiter: str = "") -> Fraction | None:
+    """Return a positive number, None for anything else; of several players that of the first."""
+    text = with_point(cell.partition("|")[0].strip(), delimiter)
+    number = Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII) else None
+    return number or None
+
+
+def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
+    if cell.lower() not in NOTHING and not re.fullmatch(r"[0.:]*", cell):
+        problems.note(
+            f"has a time offset of {cell} s, expected 0, so that times count from the video's "
+            "first frame; set it to 0 in BORIS and export again",
+            line,
+        )
+
+
+Mark = tuple[Fraction, str, tuple[str, ...], str, int]
+
+
+def _pair_marks(marks: Iterable[Mark], problems: ProblemList) -> list[Event]:
+    """Pair START and STOP of each behaviour (time, behaviour, modifiers, mark, line)."""
+    events = []
+    begun: dict[tuple[str, tuple[str, ...]], tuple[Fraction, int]] = {}
+    for time, behaviour, modifiers, mark, line in sorted(marks, key=lambda m: m[0]):
+        key = behaviour, modifiers
+        where = f"{behaviour!r} at {float(time):g} s"
+        if mark == "POINT":
+            events.append(Event(behaviour, time, None, line))
+        elif mark == "START" and key not in begun:
+            begun[key] = time, line
+        elif mark == "STOP" and key in begun:
+            start, first_line = begun.pop(key)
+            events.append(Event(behaviour, start, time, first_line))
+        elif mark in {"START", "STOP"}:
+            reason = "starts again without a STOP" if mark == "START" else "stops without a START"
+            problems.note(f"{where} {reason}; fix the events in BORIS", line)
+        else:
+            problems.note(f"{where} is a {mark!r}, expected START, STOP or POINT", line)
+    for (behaviour, _), (time, line) in begun.items():
+        problems.note(f"{behaviour!r} at {float(time):g} s has no STOP; add it in BORIS", line)
+    return events
+
+
+def is_project(text: str) -> bool:
+    """Tell whether a text is a project: JSON."""
+    return text.lstrip()[:1] == "{"
+
+
+def read_project(path: Path, text: str) -> list[Scoring]:
+    """Read all observations with events of a BORIS project."""
+    scorings = []
+    try:
+        project = json.loads(text, parse_float=Fraction)
+        is_point = {
+            behaviour["code"]: behaviour["type"].lower().startswith("point")
+            for behaviour in project["behaviors_conf"].values()
+        }
+        observations = {
+            name: observation
+            for name, observation in project["observations"].items()
+            if observation["events"]
+        }
+    except _MALFORMED:
+        raise InputError.of(
+            path, "is not a BORIS project that can be read; save it with BORIS 7 or newer"
+        ) from None
+    if not observations:
+        raise InputError.of(path, "has no observation with events; score it or remove it")
+    for name, observation in observations.items():
+        try:
+            scorings.append(_observation(path, name, observation, is_point))
+        except _MALFORMED:
+            message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
+            problems = (Problem.of(path, message),)
+            video = _media_of_project(observation)[:1]
+            scorings.append(Scoring(path, (), video="".join(video), problems=problems))
+    return scorings
+
+
+_MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+
+
+def _media_of_project(observation: Any) -> list[str]:
+    """Return the paths of the videos that an observation plays, one after the other."""
+    try:
+        media = observation["file"]["1"] if observation["type"] == "MEDIA" else []
+    except _MALFORMED:
+        return []
+    return [str(path) for path in media] if isinstance(media, list) else []
+
+
+def _observation(
+    path: Path, name: str, observation: dict[str, Any], is_point: dict[str, bool]
+) -> Scoring:
+    problems = ProblemList(path)
+    kind = observation["type"]
+    _check_kind(kind, name, problems)
+    media = _media_of_project(observation)
+    if len(media) > 1:
+        problems.note(_QUEUE.format(name))
+    facts = observation.get("media_info", {})
+    for shift in (observation.get("time offset", 0), facts.get("offset", {}).get("1", 0)):
+        _check_offset(str(float(shift)), problems, 0)
+    subjects = [event[1] for event in observation["events"]]
+    _check_subjects(subjects, name, problems)
+    marks: list[Mark] = []
+    num_seen: dict[tuple[str, str], int] = defaultdict(int)
+    indices: list[tuple[Fraction, int]] = []
+    events = observation["events"] if kind == "MEDIA" else []  # others may have no times
+    for event in sorted(events, key=lambda event: Fraction(event[0])):
+        time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
+        if len(event) > 5 and isinstance(event[5], int):
+            indices.append((time, event[5]))
+        if behaviour not in is_point:
+            problems.note(f"{behaviour!r} at {float(time):g} s is not in the project's ethogram")
+            continue
+        mark = "POINT" if is_point[behaviour] else ("START", "STOP")[num_seen[behaviour, modifiers]]
+        num_seen[behaviour, modifiers] ^= 1
+        marks.append((time, behaviour, (modifiers,), mark, 0))
+    first, last = map(Fraction, observation.get("observation time interval") or (0, 0))
+    gaps: list[tuple[Fraction, Fraction | None]] = []
+    if last > 0:
+        gaps = [(Fraction(0), first), (last, None)]
+    has_modifiers = any(modifiers for _, _, (modifiers,), _, _ in marks)
+    paired = _pair_marks(marks, problems)
+    return Scoring(
+        path,
+        tuple(paired),
+        video=media[0] if media else "",
+        annotator=name,
+        subject=_subject_of(str(subjects[0])),
+        frame_rate=_positive(str(facts.get("fps", {}).get(media[0], ""))) if media else None,
+        media_seconds=_positive(str(facts.get("length", {}).get(media[0], ""))) if media else None,
+        frame_times=tuple(indices),
+        unscored=tuple(gaps),
+        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        problems=tuple(shorten(path, problems)),
+    )
+
+
+def write_project(
+    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+) -> None:
+    """Write one project with an observation a video, which looks for the videos beside itself."""
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    names = [name for name in class_names if name != unscored]
+    observations = {}
+    for item in videos:
+        events: list[list[Any]] = []
+        for bout in find_bouts(item.without(class_names, unscored)).itertuples():
+            name = class_names[int(bout.label)]
+            for frame in (int(bout.start), int(bout.stop)):
+                events.append([_milliseconds(item.start_of(frame)), "", name, "", "", frame])
+        observations[item.name] = {
+            "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
+            "type": "MEDIA",
+            "date": now,
+            "description": "predicted by mpar",
+            "time offset": 0.0,
+            "events": sorted(events, key=lambda event: event[0]),
+            "observation time interval": [0, 0],
+            "independent_variables": {},
+            "visualize_spectrogram": False,
+            "visualize_waveform": False,
+            "close_behaviors_between_videos": False,
+            "media_info": {
+                "length": {item.video: _milliseconds(item.start_of(len(item.labels)))},
+                "fps": {item.video: float(item.fps)},
+                "hasVideo": {item.video: True},
+                "hasAudio": {item.video: False},
+                "offset": {"1": 0.0},
+            },
+        }
+    behaviours = {
+        str(i): {
+            "type": "State event",
+            "key": "123456789abcdefghijklmnopqrstuvwxyz"[i : i + 1],
+            "code": name,
+            "description": "",
+            "color": "",
+            "category": "",
+            "modifiers": "",
+            # BORIS then ends one behaviour when another begins, as mpar's classes need
+            "excluded": ",".join(other for other in names if other != name),
+            "coding map": "",
+        }
+        for i, name in enumerate(names)
+    }
+    project = {
+        "time_format": "s",
+        "project_date": now,
+        "project_name": "mpar predictions",
+        "project_description": "",
+        "project_format_version": "7.0",
+        "subjects_conf": {},
+        "behaviors_conf": behaviours,
+        "observations": observations,
+        "behavioral_categories": [],
+        "independent_variables": {},
+        "coding_map": {},
+        "behaviors_coding_map": [],
+        "converters": {},
+    }
+    # BORIS reads it in the encoding of the machine, on Windows another than UTF-8: plain ASCII
+    write_text(folder / PROJECT_NAME, json.dumps(project, indent=2, allow_nan=False) + "\n")
+
+
+def _milliseconds(time: Fraction) -> float:
+    return float(round(time, 3))

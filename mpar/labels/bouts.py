@@ -1,0 +1,320 @@
+"""Bouts: the runs of equal labels in a frame-by-frame scoring, their times and their totals.
+
+A label array is (T,) integers: a class index from 0, or -1 where the frame has no label.
+Frame indices are 0-based everywhere: the first frame of a recording is frame 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mpar.labels.classes import UNLABELLED
+
+BOUT_COLUMNS = ("start", "stop", "label")
+
+
+def as_labels(
+    labels: ArrayLike, *, num_classes: int | None = None, name: str = "labels"
+) -> NDArray[np.int64]:
+    """Take `labels` as a label array, or refuse.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (T,)
+        Class index per frame, -1 where unlabelled; any integer dtype.
+    num_classes : int, optional
+        Number of classes K; without it any class index is fine.
+    name : str
+        What the error messages call the array.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (T,)
+
+    Raises
+    ------
+    ValueError
+        Not one-dimensional, not integers, below -1, or K and above.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: found {array.dtype} of shape {array.shape}, expected integers of shape (T,)"
+        )
+    bad = array < UNLABELLED
+    if num_classes is not None:
+        bad |= array >= num_classes
+    if bad.any():
+        frame = int(np.argmax(bad))
+        highest = "" if num_classes is None else f" to {num_classes - 1}"
+        raise ValueError(
+            f"{name}: found {array[frame]} at index {frame}, expected a class index"
+            f" from 0{highest}, or -1 for unlabelled"
+        )
+    return array.astype(np.int64)
+
+
+def find_bouts(labels: ArrayLike) -> pd.DataFrame:
+    """Find the bouts of a label array: its maximal runs of one class.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (T,)
+        Class index per frame, -1 where unlabelled.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per bout in order of time, int64 columns ``start`` and ``stop`` (half-open:
+        the bout is ``labels[start:stop]``) and ``label``. Unlabelled runs are left out but
+        do separate bouts. No frames or no labels: no rows.
+
+    Raises
+    ------
+    ValueError
+        `labels` is not a label array.
+
+    Examples
+    --------
+    >>> find_bouts([0, 0, 2, -1, 2, 2]).values.tolist()
+    [[0, 2, 0], [2, 3, 2], [4, 6, 2]]
+    """
+    array = as_labels(labels)
+    is_first = np.ones(len(array), dtype=bool)
+    is_first[1:] = array[1:] != array[:-1]
+    start = np.flatnonzero(is_first)
+    stop = np.append(start[1:], len(array))[: len(start)]
+    bouts = pd.DataFrame({"start": start, "stop": stop, "label": array[start]}, dtype="int64")
+    return bouts[bouts["label"] != UNLABELLED].reset_index(drop=True)
+
+
+def bouts_to_labels(bouts: pd.DataFrame, num_frames: int) -> NDArray[np.int8]:
+    """Write bouts back into a label array, the inverse of `find_bouts`.
+
+    Parameters
+    ----------
+    bouts : pandas.DataFrame
+        Integer columns ``start``, ``stop`` (half-open) and ``label`` (0 to 127), rows in any
+        order.
+    num_frames : int
+        Length T of the recording.
+
+    Returns
+    -------
+    numpy.ndarray of int8, shape (T,)
+        -1 in frames that no bout covers.
+
+    Raises
+    ------
+    ValueError
+        Columns missing or not integers, a bout that is empty or leaves the recording, a label
+        out of range, or bouts that overlap.
+    """
+    missing = [column for column in BOUT_COLUMNS if column not in bouts.columns]
+    if missing:
+        raise ValueError(f"bouts: column {missing[0]} is missing, expected {BOUT_COLUMNS}")
+    if len(bouts) and not all(bouts[column].dtype.kind in "iu" for column in BOUT_COLUMNS):
+        raise ValueError(f"bouts: found {dict(bouts.dtypes)}, expected integers")
+    array = np.full(num_frames, UNLABELLED, dtype=np.int8)
+    previous_stop = 0
+    for row in bouts.sort_values("start").itertuples():
+        start, stop, label = int(row.start), int(row.stop), int(row.label)
+        where = f"bouts: row {row.Index}: frames {start} to {stop} (exclusive), label {label}"
+        if not 0 <= start < stop <= num_frames:
+            raise ValueError(f"{where}: expected 0 <= start < stop <= {num_frames}")
+        if not 0 <= label <= np.iinfo(np.int8).max:
+            raise ValueError(f"{where}: expected a label from 0 to 127")
+        if start < previous_stop:
+            raise ValueError(f"{where}: overlaps the bout before it")
+        array[start:stop] = label
+        previous_stop = stop
+    return array
+
+
+def bout_table(
+    labels: ArrayLike,
+    fps: Fraction | float,
+    class_names: Sequence[str],
+    *,
+    confidence: ArrayLike | None = None,
+    stride: int = 1,
+    num_frames: int | None = None,
+) -> pd.DataFrame:
+    """List the bouts of a recording with their frames and times, ready to be written as CSV.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,)
+        Class index per row, -1 where unlabelled. Row i is frame ``i * stride``.
+    fps : fractions.Fraction or float
+        Frames per second; times are exact to float rounding for a Fraction.
+    class_names : sequence of str, length K
+        Name of each class.
+    confidence : array_like of float, shape (N,), optional
+        Confidence of each labelled row, 0 to 1; unlabelled rows are not looked at.
+    stride : int
+        Only every stride-th frame was scored.
+    num_frames : int, optional
+        Frames T of the recording; must be given where `stride` is above 1, as the rows do not
+        tell it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per bout in order of time:
+
+        ``Class``
+            Name of the class.
+        ``First_frame``, ``Last_frame``
+            First and last frame of the bout, 0-based, BOTH INCLUDED: a bout of one frame has
+            ``First_frame == Last_frame``.
+        ``Frames``
+            ``Last_frame - First_frame + 1``.
+        ``Start_s``, ``Stop_s``, ``Duration_s``
+            Seconds from the start of the recording. A frame is shown from frame/fps until the
+            next one is, so ``Start_s = First_frame / fps``, ``Stop_s = (Last_frame + 1) / fps``
+            and ``Duration_s = Frames / fps``: adjoining bouts share their boundary.
+        ``Mean_confidence``
+            Mean over the rows of the bout; only with `confidence`.
+
+    Raises
+    ------
+    ValueError
+        An array of the wrong shape or range, an fps or stride that is not positive, or a
+        `num_frames` that does not fit the rows.
+
+    Notes
+    -----
+    Each row stands for its frame and the ``stride - 1`` unscored ones after it, the last row
+    for what is left of the recording::
+
+        frame   0 1 2 3 4 5 6     stride = 3, num_frames = 7
+        row     0 . . 1 . . 2     labels = [0, 1, 1]
+        bouts   0 0 0 1 1 1 1     frames 0-2 and 3-6
+
+    Our choice, because it makes the frames of all rows add up to the recording. Onsets are
+    thus known to within `stride` frames, and a bout shorter than that can be missed.
+
+    Examples
+    --------
+    >>> table = bout_table([0, 1, 1], 30, ["rest", "walk"], stride=3, num_frames=7)
+    >>> table[["Class", "First_frame", "Last_frame", "Stop_s"]].values.tolist()
+    [['rest', 0, 2, 0.1], ['walk', 3, 6, 0.23333333333333334]]
+    """
+    _check_fps(fps)
+    array = as_labels(labels, num_classes=len(class_names))
+    rows = find_bouts(array)
+    frames = _rows_to_frames(rows, len(array), stride, num_frames)
+    first, stop = frames["start"], frames["stop"]
+    table = pd.DataFrame(
+        {
+            "Class": np.array(class_names, dtype=object)[frames["label"]],
+            "First_frame": first,
+            "Last_frame": stop - 1,
+            "Frames": stop - first,
+            "Start_s": _seconds(first, fps),
+            "Stop_s": _seconds(stop, fps),
+            "Duration_s": _seconds(stop - first, fps),
+        }
+    )
+    if confidence is not None:
+        values = np.asarray(confidence, dtype=np.float64)
+        if values.shape != array.shape:
+            raise ValueError(f"confidence: found shape {values.shape}, expected {array.shape}")
+        used = values[array != UNLABELLED]
+        if not ((used >= 0) & (used <= 1)).all():
+            raise ValueError("confidence: found a value outside 0 to 1 in a labelled row")
+        table["Mean_confidence"] = [
+            float(values[start:stop].mean())
+            for start, stop in zip(rows["start"], rows["stop"], strict=True)
+        ]
+    return table
+
+
+def summarize(
+    labels: ArrayLike,
+    fps: Fraction | float,
+    class_names: Sequence[str],
+    *,
+    stride: int = 1,
+    num_frames: int | None = None,
+) -> dict[str, Any]:
+    """Sum up a recording in one row: time, bouts and first onset of every class.
+
+    Parameters
+    ----------
+    labels, fps, class_names, stride, num_frames
+        As in `bout_table`, where the meaning of rows under a stride is defined.
+
+    Returns
+    -------
+    dict of str to int, float or None
+        ``frames`` and ``seconds`` of the recording, then for each class
+
+        ``<class>_frames``
+            Frames with this label.
+        ``<class>_percent``
+            The same in percent of ALL frames of the recording, unlabelled ones included, so
+            that the classes add up to less than 100 where some are unlabelled.
+        ``<class>_bouts``
+            Number of bouts.
+        ``<class>_latency_s``
+            Seconds from the start of the recording to the first frame of the first bout; None
+            where there is none.
+
+    Raises
+    ------
+    ValueError
+        As in `bout_table`, or the recording has no frames.
+    """
+    table = bout_table(labels, fps, class_names, stride=stride, num_frames=num_frames)
+    total = len(np.asarray(labels)) if num_frames is None else num_frames
+    if total == 0:
+        raise ValueError("labels: found no frames, expected at least one")
+    row: dict[str, Any] = {"frames": total, "seconds": float(total / fps)}
+    for name in class_names:
+        bouts = table[table["Class"] == name]
+        frames = int(bouts["Frames"].sum())
+        row[f"{name}_frames"] = frames
+        row[f"{name}_percent"] = 100 * frames / total
+        row[f"{name}_bouts"] = len(bouts)
+        row[f"{name}_latency_s"] = float(bouts["Start_s"].iloc[0]) if len(bouts) else None
+    return row
+
+
+def _check_fps(fps: Fraction | float) -> None:
+    """Refuse a frame rate that is not positive and finite."""
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps: found {fps}, expected a positive number")
+
+
+def _rows_to_frames(
+    rows: pd.DataFrame, num_rows: int, stride: int, num_frames: int | None
+) -> pd.DataFrame:
+    """Turn bouts of every stride-th frame into bouts of the whole recording."""
+    if stride < 1:
+        raise ValueError(f"stride: found {stride}, expected 1 or more")
+    if num_frames is None:
+        if stride > 1:
+            raise ValueError("num_frames: must be given where stride is above 1")
+        num_frames = num_rows
+    expected = -(-num_frames // stride)
+    if num_rows != expected:
+        raise ValueError(
+            f"labels: found {num_rows} rows, expected {expected}:"
+            f" every {stride}. of {num_frames} frames"
+        )
+    return rows.assign(
+        start=rows["start"] * stride, stop=(rows["stop"] * stride).clip(upper=num_frames)
+    )
+
+
+def _seconds(frames: pd.Series, fps: Fraction | float) -> list[float]:
+    """Divide frame counts by fps, in whole numbers where fps is a Fraction."""
+    return [float(frame / fps) for frame in frames.tolist()]

@@ -1,0 +1,193 @@
+"""What a lab says of its recordings: the animal in each, its group, and when the stimulus came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.annotations import DELIMITERS, parse_rows, plain_cells, read_text
+from mpar.labels.names import NameIndex
+from mpar.labels.scorings import Labelled
+
+
+@dataclass(frozen=True, slots=True)
+class Animal:
+    """A recording, the animal in it, and what the metadata says of it.
+
+    Parameters
+    ----------
+    recording : Labelled
+        Its labels.
+    animal : str
+        Recordings of one animal are averaged before groups are.
+    group : str
+        Shown in figures.
+    onset : Fraction
+        Seconds at which time 0 lies.
+    metadata : dict
+        Column and text.
+    """
+
+    recording: Labelled
+    animal: str
+    group: str
+    onset: Fraction
+    metadata: dict[str, str]
+
+    @property
+    def seconds(self) -> Fraction:
+        """Seconds from time 0 to the end of the recording."""
+        return len(self.recording.labels) / self.recording.fps - self.onset
+
+
+def read_animals(
+    predictions: Sequence[Labelled],
+    metadata_path: Path | str | None,
+    *,
+    onset_column: str | None = None,
+    group_by: Sequence[str] = (),
+    taken: Sequence[str] = (),
+) -> tuple[list[Animal], list[Problem]]:
+    """Join predictions with the metadata of their animals.
+
+    Parameters
+    ----------
+    predictions : sequence of Labelled
+        From `mpar.scores.predictions.read_predictions`.
+    metadata_path : Path or str, optional
+        CSV with a column ``Recording`` (the video's name, with or without suffix), ``Animal`` where
+        an animal has several, and any others. Without it each recording is an animal and all are
+        one group.
+    onset_column : str, optional
+        Holds the time of the stimulus, in seconds of the recording.
+    group_by : sequence of str
+        Columns whose values make a group; by default "group", if there is one.
+    taken : sequence of str
+        Names that no other column may have, since the results have columns of these names.
+
+    Returns
+    -------
+    animals : list of Animal
+        In order of group, and in it of the metadata.
+    problems : list of Problem
+        Rows without a recording, recordings without a row, onsets that are none.
+
+    Raises
+    ------
+    ConfigError
+        A column is missing, or there is no metadata to take it from.
+    InputError
+        The metadata cannot be read.
+    """
+    if metadata_path is None:
+        if onset_column or group_by:
+            raise ConfigError("--onset-column and --group-by are columns of --metadata; pass it")
+        return [Animal(item, item.name, "all", Fraction(0), {}) for item in predictions], []
+    path = Path(metadata_path)
+    columns, rows = _read_rows(path, taken)
+    for name in (onset_column, *group_by):
+        if name is not None and name not in columns:
+            raise ConfigError(
+                f"{path.name}: found the columns {', '.join(columns)}, expected {name!r} among "
+                "them; name another column, or add it"
+            )
+    by = list(group_by) or [name for name in columns if name.lower() == "group"]
+    by_name = {item.name: item for item in predictions}
+    # a trial shares its video with others, and has only its own name
+    index = NameIndex(
+        (written, item.name)
+        for item in predictions
+        for written in {item.name, item.video if Path(item.video).stem == item.name else item.name}
+    )
+    known = {}
+    for _, row in rows:
+        named = index.find(row["Recording"])
+        if len(named) == 1:
+            known[row["Recording"]] = by_name[named[0]]
+    animals: dict[str, Animal] = {}
+    problems = []
+    for line, row in rows:
+        try:
+            animal = _join(row, known, by, onset_column)
+            if animal.recording.name in animals:
+                raise ValueError(f"recording {row['Recording']!r} occurs twice; remove one")
+            animals[animal.recording.name] = animal
+        except ValueError as error:
+            problems.append(Problem.of(path, str(error), line))
+    is_named = {known[row["Recording"]].name for _, row in rows if row["Recording"] in known}
+    problems += [
+        Problem.of(
+            f"{item.name}_predictions.csv", f"has no row in {path.name}; add it, or move it away"
+        )
+        for item in predictions
+        if item.name not in is_named
+    ]
+    order = list(dict.fromkeys(animal.group for animal in animals.values()))
+    return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
+
+
+def _join(
+    row: dict[str, str], known: dict[str, Labelled], by: Sequence[str], onset_column: str | None
+) -> Animal:
+    """Return the animal of a row; ValueError says what is wrong with the row."""
+    name = row["Recording"]
+    if name not in known:
+        raise ValueError(f"recording {name!r} has no prediction; predict it, or remove the row")
+    recording = known[name]
+    if not all(row[column] for column in by):
+        raise ValueError(f"recording {name!r} has no {' or no '.join(by)}; fill it in")
+    onset = _parse_onset(row[onset_column]) if onset_column else Fraction(0)
+    length = len(recording.labels) / recording.fps
+    if onset is None or onset >= length:
+        raise ValueError(
+            f"recording {name!r} has the onset {row[onset_column or '']!r}, "
+            f"expected seconds from 0 to its length ({float(length):.3f}); fix the row"
+        )
+    shown = {"Recording", "Animal"}
+    if len(by) == 1 and by[0].lower() == "group":
+        shown.add(by[0])  # the column Group says the same
+    return Animal(
+        recording,
+        row.get("Animal") or recording.name,
+        " / ".join(row[column] for column in by) if by else "all",
+        onset,
+        {column: cell for column, cell in row.items() if column not in shown},
+    )
+
+
+def _read_rows(
+    path: Path, taken: Sequence[str]
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns, without Recording and Animal, and (line, row by column) of every row."""
+    text = read_text(path)
+    header = text.partition("\n")[0].strip()
+    delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
+    lines = parse_rows(path, text, delimiter)
+    titles = {"recording": "Recording", "animal": "Animal"}
+    names = [titles.get(name.lower(), name) for name in (lines[0][1] if lines else [])]
+    bad = [n for n in names if n in taken and n not in {*titles.values(), "Group"}]
+    if "Recording" not in names or not all(names) or len({*names}) < len(names) or bad:
+        raise InputError.of(
+            path,
+            f"found the columns {','.join(names)[:100]!r}, expected one Recording and others with "
+            "different names" + (f", not {', '.join(bad)}" if bad else "") + "; fix the header",
+            1,
+        )
+    problems = [
+        Problem.of(path, f"found {len(cells)} cells, expected {len(names)}; fix the row", line)
+        for line, cells in lines[1:]
+        if len(cells) != len(names)
+    ]
+    if problems:
+        raise InputError(problems)
+    rows = [(line, dict(zip(names, cells, strict=True))) for line, cells in lines[1:]]
+    return [name for name in names if name not in titles.values()], rows
+
+
+def _parse_onset(cell: str) -> Fraction | None:
+    text = cell.replace(",", ".")  # a decimal comma
+    return Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII) else None

@@ -1,0 +1,279 @@
+"""Pair videos with the label files that are about them, and find what a folder holds.
+
+Each label file is read once, however many videos it is about.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.annotations import Annotation
+from mpar.labels.classes import ClassMap
+from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, read_label_file
+from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, file_name, normal
+from mpar.labels.scorings import Scoring
+from mpar.system.folders import find_files
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Source:
+    """A video and what its label files say of it, in order of their names.
+
+    Parameters
+    ----------
+    video : Path
+        The video.
+    labels : list of Annotation or Scoring
+        Not yet laid on its frames.
+    problems : list of Problem
+        Why its labels cannot be used; they are then incomplete.
+    """
+
+    video: Path
+    labels: list[Annotation | Scoring] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def find_recordings(
+    video_folder: Path | str,
+    annotation_folder: Path | str,
+    class_map: ClassMap,
+    *,
+    label_format: str = AUTO,
+) -> tuple[list[Source], list[Problem]]:
+    """Pair the videos of one folder with the label files of another.
+
+    A label file that names videos itself, as BORIS', belongs to those of them that are there; any
+    other to the video that its own name begins with (`mpar.labels.names`).
+
+    Parameters
+    ----------
+    video_folder, annotation_folder : Path or str
+        Searched with their subfolders.
+    class_map : ClassMap
+        The names that may occur in label files.
+    label_format : str
+        As for `mpar.labels.exchange.read_label_file`.
+
+    Returns
+    -------
+    sources : list of Source
+        Videos with at least one label file, in order of path.
+    problems : list of Problem
+        Videos without labels, labels without a video, videos whose name occurs twice (nobody
+        knows whose labels are whose, so none of them is a source), and names that are not text.
+
+    Raises
+    ------
+    ConfigError
+        A folder does not exist, or there is no video at all.
+    """
+    videos = find_files(video_folder, VIDEO_SUFFIXES)
+    annotations = find_files(annotation_folder, ANNOTATION_SUFFIXES)
+    if not videos:
+        raise ConfigError(
+            f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
+        )
+    problems = [
+        Problem.of(path, "has a name that is not UTF-8 text; rename it")
+        for path in videos + annotations
+        if not _is_text(path.name)
+    ]
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for video in filter(lambda path: _is_text(path.name), videos):
+        by_name[normal(video.stem)].append(video)
+    for same in by_name.values():
+        problems += [
+            Problem.of(
+                video, f"has the same name as {other}; rename one of them and its label files"
+            )
+            for video, other in zip(same, same[1:] + same[:1], strict=True)
+            if len(same) > 1
+        ]
+    paths = [path for path in annotations if _is_text(path.name)]
+    firsts = [same[0] for same in by_name.values()]
+    sources, more = share_out(paths, firsts, class_map, label_format=label_format)
+    problems += more
+    alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
+    problems += [
+        Problem.of(
+            source.video,
+            f"has no labels, expected {source.video.stem}.csv or {source.video.stem}_*.csv; add "
+            "them",
+        )
+        for source in alone
+        if not source.labels and not source.problems
+    ]
+    return [source for source in alone if source.labels or source.problems], problems
+
+
+def share_out(
+    paths: Iterable[Path],
+    videos: Sequence[Path],
+    class_map: ClassMap,
+    *,
+    label_format: str = AUTO,
+) -> tuple[list[Source], list[Problem]]:
+    """Read label files, each once, and give each video what is about it.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Label files.
+    videos : sequence of Path
+        With different names; they need not exist.
+    class_map, label_format
+        As for `find_recordings`.
+
+    Returns
+    -------
+    sources : list of Source
+        One for each video, in their order.
+    problems : list of Problem
+        Of label files, and parts of them, that are about none of these videos.
+    """
+    sources = {video: Source(video) for video in videos}
+    index = NameIndex((video.name, video) for video in videos)
+    problems: list[Problem] = []
+    for path in paths:
+        by_file = index.find_owners(path.stem)
+        try:
+            parts = read_label_file(path, class_map, label_format)
+        except InputError as error:
+            for found in [sources[by_file[0]].problems] if len(by_file) == 1 else [problems]:
+                found += error.problems
+            continue
+        names = dict.fromkeys(part.video for part in parts if isinstance(part, Scoring))
+        names.pop("", None)
+        owners = {name: index.find(name) for name in names}
+        # a lone name that fits nothing does not count beside the file's own name
+        is_by_file = not any(owners.values()) and len(names) < 2
+        if is_by_file:
+            problems += _take(path, parts, by_file, sources, next(iter(names), ""))
+            continue
+        for name, mentioned in owners.items():
+            mine = [p for p in parts if isinstance(p, Scoring) and p.video == name]
+            problems += _take_named(path, mine, mentioned, sources, name)
+        problems += [
+            problem
+            for part in parts
+            if isinstance(part, Scoring) and not part.video
+            for problem in part.problems or (_nameless(path, part),)
+        ]
+    for source in sources.values():
+        if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
+            source.labels = [
+                replace(source.labels[0], annotator="")
+            ]  # its file's name tells enough
+    return list(sources.values()), problems
+
+
+def _take(
+    path: Path,
+    parts: Sequence[Annotation | Scoring],
+    owners: list[Path],
+    sources: dict[Path, Source],
+    named: str,
+) -> list[Problem]:
+    """Give the parts of a file to the video that the file is named after."""
+    if len(owners) != 1:
+        if own := [p for part in parts if isinstance(part, Scoring) for p in part.problems]:
+            return own
+        return [Problem.of(path, _describe_owners(owners, file_name(named)))]
+    source = sources[owners[0]]
+    for part in parts:
+        if isinstance(part, Scoring) and part.problems:
+            source.problems += part.problems
+            continue
+        if isinstance(part, Scoring) and named:
+            notice = (
+                f"names the video {file_name(named)!r}, taken for {source.video.name} by its "
+                "file's name"
+            )
+            part = replace(part, notices=(*part.notices, notice))
+        source.labels.append(part)
+    return []
+
+
+def _describe_owners(owners: list[Path], named: str) -> str:
+    if owners:
+        fits = " and ".join(owner.name for owner in owners)
+        return f"fits {fits}, whose names differ only in capitals or blanks; rename one"
+    nor = f", nor does the video that it names ({named!r})" if named else ""
+    return f"fits no video, expected a name that starts with a video's{nor}; rename it"
+
+
+def _take_named(
+    path: Path,
+    parts: Sequence[Scoring],
+    owners: list[Path],
+    sources: dict[Path, Source],
+    name: str,
+) -> list[Problem]:
+    """Give the parts of a file that name a video to that video."""
+    shown = file_name(name)
+    if len(owners) == 1:
+        source = sources[owners[0]]
+        for part in parts:
+            source.problems += part.problems
+            source.labels += [part] if not part.problems else []
+        return []
+    if owners:
+        fits = " and ".join(owner.name for owner in owners)
+        return [Problem.of(path, f"scores {shown!r}, which may be {fits}; rename one of them")]
+    message = f"scores {shown!r}, but there is no such video; add it, or remove its part"
+    return [Problem.of(path, message)]
+
+
+def _nameless(path: Path, part: Scoring) -> Problem:
+    return Problem.of(
+        path,
+        f"observation {part.annotator!r} names no video, unlike others in this file; add it, or "
+        "save the observation to a file named after its video",
+    )
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether `name` is text, not bytes of another encoding that only the disk knows."""
+    return not re.search("[\ud800-\udfff]", name)
+
+
+def find_group(video: Path, pattern: str | None) -> str:
+    """Return the animal's id: what `pattern` finds in the video's name, or the name itself.
+
+    The suffix is no part of the name: the 4 of ``.mp4`` is nobody's number.
+
+    Raises
+    ------
+    InputError
+        The pattern does not occur in the name.
+    """
+    if pattern is None:
+        return video.stem
+    match = re.search(pattern, normal(video.stem))
+    group = match and (match[1] if match.re.groups else match[0])
+    if not group:
+        raise InputError.of(
+            video,
+            f"--group-pattern '{pattern}' finds no animal in {video.stem!r} (the suffix does not "
+            "count); fix the pattern or rename the file",
+        )
+    return group
+
+
+def warn_of_groups(groups: Sequence[str], pattern: str | None) -> None:
+    """Warn of a pattern that finds one animal in all videos."""
+    if pattern is not None and len(groups) > 1 and len({*groups}) == 1:
+        log.warning(
+            "--group-pattern '%s' finds the same animal, %r, in all %d videos; if they show "
+            "several animals, fix the pattern",
+            *(pattern, groups[0], len(groups)),
+        )

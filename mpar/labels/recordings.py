@@ -1,0 +1,311 @@
+"""Recordings: the labels of one video laid on its frames, whole or trial by trial."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mpar.errors import InputError, Problem
+from mpar.labels.annotations import Annotation
+from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.laying import find_other_rate
+from mpar.labels.names import added_to, normal
+
+SEVERAL = ("trials", "annotators")
+_ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Labels laid on a stretch of a video.
+
+    Parameters
+    ----------
+    name : str
+        Unique in a cache: the video's name, with ``_trial<k>`` for a trial.
+    group : str
+        The animal; recordings of one group never part in a split.
+    start_frame, num_frames : int
+        The stretch of the video.
+    annotators : tuple of str
+        Who scored it, one a row of `codes`.
+    codes : (A, T) int16 array
+        Raw codes by annotator, -1 for unlabelled.
+    labels : (T,) int8 array
+        Class index of the majority, -1 for unlabelled.
+    """
+
+    name: str
+    group: str
+    start_frame: int
+    num_frames: int
+    annotators: tuple[str, ...]
+    codes: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.codes.shape == (len(self.annotators), self.num_frames)
+        assert self.labels.shape == (self.num_frames,)
+
+
+def check_recording(
+    video: Path,
+    annotations: Sequence[Annotation],
+    num_frames: int,
+    class_map: ClassMap,
+    *,
+    group: str,
+    fps: Fraction | None = None,
+    several: str | None = None,
+    label_offset: int | None = None,
+) -> list[Recording]:
+    """Lay the label files of one video on its frames.
+
+    Parameters
+    ----------
+    video : Path
+        The video.
+    annotations : sequence of Annotation
+        Its label files.
+    num_frames : int
+        Frames that the video really yields.
+    class_map : ClassMap
+        Merges codes into classes.
+    group : str
+        The animal.
+    fps : Fraction, optional
+        Frames per second of the video; tells labels that were made at another rate.
+    several : {"trials", "annotators"}, optional
+        What several label files are; by default the row counts decide. Trials are
+        consecutive pieces whose rows add up to the video, annotators are as long as the video.
+    label_offset : int, optional
+        Frame at which the first row of a label file that is too short lies. Frames without
+        a row are unlabelled.
+
+    Returns
+    -------
+    list of Recording
+        One for the video, or one a trial.
+
+    Raises
+    ------
+    InputError
+        The labels cannot be laid on the frames with certainty; the message says what would.
+    """
+    if _are_trials(annotations, num_frames, several, label_offset):
+        return _lay_trials(video, annotations, num_frames, class_map, group, fps, label_offset)
+    problems: list[Problem] = []
+    rows = []
+    for annotation in annotations:
+        try:
+            rows.append(_lay(annotation, num_frames, label_offset, fps=fps))
+        except InputError as error:
+            problems += error.problems
+    is_unclear = several is None and any(
+        len(a.frames) not in {num_frames, num_frames - (label_offset or 0)} for a in annotations
+    )
+    if problems or (len(annotations) > 1 and is_unclear):
+        if len(annotations) > 1 and several is None:
+            counts = " + ".join(str(len(a.frames)) for a in annotations)
+            problems.append(
+                Problem.of(
+                    video,
+                    f"has {len(annotations)} label files with {counts} rows for {num_frames} "
+                    "frames: neither trials (rows add up) nor annotators (each as long as the "
+                    "video); fix them, or pass --several trials|annotators with --label-offset",
+                )
+            )
+        raise InputError(problems)
+    codes = np.stack(rows)
+    names = _name_annotators(video, annotations)
+    return [
+        Recording(
+            name=video.stem,
+            group=group,
+            start_frame=0,
+            num_frames=num_frames,
+            annotators=names,
+            codes=codes,
+            labels=_vote(class_map.merge(codes), len(class_map.class_names)),
+        )
+    ]
+
+
+def _are_trials(
+    annotations: Sequence[Annotation],
+    num_frames: int,
+    several: str | None,
+    label_offset: int | None,
+) -> bool:
+    if len(annotations) == 1 or several is not None:
+        return len(annotations) > 1 and several == "trials"
+    num_rows = sum(len(a.frames) for a in annotations)
+    return num_frames in {num_rows, num_rows + len(annotations) * (label_offset or 0)}
+
+
+def _lay_trials(
+    video: Path,
+    annotations: Sequence[Annotation],
+    num_frames: int,
+    class_map: ClassMap,
+    group: str,
+    fps: Fraction | None,
+    label_offset: int | None,
+) -> list[Recording]:
+    numbers = [_trial_number(video, a.path) for a in annotations]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        raise InputError.of(
+            video,
+            "its trials cannot be ordered: expected label files that end in different "
+            f"numbers, found {', '.join(a.path.name for a in annotations)}; rename them",
+        )
+    counts = [len(a.frames) for a in annotations]
+    lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost none
+    lengths = [count + lost for count in counts]
+    if sum(lengths) != num_frames:
+        each, rest = divmod(num_frames - sum(counts), len(counts))
+        given = f" with --label-offset {lost} each" if lost else ""
+        hint = (
+            f"if each lost its first {each} frames, pass --several trials --label-offset {each}"
+            if each > 0 and rest == 0
+            else "fix the label files"
+        )
+        hint = _describe_rate(sum(counts), num_frames, fps) or hint
+        raise InputError.of(
+            video,
+            f"its {len(counts)} trials have {' + '.join(map(str, counts))} = {sum(counts)} "
+            f"rows{given}, expected {num_frames} frames; {hint}",
+        )
+    recordings = []
+    start = 0
+    for number, annotation, length in sorted(
+        zip(numbers, annotations, lengths, strict=True), key=lambda item: item[0] or 0
+    ):
+        codes = _lay(annotation, length, lost, start_frame=start)[None]
+        recordings.append(
+            Recording(
+                name=f"{video.stem}_trial{number}",
+                group=group,
+                start_frame=start,
+                num_frames=length,
+                annotators=_name_annotators(video, [annotation]),
+                codes=codes,
+                labels=class_map.merge(codes[0]),
+            )
+        )
+        start += length
+    return recordings
+
+
+def _trial_number(video: Path, path: Path) -> int | None:
+    """Return the number at the end of what a label file's name adds to the video's."""
+    match = re.search(r"[0-9]+\Z", added_to(path.stem, video.name))
+    return int(match[0]) if match else None
+
+
+def _lay(
+    annotation: Annotation,
+    num_frames: int,
+    label_offset: int | None,
+    *,
+    start_frame: int = 0,
+    fps: Fraction | None = None,
+) -> np.ndarray:
+    """Lay rows on `num_frames` frames, (T,) int16; frames without a row are unlabelled.
+
+    Rows may count from 0, from 1 if the row count proves it, or (trials) on from `start_frame`,
+    and from the offset instead if one is given.
+    """
+    num_rows, first = len(annotation.frames), int(annotation.frames[0])
+    path = annotation.path
+    offset = label_offset or 0 if num_rows < num_frames else 0
+    origins = sorted({0, offset, start_frame, start_frame + offset})
+    if (
+        first not in origins
+        and first - 1 not in origins
+        and (num_rows == num_frames or label_offset is not None)
+    ):
+        raise InputError.of(
+            path,
+            f"its frames begin at {first}, expected {' or '.join(map(str, origins))}; "
+            "renumber them",
+        )
+    if num_rows == num_frames:
+        return annotation.codes
+    by_rate = _describe_rate(num_rows, num_frames, fps)
+    if num_rows > num_frames:
+        hint = by_rate or "check that they belong together and that the video is not cut short"
+        raise InputError.of(
+            path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
+        )
+    short = num_frames - num_rows
+    if label_offset is None:
+        numbered = f" (its Frame column begins at {first})" if first else ""
+        hint = by_rate or (
+            f"if the first {short} frames have no row pass --label-offset {short}, if the last "
+            f"{short} have none pass --label-offset 0"
+        )
+        raise InputError.of(
+            path,
+            f"found {num_rows} rows, expected {num_frames} (the video's frames){numbered}; {hint}",
+        )
+    if label_offset + num_rows > num_frames:
+        raise InputError.of(
+            path,
+            f"its {num_rows} rows from frame {label_offset} on end after the video's "
+            f"{num_frames} frames; pass a --label-offset of at most {short}",
+        )
+    codes = np.full(num_frames, UNLABELLED, np.int16)
+    codes[label_offset : label_offset + num_rows] = annotation.codes
+    return codes
+
+
+def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
+    """Say that labels seem to be of a copy at another rate, nothing if they do not."""
+    rate = find_other_rate(fps * num_rows / num_frames, fps) if fps else None
+    if fps is None or rate is None:
+        return ""
+    return (
+        f"they seem made on a copy at {float(rate):g} frames per second, where the video has "
+        f"{float(fps):g}: pass that copy, or score this video (--label-offset is right only if "
+        "they were made on this very video)"
+    )
+
+
+def _name_annotators(video: Path, annotations: Sequence[Annotation]) -> tuple[str, ...]:
+    """Name annotators by what their file's name adds to the video's; by the stem if unclear."""
+    names = []
+    for annotation in annotations:
+        stem = normal(annotation.annotator or annotation.path.stem)
+        rest = added_to(stem, video.name).strip("_.- ")
+        names.append(rest if rest and rest.lower() not in _ANNOTATION_WORDS else stem)
+    if max(Counter(names).values()) > 1:
+        names = [normal(item.annotator or item.path.stem) for item in annotations]
+    if max(Counter(names).values()) > 1:  # a folder an annotator
+        names = [normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
+    return tuple(names)
+
+
+def _vote(labels_AT: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the class that most annotators chose, (T,) int8; ties go to the first of them.
+
+    Unlabelled is no vote: a frame is unlabelled only when every annotator left it so.
+    """
+    if len(labels_AT) == 1:
+        return labels_AT[0]
+    votes_KT = np.stack([(labels_AT == k).sum(axis=0) for k in range(num_classes)])
+    most_T = votes_KT.max(axis=0)
+    winner = np.full(labels_AT.shape[1], UNLABELLED, np.int8)
+    for labels_T in labels_AT[::-1]:  # the first annotator has the last word among equals
+        is_best = (labels_T >= 0) & (
+            np.take_along_axis(votes_KT, np.maximum(labels_T, 0)[None].astype(np.intp), 0)[0]
+            == most_T
+        )
+        winner[is_best] = labels_T[is_best]
+    return winner

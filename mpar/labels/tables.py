@@ -1,0 +1,133 @@
+"""Tables: rows below a header, which may have lines above it, and the problems met in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from mpar.errors import InputError, Problem
+from mpar.labels.annotations import (
+    DELIMITERS,
+    parse_rows,
+    plain_cells,
+    shorten,
+    with_point,
+)
+
+NOTHING = {"", "na", "nan", "none"}  # what programs write into cells without a value
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
+_MAX_PREAMBLE_LINES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows below a header: (line, cells), with as many cells as there are columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns, names : list of str
+        The header in lower case, and as it is written.
+    rows : list of (int, list of str)
+        The rows that are not blank.
+    preamble : list of list of str
+        The rows above the header.
+    header_line : int
+        Where the header is.
+    delimiter : str
+        Between cells.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[tuple[int, list[str]]]
+    preamble: list[list[str]]
+    header_line: int
+    names: list[str]
+    delimiter: str
+
+    def find(self, *names: str) -> int | None:
+        """Return the position of the first of these columns that is there."""
+        return next((self.columns.index(name) for name in names if name in self.columns), None)
+
+    def cell(self, cells: list[str], *names: str) -> str:
+        """Return the cell of the first of these columns that is there, else nothing."""
+        column = self.find(*names)
+        return "" if column is None else cells[column]
+
+
+def find_header(text: str, is_header: Callable[[list[str]], bool]) -> tuple[int, str] | None:
+    """Return where a header is, as index of its line, and the delimiter of its cells."""
+    for index, line in enumerate(text.splitlines()[:_MAX_PREAMBLE_LINES]):
+        for delimiter in DELIMITERS:
+            if is_header(plain_cells(line, delimiter)):
+                return index, delimiter
+    return None
+
+
+def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -> Table:
+    """Read a table whose header may have lines above it."""
+    found = find_header(text, is_header)
+    rows = parse_rows(path, text, found[1]) if found else []
+    places = (i for i, (_, cells) in enumerate(rows) if is_header([c.lower() for c in cells]))
+    at = next(places, None)
+    if at is None:
+        raise InputError.of(
+            path,
+            "does not have the columns of the format it is read as; choose another "
+            "--annotation-format, or export it again",
+        )
+    line, names = rows[at]
+    problems = []
+    body = []
+    for row_line, cells in rows[at + 1 :]:
+        if not any(cells):
+            continue
+        if any(cells[len(names) :]):
+            message = f"found {len(cells)} cells, expected {len(names)}; fix the row"
+            problems.append(Problem.of(path, message, row_line))
+        body.append((row_line, [*cells, *[""] * (len(names) - len(cells))][: len(names)]))
+    if problems:
+        raise InputError(shorten(path, problems))
+    if not body:
+        raise InputError.of(path, "has no rows below its header; score it or remove it", line)
+    preamble = [cells for _, cells in rows[:at]]
+    columns = [name.lower() for name in names]
+    return Table(path, columns, body, preamble, line, names, found[1] if found else ",")
+
+
+class ProblemList(list[Problem]):
+    """Problems of one file, collected while it is read."""
+
+    def __init__(self, path: Path, delimiter: str = "") -> None:
+        super().__init__()
+        self.path = path
+        self.delimiter = delimiter
+
+    def note(self, message: str, line: int = 0) -> None:
+        """Add one."""
+        self.append(Problem.of(self.path, message, line))
+
+    def number(self, cell: str, what: str, line: int) -> Fraction:
+        """Read a number from 0; notes a problem and returns 0 if it is none."""
+        text = with_point(cell, self.delimiter)
+        if _NUMBER.fullmatch(text):
+            return Fraction(text)
+        self.note(f"{what} is {cell[:40]!r}, expected a number from 0; fix the row", line)
+        return Fraction(0)
+
+    def frame(self, cell: str, what: str, line: int) -> Fraction:
+        """Read a whole number from 0; notes a problem and returns 0 if it is none."""
+        number = self.number(cell, what, line)
+        if number.denominator > 1:
+            self.note(f"{what} is {cell!r}, expected a whole number; fix the row", line)
+        return number
+
+    def check(self) -> None:
+        """Raise InputError if there are any."""
+        if self:
+            raise InputError(shorten(self.path, self))

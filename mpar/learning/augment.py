@@ -1,0 +1,181 @@
+"""Augment batches on the device: each clip as a whole, never frame by frame.
+
+Every function takes (B, 1, F, H, W) float windows in 0-1 and a CPU generator, so that every device
+sees the same choices, and returns new windows of the same shape in 0-1. A mouse filmed from below
+has no preferred direction, animals move at different speeds, and labs differ in light.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from mpar.labels.classes import UNLABELLED
+
+_MAX_PACE = 1.25
+
+
+def augment(
+    windows: torch.Tensor,
+    labels: torch.Tensor,
+    mirror_indices: Sequence[int],
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Apply all augmentations in turn.
+
+    Parameters
+    ----------
+    windows : (B, 1, F, H, W) float tensor in 0-1
+    labels : (B, K) int64 tensor
+        Class indices, or -1, on the device of `windows`.
+    mirror_indices : sequence of int
+        The index that each class has in a mirrored picture, see `ClassMap.mirror_indices`.
+    generator : torch.Generator
+        On the CPU; it decides everything.
+
+    Returns
+    -------
+    (B, 1, F, H, W) float tensor in 0-1, (B, K) int64 tensor
+        New windows and their labels.
+    """
+    windows, is_mirrored = reorient(windows, generator)
+    labels = mirror_labels(labels, is_mirrored, mirror_indices)
+    windows, labels = change_pace(windows, labels, generator)
+    windows = warp(windows, generator)
+    return relight(windows, generator), labels
+
+
+def reorient(
+    windows: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flip left to right, top to bottom and (square windows only) transpose, each at random.
+
+    This gives all quarter turns and their mirror images without resampling.
+
+    Returns
+    -------
+    (B, 1, F, H, W) tensor, (B,) bool tensor
+        New windows, and which of them are mirror images. Each of the three is a mirroring; two
+        of them together are a rotation.
+    """
+    coins = torch.rand(3, len(windows), generator=generator) < 0.5
+    if windows.shape[-1] != windows.shape[-2]:
+        coins[2] = False
+    coins = coins.to(windows.device)
+    left_right, top_bottom, transposed = coins.view(3, -1, 1, 1, 1, 1)
+    windows = torch.where(left_right, windows.flip(-1), windows)
+    windows = torch.where(top_bottom, windows.flip(-2), windows)
+    if windows.shape[-1] == windows.shape[-2]:
+        windows = torch.where(transposed, windows.transpose(-1, -2), windows)
+    return windows, coins[0] ^ coins[1] ^ coins[2]
+
+
+def mirror_labels(
+    labels: torch.Tensor, is_mirrored: torch.Tensor, mirror_indices: Sequence[int]
+) -> torch.Tensor:
+    """Return the labels (B, K) after mirroring the windows `is_mirrored` (B,); -1 stays."""
+    # unlabelled, -1, takes the last slot
+    table = torch.tensor([*mirror_indices, -1], device=labels.device)
+    return torch.where(is_mirrored[:, None], table[labels], labels)
+
+
+def change_pace(
+    windows: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Play each window 0.8 to 1.25 times as fast about its middle: frames are repeated or dropped.
+
+    Parameters
+    ----------
+    windows : (B, 1, F, H, W) float tensor
+    labels : (B, K) int64 tensor
+        On the device of `windows`; as always they begin L // 2 frames after the window does.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    (B, 1, F, H, W) float tensor, (B, K) int64 tensor
+        New windows, whose edge frames repeat where the window is too short, and the labels of
+        their frames; -1 where a frame comes from before the first label or from after the last.
+    """
+    num_frames, num_labels = windows.shape[2], labels.shape[1]
+    first, middle = (num_frames - num_labels + 1) // 2, (num_frames - 1) / 2
+    limit = math.log(_MAX_PACE)
+    pace = (2 * limit * torch.rand(len(windows), 1, generator=generator) - limit).exp()
+    places = ((torch.arange(num_frames) - middle) * pace + middle).round().long()
+    named = places[:, first : first + num_labels] - first
+    is_known = ((named >= 0) & (named < num_labels)).to(labels.device)
+    named = named.clamp(0, num_labels - 1).to(labels.device)
+    labels = labels.gather(1, named).where(is_known, UNLABELLED)
+    rows = torch.arange(len(windows), device=windows.device)[:, None]
+    places = places.clamp(0, num_frames - 1).to(windows.device)
+    return windows[rows, 0, places].unsqueeze(1), labels
+
+
+def warp(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Rotate by any angle, zoom by 0.82-1.22, shift by up to 7.5 % of a side."""
+    return resample(
+        windows,
+        angle=_uniform(-math.pi, math.pi, windows, generator),
+        zoom=_uniform(-0.2, 0.2, windows, generator).exp(),
+        shift_x=_uniform(-0.075, 0.075, windows, generator),
+        shift_y=_uniform(-0.075, 0.075, windows, generator),
+    )
+
+
+def resample(
+    windows: torch.Tensor,
+    *,
+    angle: torch.Tensor,
+    zoom: torch.Tensor,
+    shift_x: torch.Tensor,
+    shift_y: torch.Tensor,
+) -> torch.Tensor:
+    """Rotate, zoom and shift windows; beyond the edge the edge pixels repeat.
+
+    Parameters
+    ----------
+    windows : (B, 1, F, H, W) float tensor
+    angle, zoom, shift_x, shift_y : tensors of B elements
+        Radians about the centre, magnification, and how far the view moves to the right and
+        down, as fractions of width and height.
+
+    Returns
+    -------
+    (B, 1, F, H, W) float tensor
+    """
+    height, width = windows.shape[-2:]
+    cos, sin = (angle.cos() / zoom).flatten(), (angle.sin() / zoom).flatten()
+    # where each output pixel comes from; grid_sample measures in half sides, hence the ratios,
+    # without which oblong windows would be sheared, and the factor 2
+    rows = [
+        torch.stack([cos, -sin * (height / width), 2 * shift_x.flatten()], dim=-1),
+        torch.stack([sin * (width / height), cos, 2 * shift_y.flatten()], dim=-1),
+    ]
+    frames = windows.squeeze(1)
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
+    # repeat the edge by hand: padding_mode="border" is missing on Metal before torch 2.13, and
+    # "reflection" would show mirrored paws
+    edge = 1 - 1 / torch.tensor([width, height], device=grid.device)
+    grid = torch.minimum(torch.maximum(grid, -edge), edge)
+    return functional.grid_sample(frames, grid, align_corners=False).clamp_(0, 1).unsqueeze(1)
+
+
+def relight(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Change contrast by 0.7-1.3, brightness by up to 0.15, and gamma by 0.7-1.4."""
+    contrast = _uniform(0.7, 1.3, windows, generator)
+    brightness = _uniform(-0.15, 0.15, windows, generator)
+    gamma = 0.7 * 2 ** _uniform(0, 1, windows, generator)  # darker as often as brighter
+    mean = windows.mean(dim=(1, 2, 3, 4), keepdim=True)
+    return ((windows - mean) * contrast + mean + brightness).clamp_(0, 1).pow_(gamma)
+
+
+def _uniform(
+    low: float, high: float, windows: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw a number in low-high for each window, (B, 1, 1, 1, 1), on their device."""
+    drawn = low + (high - low) * torch.rand(len(windows), 1, 1, 1, 1, generator=generator)
+    return drawn.to(windows.device)

@@ -1,0 +1,187 @@
+"""A run seen while it goes on: TensorBoard events in its folder, which never stop training."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mpar.cache.clips import copy_window
+from mpar.cache.store import Store
+from mpar.report.plots import plot_clips
+from mpar.scores.metrics import WorstFrame
+
+log = logging.getLogger(__name__)
+
+_DPI = 100
+_NUM_TILES = 8
+_MAX_NAME = 24
+# Figures that belong together get one group, and so lie side by side.
+_TAGS = {
+    "Train_loss": "loss/train",
+    "Val_loss": "loss/validation",
+    "Val_macro_F1": "validation/macro_F1",
+    "Val_accuracy": "validation/accuracy",
+}
+_TAG_PREFIXES = {"Val_F1_": "validation_F1/", "Val_recall_": "validation_recall/"}
+
+
+class TrainingBoard:
+    """Writes TensorBoard events; when that fails it says so once and training goes on without.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: _EventsFile | None = None
+        self._is_broken = False
+
+    def add(
+        self, epoch: int, row: Mapping[str, float], draw: Callable[[], Mapping[str, Figure]]
+    ) -> None:
+        """Add the figures of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 1. Events that an earlier process wrote for this epoch and later ones,
+            which a resumed run repeats, are hidden by TensorBoard.
+        row : mapping of str to float
+            The epoch's row of ``metrics.csv``; NaN is left out.
+        draw : callable
+            Returns images by their tag; not called where nothing can be written.
+        """
+        if self._is_broken:
+            return
+        try:
+            if self._writer is None:
+                self._writer = _EventsFile(self._folder)
+                self._writer.begin(epoch)
+            self._writer.add(epoch, row, draw)
+        except OSError as error:
+            self._is_broken = True
+            log.warning("TensorBoard events cannot be written (%s); training goes on", error)
+
+    def close(self) -> None:
+        """Close the events file."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+
+
+class _EventsFile:
+    """A file of TensorBoard events.
+
+    Not a SummaryWriter: that writes in a thread, which prints a traceback when the disk is full.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # slow to import
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns():020}.{socket.gethostname()}.{os.getpid()}"
+        self._event = Event
+        self._records = RecordWriter((folder / name).open("xb"))
+
+    def begin(self, epoch: int) -> None:
+        """Hide what earlier files of the folder say of this epoch and later ones."""
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+
+        self._write(file_version="brain.Event:2")
+        self._write(step=epoch, session_log=SessionLog(status=SessionLog.START))
+
+    def _write(self, **content: Any) -> None:
+        event = self._event(wall_time=time.time(), **content)
+        self._records.write(event.SerializeToString())
+
+    def add(
+        self, epoch: int, row: Mapping[str, float], draw: Callable[[], Mapping[str, Figure]]
+    ) -> None:
+        from torch.utils.tensorboard.summary import image, scalar
+
+        for column, value in row.items():
+            if column != "Epoch" and not np.isnan(value):
+                self._write(step=epoch, summary=scalar(_tag(column), value))
+        for tag, figure in draw().items():
+            pixels = _pixels(figure)
+            self._write(step=epoch, summary=image(tag, pixels, dataformats="HWC"))
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
+
+
+def plot_worst_clips(
+    store: Store, recordings: Sequence[int], worst: Sequence[WorstFrame], *, clip_length: int
+) -> Figure:
+    """Plot the clips of frames that a network got most wrong, about every second frame of them.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the frames.
+    recordings : sequence of int
+        Positions in the cache of what `find_worst_frames` searched.
+    worst : sequence of WorstFrame
+        At least one.
+    clip_length : int
+        L.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    middle, step = clip_length // 2, max(2, clip_length // _NUM_TILES)
+    shown = np.arange(middle % step, clip_length, step)  # the middle frame is among them
+    clips, captions = [], []
+    for item in worst:
+        recording = recordings[item.recording]
+        clip = np.empty((clip_length, *store.frame_size), np.uint8)
+        copy_window(store, recording, item.frame - middle, clip)
+        clips.append(clip[shown])
+        name = store.recordings[recording].name
+        name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+        truth, predicted = store.class_names[item.truth], store.class_names[item.predicted]
+        captions.append(
+            f"{name}\nframe {item.frame}\n{truth} \N{RIGHTWARDS ARROW} {predicted}\n"
+            f"p({truth}) {_probability_text(item.probability)}"
+        )
+    return plot_clips(clips, captions, offsets=(shown - middle).tolist())
+
+
+def _probability_text(probability: float) -> str:
+    return "< 0.001" if probability < 0.001 else f"= {probability:.3f}"
+
+
+def _tag(column: str) -> str:
+    """Name a column of ``metrics.csv`` on the board."""
+    for prefix, group in _TAG_PREFIXES.items():
+        if column.startswith(prefix):
+            return group + column[len(prefix) :]
+    return _TAGS.get(column, f"run/{column}")
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    """Draw a figure, (H, W, 3) uint8."""
+    figure.set_dpi(_DPI)
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,0 +1,340 @@
+"""One training step: windows in, a better network out.
+
+All randomness derives from (seed, epoch, step), so that a resumed run needs no saved generator.
+
+Shapes: B windows, K labels of a window, N labels of a batch, F frames of a window.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+
+from mpar.cache.clips import ClipSampler
+from mpar.cache.store import Store
+from mpar.errors import ConfigError, MparError
+from mpar.labels.classes import UNLABELLED
+from mpar.learning.augment import augment
+from mpar.learning.losses import FocalLoss, class_weights
+from mpar.learning.optimizers import make_optimizers
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import class_counts
+from mpar.learning.sums import count_batch, norm_together, sum_gradients, sum_over
+from mpar.network.checkpoint import Checkpoint
+from mpar.network.devices import has_fast_bfloat16, is_out_of_memory
+from mpar.network.model import ClipNet, ModelConfig
+from mpar.system.team import ALONE, Team
+
+log = logging.getLogger(__name__)
+
+_NUM_NORM_BATCHES = 32
+
+
+def derive_seeds(*path: int) -> tuple[int, int]:
+    """Derive two independent seeds from (seed, epoch, step)."""
+    first, second = np.random.SeedSequence(path).generate_state(2)
+    return int(first), int(second)
+
+
+class Learner:
+    """A network with all that changes its weights.
+
+    Parameters
+    ----------
+    store : Store
+        Source of the windows.
+    recordings : sequence of int
+        Those to learn from; they weigh the classes.
+    config : TrainConfig
+        The recipe.
+    device : torch.device
+        Where to compute.
+    init : Checkpoint, optional
+        Begin with its weights.
+    team : Team
+        The processes that share each batch.
+
+    Attributes
+    ----------
+    counts : (C,) integer array
+        Labelled frames of each class in `recordings`.
+    num_learnt : int
+        Labelled frames since `begin_epoch`.
+    wait_seconds : float
+        Time since `begin_epoch` in which nothing was computed, since frames were being read.
+    num_parts : int
+        Parts in which a step is computed, one after the other, so that it fits in memory.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        recordings: Sequence[int],
+        config: TrainConfig,
+        device: torch.device,
+        init: Checkpoint | None = None,
+        team: Team = ALONE,
+    ) -> None:
+        self.store, self.config, self.device, self.team = store, config, device, team
+        self.counts = class_counts(store, recordings)
+        self.model_config = ModelConfig(
+            model_type=config.model_type,
+            num_classes=len(store.class_names),
+            clip_length=config.clip_length,
+            dropout=config.dropout,
+            centre_frames=config.centre_frames,
+        )
+        self.net = self._make_net(init)
+        self.optimizers = make_optimizers(
+            self.net,
+            name=config.optimizer,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        # the weights that are validated and kept; trains nothing itself
+        self.average = (
+            AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+            if config.ema_decay
+            else None
+        )
+        is_cuda = device.type == "cuda"
+        self.uses_amp = config.use_amp and (is_cuda or has_fast_bfloat16(device))
+        # float16, which is what cuda uses, underflows without it; bfloat16 does not
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp and is_cuda)
+        self.loss = self._make_loss()
+        self.sampler = ClipSampler(
+            store,
+            clip_length=config.clip_length,
+            window=config.window,
+            pin_memory=is_cuda,
+            ring=2 if is_cuda else 1,  # one is still on its way to the device
+        )
+        self._logits: Callable[[torch.Tensor], torch.Tensor] = self._evaluate
+        if config.compile:
+            self._logits = torch.compile(self._evaluate)
+        self.num_parts = 1
+        self.begin_epoch(is_frozen=False)
+
+    def _make_net(self, init: Checkpoint | None) -> ClipNet:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seeds(self.config.seed)[0])
+            net = ClipNet(self.model_config)
+        if init is not None:
+            init.start(net, self.store.class_names)
+        if self.team.size > 1:
+            norm_together(net, self.team)
+        # about 1.5 times as fast on CPUs, and what tensor cores want
+        net.to(device=self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return net
+
+    def _make_loss(self) -> nn.Module:
+        """Return the loss summed over labels; over a team, or over parts, sums can be added."""
+        is_balanced = self.config.sampling == "balanced"
+        weights = None if is_balanced else class_weights(self.counts).to(self.device)
+        if self.config.loss == "focal":
+            return FocalLoss(weights, self.config.focal_gamma, reduction="sum")
+        return nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED, reduction="sum")
+
+    def judged_net(self) -> ClipNet:
+        """Return the network that is validated and kept: the average, if there is one."""
+        return self.net if self.average is None else cast(ClipNet, self.average.module)
+
+    def begin_epoch(self, *, is_frozen: bool) -> None:
+        """Make ready for the steps of an epoch; frozen ones learn the last layers only."""
+        self.is_frozen = is_frozen
+        self.num_learnt, self.wait_seconds = 0, 0.0
+        self.net.train()
+        self.net.blocks.train(not is_frozen).requires_grad_(not is_frozen)
+
+    def take_step(self, samples: np.ndarray, *, epoch: int, step: int, rate: float) -> float:
+        """Learn from windows.
+
+        Parameters
+        ----------
+        samples : (B, 2) integer array
+            As for `mpar.cache.clips.ClipSampler.gather`; each member of the team learns its share.
+        epoch, step : int
+            Counted from 0; they fix what is random.
+        rate : float
+            The learning rate.
+
+        Returns
+        -------
+        float
+            The mean loss over the labels of all windows.
+
+        Raises
+        ------
+        MparError
+            The loss or its gradient is not a finite number.
+
+        Notes
+        -----
+        In float16 gradients may overflow; the step is then skipped as a whole.
+        """
+        own = self.team.share_of(samples)
+        # a member without a window goes through the motions with one that does not count
+        x, labels = self.load_batch(own if len(own) else samples[:1], epoch, step)
+        if not len(own):
+            labels = torch.full_like(labels, UNLABELLED)
+        if self.team.size > 1:
+            count_batch(self.net, is_counted=bool(len(own)))
+        value = self._add_gradients(x, labels, epoch, step)
+        if not np.isfinite(value):
+            raise MparError(
+                f"{self.store.path}: the loss is {value} in epoch {epoch + 1}, step {step + 1}; "
+                f"{self._advice()}"
+            )
+        sum_gradients(self.team, self.net)
+        # Muon has nothing to do while the convolutions are frozen
+        optimizers = self.optimizers[-1:] if self.is_frozen else self.optimizers
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = rate
+            self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        # one decision for all: each optimizer alone knows only the gradients of its own weights
+        if torch.isfinite(norm):
+            for optimizer in optimizers:
+                self.scaler.step(optimizer)
+        elif not self.scaler.is_enabled():
+            raise MparError(
+                f"{self.store.path}: the gradient is {float(norm)} in epoch {epoch + 1}, step "
+                f"{step + 1}; {self._advice()}"
+            )
+        self.scaler.update()  # which tries smaller gradients after a step that was skipped
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        self.num_learnt += int((labels != UNLABELLED).sum())
+        return value
+
+    def _advice(self) -> str:
+        return "lower --learning-rate" + (", or pass --no-amp" if self.uses_amp else "")
+
+    def load_batch(
+        self, samples: np.ndarray, epoch: int, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return windows (B, 1, F, H, W), augmented if asked, and labels (B, K), on the device."""
+        started = time.perf_counter()
+        windows, labels = self.sampler.gather(samples)
+        x = windows.to(self.device, non_blocking=True)
+        self.wait_seconds += time.perf_counter() - started
+        x = x.float().mul_(1 / 255)
+        labels = labels.to(self.device, non_blocking=True)
+        if self.config.augment:
+            generator = torch.Generator().manual_seed(self._seeds(epoch, step)[1])
+            x, labels = augment(x, labels, self.store.class_map.mirror_indices, generator)
+        return x.contiguous(memory_format=torch.channels_last_3d), labels
+
+    def _seeds(self, epoch: int, step: int) -> tuple[int, int]:
+        rank = (self.team.rank,) if self.team.size > 1 else ()
+        return derive_seeds(self.config.seed, epoch, step + 1, *rank)
+
+    def _add_gradients(
+        self, x_B1FHW: torch.Tensor, labels_BK: torch.Tensor, epoch: int, step: int
+    ) -> float:
+        """Compute the gradients of the loss and return it; in parts if that takes too much."""
+        total = sum_over(self.team, self._weigh(labels_BK)).clamp_min(1e-12)
+        while True:
+            self.net.zero_grad(set_to_none=True)
+            torch.manual_seed(self._seeds(epoch, step)[0])
+            try:
+                value = torch.zeros((), device=self.device)
+                for x, labels in zip(
+                    x_B1FHW.chunk(self.num_parts), labels_BK.chunk(self.num_parts), strict=True
+                ):
+                    with self._autocast():
+                        logits = self._logits(x)
+                    loss = self.loss(logits.float(), labels.flatten()) / total
+                    self.scaler.scale(loss).backward()
+                    value += loss.detach()
+                return float(sum_over(self.team, value))
+            except RuntimeError as error:
+                if self.config.compile and type(error).__module__.startswith("torch._"):
+                    raise ConfigError(
+                        "compile: torch cannot compile here, it needs a C++ compiler "
+                        f"({str(error).partition(chr(10))[0]}); drop --compile"
+                    ) from None
+                # the members of a team would have to agree on it
+                is_divisible = self.num_parts < len(x_B1FHW) and self.team.size == 1
+                if not (is_out_of_memory(error) and is_divisible):
+                    raise
+            self.num_parts *= 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            log.warning(
+                "a batch of %d windows does not fit in memory: each step is computed in %d parts "
+                "from now on, whose batch norms are their own; a smaller --batch-size is quicker",
+                len(x_B1FHW),
+                self.num_parts,
+            )
+
+    def _evaluate(self, x_B1FHW: torch.Tensor) -> torch.Tensor:
+        """Return the logits of all labels of windows, (N, C)."""
+        if self.config.window == 1:
+            return self.net(x_B1FHW)
+        return self.net.dense(x_B1FHW).flatten(0, 1)
+
+    def _weigh(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the weights of labels, by which a sum of losses becomes their mean."""
+        is_known = labels != UNLABELLED
+        weights = getattr(self.loss, "weight", None)
+        if weights is None:
+            return is_known.sum().float()
+        return (weights[labels.clamp_min(0)] * is_known).sum()
+
+    def _autocast(self) -> torch.autocast:
+        # where it is off any type will do, but torch refuses types that it cannot do (mps)
+        is_cuda = self.device.type == "cuda"
+        return torch.autocast("cuda" if is_cuda else "cpu", enabled=self.uses_amp)
+
+    def renew_norms(self, samples: np.ndarray, epoch: int) -> None:
+        """Measure the batch statistics of the averaged network; those of single steps misfit it.
+
+        Parameters
+        ----------
+        samples : (N, 2) integer array
+            The windows of an epoch; the first 32 batches are taken.
+        epoch : int
+            Fixes what is random.
+
+        Notes
+        -----
+        Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
+        Generalization", section 3.3.
+        """
+        if self.average is None or self.is_frozen:
+            return
+        size, length = self.config.batch_size, self.config.clip_length
+        num_batches = min(_NUM_NORM_BATCHES, -(-len(samples) // size))
+        batches = (
+            self.load_batch(samples[i * size : (i + 1) * size], epoch, i)[0][:, :, :length]
+            for i in range(num_batches)
+        )
+        with self._autocast():
+            update_bn(batches, self.average.module)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that it takes to go on, but for the weights of `judged_net`."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "scaler": self.scaler.state_dict(),
+            "net": self.net.state_dict(),
+            "num_averaged": 0 if self.average is None else int(self.average.n_averaged),
+        }
+
+    def restore(self, state: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        """Go back to a `state`, with the weights that `judged_net` had."""
+        self.net.load_state_dict(state["net"])
+        if self.average is not None:
+            self.average.module.load_state_dict(weights)
+            self.average.n_averaged.fill_(state["num_averaged"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.scaler.load_state_dict(state["scaler"])

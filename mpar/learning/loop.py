@@ -1,0 +1,460 @@
+"""The training loop: one run, epoch by epoch, resumable to the same weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from mpar.cache.clips import (
+    balanced_windows,
+    labelled_frames,
+    tile_windows,
+)
+from mpar.cache.drift import look_range
+from mpar.cache.store import Store
+from mpar.errors import MparError
+from mpar.learning.board import TrainingBoard, plot_worst_clips
+from mpar.learning.learner import Learner, derive_seeds
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import PARTS, Split
+from mpar.network.checkpoint import Checkpoint, save_checkpoint
+from mpar.network.dense import DensePredictor
+from mpar.report.plots import plot_confusion
+from mpar.scores.metrics import (
+    FrameScores,
+    WorstFrame,
+    find_worst_frames,
+    frame_scores,
+    mean_log_loss,
+)
+from mpar.scores.postprocess import fit_postprocessing, shortest_bouts
+from mpar.system.files import locked, remove_temporaries, write_rows
+from mpar.system.progress import ProgressBar
+from mpar.system.team import ALONE, Team
+
+log = logging.getLogger(__name__)
+
+_SAVE_SECONDS = 600  # within a long epoch
+_NUM_NORM_BATCHES = 32
+_NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
+
+
+class TrainingInterruptedError(MparError):
+    """A signal stopped training after its state was saved.
+
+    Parameters
+    ----------
+    signum : int
+        The signal.
+    run_folder : Path
+        Pass it to `resume_training`.
+    """
+
+    def __init__(self, signum: int, run_folder: Path) -> None:
+        self.signum = signum
+        self.run_folder = run_folder
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name}; go on with mpar-train --resume {run_folder}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the network makes of the validation recordings.
+
+    Parameters
+    ----------
+    scores : FrameScores
+        Over all labelled frames.
+    loss : float
+        Their mean negative log-likelihood, without class weights.
+    worst : list of WorstFrame
+        The worst of them; `recording` is a position in the validation part.
+    truths : sequence of (T,) int8 arrays
+        Labels of the validation recordings.
+    probabilities : sequence of (T, K) float arrays
+        What the network says of them.
+    """
+
+    scores: FrameScores
+    loss: float
+    worst: list[WorstFrame]
+    truths: Sequence[np.ndarray] = ()
+    probabilities: Sequence[np.ndarray] = ()
+
+
+class TrainingRun:
+    """A run in progress: everything that a step reads or changes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        split: Split,
+        config: TrainConfig,
+        device: torch.device,
+        init: Checkpoint | None = None,
+        team: Team = ALONE,
+    ) -> None:
+        self.folder, self.store, self.split = folder, store, split
+        self.config, self.device, self.team = config, device, team
+        self.learner = Learner(store, split.train, config, device, init, team)
+        self.init = {} if init is None else init.as_init()
+        self.look = look_range(store, split.train)
+        self.epoch = 0  # epochs that are done
+        self.step = 0  # steps of the current epoch that are done
+        self.loss_sum = 0.0
+        self.best_epoch = 0
+        self.history: list[dict[str, float]] = []
+        self.post: dict[str, Any] = {}
+
+    def describe(self) -> list[str]:
+        """Say what is trained on what, and which classes cannot be learnt."""
+        sizes = ", ".join(
+            f"{len(self.split.part(part))} {part} recordings of "
+            f"{len({self.store.recordings[i].group for i in self.split.part(part)})} animals"
+            for part in PARTS
+        )
+        counts = zip(self.store.class_names, self.learner.counts, strict=True)
+        absent = [name for name, count in counts if not count]
+        lines = [
+            f"{self.learner.net.num_parameters():,} parameters ({self.config.model_type}); {sizes}",
+            f"run folder {self.folder}",
+        ]
+        if self.init:
+            lines.append(self._describe_init())
+        if absent:
+            lines.append(f"not learnt, no training frames: {', '.join(absent)}")
+        return lines
+
+    def _describe_init(self) -> str:
+        digest, others = self.init["digest"][:12], tuple(self.init["class_names"])
+        if others == self.store.class_names:
+            return f"begins with the network {digest}, all of it"
+        return (
+            f"begins with the network {digest}, but for its last layer: that named "
+            f"{', '.join(others)}"
+        )
+
+    def _is_frozen(self) -> bool:
+        """Tell whether only the fully connected layers are learnt in this epoch."""
+        return self.epoch < self.config.freeze_backbone_epochs
+
+    def execute(self, *, quiet: bool) -> None:
+        """Train until the last epoch, early stopping or a signal."""
+        num_steps = -(-len(self._samples(0)) // self.config.batch_size)
+        board = TrainingBoard(self.folder)
+        if self.best_epoch and self.team.is_leader:
+            self._remove_older_best()
+        cuda = [self.device] if self.device.type == "cuda" else []
+        bar = ProgressBar(
+            total=self.config.num_epochs * num_steps,
+            initial=self.epoch * num_steps + self.step,
+            unit="step",
+            quiet=quiet or not self.team.is_leader,
+        )
+        is_leader = self.team.is_leader
+        try:
+            with (
+                locked(self.folder / "last.pt") if is_leader else contextlib.nullcontext(),
+                _caught_signals() as caught,
+                torch.random.fork_rng(devices=cuda),
+                bar,
+            ):
+                if is_leader:
+                    remove_temporaries(self.folder)
+                while self.epoch < self.config.num_epochs and not self._is_patience_over():
+                    bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
+                    seconds = self._run_epoch(caught, bar)
+                    self._finish_epoch(seconds, board)
+                    if signum := self._agree(caught)[0]:  # during validation: all is saved
+                        raise TrainingInterruptedError(signum, self.folder)
+        finally:
+            board.close()
+
+    def _is_patience_over(self) -> bool:
+        return self.epoch - self.best_epoch >= self.config.patience
+
+    def _progress_text(self) -> str:
+        """Return the mean loss of this epoch so far and the last validation score."""
+        loss = self.loss_sum / max(1, self.step)
+        score = f"{self.history[-1]['Val_macro_F1']:.3f}" if self.history else "-"
+        return f"loss {loss:.3f}, macro-F1 {score}"
+
+    def _samples(self, epoch: int) -> np.ndarray:
+        """Return the windows of an epoch in its random order, (N, 2)."""
+        rng = np.random.default_rng(derive_seeds(self.config.seed, epoch, 0)[0])
+        window, recordings = self.config.window, self.split.train
+        if self.config.sampling == "balanced":
+            return balanced_windows(self.store, recordings, window=window, rng=rng)
+        if window == 1:
+            return rng.permutation(labelled_frames(self.store, recordings))
+        offset = int(rng.integers(window))
+        return rng.permutation(tile_windows(self.store, recordings, window=window, offset=offset))
+
+    def _run_epoch(self, caught: list[int], bar: ProgressBar) -> float:
+        """Take the steps of one epoch that are not done yet; return the seconds they took."""
+        samples = self._samples(self.epoch)
+        size = self.config.batch_size
+        num_steps = -(-len(samples) // size)
+        started = saved = time.monotonic()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.learner.begin_epoch(is_frozen=self._is_frozen())
+        while self.step < num_steps:
+            # half a step ahead, so that no step of a run that rises from 0 or falls to 0 is lost
+            now = self.epoch + (self.step + 0.5) / num_steps
+            self.loss_sum += self.learner.take_step(
+                samples[self.step * size : (self.step + 1) * size],
+                epoch=self.epoch,
+                step=self.step,
+                rate=self.config.learning_rate_at(now),
+            )
+            self.step += 1
+            bar.set_postfix_str(self._progress_text(), refresh=False)
+            bar.update()
+            signum, is_due = self._agree(caught, time.monotonic() - saved > _SAVE_SECONDS)
+            if signum or is_due:
+                self.save_last()
+                saved = time.monotonic()
+            if signum:
+                raise TrainingInterruptedError(signum, self.folder)
+        return time.monotonic() - started
+
+    def _agree(self, caught: list[int], is_due: bool = False) -> tuple[int, bool]:
+        """Return a signal that any member of the team caught, or 0, and what the leader finds due.
+
+        Members that stopped at different steps would wait for each other for ever.
+        """
+        signum = max(caught, default=0)
+        if self.team.size == 1:
+            return signum, is_due
+        found = self.team.gather((signum, is_due), at_once=True)
+        return max(signum for signum, _ in found), found[0][1]
+
+    def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
+        """Validate, remember, save and report."""
+        num_steps = max(1, self.step)
+        learner = self.learner
+        # a run that was stopped after the last step had nothing left to time
+        num_learnt = sum(self.team.gather(learner.num_learnt))
+        is_timed = bool(num_learnt and seconds)
+        waited = learner.wait_seconds  # before validation, which reads clips too
+        validation = self.validate()
+        scores = validation.scores
+        self.epoch, self.step = self.epoch + 1, 0
+        self.history.append(
+            {
+                "Epoch": self.epoch,
+                "Train_loss": self.loss_sum / num_steps,
+                "Val_loss": validation.loss,
+                "Val_macro_F1": scores.macro_f1,
+                "Val_accuracy": scores.accuracy,
+                **_columns("Val_F1", scores.class_names, scores.f1),
+                **_columns("Val_recall", scores.class_names, scores.recall),
+                "Learning_rate": float(learner.optimizers[-1].param_groups[0]["lr"]),
+                "Seconds": seconds,
+                "Frames_per_second": num_learnt / seconds if is_timed else np.nan,
+                "Percent_waiting_for_data": 100 * waited / seconds if is_timed else np.nan,
+                **self._peak_memory(),
+            }
+        )
+        self.loss_sum = 0.0
+        is_best = self._is_best()
+        if is_best:
+            self.best_epoch = self.epoch
+            self.post = self._fit_postprocessing(validation)
+        if not self.team.is_leader:
+            return
+        if is_best:
+            save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
+        self._write_metrics()
+        # before last.pt: a run killed in between repeats the epoch, and no curve has a gap
+        board.add(self.epoch, self.history[-1], lambda: self._draw(validation))
+        self.save_last()
+        self._remove_older_best()
+        log.info(
+            "epoch %d: loss %.3f, validation macro-F1 %.3f%s",
+            self.epoch,
+            self.history[-1]["Train_loss"],
+            scores.macro_f1,
+            " (best)" if self.best_epoch == self.epoch else "",
+        )
+
+    def _is_best(self) -> bool:
+        """Tell whether the last epoch is better: by macro-F1, and if that is equal by the loss."""
+        if not self.best_epoch:
+            return True
+        best, last = (
+            (row["Val_macro_F1"], -row.get("Val_loss", np.nan))  # older runs had no loss
+            for row in (self.history[self.best_epoch - 1], self.history[-1])
+        )
+        return last > best
+
+    def _fit_postprocessing(self, validation: Validation) -> dict[str, Any]:
+        names = self.store.class_names
+        shortest = shortest_bouts([self.store.labels(i) for i in self.split.train], len(names))
+        config, effect = fit_postprocessing(
+            validation.truths, validation.probabilities, names, shortest
+        )
+        return {"config": config.to_dict(), "effect": effect}
+
+    def _remove_older_best(self) -> None:
+        """Keep the best checkpoint only; called once last.pt names it, so no kill loses both."""
+        for path in self.folder.glob("best_model_epoch*.pt"):
+            if re.fullmatch(r"best_model_epoch[0-9]+\.pt", path.name) and path != self.best_path():
+                path.unlink(missing_ok=True)
+
+    def _peak_memory(self) -> dict[str, float]:
+        if self.device.type != "cuda":
+            return {}
+        return {"Peak_GPU_MiB": torch.cuda.max_memory_allocated(self.device) / 2**20}
+
+    def _draw(self, validation: Validation) -> dict[str, Figure]:
+        """Draw what numbers do not show: what is mistaken for what, and where."""
+        worst = plot_worst_clips(
+            self.store,
+            self.split.val,
+            validation.worst,
+            clip_length=self.config.clip_length,
+        )
+        confusion = plot_confusion(validation.scores, normalize=True)
+        return {"validation/confusion": confusion, "validation/worst_clips": worst}
+
+    def validate(self) -> Validation:
+        """Score every labelled frame of the validation recordings."""
+        self._renew_norms()
+        predictor = DensePredictor(self.learner.judged_net())
+        truths = [self.store.labels(recording) for recording in self.split.val]
+        own = self.team.share_of(self.split.val)
+        made = {i: predictor.predict(self.store.stream(i)) for i in own}
+        found = {i: array for part in self.team.gather(made) for i, array in part.items()}
+        probabilities = [found[i] for i in self.split.val]
+        return Validation(
+            scores=frame_scores(
+                np.concatenate(truths),
+                np.concatenate(probabilities).argmax(axis=1),
+                self.store.class_names,
+            ),
+            loss=mean_log_loss(truths, probabilities),
+            worst=find_worst_frames(
+                truths,
+                probabilities,
+                num_frames=_NUM_WORST,
+                max_per_recording=_MAX_WORST_PER_RECORDING,
+                min_distance=self.config.clip_length,
+            ),
+            truths=truths,
+            probabilities=probabilities,
+        )
+
+    def _renew_norms(self) -> None:
+        self.learner.renew_norms(self._samples(self.epoch), self.epoch)
+
+    def best_path(self) -> Path:
+        """Return where the best checkpoint so far lies."""
+        return self.folder / f"best_model_epoch{self.best_epoch}.pt"
+
+    def save_last(self) -> None:
+        """Save all that it takes to go on from here."""
+        if self.step:  # else validation has done it
+            self._renew_norms()
+        if not self.team.is_leader:
+            return
+        state = {
+            **self.learner.state(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+        }
+        save_checkpoint(self.folder / "last.pt", self._checkpoint({}, state))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to the state of a ``last.pt``."""
+        state = checkpoint.state
+        self.learner.restore(state, checkpoint.weights)
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.loss_sum = state["loss_sum"]
+        self.best_epoch = state["best_epoch"]
+        self.history = list(state["history"])
+        self.init, self.post = checkpoint.init, checkpoint.post
+
+    def _checkpoint(self, scores: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
+        return Checkpoint(
+            model_config=self.learner.model_config,
+            weights={
+                k: v.detach().cpu() for k, v in self.learner.judged_net().state_dict().items()
+            },
+            class_map=self.store.class_map,
+            data={
+                "path": str(self.store.path.absolute()),
+                "access": self.store.access,
+                "fingerprint": self.store.fingerprint,
+                "frame_size": list(self.store.frame_size),
+                "config": self.store.config,
+                "look": self.look,
+            },
+            split={
+                part: [
+                    {"name": info.name, "group": info.group, "sha256": info.sha256}
+                    for info in (self.store.recordings[i] for i in self.split.part(part))
+                ]
+                for part in PARTS
+            },
+            training=self.config.to_dict(),
+            scores={"epoch": self.epoch, "validation": scores},
+            init=self.init,
+            post=self.post,
+            state=state,
+        )
+
+    def _write_metrics(self) -> None:
+        # a run begun on another device, or by an older version, has rows with fewer columns
+        columns = list(dict.fromkeys(key for row in self.history for key in row))
+        rows = [
+            [_show(key, row[key]) if key in row else "" for key in columns] for row in self.history
+        ]
+        write_rows(self.folder / "metrics.csv", [columns, *rows])
+
+
+def _show(key: str, value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}" if key != "Epoch" else str(value)
+
+
+def _columns(prefix: str, class_names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
+    return {f"{prefix}_{name}": float(v) for name, v in zip(class_names, values, strict=True)}
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is not held back."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught  # only the main thread may handle signals
+        return
+
+    def handle(signum: int, _frame: object) -> None:
+        if caught and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(signum)
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,365 @@
+"""Split recordings into training, validation and test by animal, never by clip.
+
+Two clips of one animal are nearly the same picture: with both sides of a split holding the
+same animal, a score says how well animals are remembered, not how well actions are recognised.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpar.cache.store import Store
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.classes import UNLABELLED
+from mpar.system.files import spreadsheet_plain, write_rows
+
+PARTS = ("train", "val", "test")
+_NUM_TRIES = 2000
+_COLUMNS = ["Recording", "Group", "Part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which recordings of a cache go where.
+
+    Parameters
+    ----------
+    train, val, test : tuple of int
+        Positions in the cache; `test` may be empty. No group lies in two parts.
+    """
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def part(self, name: str) -> tuple[int, ...]:
+        """Return the recordings of the part "train", "val" or "test"."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+def class_counts(store: Store, recordings: Sequence[int]) -> np.ndarray:
+    """Count the labelled frames of each class in some recordings, (K,) int64."""
+    counts = np.zeros(len(store.class_names), np.int64)
+    for recording in recordings:
+        labels = store.labels(recording)
+        counts += np.bincount(labels[labels != UNLABELLED], minlength=len(counts))
+    return counts
+
+
+def split_store(
+    store: Store, *, val_fraction: float = 0.2, test_fraction: float = 0.2, seed: int = 0
+) -> Split:
+    """Split a cache by animal so that, where possible, every part holds every class.
+
+    Parameters
+    ----------
+    store : Store
+        The cache; a group is an animal. Groups without any label are left out of all parts.
+    val_fraction, test_fraction : float
+        Share of the groups, 0 to below 1 and below 1 together; at least one group each
+        unless 0. `val_fraction` may not be 0.
+    seed : int
+        Same seed, same split.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ConfigError
+        A fraction is out of range, or there are too few groups.
+
+    Notes
+    -----
+    Of many random orders of the groups the best is kept: first the fewest classes missing in
+    a part (the training part counting most), then class shares nearest to those of the whole.
+    """
+    if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
+        raise ConfigError(
+            f"val_fraction, test_fraction: found {val_fraction} and {test_fraction}, expected "
+            "0 to 1, below 1 together, and some validation"
+        )
+    members, counts_GK = _labelled_groups(store)
+    groups = list(members)
+    num_val = max(1, round(val_fraction * len(groups)))
+    num_test = max(1, round(test_fraction * len(groups))) if test_fraction else 0
+    if len(groups) - num_val - num_test < 1:
+        raise ConfigError(_too_few(store, members, bool(test_fraction)))
+    sizes = [num_val, num_test, len(groups) - num_val - num_test]
+    order = _best_order(counts_GK, sizes, np.random.default_rng(seed))
+    chosen = {
+        "val": order[:num_val],
+        "test": order[num_val : num_val + num_test],
+        "train": order[num_val + num_test :],
+    }
+    parts = {
+        part: tuple(sorted(i for group in indices for i in members[groups[group]]))
+        for part, indices in chosen.items()
+    }
+    return Split(**parts)
+
+
+def _too_few(store: Store, members: dict[str, list[int]], has_test: bool) -> str:
+    """Say why animals do not make the parts, and what does help."""
+    num_groups, num_recordings = len(members), sum(map(len, members.values()))
+    found = f"{store.path}: found {num_groups} animals with labels"
+    if num_groups >= (3 if has_test else 2):
+        lower = "--val-fraction or --test-fraction" if has_test else "--val-fraction"
+        return f"{found}, and none is left to train on; lower {lower}"
+    if num_groups == 2:
+        return (
+            f"{found}, expected at least 3 for training, validation and test; add recordings of "
+            "another animal, or pass --test-fraction 0"
+        )
+    if not num_groups:
+        return f"{store.path}: found no labelled frame; add label files and preprocess again"
+    advice = "add recordings of another animal"
+    if num_recordings > 1:
+        advice += (
+            f", or, if these {num_recordings} recordings are of several, preprocess again with "
+            "another --group-pattern and --overwrite"
+        )
+    return (
+        f"{found} ({next(iter(members))}), expected at least 2, since one that is not learnt from "
+        f"has to tell how well others are scored; {advice}"
+    )
+
+
+def check_learnable(store: Store, split: Split, what: str = "the train part") -> None:
+    """Raise ConfigError if a network could learn nothing but one class.
+
+    It would name that class in every frame of every video, and be right wherever people labelled
+    that class alone.
+
+    Parameters
+    ----------
+    store : Store
+        The cache.
+    split : Split
+        Of it.
+    what : str
+        How messages call the recordings to learn from.
+    """
+    counts_K = class_counts(store, split.train)
+    everywhere_K = class_counts(store, range(len(store)))
+    if (counts_K > 0).sum() > 1:
+        return
+    (name, *_) = [n for n, count in zip(store.class_names, counts_K, strict=True) if count] or [""]
+    others = [
+        n
+        for n, num, num_train in zip(store.class_names, everywhere_K, counts_K, strict=True)
+        if num and not num_train
+    ]
+    if others:
+        raise ConfigError(
+            f"{store.path}: {what} has labels of one class only ({name}), while other recordings "
+            f"have {', '.join(others)}; a network would name {name} everywhere. Label more "
+            "animals with several classes, or pass a --split that trains on the others"
+        )
+    advice = "label frames of other classes too"
+    if store.config.get("unscored") is None:
+        advice = (
+            "if only this behaviour was scored, preprocess again with --unscored CLASS and "
+            "--overwrite, CLASS being that of all other frames (such as rest); else " + advice
+        )
+    raise ConfigError(
+        f"{store.path}: every labelled frame is {name}, so a network would name {name} "
+        f"everywhere; {advice}"
+    )
+
+
+def fold_splits(
+    store: Store, num_folds: int | None, *, val_fraction: float = 0.2, seed: int = 0
+) -> list[Split]:
+    """Split a cache for cross-validation: every labelled animal is tested once.
+
+    Parameters
+    ----------
+    store : Store
+        The cache; a group is an animal. Groups without any label are left out.
+    num_folds : int, optional
+        Parts that the animals are dealt into, each of which is the test part once; by default
+        one an animal (leave one out).
+    val_fraction : float
+        Share of the other animals that validates, above 0 and below 1.
+    seed : int
+        Same seed, same splits.
+
+    Returns
+    -------
+    list of Split
+        As balanced as `split_store` makes them.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer animals than folds, fewer than 3, or fewer than 2 folds.
+    """
+    members, counts_GK = _labelled_groups(store)
+    groups = list(members)
+    num_folds = len(groups) if num_folds is None else num_folds
+    if len(groups) < 3:
+        raise ConfigError(
+            f"{store.path}: found {len(groups)} animals with labels, expected at least 3 for "
+            "cross-validation; add recordings of other animals"
+        )
+    if not 2 <= num_folds <= len(groups):
+        raise ConfigError(
+            f"{store.path}: found {len(groups)} animals with labels for {num_folds} folds; pass "
+            f"--folds 2 to {len(groups)}"
+        )
+    rng = np.random.default_rng(seed)
+    sizes = [len(part) for part in np.array_split(groups, num_folds)]
+    folds = np.split(_best_order(counts_GK, sizes, rng), np.cumsum(sizes)[:-1])
+    splits = []
+    for test in folds:
+        rest = np.setdiff1d(np.arange(len(groups)), test)
+        num_val = min(max(1, round(val_fraction * len(rest))), len(rest) - 1)
+        order = rest[_best_order(counts_GK[rest], [num_val, len(rest) - num_val], rng)]
+        chosen = {"train": order[num_val:], "val": order[:num_val], "test": test}
+        splits.append(
+            Split(
+                **{
+                    part: tuple(sorted(i for g in indices for i in members[groups[g]]))
+                    for part, indices in chosen.items()
+                }
+            )
+        )
+    return splits
+
+
+def _labelled_groups(store: Store) -> tuple[dict[str, list[int]], np.ndarray]:
+    """Return the recordings of each group that has labels, by name, and its class counts (G, K)."""
+    members: dict[str, list[int]] = {}
+    for i, info in enumerate(store.recordings):
+        members.setdefault(info.group, []).append(i)
+    counts = {group: class_counts(store, members[group]) for group in sorted(members)}
+    labelled = [group for group, count in counts.items() if count.any()]
+    counts_GK = np.array([counts[group] for group in labelled]).reshape(-1, len(store.class_names))
+    return {group: members[group] for group in labelled}, counts_GK
+
+
+def _best_order(
+    counts_GK: np.ndarray, sizes: Sequence[int], rng: np.random.Generator
+) -> np.ndarray:
+    """Return the best order of groups to be cut into parts of these sizes, the last to train on."""
+    occurs_K = counts_GK.sum(axis=0) > 0
+    shares_K = counts_GK.sum(axis=0) / max(1, counts_GK.sum())
+    best: tuple[tuple[float, ...], np.ndarray] | None = None
+    for _ in range(_NUM_TRIES):
+        order = rng.permutation(len(counts_GK))
+        missing, distance = [], 0.0
+        for part in np.split(order, np.cumsum(sizes)[:-1]):
+            part_counts_K = counts_GK[part].sum(axis=0)
+            missing.append(int((occurs_K & (part_counts_K == 0)).sum()) if len(part) else 0)
+            if len(part):
+                part_shares_K = part_counts_K / max(1, part_counts_K.sum())
+                # relative to the class's own share, so that rare classes count as much
+                distance += np.abs(part_shares_K / np.maximum(shares_K, 1e-9) - 1)[occurs_K].sum()
+        score = (missing[-1], sum(missing), distance)
+        if best is None or score < best[0]:
+            best = score, order
+    assert best is not None
+    return best[1]
+
+
+def check_split(split: Split, store: Store) -> list[str]:
+    """Return what a reader should know of a split: classes that a part lacks."""
+    all_counts_K = class_counts(store, range(len(store)))
+    remarks = []
+    for part in PARTS:
+        recordings = split.part(part)
+        if recordings:
+            counts_K = class_counts(store, recordings)
+            counted = list(zip(store.class_names, counts_K, all_counts_K, strict=True))
+            absent = [name for name, count, everywhere in counted if everywhere and not count]
+            named = [name for name, count, _ in counted if count]
+            if absent:
+                alone = f", so that its macro-F1 is that of {named[0]}" if len(named) == 1 else ""
+                remarks.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
+    return remarks
+
+
+def write_split(path: Path | str, split: Split, store: Store) -> None:
+    """Write a split as CSV ``Recording,Group,Part``, one row a recording of the cache."""
+    part_of = {i: part for part in PARTS for i in split.part(part)}
+    rows = [
+        (info.name, info.group, part_of[i])
+        for i, info in enumerate(store.recordings)
+        if i in part_of
+    ]
+    write_rows(path, [_COLUMNS, *rows])
+
+
+def read_split(path: Path | str, store: Store) -> Split:
+    """Read a split file.
+
+    Parameters
+    ----------
+    path : Path or str
+        CSV with the columns Recording and Part (train, val or test); recordings of the cache
+        that are not listed are left out of all parts.
+    store : Store
+        The cache that it splits.
+
+    Raises
+    ------
+    InputError
+        With every problem: unknown recordings or parts, a recording or a group in two parts,
+        no training or no validation recordings.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError.of(path, f"cannot be read as UTF-8 text ({error})") from None
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise InputError.of(path, f"is not a well-formed CSV ({error}); fix it") from None
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if "recording" not in header or "part" not in header:
+        raise InputError.of(
+            path, f"found the columns {','.join(header)}, expected Recording and Part"
+        )
+    exact = {info.name: i for i, info in enumerate(store.recordings)}
+    typed = {name.strip(): i for name, i in exact.items()}  # spaces get lost by hand
+    part_of: dict[int, str] = {}
+    part_of_group: dict[str, str] = {}
+    problems = []
+    for line, row in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = dict(zip(header, map(spreadsheet_plain, row), strict=False))
+        name, part = cells.get("recording", ""), cells.get("part", "").strip()
+        position = exact.get(name, typed.get(name.strip(), -1))
+        message = ""
+        if position < 0:
+            message = f"recording {name!r} is not in {store.path.name}; remove the row"
+        elif part not in PARTS:
+            message = f"part is {part!r}, expected train, val or test"
+        elif position in part_of:
+            message = f"recording {name!r} is listed twice; remove one row"
+        else:
+            group = store.recordings[position].group
+            if part_of_group.setdefault(group, part) != part:
+                message = (
+                    f"group {group!r} lies in {part_of_group[group]} and in {part}: the same "
+                    "animal on both sides flatters the scores; move it to one part"
+                )
+            part_of[position] = part
+        if message:
+            problems.append(Problem.of(path, message, line))
+    for part in ("train", "val"):
+        if not problems and part not in part_of.values():
+            problems.append(Problem.of(path, f"has no recording of part {part}; add one"))
+    if problems:
+        raise InputError(problems)
+    return Split(**{p: tuple(sorted(i for i, q in part_of.items() if q == p)) for p in PARTS})

@@ -1,0 +1,259 @@
+"""Save and load trained networks: whole or not at all, and nothing but plain data.
+
+A checkpoint is what ``torch.save`` writes (so ``torch.load(path, weights_only=True)`` reads
+it), with the SHA-256 of all of it in the comment at the end of the zip file. Loading checks
+the digest first, so that a damaged file is refused instead of predicting something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import struct
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mpar
+from mpar.errors import CheckpointError, ConfigError
+from mpar.labels.classes import ClassMap
+from mpar.network.model import ClipNet, ModelConfig
+from mpar.system.files import atomic_path
+
+FORMAT = "mpar-checkpoint"
+# 2: networks may centre frames, training may use two optimizers; 3: post-processing
+FORMAT_VERSION = 3
+MAX_BYTES = 1 << 31
+_COMMENT = b"mpar-sha256:"
+_COMMENT_BYTES = len(_COMMENT) + 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A trained network with all that is needed to use it, explain it and train it on.
+
+    Parameters
+    ----------
+    model_config : ModelConfig
+        Rebuilds the network.
+    weights : dict of str to tensor
+        Its state.
+    class_map : ClassMap
+        Names its outputs.
+    data : dict
+        The cache it was trained on: ``path``, ``access``, ``fingerprint``, ``frame_size``
+        [H, W] in px, ``config`` of preprocessing, and ``look`` of the training recordings
+        (`mpar.cache.drift.look_range`).
+    split : dict
+        By part, the ``name``, ``group`` and ``sha256`` (of the video) of each recording.
+    training : dict
+        The training config as plain types.
+    scores : dict
+        Epoch and validation scores.
+    init : dict
+        The network that training began with, if it did with one: its ``digest``,
+        ``class_names`` and ``learnt``, the recordings that it had learnt from (as in `split`).
+    post : dict
+        How probabilities become labels: ``config`` (`mpar.scores.postprocess.PostConfig`) and its
+        ``effect`` on the validation recordings that it was fitted on. Empty for none.
+    state : dict
+        Optimizer and progress, in ``last.pt`` only.
+    version : str
+        Of mpar.
+    """
+
+    model_config: ModelConfig
+    weights: dict[str, torch.Tensor]
+    class_map: ClassMap
+    data: dict[str, Any]
+    split: dict[str, list[dict[str, str]]]
+    training: dict[str, Any]
+    scores: dict[str, Any]
+    init: dict[str, Any] = field(default_factory=dict)
+    post: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+    version: str = mpar.__version__
+    digest: str = ""
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in px of the frames it was trained on."""
+        height, width = self.data["frame_size"]
+        return int(height), int(width)
+
+    def learnt_part(self, *, sha256: str, group: str | None = None) -> str:
+        """Return "train" or "val" if a video, or its animal, had a part in learning, else "".
+
+        Of the network that training began with only the videos count: animals of another study
+        may have the same names.
+        """
+        for part in ("train", "val"):
+            for item in self.split[part]:
+                if sha256 == item["sha256"] or group == item["group"]:
+                    return part
+        if any(sha256 == item["sha256"] for item in self.init.get("learnt", [])):
+            return "train"
+        return ""
+
+    def as_init(self) -> dict[str, Any]:
+        """Return what a network that begins with this one remembers of it (see `init`)."""
+        return {
+            "digest": self.digest,
+            "class_names": list(self.class_map.class_names),
+            "learnt": [
+                *self.split["train"],
+                *self.split["val"],
+                *self.init.get("learnt", []),
+            ],
+        }
+
+    def start(self, net: ClipNet, class_names: tuple[str, ...]) -> bool:
+        """Give a new network these weights; all but the last layer if its classes are others.
+
+        Returns
+        -------
+        bool
+            The classes are the same, so that the last layer was taken over too.
+
+        Raises
+        ------
+        CheckpointError
+            The networks are built differently.
+        """
+        weights = dict(self.weights)
+        is_same = class_names == self.class_map.class_names
+        if not is_same:
+            last = f"head.{len(net.head) - 1}."
+            weights |= {k: v for k, v in net.state_dict().items() if k.startswith(last)}
+        try:
+            net.load_state_dict(weights)
+        except RuntimeError as error:
+            problem = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"the weights do not fit the network: {problem}") from None
+        return is_same
+
+    def provenance(self) -> dict[str, Any]:
+        """Return plain values that name this network in what it predicts."""
+        return {
+            "checkpoint_sha256": self.digest,
+            "checkpoint_epoch": self.scores.get("epoch"),
+            "frame_size": list(self.frame_size),
+        }
+
+    def build_net(self) -> ClipNet:
+        """Rebuild the network, in evaluation mode on the CPU.
+
+        Raises
+        ------
+        CheckpointError
+            The weights do not fit the network.
+        """
+        net = ClipNet(self.model_config)
+        self.start(net, self.class_map.class_names)
+        return net.eval()
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically."""
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "version": checkpoint.version,
+        "model_config": checkpoint.model_config.to_dict(),
+        "weights": checkpoint.weights,
+        "class_map": checkpoint.class_map.to_dict(),
+        "data": checkpoint.data,
+        "split": checkpoint.split,
+        "training": checkpoint.training,
+        "scores": checkpoint.scores,
+        "init": checkpoint.init,
+        "post": checkpoint.post,
+        "state": checkpoint.state,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_seal(buffer.getvalue()))
+
+
+def _seal(archive: bytes) -> bytes:
+    """Append the digest as the comment of the zip archive `archive`."""
+    assert archive[-22:-18] == b"PK\5\6", "torch.save wrote a zip archive with a comment"
+    archive = archive[:-2] + struct.pack("<H", _COMMENT_BYTES)
+    return archive + _COMMENT + hashlib.sha256(archive).hexdigest().encode()
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint after checking that it is whole and holds nothing but data.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not a checkpoint of mpar, is of another version, or is damaged.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(f"{path}: is larger than any checkpoint of mpar")
+        sealed = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    archive, comment = sealed[:-_COMMENT_BYTES], sealed[-_COMMENT_BYTES:]
+    if not comment.startswith(_COMMENT):
+        raise CheckpointError(
+            f"{path}: is not a checkpoint of mpar, or was cut short; expected a .pt file from a "
+            "run folder of mpar-train"
+        )
+    digest = hashlib.sha256(archive).hexdigest()
+    if comment[len(_COMMENT) :] != digest.encode():
+        raise CheckpointError(
+            f"{path}: does not match its digest, so it is damaged; use another checkpoint of the "
+            "run, or copy it again"
+        )
+    try:
+        _refuse_compression(sealed)
+        content = torch.load(io.BytesIO(sealed), map_location="cpu", weights_only=True)
+        if content["format"] != FORMAT or content["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: found checkpoint version {content['format_version']}, expected "
+                f"{FORMAT_VERSION}; use the version of mpar that made it ({content['version']})"
+            )
+        tables = [content[key] for key in ("weights", "data", "split", "training", "scores")]
+        tables += [content[key] for key in ("init", "post", "state")]
+        if not all(isinstance(table, dict) for table in tables):
+            raise ValueError("a part of it is not what it should be")
+        return Checkpoint(
+            model_config=ModelConfig(**content["model_config"]),
+            class_map=ClassMap.from_dict(content["class_map"]),
+            digest=digest,
+            **{
+                key: content[key]
+                for key in (
+                    *("weights", "data", "split", "training", "scores"),
+                    *("init", "post", "state", "version"),
+                )
+            },
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, EOFError) as error:
+        raise CheckpointError(f"{path}: is not as mpar writes it ({_first_line(error)})") from None
+    except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path}: holds more than plain data ({_first_line(error)})"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says first; torch goes on with advice to turn its protections off."""
+    return str(error).partition("\n")[0][:200]
+
+
+def _refuse_compression(sealed: bytes) -> None:
+    """Refuse entries that unpack to more than they take: torch stores them as they are."""
+    with zipfile.ZipFile(io.BytesIO(sealed)) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(sealed):
+                raise ValueError("an entry is compressed")

@@ -1,0 +1,266 @@
+"""Dense evaluation: name every frame of a recording in one pass, in stretches of bounded memory.
+
+The outputs equal those of `ClipNet` clip by clip, but for rounding (below 1e-5), at a fraction
+of the cost: neighbouring clips share nearly all of their work.
+
+Shapes as in `mpar.network.model`, P = 2 phases.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mpar.network.model import MIN_SIDE_PX, ClipNet, _Block, centre
+
+# Sizes that keep the activations in the processor's caches, found by trial on CPUs
+_FIRST_LAYER_PX = 1 << 15
+_STRETCH_PX = 1 << 20
+_MIN_STRETCH, _MAX_STRETCH = 16, 64
+_MAX_WORKERS = 8  # each holds the activations of a stretch
+_FIRST_OUTPUTS = 1 << 16  # frames, half an hour; takes no memory before it is written
+
+
+class DensePredictor:
+    """Class probabilities for every frame of a recording.
+
+    Parameters
+    ----------
+    net : ClipNet
+        A trained network; later changes to it have no effect.
+
+    Notes
+    -----
+    Stretches of a recording are evaluated side by side, on a CPU each by one thread (when there
+    are more than 8, by an eighth of them), while the next ones are being decoded. Threads that
+    share one stretch instead would idle, and come in each other's way when decoding needs one.
+    Safe to call from several threads.
+    """
+
+    def __init__(self, net: ClipNet) -> None:
+        self._net = FoldedNet(net)
+        self._clip_length = net.config.clip_length
+        self._num_classes = net.config.num_classes
+        is_cpu = self._net.device.type == "cpu"
+        num_threads = torch.get_num_threads()
+        self._num_workers = min(num_threads, _MAX_WORKERS) if is_cpu else 1
+        self._threads_each = num_threads // self._num_workers if is_cpu else num_threads
+        self._pool = ThreadPoolExecutor(self._num_workers, "dense")
+
+    def predict(
+        self,
+        frames: Iterable[np.ndarray],
+        on_frames: Callable[[int], object] = lambda num_frames: None,
+    ) -> np.ndarray:
+        """Predict a recording, frame after frame.
+
+        Parameters
+        ----------
+        frames : iterable of (H, W) uint8 arrays
+            All frames of the recording, in order, of one size.
+        on_frames : callable
+            Called with the number of frames predicted since the last call; may raise to stop.
+
+        Returns
+        -------
+        (T, K) float32 array
+            Softmax probabilities, one row a frame; past the edges the edge frame repeats.
+
+        Raises
+        ------
+        ValueError
+            Frames differ in size, are too small or are not (H, W) uint8.
+        """
+        # in one piece: many small ones that stay would lie between the large ones that go, whose
+        # room then fits none of the next, and an hour of video would take gigabytes
+        outputs = np.empty((_FIRST_OUTPUTS, self._num_classes), np.float32)
+        num_outputs = 0
+        pending: deque[Future[np.ndarray]] = deque()
+
+        def collect() -> None:
+            nonlocal outputs, num_outputs
+            found = pending.popleft().result()
+            if num_outputs + len(found) > len(outputs):
+                outputs = np.concatenate([outputs, np.empty_like(outputs)])
+            outputs[num_outputs : num_outputs + len(found)] = found
+            num_outputs += len(found)
+            on_frames(len(found))
+
+        try:
+            for stretch in _cut_stretches(frames, self._clip_length):
+                pending.append(self._pool.submit(self._evaluate, stretch))
+                if len(pending) > self._num_workers:
+                    collect()
+            while pending:
+                collect()
+        finally:
+            for future in pending:
+                future.cancel()
+        return outputs[:num_outputs].copy()
+
+    def _evaluate(self, stretch: np.ndarray) -> np.ndarray:
+        if torch.get_num_threads() != self._threads_each:
+            torch.set_num_threads(self._threads_each)  # of this thread of the pool
+        logits = self._net(torch.from_numpy(stretch))
+        return torch.softmax(logits.float(), dim=1).cpu().numpy()
+
+
+def _cut_stretches(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Yield (F, H, W) stretches whose clips of `length` are those of all frames, in order."""
+    buffer, filled = np.empty((0, 0, 0), np.uint8), 0
+    for frame in _with_edges(frames, length):
+        if frame.ndim != 2 or min(frame.shape) < MIN_SIDE_PX:
+            raise ValueError(
+                f"found a frame of shape {frame.shape}, expected (H, W) with H and W at "
+                f"least {MIN_SIDE_PX}"
+            )
+        if not buffer.size:
+            num_labels = min(max(_STRETCH_PX // frame.size, _MIN_STRETCH), _MAX_STRETCH)
+            buffer = np.empty((num_labels + length - 1, *frame.shape), np.uint8)
+        if frame.shape != buffer.shape[1:] or frame.dtype != np.uint8:
+            raise ValueError(
+                f"found a frame of shape {frame.shape} and type {frame.dtype}, expected "
+                f"{buffer.shape[1:]} and uint8 like the first"
+            )
+        buffer[filled] = frame
+        filled += 1
+        if filled == len(buffer):
+            yield buffer
+            tail, buffer = buffer[1 - length :], np.empty_like(buffer)
+            buffer[: length - 1] = tail
+            filled = length - 1
+    if filled >= length:
+        yield buffer[:filled]
+
+
+def _with_edges(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Repeat the first and the last frame, so that every frame has a clip around it."""
+    num_frames = 0
+    for frame in frames:
+        if not num_frames:
+            yield from [frame] * (length // 2)
+        yield frame
+        num_frames += 1
+    if num_frames:
+        yield from [frame] * (length - length // 2 - 1)
+
+
+class FoldedNet:
+    """A trained network prepared for fast dense evaluation of one stretch at a time.
+
+    Batch norm is folded into the convolutions, data lies channels-last, and convolutions over
+    a single frame run as 2D ones; the first sees its three frames as channels.
+
+    Parameters
+    ----------
+    net : ClipNet
+        Not changed; later changes to it have no effect.
+    """
+
+    def __init__(self, net: ClipNet) -> None:
+        self.config = net.config
+        self._output_frames = net.output_frames
+        self._head = copy.deepcopy(net.head).eval()
+        self.device = next(net.parameters()).device
+        self._layers = []
+        for i, block in enumerate(net.blocks):
+            assert isinstance(block, _Block)
+            weight, bias = _fold(block.conv, block.norm)
+            if i == 0:
+                weight = weight[:, 0]  # (C, kT, 3, 3): frames as channels
+            elif weight.shape[2] == 1:
+                weight = weight[:, :, 0]
+            layout = torch.channels_last if weight.ndim == 4 else torch.channels_last_3d
+            weight = weight.contiguous(memory_format=layout)
+            self._layers.append((weight, bias, block.pools_space))
+
+    @torch.inference_mode()
+    def __call__(self, frames_FHW: torch.Tensor) -> torch.Tensor:
+        """Name every frame that has a whole clip around it.
+
+        Parameters
+        ----------
+        frames_FHW : (F, H, W) uint8 tensor
+            F at least L.
+
+        Returns
+        -------
+        (N, K) float32 tensor
+            Logits on the network's device; equal to clip-by-clip evaluation but for rounding.
+
+        Raises
+        ------
+        ValueError
+            The shape or the type is another.
+        """
+        shape, length = tuple(frames_FHW.shape), self.config.clip_length
+        if (
+            frames_FHW.dtype != torch.uint8
+            or len(shape) != 3
+            or shape[0] < length
+            or min(shape[1:]) < MIN_SIDE_PX
+        ):
+            raise ValueError(
+                f"found frames of shape {shape} and type {frames_FHW.dtype}, expected (at least "
+                f"{length}, H, W) with H and W at least {MIN_SIDE_PX}, and torch.uint8"
+            )
+        num_outputs = len(frames_FHW) - length + 1
+        x_FHW = frames_FHW.to(self.device).float().mul_(1 / 255)
+        if self.config.centre_frames:
+            x_FHW = centre(x_FHW)
+        if num_outputs % 2:  # both phases must be of one length
+            x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
+        x_TCHW = self._first_layer(x_FHW)
+        x_TCHW = torch.maximum(x_TCHW[:-1], x_TCHW[1:]).relu_()
+        layers = self._layers[1:]
+        while layers and layers[0][0].ndim == 4:
+            weight, bias, pools_space = layers.pop(0)
+            x_TCHW = functional.conv2d(x_TCHW, weight, bias, padding=1)
+            x_TCHW = (functional.max_pool2d(x_TCHW, 2) if pools_space else x_TCHW).relu_()
+        # to (2, C, T/2, H, W), channels last: even and odd phase side by side
+        x_PTHWC = x_TCHW.permute(0, 2, 3, 1).unflatten(0, (-1, 2)).transpose(0, 1).contiguous()
+        x_PCTHW = x_PTHWC.permute(0, 4, 1, 2, 3)
+        for weight, bias, pools_space in layers:
+            if weight.ndim == 4:
+                weight = weight.unsqueeze(2)
+            x_PCTHW = functional.conv3d(x_PCTHW, weight, bias, padding=(0, 1, 1))
+            if pools_space:
+                x_PCTHW = functional.max_pool3d(x_PCTHW, (1, 2, 2))
+            x_PCTHW = x_PCTHW.relu_()
+        x_PCT = x_PCTHW.mean(dim=(3, 4))
+        x_PCN = functional.avg_pool1d(x_PCT, self._output_frames, stride=1)
+        x_NC = x_PCN.permute(2, 0, 1).flatten(0, 1)[:num_outputs]
+        return self._head(x_NC)
+
+    def _first_layer(self, x_FHW: torch.Tensor) -> torch.Tensor:
+        """Convolve and pool the full-size frames, a few at a time to bound the memory."""
+        weight, bias, _ = self._layers[0]
+        num_outputs, step = len(x_FHW) - 2, max(1, _FIRST_LAYER_PX // x_FHW[0].numel())
+        parts = []
+        for start in range(0, num_outputs, step):
+            x = x_FHW[start : start + step + 2]
+            x_THWC = torch.stack([x[:-2], x[1:-1], x[2:]], dim=-1)
+            x_TCHW = functional.conv2d(x_THWC.permute(0, 3, 1, 2), weight, bias, padding=1)
+            parts.append(functional.max_pool2d(x_TCHW, 2))
+        return torch.cat(parts)
+
+
+@torch.no_grad()
+def _fold(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weight and bias of a convolution that does both.
+
+    Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+    Integer-Arithmetic-Only Inference", eq. 14.
+    """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    weight = conv.weight * scale.view(-1, 1, 1, 1, 1)
+    return weight, norm.bias - norm.running_mean * scale

@@ -1,0 +1,223 @@
+"""The network: a 3D CNN that names the middle frame of a clip.
+
+Temporal convolutions are not padded, so the network is a sliding function of the frames: over
+a long stretch it can be evaluated once (`ClipNet.dense`) instead of once a clip, with the same
+outputs. The only temporal pooling, by 2, follows the first block: clips that
+begin at even and at odd frames see different pairs, so both phases are computed and run side
+by side through the rest.
+
+Shapes: B batch, L clip length, F frames, N = F - L + 1 outputs, C channels, T time inside the
+network, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mpar.cache.clips import check_clip_length
+from mpar.errors import ConfigError
+
+# (channels, temporal kernel, pools space afterwards); the first block also pools time
+_BLOCKS = {
+    "standard": ((32, 3, True), (64, 1, True), (128, 3, True), (256, 3, False), (256, 3, True)),
+    "light": ((32, 3, True), (64, 3, True), (128, 3, False), (128, 2, True)),
+}
+MIN_SIDE_PX = 16  # what four poolings leave one pixel of
+MODEL_TYPES = tuple(_BLOCKS)
+_HIDDEN = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """What it takes to rebuild a network.
+
+    Parameters
+    ----------
+    model_type : {"standard", "light"}
+        About 3.0 or 0.6 million parameters.
+    num_classes : int
+        2 to 127.
+    clip_length : int
+        L, even, 8 to 32 frames.
+    dropout : float
+        Before each of the two fully connected layers, 0 to below 1.
+    centre_frames : bool
+        Subtract its mean from each frame, so that brightness and its drift are not seen; and
+        begin with a first layer half of which sees motion only, the other half edges.
+    """
+
+    model_type: str = "standard"
+    num_classes: int = 6
+    clip_length: int = 16
+    dropout: float = 0.5
+    centre_frames: bool = True
+
+    def __post_init__(self) -> None:
+        if self.model_type not in _BLOCKS:
+            raise ConfigError(
+                f"model_type: found {self.model_type!r}, expected one of {', '.join(_BLOCKS)}"
+            )
+        if not 2 <= self.num_classes <= 127:
+            raise ConfigError(f"num_classes: found {self.num_classes}, expected 2-127")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout: found {self.dropout}, expected 0 to below 1")
+        check_clip_length(self.clip_length)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain types."""
+        return dataclasses.asdict(self)
+
+
+def centre(frames: torch.Tensor) -> torch.Tensor:
+    """Subtract its mean from each frame of (..., H, W)."""
+    return frames - frames.mean(dim=(-2, -1), keepdim=True)
+
+
+class _Block(nn.Module):
+    """Convolution, batch norm, pooling, ReLU; pooling before ReLU is the same, and cheaper."""
+
+    def __init__(self, c_in: int, c_out: int, kernel_t: int, pools_space: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(c_in, c_out, (kernel_t, 3, 3), padding=(0, 1, 1), bias=False)
+        self.norm = nn.BatchNorm3d(c_out)
+        self.pools_space = pools_space
+
+    def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+        x_BCTHW = self.norm(self.conv(x_BCTHW))
+        if self.pools_space:
+            x_BCTHW = functional.max_pool3d(x_BCTHW, (1, 2, 2))
+        return functional.relu(x_BCTHW, inplace=True)
+
+
+class ClipNet(nn.Module):
+    """A 3D CNN over clips of grey frames.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Its architecture.
+
+    Attributes
+    ----------
+    output_frames : int
+        Temporal positions that are left of one clip and averaged.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        blocks = []
+        c_in, num_left = 1, config.clip_length
+        for channels, kernel_t, pools_space in _BLOCKS[config.model_type]:
+            if num_left < kernel_t:  # short clips: what cannot look further looks at one frame
+                kernel_t = 1
+            blocks.append(_Block(c_in, channels, kernel_t, pools_space))
+            num_left -= kernel_t - 1
+            if len(blocks) == 1:
+                num_left //= 2
+            c_in = channels
+        self.blocks = nn.ModuleList(blocks)
+        if config.centre_frames:
+            _split_motion_from_edges(blocks[0].conv.weight)
+        self.output_frames = num_left
+        self.head = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(c_in, _HIDDEN),
+            nn.ReLU(inplace=True),
+            nn.Dropout(config.dropout),
+            nn.Linear(_HIDDEN, config.num_classes),
+        )
+
+    def forward(self, clips_B1LHW: torch.Tensor) -> torch.Tensor:
+        """Name the middle frame of each clip.
+
+        Parameters
+        ----------
+        clips_B1LHW : (B, 1, L, H, W) float tensor
+            Grey levels in 0-1, H and W at least 16.
+
+        Returns
+        -------
+        (B, K) float tensor
+            Logits.
+
+        Raises
+        ------
+        ValueError
+            The shape is another.
+        """
+        self._check(clips_B1LHW, exact=True)
+        clips_B1LHW = self._prepare(clips_B1LHW)
+        x_BCTHW = functional.max_pool3d(self.blocks[0](clips_B1LHW), (2, 1, 1))
+        for block in self.blocks[1:]:
+            x_BCTHW = block(x_BCTHW)
+        return self.head(x_BCTHW.mean(dim=(2, 3, 4)))
+
+    def dense(self, frames_B1FHW: torch.Tensor) -> torch.Tensor:
+        """Name every frame that has a whole clip around it.
+
+        Parameters
+        ----------
+        frames_B1FHW : (B, 1, F, H, W) float tensor
+            Grey levels in 0-1, F at least L.
+
+        Returns
+        -------
+        (B, N, K) float tensor
+            Logits; output i equals `forward` of frames i to i + L - 1 (in evaluation mode).
+
+        Raises
+        ------
+        ValueError
+            The shape is another.
+        """
+        self._check(frames_B1FHW, exact=False)
+        batch_size, _, num_frames = frames_B1FHW.shape[:3]
+        num_outputs = num_frames - self.config.clip_length + 1
+        if num_outputs % 2:  # both phases must be of one length
+            frames_B1FHW = torch.cat([frames_B1FHW, frames_B1FHW[:, :, -1:]], dim=2)
+        x_BCTHW = self.blocks[0](self._prepare(frames_B1FHW))
+        x_BCTHW = torch.maximum(x_BCTHW[:, :, :-1], x_BCTHW[:, :, 1:])
+        x_BCTHW = torch.cat([x_BCTHW[:, :, 0::2], x_BCTHW[:, :, 1::2]])  # 2B: even, then odd
+        for block in self.blocks[1:]:
+            x_BCTHW = block(x_BCTHW)
+        x_BCT = x_BCTHW.mean(dim=(3, 4))
+        x_BCN = functional.avg_pool1d(x_BCT, self.output_frames, stride=1)
+        even, odd = x_BCN.split(batch_size)
+        x_BNC = torch.stack([even, odd], dim=-1).flatten(2).transpose(1, 2)[:, :num_outputs]
+        return self.head(x_BNC)
+
+    def _prepare(self, frames: torch.Tensor) -> torch.Tensor:
+        return centre(frames) if self.config.centre_frames else frames
+
+    def _check(self, frames: torch.Tensor, *, exact: bool) -> None:
+        length, shape = self.config.clip_length, tuple(frames.shape)
+        if (
+            len(shape) != 5
+            or shape[1] != 1
+            or not (shape[2] == length if exact else shape[2] >= length)
+            or min(shape[3:]) < MIN_SIDE_PX
+        ):
+            raise ValueError(
+                f"found frames of shape {shape}, expected (B, 1, "
+                f"{'' if exact else 'at least '}{length}, H, W) with H and W at least {MIN_SIDE_PX}"
+            )
+
+    def num_parameters(self) -> int:
+        """Return the number of learnt parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+@torch.no_grad()
+def _split_motion_from_edges(kernels_C1THW: torch.Tensor) -> None:
+    """Make half of the first kernels blind to what stands still, the others to even grey."""
+    middle = len(kernels_C1THW) // 2
+    motion, edges = kernels_C1THW[:middle], kernels_C1THW[middle:]
+    motion -= motion.mean(dim=2, keepdim=True)
+    edges -= edges.mean(dim=(2, 3, 4), keepdim=True)

@@ -1,0 +1,4 @@
+"""Reports: figures, text and pages.
+
+Imports `mpar.scores` and below; never torch.
+"""

@@ -1,0 +1,531 @@
+"""Figures of scores and of scorings, in one look and with one colour per class.
+
+Every function returns a `matplotlib.figure.Figure` with a canvas of its own. pyplot, the global
+backend and the global settings are left alone, so the functions work without a display and
+inside other programs.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import textwrap
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
+from numpy.typing import ArrayLike, NDArray
+
+from mpar.labels.bouts import as_labels, find_bouts
+from mpar.labels.classes import UNLABELLED
+from mpar.scores.metrics import FrameScores
+from mpar.system.files import atomic_path
+
+TEXT_PT = 8.0
+SMALL_PT = 7.0
+INK = "#222222"
+NO_DATA: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "//////"}
+WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1, "capsize": 2.5}
+HUMAN: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "D",
+    "markersize": 4.5,
+    "color": "white",
+    "markeredgecolor": INK,
+}
+PNG_DPI = 300
+TEXT_WIDTH_IN = 7.2
+OUTLINE_PT = 0.4
+_TILE_IN, _TILE_PX = 0.8, 128  # longer side of a frame in a film strip
+
+# Found by a search that makes the smallest CIELAB distance between any two of them as large as
+# it can, as seen with normal vision and with full protanopia, deuteranopia and tritanopia
+# (Machado et al. 2009, doi:10.1109/TVCG.2009.113), while each has a lightness of its own for
+# grey print. The first is pale, since class 0 (rest) is the background that events stand out from.
+_PALETTE = (
+    "#E0E0E0",
+    "#D04838",
+    "#002890",
+    "#F8B010",
+    "#10A0E8",
+    "#803860",
+    "#90B888",
+    "#9000F8",
+    "#880020",
+    "#30F078",
+    "#A880A8",
+    "#380048",
+)
+
+
+def class_colors(num_classes: int) -> tuple[str, ...]:
+    """Give each class its colour, the same in every figure.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K.
+
+    Returns
+    -------
+    tuple of str, length K
+        Distinct colours as ``#rrggbb``; class k has the same one for every K. The first 12 can
+        be told apart by colour-blind readers and in grey print. The later ones are darker
+        shades of these and should be read with the legend at hand.
+
+    Raises
+    ------
+    ValueError
+        `num_classes` is negative.
+    """
+    if num_classes < 0:
+        raise ValueError(f"num_classes: found {num_classes}, expected 0 or more")
+    colors = []
+    for k in range(num_classes):
+        cycle, position = divmod(k, len(_PALETTE))
+        # The black put into each further cycle tends to, but never reaches, all black.
+        red, green, blue = (0.8**cycle * value for value in to_rgb(_PALETTE[position]))
+        colors.append(to_hex((red, green, blue)))
+    return tuple(colors)
+
+
+def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
+    """Plot the confusion matrix: true classes down, predicted classes across.
+
+    Parameters
+    ----------
+    scores : mpar.scores.metrics.FrameScores
+        What to plot.
+    normalize : bool
+        Write percent of the true class in the cells instead of numbers of frames. The shade is
+        the percentage either way: by numbers all but the most frequent class would be white.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A class without frames in the truth is a hatched row that says n/a. The column
+        "unlabelled" is there only if something was predicted as unlabelled.
+    """
+    names = [plain(name) for name in scores.class_names]
+    num_columns = len(names) + (scores.num_unpredicted > 0)
+    counts = scores.confusion[:, :num_columns]
+    columns = [*names, "unlabelled"][:num_columns]
+    support = scores.support[:, None]
+    percent = np.divide(100 * counts, support, out=np.zeros(counts.shape), where=support > 0)
+    rows = [f"{name}\nn = {n:,}" for name, n in zip(names, scores.support, strict=True)]
+    cells = [
+        [_percent_text(p) if normalize else f"{n:,}" for n, p in zip(*line, strict=True)]
+        for line in zip(counts, percent, strict=True)
+    ]
+
+    cell_in = max(0.34, text_inches([text for line in cells for text in line], SMALL_PT) + 0.08)
+    label_in = text_inches([*rows, *columns], TEXT_PT)
+    figure = new_figure(
+        cell_in * num_columns + label_in + 0.6, cell_in * len(names) + 0.75 * label_in + 0.9
+    )
+    axes = figure.add_subplot()
+    # Blues from white to a middle blue only: black text is readable on all of them.
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=180)
+    for row, column in np.argwhere(support.repeat(num_columns, axis=1) > 0).tolist():
+        axes.text(column, row, cells[row][column], size=SMALL_PT, ha="center", va="center")
+    for row in np.flatnonzero(scores.support == 0).tolist():
+        axes.add_patch(Rectangle((-0.5, row - 0.5), num_columns, 1, linewidth=0, **NO_DATA))
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(
+            (num_columns - 1) / 2, row, "n/a", size=SMALL_PT, ha="center", va="center", bbox=box
+        )
+
+    axes.set_xticks(range(num_columns), columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), rows)
+    # White lines part the cells, a dark one the column that is no class.
+    axes.set_xticks(np.arange(num_columns - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0, labelsize=TEXT_PT)
+    if num_columns > len(names):
+        axes.axvline(len(names) - 0.5, color=INK, linewidth=1)
+    axes.set_xlabel("predicted", size=TEXT_PT)
+    axes.set_ylabel("true", size=TEXT_PT)
+    title = "% of true class" if normalize else "frames (shade: % of true class)"
+    axes.set_title(title, size=TEXT_PT)
+    return figure
+
+
+def plot_class_f1(
+    scores: FrameScores,
+    *,
+    intervals: NDArray[np.float64] | None = None,
+    macro_interval: NDArray[np.float64] | None = None,
+    num_animals: int = 0,
+    human: Sequence[NDArray[np.float64]] = (),
+) -> Figure:
+    """Plot the F1 score of every class as a bar, with the macro-F1 as a line.
+
+    Parameters
+    ----------
+    scores : mpar.scores.metrics.FrameScores
+        What to plot.
+    intervals : (K, 2) float array, optional
+        Confidence interval of each class, drawn as a whisker; NaN for none.
+    macro_interval : (2,) float array, optional
+        That of the macro-F1; NaN for none.
+    num_animals : int
+        Animals that the intervals are over.
+    human : sequence of (K,) float arrays
+        F1 of annotators against each other, drawn as diamonds; NaN for none.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One bar per class from top to bottom, with its number of frames in the truth beside its
+        name; a class without such frames says n/a.
+    """
+    num_classes = len(scores.class_names)
+    labels = [
+        f"{plain(name)}\nn = {n:,}"
+        for name, n in zip(scores.class_names, scores.support, strict=True)
+    ]
+    figure = new_figure(2.4 + text_inches(labels, TEXT_PT), 0.34 * num_classes + 0.9)
+    axes = figure.add_subplot()
+    has_support = scores.support > 0
+    heights = np.where(has_support, scores.f1, 0.0)
+    axes.barh(
+        range(num_classes),
+        heights,
+        height=0.7,
+        color=class_colors(num_classes),
+        edgecolor=INK,
+        linewidth=0.6,
+    )
+    known = np.flatnonzero(has_support)
+    if intervals is not None and len(known):
+        middle, half = intervals[known].mean(axis=1), np.diff(intervals[known])[:, 0] / 2
+        whiskers = axes.errorbar(middle, known, xerr=half, **WHISKER)
+        for artist in (*whiskers.lines[1], *whiskers.lines[2]):
+            artist.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    for f1 in human:
+        shown = np.flatnonzero(~np.isnan(f1))
+        axes.plot(f1[shown], shown, **HUMAN)
+    if len(human):
+        axes.plot([], [], label="annotators, against each other", **HUMAN)
+    for k, score in enumerate(heights):
+        text = f"{score:.2f}" if has_support[k] else "n/a"
+        axes.text(1.03, k, text, size=TEXT_PT, va="center", color=INK)
+        if not has_support[k]:
+            axes.add_patch(Rectangle((0, k - 0.35), 1, 0.7, linewidth=0, **NO_DATA))
+    label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
+    if macro_interval is not None and not np.isnan(macro_interval).any():
+        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
+    # The white rim keeps the line in sight across dark bars.
+    rim = [withStroke(linewidth=2.5, foreground="white")]
+    axes.axvline(
+        scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(num_classes - 0.5, -0.5)
+    axes.set_yticks(range(num_classes), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=TEXT_PT)
+    has_whiskers = intervals is not None and not np.isnan(intervals).all()
+    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
+    axes.set_xlabel(f"F1{over}", size=TEXT_PT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
+    return figure
+
+
+def plot_ethogram(
+    rows: Sequence[tuple[str, ArrayLike]],
+    class_names: Sequence[str],
+    *,
+    fps: Fraction | float,
+    title: str = "",
+) -> Figure:
+    """Plot scorings over time, one coloured strip per row.
+
+    Parameters
+    ----------
+    rows : sequence of (str, array_like of int, shape (T,))
+        Name and labels of each strip from top to bottom, such as truth above prediction: class
+        index per frame, -1 where unlabelled. T may differ between rows.
+    class_names : sequence of str, length K
+        Name of each class.
+    fps : fractions.Fraction or float
+        Frames per second.
+    title : str
+        Shown above the strips.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Unlabelled frames are hatched white; after the end of a shorter row there is nothing.
+
+    Raises
+    ------
+    ValueError
+        No row, no frame in any row, labels out of range, or an fps that is not positive.
+
+    Notes
+    -----
+    Bouts have an outline of 0.4 pt in their own colour, and in each strip classes with fewer
+    frames lie above those with more. A rare event of one frame can thus be seen in any
+    recording, at the price of being drawn 0.4 pt too wide (about 0.1 % of the time axis):
+    many stray frames look like more than they are. Plot a part of the recording to see how long
+    events last.
+    """
+    arrays = [(name, as_labels(array, num_classes=len(class_names))) for name, array in rows]
+    num_frames = max((len(array) for _, array in arrays), default=0)
+    if num_frames == 0:
+        raise ValueError("rows: found no frames, expected at least one")
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps: found {fps}, expected a positive number")
+    has_unlabelled = any((array == UNLABELLED).any() for _, array in arrays)
+    names = [plain(name) for name in class_names]
+    if has_unlabelled:
+        names.append("unlabelled")
+    styles = strip_styles(len(class_names))
+
+    num_columns = num_legend_columns(names)
+    num_legend_lines = -(-len(names) // num_columns)
+    height = 0.36 * len(arrays) + 0.17 * num_legend_lines + 0.65 + 0.2 * bool(title)
+    figure = new_figure(TEXT_WIDTH_IN, height)
+    axes = figure.add_subplot()
+    for row, (_, array) in enumerate(arrays):
+        draw_strip(axes, row, array, styles, float(fps), num_frames)
+    axes.set_xlim(0, num_frames / float(fps))
+    axes.set_ylim(len(arrays) - 0.5, -0.5)
+    axes.set_yticks(range(len(arrays)), [plain(name) for name, _ in arrays])
+    axes.tick_params(labelsize=TEXT_PT)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.set_xlabel("time (s)", size=TEXT_PT)
+    if title:
+        axes.set_title(plain(title), size=TEXT_PT)
+    add_legend(figure, styles, names, num_columns)
+    return figure
+
+
+def plot_clips(
+    clips: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, offsets: Sequence[int]
+) -> Figure:
+    """Plot clips as film strips, one row each, with the frame they are named after outlined.
+
+    Parameters
+    ----------
+    clips : sequence of (F, H, W) uint8 arrays
+        The frames to show, at least one clip, all of one shape.
+    captions : sequence of str
+        Text to the left of each row, up to four lines.
+    offsets : sequence of int, length F
+        Where each frame lies relative to the outlined one, which is 0.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    step = -(-max(clips[0].shape[1:]) // _TILE_PX)  # more would not be seen
+    strips = [clip[:, ::step, ::step] for clip in clips]
+    num_frames, height, width = strips[0].shape
+    # Rows of flat frames must still hold four lines of text.
+    scale = _TILE_IN / max(height, width)
+    pitch = max(height + 4, round(5.6 * TEXT_PT / 72 / scale))
+    canvas = np.full((pitch * len(strips), (width + 2) * num_frames), 255, np.uint8)
+    for row, strip in enumerate(strips):
+        top = row * pitch + (pitch - height) // 2
+        for column, frame in enumerate(strip):
+            left = column * (width + 2) + 1
+            canvas[top : top + height, left : left + width] = frame
+
+    # Laid out by hand: all sizes are known, and a board draws this every epoch.
+    captions = [plain(caption) for caption in captions]
+    label_in, foot_in, rim_in = text_inches(captions, TEXT_PT) + 0.2, 0.45, 0.05
+    canvas_height_in, canvas_width_in = (scale * n for n in canvas.shape)
+    width_in = label_in + canvas_width_in + rim_in
+    height_in = foot_in + canvas_height_in + rim_in
+    figure = new_figure(width_in, height_in, layout=None)
+    axes = figure.add_axes(
+        (
+            label_in / width_in,
+            foot_in / height_in,
+            canvas_width_in / width_in,
+            canvas_height_in / height_in,
+        )
+    )
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, aspect="auto")
+    marked = list(offsets).index(0)
+    for row in range(len(strips)):
+        corner = (marked * (width + 2) - 0.5, row * pitch + (pitch - height) // 2 - 1.5)
+        axes.add_patch(
+            Rectangle(
+                corner, width + 2, height + 2, fill=False, edgecolor=_PALETTE[1], linewidth=1.5
+            )
+        )
+    centres = np.arange(num_frames) * (width + 2) + width / 2
+    axes.set_xticks(centres, [f"{offset:+d}" if offset else "0" for offset in offsets])
+    axes.set_yticks(np.arange(len(strips)) * pitch + pitch / 2, captions)
+    axes.tick_params(length=0, labelsize=TEXT_PT)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("frames before and after the one that is named", size=TEXT_PT)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
+    """Save a figure as PNG (300 dpi) and as PDF beside it.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to save.
+    path : pathlib.Path or str
+        Where to, without a suffix: ``.png`` and ``.pdf`` are appended.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The PNG and the PDF.
+
+    Raises
+    ------
+    OSError
+        A file cannot be written.
+
+    Notes
+    -----
+    Both files are complete under temporary names before either takes its place, so a file under
+    its final name is never a part of one. The PDF holds no date, so that equal figures are equal
+    files, and embeds its fonts as TrueType, since many journals refuse Type 3.
+    """
+    path = Path(path)
+    finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    drawn: dict[str, bytes] = {}
+    for kind, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+        buffer = io.BytesIO()  # a disk that is full or fails confuses matplotlib
+        with mpl.rc_context({"pdf.fonttype": 42}):
+            figure.savefig(
+                buffer,
+                format=kind,
+                dpi=PNG_DPI,
+                bbox_inches="tight",
+                pad_inches=0.04,
+                metadata=metadata,
+            )
+        drawn[kind] = buffer.getvalue()
+    with atomic_path(finals[0]) as png, atomic_path(finals[1]) as pdf:
+        png.write_bytes(drawn["png"])
+        pdf.write_bytes(drawn["pdf"])
+    return finals
+
+
+def add_remark(figure: Figure, remark: str) -> Figure:
+    """Write a remark above all of a figure, no wider than it, and return the figure."""
+    if remark:
+        figure.draw_without_rendering()  # else legends do not know their place
+        top = max(1.0, figure.get_tightbbox().y1 / figure.get_figheight())
+        text = textwrap.fill(remark, int(18 * figure.get_figwidth()))
+        figure.text(0.5, top, text, ha="center", va="bottom", size=SMALL_PT, style="italic")
+    return figure
+
+
+def new_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    """Make an empty figure of so many inches that draws itself without a display."""
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def strip_styles(num_classes: int) -> list[dict[str, Any]]:
+    """Return how the runs of each class are drawn, and last those without a label."""
+    styles: list[dict[str, Any]] = [
+        {"facecolor": color, "edgecolor": color} for color in class_colors(num_classes)
+    ]
+    return [*styles, NO_DATA]
+
+
+def add_legend(
+    figure: Figure, styles: Sequence[dict[str, Any]], names: Sequence[str], num_columns: int
+) -> None:
+    """Add the names of the classes below a figure of strips."""
+    figure.legend(
+        [Patch(linewidth=OUTLINE_PT, **style) for style in styles[: len(names)]],
+        names,
+        loc="outside lower center",
+        ncols=num_columns,
+        frameon=False,
+        fontsize=TEXT_PT,
+        handlelength=1.2,
+        columnspacing=1.2,
+    )
+
+
+def draw_strip(
+    axes: Axes,
+    row: int,
+    labels: np.ndarray,
+    styles: Sequence[dict[str, Any]],
+    fps: float,
+    num_frames: int,
+    *,
+    left: float = 0.0,
+) -> None:
+    """Draw the runs of every label; `styles` has that of unlabelled last, at index -1."""
+    # Shifted by one, unlabelled runs are found like any others.
+    runs = find_bouts(labels + 1)
+    runs["label"] -= 1
+    values, counts = np.unique(labels, return_counts=True)
+    for label in values[np.argsort(-counts, kind="stable")]:
+        mine = runs[runs["label"] == label]
+        start, stop = mine["start"].to_numpy(), mine["stop"].to_numpy()
+        # Gaps that the outlines close anyway need no edges: this bounds the size of the PDF.
+        is_apart = start[1:] - stop[:-1] > num_frames / 4000
+        start, stop = start[np.append(True, is_apart)], stop[np.append(is_apart, True)]
+        spans = list(zip(left + start / fps, (stop - start) / fps, strict=True))
+        axes.broken_barh(spans, (row - 0.4, 0.8), linewidth=OUTLINE_PT, **styles[label])
+
+
+def num_legend_columns(names: Sequence[str]) -> int:
+    """Find the most columns of legend entries that fit, filled evenly as matplotlib does."""
+    for num_columns in range(len(names), 1, -1):
+        columns = np.array_split(np.array(names, dtype=object), num_columns)
+        widths = [text_inches(column.tolist(), TEXT_PT) + 0.4 for column in columns]
+        if sum(widths) < TEXT_WIDTH_IN:
+            return num_columns
+    return 1
+
+
+def text_inches(texts: Sequence[str], size: float) -> float:
+    """Measure the widest line of some texts, in inches."""
+    lines = {line for text in texts for line in text.split("\n") if line.strip()}
+    # Hinting can widen text by some percent where pixels are coarse.
+    return 1.05 * max((_line_points(line, size) for line in lines), default=0) / 72
+
+
+@functools.lru_cache(maxsize=1024)
+def _line_points(line: str, size: float) -> float:
+    """Measure a line of text; slow, and the same names come in every figure."""
+    return float(TextPath((0, 0), line, size=size).get_extents().width)
+
+
+def plain(text: str) -> str:
+    """Keep a name from being read as a formula."""
+    return text.replace("$", r"\$")
+
+
+def _percent_text(percent: float) -> str:
+    """Show a percentage with one decimal, and 0 and 100 only where they are exact."""
+    if percent in (0, 100):
+        return f"{percent:.0f}"
+    if percent < 0.05:
+        return "<0.1"
+    return ">99.9" if percent >= 99.95 else f"{percent:.1f}"

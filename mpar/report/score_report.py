@@ -1,0 +1,134 @@
+"""Scores as text of fixed width, what a pain study asks first at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpar.labels.classes import PAIN_CLASSES
+from mpar.scores.agreement import Agreement, Calibration, RaterPair
+from mpar.scores.bootstrap import LEVEL
+from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, EventScores
+from mpar.scores.metrics import score_text
+
+FEW_ANIMALS = 10
+
+
+def report_text(
+    agreement: Agreement,
+    calibration: Calibration | None = None,
+    raters: Sequence[RaterPair] = (),
+    effect: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
+    """Lay all scores out as text, without a newline at the end.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Scores and their intervals.
+    calibration : Calibration, optional
+        Left out if it is not known.
+    raters : sequence of RaterPair
+        Left out if there are none.
+    effect : mapping, optional
+        From `mpar.scores.agreement.effect_of_postprocessing`; left out if it is not known.
+    """
+    blocks = [_pain_block(agreement), agreement.frames.report(), _event_block(agreement.events)]
+    if effect:
+        blocks.append(
+            "\n".join(
+                f"{words} post-processing: macro-F1 {scores['macro_f1']:.3f}, mean F1 of bouts "
+                f"{scores['event_f1']:.3f}"
+                for words, scores in (("without", effect["raw"]), ("with", effect["post"]))
+            )
+        )
+    if calibration is not None:
+        blocks.append(
+            f"expected calibration error {calibration.expected_error:.3f} over "
+            f"{calibration.num_frames.sum():,} frames: mean distance of confidence and share of "
+            "right frames"
+        )
+    if raters:
+        blocks.append(_rater_block(raters, agreement.frames.class_names))
+    return "\n\n".join(blocks)
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns, the first to the left and numbers to the right, with a rule below the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}"]
+            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in rows
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _pain_block(agreement: Agreement) -> str:
+    frames, intervals = agreement.frames, agreement.intervals
+    num_animals = len(agreement.animals)
+    named = [k for k, name in enumerate(frames.class_names) if name in PAIN_CLASSES]
+    rows = [["frames of", "recall", "specificity", "F1"]]
+    rows += [
+        [
+            frames.class_names[k],
+            _with_interval(frames.recall[k], intervals["recall"][k]),
+            _with_interval(frames.specificity[k], intervals["specificity"][k]),
+            _with_interval(frames.f1[k], intervals["f1"][k]),
+        ]
+        for k in named or range(len(frames.class_names))
+    ]
+    macro_f1 = _with_interval(frames.macro_f1, intervals["macro_f1"])
+    lines = [*text_table(rows), f"macro-F1 {macro_f1}"]
+    if num_animals < 2:
+        lines.append("no intervals: all recordings are of one animal")
+    else:
+        lines.append(f"[{100 * LEVEL:.0f} % intervals by bootstrap over {num_animals} animals]")
+        shown = [intervals[name][named or slice(None)] for name in ("recall", "specificity", "f1")]
+        if any((ends[..., 0] == ends[..., 1]).any() for ends in (*shown, intervals["macro_f1"])):
+            lines.append(
+                "an interval without width: these animals did not differ, not that none would"
+            )
+    if 2 <= num_animals < FEW_ANIMALS:
+        lines.append(f"{num_animals} animals are few: the intervals are rough")
+    return "\n".join(lines)
+
+
+def _event_block(events: EventScores) -> str:
+    shown = [CRITERIA.index(criterion) for criterion in SHOWN_CRITERIA]
+    rows = [["bouts, one to one", "true", "predicted", *(f"F1, {CRITERIA[c]}" for c in shown)]]
+    rows += [
+        [
+            name,
+            f"{events.num_true[k]:,}",
+            f"{events.num_predicted[k]:,}",
+            *(score_text(events.f1[c, k]) for c in shown),
+        ]
+        for k, name in enumerate(events.class_names)
+    ]
+    return "\n".join(text_table(rows))
+
+
+def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str:
+    rows = [["scored by", "kappa", "frames", *(f"F1 {name}" for name in class_names)]]
+    rows += [
+        [
+            f"{pair.first} and {pair.second}",
+            score_text(pair.kappa),
+            f"{pair.num_frames:,}",
+            *map(score_text, pair.f1),
+        ]
+        for pair in raters
+    ]
+    names = {pair.first for pair in raters if pair.with_network}
+    notes = [f"{name} is the network; annotators set the ceiling for it" for name in names]
+    return "\n".join([*text_table(rows), *notes])
+
+
+def _with_interval(score: float, interval: NDArray[np.float64]) -> str:
+    ends = "" if np.isnan(interval).any() else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"{score_text(score)}{ends}"

@@ -1,0 +1,411 @@
+"""From probabilities to labels: smoothing, thresholds, gaps and shortest bouts.
+
+What is fitted is fitted on validation recordings only, and kept in the checkpoint.
+
+Shapes: T frames, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+from scipy.optimize import minimize_scalar
+
+from mpar.errors import ConfigError
+from mpar.labels.bouts import find_bouts
+from mpar.labels.classes import UNLABELLED
+from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, event_scores
+from mpar.scores.metrics import frame_scores, mean_log_loss
+
+Probabilities = NDArray[np.floating]
+
+SMOOTHINGS = (1, 3, 5, 7, 9)
+EDGES = (0, 2)
+SHORTEST_PERCENTILE = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostConfig:
+    """How probabilities become labels. The defaults take each frame's best class as it is.
+
+    Parameters
+    ----------
+    temperature : float
+        Divides the logarithms of the probabilities, above 0: above 1 they become less sure.
+    edge_frames : int
+        So many frames at each end of a recording are taken to be as the next one is. Beyond the
+        ends a clip stands still, so that motion seems to begin or end there: often a frame of
+        rest, now and then a withdrawal.
+    smooth_frames : int
+        Odd width of a moving average of the probabilities, in frames.
+    weights : tuple of float, length K or 0
+        The class is named whose probability times its weight is highest; above 1 more of a class
+        is found, and more that is none.
+    thresholds : tuple of float, length K or 0
+        A class is only named where its probability is at least this.
+    close_gaps : int
+        Gaps of so many frames at most between two bouts of a class become part of them, from
+        the beginning of the recording on.
+    min_frames : tuple of int, length K or 0
+        Shorter bouts go to the neighbour that is more probable in their frames. Bouts at the
+        ends of a recording may be cut off by them, and stay.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
+
+    temperature: float = 1.0
+    edge_frames: int = 0
+    smooth_frames: int = 1
+    weights: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    close_gaps: int = 0
+    min_frames: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ConfigError(f"temperature: found {self.temperature}, expected more than 0")
+        if self.smooth_frames < 1 or self.smooth_frames % 2 == 0:
+            raise ConfigError(
+                f"smooth_frames: found {self.smooth_frames}, expected an odd number from 1"
+            )
+        if not all(0 < weight < float("inf") for weight in self.weights):
+            raise ConfigError(f"weights: found {self.weights}, expected more than 0")
+        if not all(0 <= threshold <= 1 for threshold in self.thresholds):
+            raise ConfigError(f"thresholds: found {self.thresholds}, expected 0 to 1")
+        numbers = (self.edge_frames, self.close_gaps, *self.min_frames)
+        if not all(number >= 0 for number in numbers):
+            raise ConfigError(
+                "edge_frames, close_gaps, min_frames: found a negative number of frames"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain types."""
+        data = dataclasses.asdict(self)
+        return data | {key: list(data[key]) for key in _BY_CLASS}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PostConfig:
+        """Rebuild from `to_dict`."""
+        return cls(**data | {key: tuple(data[key]) for key in _BY_CLASS if key in data})
+
+    def describe(self, class_names: Sequence[str]) -> str:
+        """Say in a line what is done."""
+        said = []
+        if self.temperature != 1:
+            said.append(f"temperature {self.temperature:.2f}")
+        if self.edge_frames:
+            said.append(f"{self.edge_frames} frames at each end as the next one")
+        if self.smooth_frames > 1:
+            said.append(f"probabilities averaged over {self.smooth_frames} frames")
+        if any(weight != 1 for weight in self.weights):
+            pairs = zip(class_names, self.weights, strict=True)
+            said.append("weight " + ", ".join(f"{n} {w:g}" for n, w in pairs if w != 1))
+        if any(self.thresholds):
+            pairs = zip(class_names, self.thresholds, strict=True)
+            said.append("threshold " + ", ".join(f"{n} {t:g}" for n, t in pairs if t))
+        if self.close_gaps:
+            said.append(f"gaps up to {self.close_gaps} frames closed")
+        if any(length > 1 for length in self.min_frames):
+            pairs = zip(class_names, self.min_frames, strict=True)
+            said.append("shortest bout " + ", ".join(f"{n} {m}" for n, m in pairs if m > 1))
+        return "; ".join(said) or "none: the best class of each frame"
+
+
+_BY_CLASS = ("weights", "thresholds", "min_frames")
+
+
+def change_post(
+    config: PostConfig,
+    class_names: Sequence[str],
+    *,
+    smooth_frames: int | None = None,
+    close_gaps: int | None = None,
+    weights: Sequence[str] = (),
+    thresholds: Sequence[str] = (),
+) -> PostConfig:
+    """Return a config with some values changed; None leaves one as it is.
+
+    Parameters
+    ----------
+    config : PostConfig
+        To begin with.
+    class_names : sequence of str, length K
+        Names of the classes.
+    smooth_frames, close_gaps : int, optional
+        As in `PostConfig`.
+    weights, thresholds : sequence of str
+        ``CLASS=NUMBER`` each; other classes have weight 1 and no threshold.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range, or a class is not known.
+    """
+    changes: dict[str, Any] = {
+        "smooth_frames": smooth_frames,
+        "close_gaps": close_gaps,
+        "weights": _by_class("weight", weights, class_names, 1.0),
+        "thresholds": _by_class("threshold", thresholds, class_names, 0.0),
+    }
+    given = {key: value for key, value in changes.items() if value is not None}
+    return dataclasses.replace(config, **given)
+
+
+def _by_class(
+    what: str, texts: Sequence[str], class_names: Sequence[str], default: float
+) -> tuple[float, ...] | None:
+    """Read ``CLASS=NUMBER`` texts; None if there are none."""
+    values = dict.fromkeys(class_names, default)
+    for text in texts:
+        name, equals, number = text.partition("=")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or name not in class_names:
+            raise ConfigError(
+                f"{what}: found {text!r}, expected CLASS=NUMBER with a class of "
+                f"{', '.join(class_names)}"
+            )
+    return tuple(values.values()) if texts else None
+
+
+def postprocess(
+    probabilities_TK: Probabilities, config: PostConfig
+) -> tuple[NDArray[np.int8], Probabilities]:
+    """Turn the probabilities of a recording into labels.
+
+    Parameters
+    ----------
+    probabilities_TK : (T, K) float array
+        Rows add up to 1.
+    config : PostConfig
+        What to do, in this order: temperature, edges, smoothing, weights and thresholds, gaps,
+        shortest bouts.
+
+    Returns
+    -------
+    labels : (T,) int8 array
+        Class index; -1 where no class reaches its threshold.
+    probabilities : (T, K) float32 array
+        After temperature, edges and smoothing; those of a frame within `smooth_frames` of an end
+        take the end's frame for what lies beyond it.
+    """
+    smoothed = smooth(probabilities_TK, config)
+    allowed = smoothed * np.array(config.weights, np.float32) if config.weights else smoothed
+    if config.thresholds:
+        allowed = np.where(smoothed >= np.array(config.thresholds), allowed, -1)
+    labels = allowed.argmax(axis=1).astype(np.int8)
+    labels[(allowed < 0).all(axis=1)] = UNLABELLED
+    if config.close_gaps:
+        labels = _close_gaps(labels, config.close_gaps)
+    if any(length > 1 for length in config.min_frames):
+        labels = _drop_short(labels, smoothed, config.min_frames)
+    return labels, smoothed
+
+
+def smooth(probabilities_TK: Probabilities, config: PostConfig) -> Probabilities:
+    """Apply temperature, edges and smoothing to a recording's probabilities, (T, K) float32."""
+    found = probabilities_TK
+    if config.temperature != 1:
+        found = _heat(found, config.temperature)
+    if len(found) > 2 * config.edge_frames:
+        last = len(found) - config.edge_frames - 1
+        found = found[np.clip(np.arange(len(found)), config.edge_frames, last)]
+    if config.smooth_frames > 1 and len(found):
+        found = uniform_filter1d(
+            found.astype(np.float64), config.smooth_frames, axis=0, mode="nearest"
+        )
+    return found.astype(np.float32)
+
+
+def _heat(probabilities_TK: Probabilities, temperature: float) -> Probabilities:
+    """Divide logits by a temperature. Source: Guo et al. 2017, section 4.2."""
+    tiny = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(probabilities_TK.astype(np.float64), tiny)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _runs_of(labels: NDArray[np.int8]) -> tuple[list[int], list[int], list[int]]:
+    """Return starts, stops and labels of all runs, the unlabelled ones too."""
+    runs = find_bouts(labels + 1)  # shifted by one, unlabelled runs are found like any others
+    return runs["start"].tolist(), runs["stop"].tolist(), (runs["label"] - 1).tolist()
+
+
+def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
+    """Close gaps one after the other: a closed one is no bout that others could close."""
+    starts, stops, runs = _runs_of(labels)
+    closed = labels.copy()
+    before, i = runs[0] if runs else UNLABELLED, 1
+    while i < len(runs) - 1:
+        is_gap = stops[i] - starts[i] <= num_frames
+        if is_gap and before == runs[i + 1] != UNLABELLED:
+            closed[starts[i] : stops[i]] = before
+            i += 2  # the run behind the gap is one with that before it
+        else:
+            before = runs[i]
+            i += 1
+    return closed
+
+
+def _drop_short(
+    labels: NDArray[np.int8], probabilities_TK: Probabilities, min_frames: Sequence[int]
+) -> NDArray[np.int8]:
+    """Give the bouts that are too short to their neighbours, the shortest first.
+
+    Each bout goes through a heap once for each length it had, so that T frames cost T log T.
+    """
+    starts, stops, runs = _runs_of(labels)
+    left, last = labels.copy(), len(runs) - 1
+    before, after = list(range(-1, last)), list(range(1, last + 2))  # neighbours of each run
+    is_gone = [False] * len(runs)
+    waiting: list[tuple[int, int, int]] = []  # length, start, run: of equals the first
+
+    def wait(i: int) -> None:
+        length = stops[i] - starts[i]
+        is_inner = before[i] >= 0 and after[i] <= last
+        if is_inner and runs[i] != UNLABELLED and length < min_frames[runs[i]]:
+            heapq.heappush(waiting, (length, starts[i], i))
+
+    for i in range(len(runs)):
+        wait(i)
+    while waiting:
+        length, _, i = heapq.heappop(waiting)
+        if is_gone[i] or length != stops[i] - starts[i]:
+            continue  # has become part of another bout, or longer
+        known = [runs[j] for j in (before[i], after[i]) if runs[j] != UNLABELLED]
+        if not known:
+            continue
+        frames = slice(starts[i], stops[i])
+        label = max(known, key=lambda k: float(probabilities_TK[frames, k].mean()))
+        left[frames] = label
+        # the run becomes one with the neighbours of its new label
+        merged = [j for j in (before[i], i, after[i]) if j == i or runs[j] == label]
+        first, end = merged[0], merged[-1]
+        runs[first], stops[first], after[first] = label, stops[end], after[end]
+        if after[end] <= last:
+            before[after[end]] = first
+        for j in merged[1:]:
+            is_gone[j] = True
+        wait(first)
+    return left
+
+
+def shortest_bouts(truths: Sequence[np.ndarray], num_classes: int) -> tuple[int, ...]:
+    """Return the length of each class's shortest bouts, the first percentile, in frames.
+
+    Parameters
+    ----------
+    truths : sequence of (T,) integer arrays
+        Labels of the training recordings. Bouts at the ends of a recording or beside frames
+        without label may be cut off by them, and are left out.
+    num_classes : int
+        K.
+
+    Returns
+    -------
+    tuple of int, length K
+        1 for a class without a whole bout.
+    """
+    lengths: list[list[int]] = [[] for _ in range(num_classes)]
+    for truth in truths:
+        starts, stops, runs = _runs_of(np.asarray(truth, np.int8))
+        for i in range(1, len(runs) - 1):
+            if UNLABELLED not in runs[i - 1 : i + 2]:
+                lengths[runs[i]].append(stops[i] - starts[i])
+    return tuple(
+        int(np.percentile(found, SHORTEST_PERCENTILE, method="lower")) if found else 1
+        for found in lengths
+    )
+
+
+def fit_postprocessing(
+    truths: Sequence[np.ndarray],
+    probabilities: Sequence[Probabilities],
+    class_names: Sequence[str],
+    min_frames: tuple[int, ...],
+) -> tuple[PostConfig, dict[str, dict[str, float]]]:
+    """Choose temperature, edges, smoothing, and whether short bouts are dropped.
+
+    Parameters
+    ----------
+    truths : sequence of (T,) integer arrays
+        Labels of the validation recordings, -1 for unlabelled.
+    probabilities : sequence of (T, K) float arrays
+        What the network says of them.
+    class_names : sequence of str, length K
+        Names of the classes.
+    min_frames : tuple of int
+        From `shortest_bouts`.
+
+    Returns
+    -------
+    config : PostConfig
+        The temperature with the least log loss; edges, smoothing and shortest bouts with the
+        highest sum of macro-F1 over frames and over bouts, the least where several are as good.
+    effect : dict
+        ``raw`` and ``post``, each with ``macro_f1`` and ``event_f1``, on these recordings, so that
+        they flatter. Our choice of score, since labs publish both time and events.
+    """
+    if not truths:
+        return PostConfig(), {}
+    temperature = fit_temperature(truths, probabilities)
+    candidates = [
+        PostConfig(
+            temperature=temperature, edge_frames=edge, smooth_frames=width, min_frames=shortest
+        )
+        for edge, width, shortest in itertools.product(EDGES, SMOOTHINGS, ((), min_frames))
+    ]
+    scored = [(_score(truths, probabilities, class_names, config), config) for config in candidates]
+    best, config = max(scored, key=lambda pair: sum(pair[0].values()))  # the first of equals
+    return config, {"raw": scored[0][0], "post": best}
+
+
+def fit_temperature(truths: Sequence[np.ndarray], probabilities: Sequence[Probabilities]) -> float:
+    """Return the temperature, 0.25 to 4, that makes the mean log loss least."""
+
+    def loss(log_temperature: float) -> float:
+        heated = [_heat(p, float(np.exp(log_temperature))) for p in probabilities]
+        return mean_log_loss(truths, heated)
+
+    bounds = np.log(0.25), np.log(4)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
+    return round(float(np.exp(found.x)), 3)
+
+
+def _score(
+    truths: Sequence[np.ndarray],
+    probabilities: Sequence[Probabilities],
+    class_names: Sequence[str],
+    config: PostConfig,
+) -> dict[str, float]:
+    labels = [postprocess(p, config)[0] for p in probabilities]
+    return score_labels(truths, labels, class_names)
+
+
+def score_labels(
+    truths: Sequence[np.ndarray], labels: Sequence[np.ndarray], class_names: Sequence[str]
+) -> dict[str, float]:
+    """Return the ``macro_f1`` of frames, and the ``event_f1``: the mean over classes with bouts.
+
+    The latter is the mean over both criteria of `mpar.scores.events.SHOWN_CRITERIA`.
+    """
+    frames = frame_scores(np.concatenate(truths), np.concatenate(labels), class_names)
+    events = event_scores(truths, labels, class_names)
+    shown = [CRITERIA.index(criterion) for criterion in SHOWN_CRITERIA]
+    return {
+        "macro_f1": frames.macro_f1,
+        "event_f1": float(np.nanmean(events.f1[shown])),
+    }

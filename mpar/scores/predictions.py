@@ -1,0 +1,518 @@
+"""Predictions on the disk: what is written for a recording, and how it is read back.
+
+For a recording NAME a folder gets ``NAME_predictions.csv`` (one row a frame),
+``NAME_predictions.json`` (how they were made), ``NAME_bouts.csv``, and a row in ``summary.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import mpar
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.annotations import read_annotation
+from mpar.labels.bouts import bout_table, summarize
+from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.exchange import write_labels
+from mpar.labels.scorings import Labelled
+from mpar.scores.postprocess import PostConfig
+from mpar.system.files import locked, spreadsheet_plain, write_json, write_rows, write_table
+from mpar.system.folders import find_files, warn_of_unread
+from mpar.system.progress import ProgressBar
+from mpar.video.timeline import TimeLine
+
+ACTION_FORMATS = ("name", "code")
+SUMMARY_NAME = "summary.csv"
+_SUFFIX = "_predictions"
+# of what lies in a folder of predictions: theirs, and figures and tables made of them
+OUTPUT_ENDINGS = (
+    *("_predictions.csv", "_predictions.json", "_bouts.csv", "summary.csv", "by_animal.csv"),
+    *("by_group.csv", ".png", ".pdf", ".html"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputConfig:
+    """How predictions are written.
+
+    Parameters
+    ----------
+    stride : int
+        Write every `stride`-th frame; all frames are seen in any case.
+    min_confidence : float
+        0 to 1; a frame whose best class is less probable stays unlabelled.
+    action_format : {"name", "code"}
+        Write the class's name, or its first raw code.
+    """
+
+    stride: int = 1
+    min_confidence: float = 0.0
+    action_format: str = "name"
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ConfigError(f"stride: found {self.stride}, expected 1 or more")
+        if not 0 <= self.min_confidence <= 1:
+            raise ConfigError(f"min_confidence: found {self.min_confidence}, expected 0 to 1")
+        if self.action_format not in ACTION_FORMATS:
+            raise ConfigError(
+                f"action_format: found {self.action_format!r}, expected one of {ACTION_FORMATS}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """Class probabilities of one recording.
+
+    Parameters
+    ----------
+    name : str
+        Names the output files: the video's name without suffix, or the recording's.
+    video : str
+        File name of the video.
+    fps : Fraction
+        Frames per second.
+    probabilities : (T, K) float32 array
+        One row a frame; rows add up to 1.
+    classes : (T,) int8 array, optional
+        Class index of each frame, -1 for none; by default the most probable.
+    raw : (T,) int8 array, optional
+        What the classes were before any post-processing.
+    warnings : tuple of str
+        From decoding, and whether frames were resized.
+    learnt_part : str
+        "train" or "val" if the network learnt from this very video or animal, else empty.
+    start_frame, video_num_frames : int
+        Where a trial lies in its video; by default it is all of it.
+    times : (T,) float64 array, optional
+        Seconds from the first frame to each, where the rate of the video varies.
+    is_steady : bool
+        The video shows a frame every 1 / fps seconds; if not, and there are no `times`, nobody
+        knows which second a frame is at.
+    is_rate_guessed : bool
+        The video does not state its rate.
+    """
+
+    name: str
+    video: str
+    fps: Fraction
+    probabilities: np.ndarray
+    classes: np.ndarray | None = None
+    raw: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+    learnt_part: str = ""
+    start_frame: int = 0
+    video_num_frames: int = 0
+    times: np.ndarray | None = None
+    is_steady: bool = True
+    is_rate_guessed: bool = False
+
+    def labels(self, min_confidence: float = 0.0) -> np.ndarray:
+        """Return the class of each frame, (T,) int8, -1 below `min_confidence`."""
+        if self.classes is None:
+            labels = self.probabilities.argmax(axis=1).astype(np.int8)
+        else:
+            labels = self.classes.copy()
+        labels[self.confidence() < min_confidence] = UNLABELLED
+        return labels
+
+    def confidence(self) -> np.ndarray:
+        """Return the probability of the class of each frame, (T,) float32; of none the highest."""
+        highest = self.probabilities.max(axis=1)
+        if self.classes is None:
+            return highest
+        named = self.probabilities[np.arange(len(highest)), np.maximum(self.classes, 0)]
+        return np.where(self.classes == UNLABELLED, highest, named)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A prediction that lies on the disk.
+
+    Parameters
+    ----------
+    name, video : str
+        As in `Prediction`.
+    num_frames : int
+        How many were predicted.
+    warnings : tuple of str
+        As in `Prediction`.
+    """
+
+    name: str
+    video: str
+    num_frames: int
+    warnings: tuple[str, ...]
+
+
+def output_paths(folder: Path, name: str) -> dict[str, Path]:
+    """Return the files of one prediction: "predictions", "bouts" and "sidecar"."""
+    return {
+        "predictions": folder / f"{name}_predictions.csv",
+        "bouts": folder / f"{name}_bouts.csv",
+        "sidecar": folder / f"{name}_predictions.json",
+    }
+
+
+def write_prediction(
+    folder: Path,
+    prediction: Prediction,
+    class_map: ClassMap,
+    config: OutputConfig,
+    post: PostConfig,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the files of one prediction, the CSV that counts last.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the files of `output_paths`.
+    prediction : Prediction
+        What was predicted.
+    class_map : ClassMap
+        Gives the classes their names.
+    config : OutputConfig
+        How to write.
+    post : PostConfig
+        How probabilities became labels; for the json.
+    provenance : mapping
+        Plain values that say which network predicted; they go into the json.
+
+    Returns
+    -------
+    dict
+        Its row of the summary.
+    """
+    num_frames = len(prediction.probabilities)
+    labels = prediction.labels(config.min_confidence)[:: config.stride]
+    confidence = prediction.confidence()[:: config.stride]
+    paths = output_paths(folder, prediction.name)
+    bouts = bout_table(
+        labels,
+        prediction.fps,
+        class_map.class_names,
+        confidence=np.clip(confidence, 0, 1),
+        stride=config.stride,
+        num_frames=num_frames,
+    )
+    write_table(paths["bouts"], bouts)
+    write_json(
+        paths["sidecar"],
+        {
+            "mpar_version": mpar.__version__,
+            **provenance,
+            "video": prediction.video,
+            "num_frames": num_frames,
+            "start_frame": prediction.start_frame,
+            "video_num_frames": prediction.video_num_frames or num_frames,
+            "fps": str(prediction.fps),
+            "is_steady": prediction.is_steady,
+            "times": None if prediction.times is None else prediction.times.tolist(),
+            "is_rate_guessed": prediction.is_rate_guessed,
+            "stride": config.stride,
+            "min_confidence": config.min_confidence,
+            "postprocessing": post.to_dict(),
+            "class_map": class_map.to_dict(),
+            "warnings": list(prediction.warnings),
+            "learnt_part": prediction.learnt_part,
+        },
+    )
+    table = pd.DataFrame(
+        {
+            "Frame": np.arange(0, num_frames, config.stride),
+            "Action": _actions(class_map, config.action_format)[labels],
+            "Confidence": confidence,
+            **{
+                f"{name}_prob": prediction.probabilities[:: config.stride, k]
+                for k, name in enumerate(class_map.class_names)
+            },
+        }
+    )
+    write_table(paths["predictions"], table)
+    return {"video": prediction.name, "fps": float(prediction.fps)} | summarize(
+        labels,
+        prediction.fps,
+        class_map.class_names,
+        stride=config.stride,
+        num_frames=num_frames,
+    )
+
+
+def _actions(class_map: ClassMap, action_format: str) -> np.ndarray:
+    """Return the text of each class index; the last, for -1, is that of no label."""
+    names = class_map.class_names
+    if action_format == "name":
+        return np.array([*names, ""], dtype=object)
+    return np.array([*(str(class_map.code_of_class(name)) for name in names), "-1"], dtype=object)
+
+
+def check_summary(path: Path, class_names: Sequence[str]) -> None:
+    """Raise ConfigError if the summary of a folder cannot take rows of these classes."""
+    columns = ["video", "fps", *summarize([UNLABELLED], 1, class_names)]
+    if _read_summary(path, columns) is None:
+        raise ConfigError(
+            f"{path}: is not a summary of the classes {', '.join(class_names)}; pass --overwrite "
+            "to begin it anew, or choose another --output"
+        )
+
+
+def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] | None:
+    """Return the rows of a summary by video, none if it is missing, None if it is another's."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = ([spreadsheet_plain(cell) for cell in row] for row in csv.reader(file))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, csv.Error):
+        return None
+    if header != columns or any(len(row) != len(columns) for row in rows):
+        return None
+    return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+
+
+def update_summary(path: Path, row: dict[str, Any]) -> None:
+    """Put a row into the summary of a folder, in place of an older row of the same video.
+
+    Several processes may do so in one folder, each waits for its turn.
+    """
+    cells = {key: _cell(value) for key, value in row.items()}
+    with locked(path, patience_seconds=60):
+        rows = _read_summary(path, list(cells)) or {}
+        rows[cells["video"]] = cells
+        write_rows(path, [list(cells), *(list(rows[name].values()) for name in sorted(rows))])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def name_of(path: Path) -> str | None:
+    """Return NAME of ``NAME_predictions.csv``, or None for other files."""
+    is_prediction = path.suffix == ".csv" and path.stem.endswith(_SUFFIX)
+    return path.stem.removesuffix(_SUFFIX) if is_prediction else None
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Return how a prediction CSV was made; nothing if it has no json beside it.
+
+    Raises
+    ------
+    InputError
+        The json cannot be read.
+    """
+    sidecar_path = path.with_suffix(".json")
+    try:
+        sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
+        ClassMap.from_dict(sidecar["class_map"])
+        is_sound = (
+            isinstance(sidecar["video"], str)
+            and int(sidecar["num_frames"]) > 0
+            and int(sidecar["stride"]) > 0
+            and Fraction(sidecar["fps"]) > 0
+            and int(sidecar.get("start_frame", 0)) >= 0
+            and int(sidecar.get("video_num_frames", 0)) >= 0
+            and line_of(sidecar) is not None
+        )
+    except FileNotFoundError:
+        return {}
+    except (OSError, ArithmeticError, KeyError, TypeError, ValueError):  # ConfigError is one
+        is_sound = False
+    if not is_sound:
+        raise InputError.of(sidecar_path, "is not as mpar-predict writes it; predict again")
+    return sidecar
+
+
+def line_of(sidecar: dict[str, Any]) -> TimeLine:
+    """Return the time line of a predicted video; without a rate if its times are not known."""
+    times = sidecar.get("times")
+    is_known = bool(sidecar.get("is_steady", True)) or times is not None
+    return TimeLine(
+        int(sidecar["num_frames"]),
+        Fraction(sidecar["fps"]) if is_known else None,
+        None if times is None else np.array(times, np.float64),
+        bool(sidecar.get("is_rate_guessed", False)),
+    )
+
+
+def read_predictions(
+    folder: Path | str, *, quiet: bool = True
+) -> tuple[list[Labelled], tuple[str, ...], list[Problem]]:
+    """Read the predictions of a folder, one label for every frame.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Searched with its subfolders for ``NAME_predictions.csv`` with their json. A row of
+        predictions of every n-th frame stands for its n frames (`mpar.labels.bouts.bout_table`).
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    predictions : list of Labelled
+        In order of name.
+    class_names : tuple of str
+        Their classes.
+    problems : list of Problem
+        Predictions that cannot be read, or whose name occurs twice.
+
+    Raises
+    ------
+    ConfigError
+        There are none, or they have different class maps.
+    InputError
+        None can be read.
+    """
+    warn_of_unread(OUTPUT_ENDINGS, folder)
+    names = {path: name_of(path) for path in find_files(folder, [".csv"])}
+    paths = sorted((name, path) for path, name in names.items() if name is not None)
+    found: dict[str, Labelled] = {}
+    maps: set[ClassMap] = set()
+    problems: list[Problem] = []
+    for name, path in ProgressBar(paths, desc="reading", unit="video", quiet=quiet):
+        try:
+            item, class_map = _read_prediction(path, name)
+        except InputError as error:
+            problems += error.problems
+            continue
+        maps.add(class_map)
+        if found.setdefault(name, item) is not item:
+            problems.append(Problem.of(path, "has the name of another prediction; move one away"))
+    if problems and not found:
+        raise InputError(problems)
+    if not found:
+        raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
+    if len(maps) > 1:
+        raise ConfigError(
+            f"{folder}: found predictions of {len(maps)} different class maps; keep those of one "
+            "network in a folder"
+        )
+    return list(found.values()), maps.pop().class_names, problems
+
+
+def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
+    sidecar = read_sidecar(path)
+    if not sidecar:
+        raise InputError.of(
+            path, f"lacks {path.with_suffix('.json').name}, which has its frame rate; predict again"
+        )
+    class_map = ClassMap.from_dict(sidecar["class_map"])
+    rows = read_annotation(path, class_map, allow_gaps=True)
+    num_frames, stride = int(sidecar["num_frames"]), int(sidecar["stride"])
+    if not np.array_equal(rows.frames, np.arange(0, num_frames, stride)):
+        raise InputError.of(
+            path,
+            f"does not have the frames 0 to {num_frames - 1}, every {stride}., that its json "
+            "names; predict again",
+        )
+    labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
+    item = Labelled(
+        name,
+        sidecar["video"],
+        Fraction(sidecar["fps"]),
+        labels,
+        learnt_part=str(sidecar.get("learnt_part", "")),
+        start_frame=int(sidecar.get("start_frame", 0)),
+        video_num_frames=int(sidecar.get("video_num_frames", 0)),
+        line=line_of(sidecar),
+    )
+    return item, class_map
+
+
+def export_predictions(
+    folder: Path | str,
+    output_folder: Path | str,
+    label_format: str,
+    *,
+    unscored: str | None = None,
+    overwrite: bool = False,
+) -> tuple[list[Path], list[Problem]]:
+    """Write the predictions of a folder as files of another program.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Holds ``NAME_predictions.csv`` of mpar-predict with their json. The trials of a video are
+        put together, since other programs count the frames of videos.
+    output_folder, label_format, unscored, overwrite
+        As for `mpar.labels.exchange.write_labels`.
+
+    Returns
+    -------
+    paths : list of Path
+        What was written.
+    problems : list of Problem
+        Predictions that were left out, as those of a video of which a trial is missing.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `read_predictions` and `mpar.labels.exchange.write_labels`.
+    """
+    predictions, class_names, problems = read_predictions(folder)
+    whole, more = _join_trials(predictions)
+    problems += more
+    if not whole:
+        raise InputError(problems)
+    paths = write_labels(
+        output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
+    )
+    return paths, sorted(problems)
+
+
+def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[Problem]]:
+    """Return whole videos, by name; trials that do not make one up are problems."""
+    videos: dict[str, Labelled] = {}
+    trials: dict[str, list[Labelled]] = defaultdict(list)
+    problems = []
+    for item in predictions:
+        if item.is_trial:
+            trials[item.video].append(item)
+        elif Path(item.video).stem == item.name:
+            videos[item.video] = item
+        else:
+            problems.append(
+                Problem.of(
+                    f"{item.name}{_SUFFIX}.csv",
+                    f"is named other than its video {item.video}, so that its frames may not be "
+                    "the video's; predict the video",
+                )
+            )
+    for video, parts in trials.items():
+        parts.sort(key=lambda part: part.start_frame)
+        stops = np.cumsum([len(part.labels) for part in parts]).tolist()
+        names = ", ".join(part.name for part in parts)
+        path = f"{parts[0].name}{_SUFFIX}.csv"
+        if video in videos:
+            message = f"is a trial of {video}, which is predicted whole too; move one away"
+            problems.append(Problem.of(path, message))
+        elif [part.start_frame for part in parts] != [0, *stops[:-1]] or {
+            part.video_num_frames for part in parts
+        } != {stops[-1]}:
+            problems.append(
+                Problem.of(
+                    path,
+                    f"the trials of {video} that are here ({names}) do not make up its "
+                    f"{parts[0].video_num_frames} frames; predict all of them out of one cache",
+                )
+            )
+        else:
+            labels = np.concatenate([part.labels for part in parts])
+            line = parts[0].line and TimeLine(len(labels), parts[0].line.fps)
+            videos[video] = Labelled(Path(video).stem, video, parts[0].fps, labels, line=line)
+    return sorted(videos.values(), key=lambda item: item.name), problems

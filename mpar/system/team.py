@@ -1,0 +1,272 @@
+"""Processes that work together, as torchrun starts them; without it a process is alone.
+
+Videos are shared out among them, and in training every batch (`mpar.learning.sums`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mpar.errors import MparError, TeamError
+
+if TYPE_CHECKING:  # one who is alone does not wait for torch to load
+    import torch
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 600.0  # with a process that gives no sign of life
+_BEAT_SECONDS = 1.0
+_joined = itertools.count()  # cross-validation joins a team for every fold
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A process among those that work together.
+
+    Parameters
+    ----------
+    rank : int
+        Its number, 0 to `size` - 1; 0 leads, and alone writes files.
+    size : int
+        How many there are.
+    pulse : Pulse, optional
+        Waits for the others.
+    """
+
+    rank: int = 0
+    size: int = 1
+    pulse: Pulse | None = field(default=None, compare=False)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process writes what all of them made."""
+        return self.rank == 0
+
+    def share_of(self, items: Any) -> Any:
+        """Return every `size`-th item of a sequence or array, from the `rank`-th on."""
+        return items[self.rank :: self.size]
+
+    def gather(self, item: T, *, at_once: bool = False) -> list[T]:
+        """Return what each member gave, by rank.
+
+        Parameters
+        ----------
+        item
+            Can be pickled.
+        at_once : bool
+            All come to this point together, so that none needs to be waited for for long.
+        """
+        if self.size == 1:
+            return [item]
+        import torch.distributed as dist
+
+        if not at_once:
+            self._wait()
+        items: list[Any] = [None] * self.size
+        dist.all_gather_object(items, item)
+        return items
+
+    def gather_shares(self, items: Sequence[T]) -> list[T]:
+        """Put together what each member made of its share (`share_of`), in the whole's order."""
+        shares = self.gather(list(items))
+        whole: list[Any] = [None] * sum(map(len, shares))
+        for rank, share in enumerate(shares):
+            whole[rank :: self.size] = share
+        return whole
+
+    def led(self, function: Callable[[], T]) -> T:
+        """Let the leader call a function: all get what it returns, or raise what it raised.
+
+        Raises
+        ------
+        MparError
+            The leader's; on the others it has an attribute `is_told`, since once is enough to
+            show it.
+        """
+        if self.size == 1:
+            return function()
+        import torch.distributed as dist
+
+        outcome: list[Any] = [None, None]
+        if self.is_leader:
+            try:
+                outcome[0] = function()
+            except MparError as error:
+                self._wait()
+                dist.broadcast_object_list([None, error])
+                raise
+        self._wait()
+        dist.broadcast_object_list(outcome)
+        result, told = outcome
+        if told is not None:
+            told.is_told = True
+            raise told
+        return result
+
+    def _wait(self) -> None:
+        assert self.pulse is not None
+        self.pulse.wait_for_all()
+
+
+ALONE = Team()
+
+
+class Pulse:
+    """Signs of life of all members: a busy one is waited for, one that hangs is not.
+
+    Parameters
+    ----------
+    rank, size : int
+        As for `Team`.
+
+    Notes
+    -----
+    Each member counts up a number in the store of the team once a second, from a thread, and
+    reads those of the others while it waits. Silence is counted in such rounds, not read off a
+    clock, which runs on when all of them are suspended.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self._rank, self._size = rank, size
+        self._number = next(_joined)
+        self._num_waits = 0
+        self.store = self._open_store()
+        self._stop = threading.Event()
+        # a thread waits for its turn to use a store, so it gets one of its own
+        self._thread = threading.Thread(target=self._beat, args=[self._open_store()], daemon=True)
+        self._thread.start()
+
+    def _open_store(self) -> Any:
+        import torch.distributed as dist
+
+        timeout = timedelta(seconds=PATIENCE_SECONDS)
+        store, _, _ = next(dist.rendezvous("env://", timeout=timeout))
+        return dist.PrefixStore(f"mpar{self._number}", store)
+
+    def _beat(self, store: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the store is gone: those who wait see it too
+            while not self._stop.wait(_BEAT_SECONDS):
+                store.add(f"beats of {self._rank}", 1)
+
+    def wait_for_all(self) -> None:
+        """Return when every member has called this as often as this one.
+
+        Raises
+        ------
+        TeamError
+            A member gave no sign of life for `PATIENCE_SECONDS`.
+        """
+        self._num_waits += 1
+        keys = [f"{rank} waits {self._num_waits}" for rank in range(self._size)]
+        self.store.set(keys[self._rank], "")
+        beats, silence = [-1] * self._size, [0.0] * self._size
+        while not self._are_set(keys):
+            for rank in range(self._size):
+                found = self.store.add(f"beats of {rank}", 0)
+                is_silent = found == beats[rank]
+                silence[rank] = silence[rank] + 2 * _BEAT_SECONDS if is_silent else 0
+                beats[rank] = found
+            lost = [rank for rank in range(self._size) if silence[rank] >= PATIENCE_SECONDS]
+            if lost:
+                raise TeamError(
+                    f"process {', '.join(map(str, lost))} of {self._size} gave no sign of life for "
+                    f"{PATIENCE_SECONDS / 60:.3g} minutes: it hangs, or its machine does not "
+                    f"answer; {_GO_ON}"
+                )
+        # nobody waits for the time before any more
+        self.store.delete_key(f"{self._rank} waits {self._num_waits - 1}")
+
+    def _are_set(self, keys: list[str]) -> bool:
+        """Wait for two beats at most; tell whether all members have come."""
+        import torch.distributed as dist
+
+        try:
+            self.store.wait(keys, timedelta(seconds=2 * _BEAT_SECONDS))
+        except dist.DistStoreError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stop.set()
+        self._thread.join(PATIENCE_SECONDS)
+
+
+_GO_ON = (
+    "what is finished is kept, so see to it and run the same command again (training goes on with "
+    "--resume)"
+)
+
+
+@contextlib.contextmanager
+def joined_team(device: torch.device | None = None) -> Iterator[Team]:
+    """Join the processes that torchrun started, or be alone where it did not.
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        Where this process computes.
+
+    Raises
+    ------
+    TeamError
+        Another process died, hangs or was ended.
+    """
+    if num_processes() == 1:
+        yield ALONE
+        return
+    import torch.distributed as dist
+
+    # between CUDA devices NCCL carries tensors, but gloo what else is told
+    backend = "cpu:gloo,cuda:nccl" if device is not None and device.type == "cuda" else "gloo"
+    rank, size = int(os.environ["RANK"]), num_processes()
+    pulse = None
+    try:
+        pulse = Pulse(rank, size)
+        timeout = timedelta(seconds=PATIENCE_SECONDS)
+        dist.init_process_group(
+            backend, store=pulse.store, rank=rank, world_size=size, timeout=timeout
+        )
+        yield Team(rank, size, pulse)
+    except RuntimeError as error:
+        if not _is_of_team(error):
+            raise
+        raise TeamError(
+            f"another process of the {size} died, was ended or does not answer; {_GO_ON}"
+        ) from None
+    finally:
+        if pulse is not None:
+            pulse.stop()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _is_of_team(error: RuntimeError) -> bool:
+    """Tell whether talking to the other processes failed."""
+    import torch.distributed as dist
+
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def num_processes() -> int:
+    """Return how many processes torchrun started; can be asked without joining them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_leading() -> bool:
+    """Tell whether this process leads its team; can be asked without joining it."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def local_device(device: torch.device) -> torch.device:
+    """Return the GPU of this process where a machine runs several, else `device`."""
+    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    return type(device)("cuda", int(os.environ["LOCAL_RANK"]))

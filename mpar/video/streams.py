@@ -1,0 +1,243 @@
+"""Open the video stream of a file that is to be read, and ask what it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from mpar.errors import InputError
+from mpar.video.grey import Orientation
+
+EXPECTED_FPS = 30
+MIN_SIDE_PX = 16
+MAX_PIXELS = 1 << 26
+RAW_STREAMS = frozenset(("h264", "hevc", "mpegvideo", "m4v"))
+
+_GUESSED_FPS = 25  # what players take where a bare stream states no rate
+_MARK = Fraction(1000003, 100003)  # stands for such a guess, since no camera has this rate
+_ESTIMATED = frozenset(("mpegts", "mpeg", "ogg", "dv"))  # no duration in the header
+
+# Only plain local files in containers that cannot point at other files: a playlist that
+# calls itself .mp4 must not make the decoder open whatever it names.
+_CONTAINERS = "mov,avi,matroska,mpegts,mpeg,asf,flv,ogg,dv,mxf,h264,hevc,mpegvideo,m4v"
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": _CONTAINERS,
+    "max_pixels": str(MAX_PIXELS),
+    "framerate": f"{_MARK.numerator}/{_MARK.denominator}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video says of itself, with the size of its first frame as it is shown.
+
+    Parameters
+    ----------
+    height, width : int
+        Size in px after the rotation that the file asks for.
+    fps : Fraction
+        Frames per second, exact; 30 when the file does not say.
+    num_frames_hint : int
+        Frame count by the header, 0 if unknown. Often wrong: only decoding tells.
+    codec, container : str
+        Names as FFmpeg gives them.
+    is_rate_guessed : bool
+        The file states no rate; `fps` is what players assume.
+    """
+
+    height: int
+    width: int
+    fps: Fraction
+    num_frames_hint: int
+    codec: str
+    container: str
+    is_rate_guessed: bool = False
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, stream: int | None
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream, list[str]]]:
+    """Open a video stream of a file, with what is to be said of the choice.
+
+    Every failure becomes an InputError.
+    """
+    if not path.is_file():
+        raise InputError.of(path, "is not a file; check the path")
+    try:
+        # an absolute path cannot be taken for a protocol such as "concat:..."
+        container = av.open(str(path.absolute()), options=_OPEN_OPTIONS, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError.of(path, _explain(path, error)) from None
+    with container:
+        chosen, notes = _choose_stream(path, container, stream)
+        for other in container.streams:
+            # mp4: the reader gives up where a part of another stream is missing
+            if other.index != chosen.index:
+                other.discard = av.stream.Discard.all
+        # Frame threads lose what is in flight when a packet is bad, slice threads conceal damage
+        # in another way: with one thread every machine sees the same frames, as ffmpeg does.
+        chosen.codec_context.thread_count = 1
+        try:
+            yield container, chosen, notes
+        except av.FFmpegError as error:
+            raise InputError.of(
+                path, f"cannot be decoded ({error.strerror}); export it again"
+            ) from None
+
+
+def read_packets(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.Packet[av.VideoStream]]:
+    """Yield the packets of a stream, the last one empty."""
+    # PyAV fails after the last one if bad bytes looked like the beginning of another stream
+    with contextlib.suppress(IndexError):
+        yield from container.demux(stream)
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Say why a file cannot be opened, and what to do."""
+    if isinstance(error, av.error.ArgumentError):
+        return (
+            "cannot be opened as a video: mpar does not read this kind of file, whatever its "
+            "suffix says (it reads mp4, avi, mkv and the like); export it again"
+        )
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, av.error.EOFError) or not path.stat().st_size:
+        reason = "it ends before its first picture"
+    elif isinstance(error, av.error.UnknownError):
+        reason = "its header makes no sense"
+    return f"cannot be opened as a video ({reason}); export it again"
+
+
+def _choose_stream(
+    path: Path, container: av.container.InputContainer, index: int | None
+) -> tuple[av.VideoStream, list[str]]:
+    """Return the stream that was asked for, or the one that players show."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None
+        and not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+        raise InputError.of(path, "has no video stream that can be decoded; export it again")
+    listed = "; ".join(map(_show_stream, streams))
+    if index is not None:
+        for stream in streams:
+            if stream.index == index:
+                return stream, []
+        raise InputError.of(
+            path,
+            f"has no video stream {index}; choose another --stream, it has {listed}",
+        )
+    # as ffmpeg chooses; the first of those that are alike
+    chosen = max(streams, key=lambda s: (_is_default(s), s.width * s.height))
+    if len(streams) == 1:
+        return chosen, []
+    return chosen, [
+        f"has {len(streams)} video streams ({listed}): mpar reads stream {chosen.index}; pass "
+        "--stream N to read another"
+    ]
+
+
+def _is_default(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.default)
+
+
+def _show_stream(stream: av.VideoStream) -> str:
+    rate, _ = _find_rate(stream)
+    return (
+        f"stream {stream.index}: {stream.width}x{stream.height} px, {float(rate):.6g} frames per "
+        f"second{', default' * _is_default(stream)}"
+    )
+
+
+def show_size(size: tuple[int, int]) -> str:
+    """Show (height, width) as people write it."""
+    return f"{size[1]}x{size[0]}"
+
+
+def no_frame(path: Path) -> InputError:
+    """Return the error of a video without a frame."""
+    return InputError.of(path, "holds no frame that can be decoded; export it again")
+
+
+def _find_rate(stream: av.VideoStream) -> tuple[Fraction, bool]:
+    """Return frames per second, and whether that is a guess."""
+    rate = stream.average_rate or stream.guessed_rate
+    if rate == _MARK:  # only the pictures themselves may tell
+        rate = stream.guessed_rate
+    if rate == _MARK:
+        return Fraction(_GUESSED_FPS), True
+    return (Fraction(rate), False) if rate else (Fraction(EXPECTED_FPS), True)
+
+
+def describe(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    frame: av.VideoFrame,
+) -> VideoInfo:
+    """Return what a video says of itself; InputError if its pictures are too small."""
+    height, width = Orientation.of(frame).turn_size(frame.height, frame.width)
+    if min(height, width) < MIN_SIDE_PX:
+        raise InputError.of(
+            path,
+            f"frames are {width}x{height} px, expected at least "
+            f"{MIN_SIDE_PX}x{MIN_SIDE_PX}; film or export it larger",
+        )
+    rate, is_guessed = _find_rate(stream)
+    num_frames_hint = stream.frames
+    if not num_frames_hint:
+        num_frames_hint = round(_find_duration_seconds(container, stream) * rate)
+    return VideoInfo(
+        height=height,
+        width=width,
+        fps=rate,
+        num_frames_hint=max(0, num_frames_hint),
+        codec=stream.codec_context.name,
+        container=container.format.name,
+        is_rate_guessed=is_guessed,
+    )
+
+
+def _find_duration_seconds(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Fraction:
+    """Return how long the video says it is, in seconds, 0 if it does not."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    # Matroska and Flash tell only the file's duration, which sound may stretch
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration - (container.start_time or 0), av.time_base)
+    return Fraction(0)
+
+
+def count_announced(
+    container: av.container.InputContainer, stream: av.VideoStream, *, is_cut: bool
+) -> int:
+    """Return how many packets with pictures the header lists, 0 if it does not.
+
+    Notes
+    -----
+    An edit list hides some. AVI counts moments: frames that the camera missed, too, and fields;
+    so its index is asked, which lies at the end.
+    """
+    entries = list(stream.index_entries) if stream.frames else []
+    if "mp4" in container.format.name or (entries and not is_cut):
+        return sum(entry.size > 0 and not entry.is_discard for entry in entries)
+    return stream.frames - sum(entry.size == 0 for entry in entries)
+
+
+def find_end(container: av.container.InputContainer) -> Fraction:
+    """Return the file's end by its header, over all of its streams, in seconds, or 0."""
+    if container.format.name in RAW_STREAMS or container.format.name in _ESTIMATED:
+        return Fraction(0)
+    return Fraction(container.duration or 0, av.time_base)

@@ -1,0 +1,255 @@
+"""Decode videos to grey frames.
+
+The true number of frames is what decoding yields; header counts are only hints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from mpar.errors import InputError
+from mpar.video.endings import is_cut_short
+from mpar.video.grey import GreyConverter, Orientation
+from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
+from mpar.video.pictures import PictureMeter
+from mpar.video.streams import (
+    EXPECTED_FPS,
+    MAX_PIXELS,
+    MIN_SIDE_PX,
+    RAW_STREAMS,
+    VideoInfo,
+    count_announced,
+    describe,
+    find_end,
+    no_frame,
+    opened,
+    read_packets,
+    show_size,
+)
+from mpar.video.timing import Timing, find_timing
+
+__all__ = [
+    "EXPECTED_FPS",
+    "MAX_PIXELS",
+    "MIN_SIDE_PX",
+    "Decoding",
+    "VideoInfo",
+    "probe_video",
+    "read_frames",
+    "squeeze_of",
+]
+
+MAX_SQUEEZE = 1.05
+
+
+def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
+    """Open a video and decode its first frame.
+
+    Parameters
+    ----------
+    path : Path or str
+        The video.
+    stream : int, optional
+        As in `Decoding`.
+
+    Raises
+    ------
+    InputError
+        The file is not a video that can be decoded, or its frames are too small or too large.
+    """
+    path = Path(path)
+    with opened(path, stream) as (container, video, _):
+        for packet in read_packets(container, video):
+            with contextlib.suppress(av.FFmpegError):
+                for frame in packet.decode():
+                    return describe(path, container, video, frame)
+    raise no_frame(path)
+
+
+def read_frames(
+    path: Path | str,
+    *,
+    size: tuple[int, int] | None = None,
+    threads: int = 0,
+    stream: int | None = None,
+    warnings: list[str] | None = None,
+) -> Iterator[np.ndarray]:
+    """Decode a video from its first frame to its last.
+
+    Parameters
+    ----------
+    path, size, threads, stream
+        As in `Decoding`.
+    warnings : list of str, optional
+        Gets a line for each oddity. Complete once the iterator is exhausted.
+
+    Yields
+    ------
+    (H, W) uint8 array
+        As from `Decoding`.
+    """
+    decoding = Decoding(path, size=size, threads=threads, stream=stream)
+    yield from decoding
+    if warnings is not None:
+        warnings += decoding.warnings
+
+
+class Decoding:
+    """One pass over a video; yields its frames and then knows what was odd about them.
+
+    Parameters
+    ----------
+    path : Path or str
+        A video file of any kind, size and colour.
+    size : (height, width), optional
+        Resize to this many px by area averaging. By default frames keep their size.
+    threads : int
+        Threads that resize, 0 for one a processor core; the frames are the same. Use 1 when
+        many videos are decoded side by side. Decoding takes one thread always, because several
+        make other pictures of a damaged file on each machine.
+    stream : int, optional
+        Index of the video stream in the file; by default the one that players show.
+
+    Attributes
+    ----------
+    info : VideoInfo
+        Known from the first frame on.
+    timing : Timing
+        Rate and times, known at the end.
+    warnings : tuple of str
+        Complete at the end.
+
+    Notes
+    -----
+    Iterating yields (H, W) uint8 arrays: luma in full range (0-255), turned as the file asks,
+    each the caller's own. Equal to ``ffmpeg -pix_fmt gray`` at native size. Frames that the
+    decoder had to conceal are yielded (dropping them would shift all later ones) and warned of.
+    It raises InputError if the file cannot be decoded, holds no frame, or changes its frame
+    size on the way.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        size: tuple[int, int] | None = None,
+        threads: int = 0,
+        stream: int | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._size, self._threads, self._stream = size, threads, stream
+        self.info: VideoInfo
+        self.timing: Timing
+        self.warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        to_grey, meter, tally = GreyConverter(self._size, self._threads), PictureMeter(), Tally()
+        shown: tuple[int, int] | None = None
+        turned = None
+        orientations: dict[str, Orientation] = {}
+        with opened(self._path, self._stream) as (container, video, notes):
+            is_cut = is_cut_short(self._path, container.format.name)
+            num_announced = count_announced(container, video, is_cut=is_cut)
+            for frame in _decode(container, video, tally):
+                # PyAV never frees a frame whose side data was asked for, but for a rare sweep
+                angle = repr(frame.rotation)
+                if angle not in orientations:
+                    orientations[angle] = Orientation.of(frame)
+                orientation = orientations[angle]
+                size = orientation.turn_size(frame.height, frame.width)
+                if shown is None:
+                    self.info = describe(self._path, container, video, frame)
+                    shown, turned = size, orientation
+                elif size != shown:
+                    raise InputError.of(
+                        self._path,
+                        f"the frame size changes from {show_size(shown)} to {show_size(size)} px "
+                        f"at frame {tally.num_frames}; export it with one size",
+                    )
+                if orientation != turned and tally.first_turned is None:
+                    tally.first_turned = tally.num_frames
+                tally.is_odd_angle |= orientation.is_odd
+                luma, is_limited = to_grey.luma(frame)
+                meter.add(luma, is_limited=is_limited, is_flagged=frame.interlaced_frame)
+                grey = to_grey.convert(frame, luma, is_limited, orientation)
+                yield grey
+                tally.num_frames += 1
+            if shown is None:
+                raise no_frame(self._path)
+            tally.is_end_missing |= is_cut
+            self._finish(tally, meter, notes, num_announced, find_end(container))
+
+    def _finish(
+        self,
+        tally: Tally,
+        meter: PictureMeter,
+        notes: list[str],
+        num_announced: int,
+        end_seconds: Fraction,
+    ) -> None:
+        """Work out timing and warnings."""
+        is_clocked = self.info.container not in RAW_STREAMS
+        self.timing = Timing(self.info.fps)
+        if is_clocked:
+            self.timing = find_timing(
+                tally.stamps, tally.time_base, tally.last_duration, self.info.fps
+            )
+        self.warnings = (
+            *notes,
+            *find_time_warnings(self.info, self.timing),
+            *find_loss_warnings(tally, self.info, self.timing, num_announced, end_seconds),
+            *meter.find_warnings(),
+        )
+
+
+def squeeze_of(
+    source: tuple[int, int],
+    target: tuple[int, int],
+    advice: str = "pass --size {}x{} (height x width) to keep the shape, or crop the videos",
+) -> str:
+    """Say how resizing changes the shape of pictures, or "" if it does by 5 % at most.
+
+    Parameters
+    ----------
+    source, target : (height, width)
+        In px.
+    advice : str
+        What to do; gets the height and width of that shape that fit into `target`.
+    """
+    (height, width), scale = source, min(target[0] / source[0], target[1] / source[1])
+    change = (height * target[1]) / (width * target[0])
+    if max(change, 1 / change) <= MAX_SQUEEZE:
+        return ""
+    how = f"{change:.2f} times as wide" if change > 1 else f"{1 / change:.2f} times as high"
+    advice = advice.format(round(height * scale), round(width * scale))
+    return (
+        f"frames of {show_size(source)} px are squeezed to {show_size(target)} px, so that all in "
+        f"them is {how} as it should be; {advice}"
+    )
+
+
+def _decode(
+    container: av.container.InputContainer, stream: av.VideoStream, tally: Tally
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream and count what is good and bad."""
+    tally.time_base = stream.time_base or tally.time_base
+    tally.is_alone = len(container.streams) == 1
+    for packet in read_packets(container, stream):
+        tally.num_packets += packet.size > 0 and not packet.is_discard
+        tally.is_end_missing |= packet.is_corrupt
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            tally.num_lost += 1
+            continue
+        for frame in frames:
+            tally.num_damaged += frame.is_corrupt
+            tally.stamps.append(frame.pts)
+            tally.last_duration = frame.duration or 0
+            yield frame
