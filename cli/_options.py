@@ -72,6 +72,13 @@ group_pattern = click.option(
     metavar="REGEX",
     help="Finds the animal's id in a video's file name; by default each video is an animal.",
 )
+stream = click.option(
+    "--stream",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read stream N of files that hold several videos; by default the one that players show, "
+    "and in prediction the one of training.",
+)
 raw = click.option(
     "--raw", is_flag=True, help="Take the best class of each frame; no post-processing."
 )

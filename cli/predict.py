@@ -43,12 +43,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     show_default=True,
     help="Write class names, or raw codes.",
 )
-@click.option(
-    "--stream",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Read stream N of files that hold several videos; by default as in training.",
-)
+@_options.stream
 @_options.raw
 @click.option(
     "--smooth", "smooth_frames", type=int, help="Average probabilities over so many frames; odd."

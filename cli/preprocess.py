@@ -45,12 +45,7 @@ if TYPE_CHECKING:
 @_options.annotation_format
 @_options.unscored
 @_options.group_pattern
-@click.option(
-    "--stream",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Read stream N of files that hold several videos; by default the one that players show.",
-)
+@_options.stream
 @click.option("--check", "check_only", is_flag=True, help="Decode and check all, write nothing.")
 @click.option("--allow-problems", is_flag=True, help="Exit with 0 though some inputs are bad.")
 @_options.overwrite
