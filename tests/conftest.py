@@ -23,6 +23,19 @@ def _one_thread_per_worker():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Write empty figures of an evaluation: half a second each, and other tests look at them."""
+
+    def save_empty(figure, path):
+        for suffix in (".png", ".pdf"):
+            file = path.with_name(path.name + suffix)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+
+    monkeypatch.setattr("mpar.evaluation.save_figure", save_empty)
+
+
 class Study(NamedTuple):
     """A small study: folders, cache, and a network trained on it for two epochs."""
 

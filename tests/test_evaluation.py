@@ -81,6 +81,7 @@ def test_every_recording_has_an_ethogram_of_its_own(tmp_path):
     assert len(list((tmp_path / "ethograms").glob("*.png"))) == 4
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_existing_evaluation_is_kept(tmp_path):
     """A second evaluation into the same folder needs to be asked for."""
     evaluate_and_save_results([0, 1], [0, 1], ["a", "b"], tmp_path)
@@ -111,6 +112,7 @@ def test_held_out_recordings_are_those_of_unseen_animals(study, checkpoint):
 @pytest.mark.parametrize(
     ("selection", "num_learnt"), [("held-out", 0), ("val", 1), ("train", 4), ("all", 5)]
 )
+@pytest.mark.usefixtures("no_figures")
 def test_same_animal_scores_say_so(study, tmp_path, selection, num_learnt):
     """Scores of animals that were trained on are labelled wherever they are read."""
     metrics = evaluate_checkpoint(study.checkpoint, study.cache, tmp_path, selection=selection)
@@ -120,6 +122,7 @@ def test_same_animal_scores_say_so(study, tmp_path, selection, num_learnt):
     assert ("same-animal" in report) == bool(num_learnt)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_predicted_training_videos_are_same_animal_too(study, checkpoint, tmp_path):
     """Predictions remember that their video was trained on, by its content, not its name."""
     from mpar.inference import predict_multiple_videos
@@ -135,6 +138,7 @@ def test_predicted_training_videos_are_same_animal_too(study, checkpoint, tmp_pa
     assert metrics["remark"] == f"{SAME_ANIMAL} (1 of 1)"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_checkpoint_scores_equal_predictions_scored_by_hand(study, tmp_path):
     """Checkpoint + cache, and predictions + annotations, give the same scores of same frames."""
     from mpar.inference import predict_multiple_videos
@@ -165,6 +169,7 @@ def test_folders_are_compared_frame_by_frame(checkpoint, tmp_path):
     assert np.flatnonzero(comparison.truth != comparison.predicted).tolist() == [9]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_confidences_of_folders_are_those_of_their_frames(checkpoint, tmp_path):
     """Rows in any order, some gone: each confidence stays with its frame, and calibrates it."""
     (tmp_path / "ann").mkdir()
@@ -217,6 +222,7 @@ def test_rows_of_strided_predictions_stand_for_the_frames_up_to_the_next(checkpo
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5, 15])
+@pytest.mark.usefixtures("no_figures")
 def test_scores_are_in_frames_and_seconds_whatever_the_stride(checkpoint, tmp_path, stride):
     """A lick found half a second late is late, and as long as it is."""
     truth, predicted = np.zeros((2, 300), int)
@@ -272,6 +278,7 @@ def test_trials_of_one_video_are_found(checkpoint, tmp_path):
         assert (comparison.truth == comparison.predicted).all()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
     """Intervals are over animals; a video of one that was learnt from makes all of it learnt."""
     (tmp_path / "ann").mkdir()
@@ -299,6 +306,7 @@ def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
     assert [(c.name, c.is_learnt) for c in found] == [("m1_b", True), ("m2_a", False)]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_does_not_pair_is_named(checkpoint, tmp_path):
     """Predictions without labels, and labels without predictions, are listed."""
     (tmp_path / "ann").mkdir()
@@ -424,6 +432,7 @@ def test_files_of_the_user_are_kept(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     """Without a test part, animals that the split leaves out are scored, not the validation."""
     import dataclasses
@@ -437,6 +446,7 @@ def test_unlisted_animals_are_held_out(study, checkpoint, tmp_path):
     assert set(metrics["recordings"]) == {item["name"] for item in checkpoint.split["test"]}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_class_in_the_labels_is_no_perfect_score(checkpoint, tmp_path, caplog):
     """A network that names it everywhere scores 1: the headline says what that means instead."""
     (tmp_path / "ann").mkdir()
@@ -458,6 +468,7 @@ def test_one_class_in_the_labels_is_no_perfect_score(checkpoint, tmp_path, caplo
     assert headline(metrics).startswith("macro-F1 0.3")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_no_table_of_an_evaluation_holds_a_formula(tmp_path):
     """Recordings are named by anyone."""
     names = ["=HYPERLINK(1)", "@x", "fine"]

@@ -1094,6 +1094,7 @@ def test_bad_options_of_formats(filmed, tmp_path):
         preprocessed(filmed, tmp_path, {"m1.csv": BOTH}, label_format="excel")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_predictions_go_out_and_come_back(study, tmp_path):
     """mpar-predict, mpar-export, mpar-preprocess, mpar-evaluate: the same labels all the way."""
     folder = tmp_path / "videos"

@@ -348,6 +348,7 @@ def test_the_description_is_read_off_the_frames():
     assert describe(labels, DEFAULT_CLASS_MAP.class_names) == "rest 1-2, paw_lick 3-3, paw_lick 6-6"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_labels_by_the_clock_go_out_and_come_back(study, tmp_path):
     """Predictions of a video of two rates have the times of its frames in every format."""
     film_of_two_rates(tmp_path / "m1.mkv")
