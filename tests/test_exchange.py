@@ -827,6 +827,8 @@ def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
     assert annotation.notices[0] == (
         "its video does not state its frame rate; 30 frames per second is taken from this file"
     )
+    numbered = FACTS + fact(1, "START", fps="NA", index=30) + fact(2, "STOP", fps="NA", index=60)
+    assert laid(tmp_path, numbered, guess).fps == 30
     with pytest.raises(InputError, match=r"neither it nor its video states a frame rate \(25 is"):
         laid(tmp_path, walk(fps="NA"), guess)
     assert laid(tmp_path, SIMBA.replace("_time", "_t"), guess).codes[30] == 2  # counts frames
@@ -940,7 +942,7 @@ def one_hot_tables(draw):
     kind = draw(st.sampled_from(["Frame", "from 1", "", "none", "Time", "Frame,Time"]))
     digits = draw(st.sampled_from([3, 4, 6]))
     background = draw(st.booleans())
-    value = draw(st.sampled_from(["{}", "{}.0"]))
+    value = draw(st.sampled_from([str, "{}.0".format, lambda on: ("FALSE", "True")[on]]))
     lines = []
     for i, label in enumerate(labels.tolist()):
         time = f"{float(round(i / fps, digits)):.{digits}f}"
@@ -952,8 +954,8 @@ def one_hot_tables(draw):
             "Time": [time],
             "Frame,Time": [f"{i}", time],
         }[kind]
-        cells = [value.format(int(label == k)) for k in range(len(NAMES))]
-        background_cell = [value.format(int(label < 0))] if background else []
+        cells = [value(int(label == k)) for k in range(len(NAMES))]
+        background_cell = [value(int(label < 0))] if background else []
         lines.append(",".join([*first, *background_cell, *cells]))
     named = {"from 1": ["Frame"], "none": [], "Frame,Time": ["Frame", "Time"]}.get(kind, [kind])
     header = ",".join([*named, *(["background"] if background else []), *NAMES])

@@ -175,7 +175,7 @@ def _check_rate(scoring: Scoring, line: TimeLine, notices: list[str]) -> TimeLin
     It is that of the video, at the file's rate where the video states none. InputError if the file
     and the video contradict each other.
     """
-    path, rate = scoring.path, scoring.frame_rate
+    path, rate = scoring.path, scoring.frame_rate or _rate_of_frames(scoring)
     if line.is_guess and rate is not None:
         line = TimeLine(line.num_frames, rate)
         notices.append(
@@ -208,6 +208,15 @@ def _check_rate(scoring: Scoring, line: TimeLine, notices: list[str]) -> TimeLin
         if problems:
             raise InputError(problems)
     return line
+
+
+def _rate_of_frames(scoring: Scoring) -> Fraction | None:
+    """Return the usual rate at which a file numbers its frames by time, None if it does not."""
+    time, frame = max(scoring.frame_times, default=(Fraction(0), 0))
+    if time <= 0 or frame < 30:  # one frame more or less would be another rate
+        return None
+    near = min(USUAL_RATES, key=lambda rate: abs(rate - frame / time))
+    return near if abs(near * time - frame) <= 2 else None
 
 
 def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> list[Problem]:

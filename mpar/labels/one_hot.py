@@ -23,7 +23,8 @@ from mpar.labels.tables import ProblemList, Table, parse_table
 _NUMBERS = {"", "frame", "frames", "frame number", "index", "unnamed: 0"}
 _TIMES = {"time", "time (s)", "seconds"}
 _BACKGROUND = "background"
-_VALUE = re.compile(r"-1([.,]0*)?|[01]([.,]0*)?")
+_VALUE = re.compile(r"-1([.,]0*)?|[01]([.,]0*)?|true|false", re.IGNORECASE)
+_WORDS = {"true": "1", "false": "0"}  # as R and Python write them
 _NUM_LOOKED_AT = 20
 
 
@@ -81,7 +82,8 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
                 found = cells[column][:40]
                 problems.note(f"found {found!r}, expected 0, 1 or -1; fix the row", line)
                 continue
-            values[row, column] = int(float(cells[column].replace(",", ".")))
+            cell = _WORDS.get(cells[column].lower(), cells[column])
+            values[row, column] = int(float(cell.replace(",", ".")))
     backgrounds = [column for column in columns if table.columns[column] == _BACKGROUND]
     behaviours = [column for column in columns if column not in backgrounds]
     is_unscored = np.asarray((values[:, behaviours] < 0).any(axis=1))
@@ -164,7 +166,10 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
         if table.columns[column] == _BACKGROUND:
             continue
         names.append(name := table.names[column])
-        is_on = [problems.frame(cells[column], repr(name), line) > 0 for line, cells in table.rows]
+        is_on = [
+            problems.frame(_WORDS.get(cells[column].lower(), cells[column]), repr(name), line) > 0
+            for line, cells in table.rows
+        ]
         for start, stop in _runs(np.array(is_on)):
             end = times[stop] if stop < len(times) else times[-1] + steps[-1]
             line = table.rows[start][0]
