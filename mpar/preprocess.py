@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from mpar.cache.layout import RecordingInfo, hash_chunks
 from mpar.cache.staging import (
     DecodedVideo,
     blank_video,
@@ -33,7 +34,8 @@ from mpar.cache.staging import (
     stage_pieces,
     stage_video,
 )
-from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap

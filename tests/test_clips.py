@@ -22,7 +22,9 @@ from mpar.cache.clips import (
     labelled_frames,
     tile_windows,
 )
-from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 

@@ -11,7 +11,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from mpar.cache.clips import MouseActionDataset, clip_frames
-from mpar.cache.store import NewRecording, Store, hash_chunks, write_store
+from mpar.cache.layout import hash_chunks
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.system import positioned
 from tests.test_clips import INFO

@@ -25,7 +25,8 @@ from mpar.cache.staging import (
     stage_pieces,
     stage_video,
 )
-from mpar.cache.store import NewRecording, Store, write_store
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
@@ -805,12 +806,12 @@ def test_frames_of_an_uneven_video_are_decoded_again(inputs, cache):
 def test_cache_that_does_not_know_of_times_is_decoded_again(inputs, cache, monkeypatch):
     """An older mpar did not look at time stamps."""
     run(inputs, cache)
-    original = mpar.cache.store.RecordingInfo.from_dict.__func__
+    original = mpar.cache.layout.RecordingInfo.from_dict.__func__
 
     def forget(cls, data):
         return original(cls, {k: v for k, v in data.items() if k != "is_steady"})
 
-    monkeypatch.setattr(mpar.cache.store.RecordingInfo, "from_dict", classmethod(forget))
+    monkeypatch.setattr(mpar.cache.layout.RecordingInfo, "from_dict", classmethod(forget))
     assert run(inputs, cache).num_decoded == 3
 
 

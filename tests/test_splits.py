@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.splits import (

@@ -18,15 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpar
-from mpar.cache.store import (
-    NewRecording,
-    RecordingInfo,
-    Store,
-    hash_bytes,
-    hash_chunks,
-    split_chunks,
-    write_store,
-)
+from mpar.cache.layout import RecordingInfo, hash_bytes, hash_chunks, split_chunks
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 

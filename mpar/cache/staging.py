@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mpar.cache.store import hash_bytes, hash_chunks, num_chunks, split_chunks
+from mpar.cache.layout import hash_bytes, hash_chunks, num_chunks, split_chunks
 from mpar.system.files import atomic_path, write_json
 from mpar.video.videos import Decoding, squeeze_of
 

@@ -1,472 +1,38 @@
-"""The cache: frames and labels of many recordings in one HDF5 file, read through a memory map.
-
-The only module that imports h5py. Layout, format version 1::
-
-    /                     attrs: format, format_version, generator, created_utc, class_names,
-                                 class_map (json), config (json), index_hash
-    /index                (bytes) uint8: json with all of the above and, for each recording,
-                                 its attributes, byte offsets and checksums
-    /recordings/000000/   attrs: name, video, group, fps ("30/1"), start_frame, num_frames,
-                                 video_num_frames, size_bytes, sha256, annotators, warnings
-        frames            (T, H, W) uint8, chunks (16, H, W) or (T, H, W) if T < 16, no filter;
-                                 the chunks lie end to end, from a multiple of 4096 bytes on
-                                 (fewer than 4096 bytes in all: anywhere)
-        labels            (T,) int8, class index, -1 = unlabelled
-        codes             (A, T) int16, raw codes, one row an annotator, -1 = unlabelled
-        chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
-
-Text in attributes is UTF-8 of fixed length: HDF5 keeps text of variable length in heaps that
-have no checksum, and one flipped bit in them can make it search for ever.
-
-Anyone can read it with h5py. mpar itself reads only ``/index`` through HDF5 and everything
-else at the offsets given there, each piece checked against its checksum before its first use;
-so links, external files, virtual data sets and filters in the rest of a file have no effect.
-"""
+"""Read a cache, through a memory map or by positioned reads; every chunk checked first."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import json
 import math
 import mmap
 import os
-import shutil
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import xxhash
 
-import mpar
+from mpar.cache.layout import (
+    CHUNK_FRAMES,
+    FORMAT,
+    FORMAT_VERSION,
+    MAX_INDEX_BYTES,
+    PLACES,
+    RecordingInfo,
+    bytes_of,
+    chunk_length,
+    chunk_offsets,
+    end_to_end,
+    hash_bytes,
+    num_chunks,
+    read_attributes,
+    stored_frames,
+)
 from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
-from mpar.system.files import atomic_path
 from mpar.system.positioned import PositionedFile
-
-FORMAT = "mpar-cache"
-FORMAT_VERSION = 1
-CHUNK_FRAMES = 16
-PAGE_BYTES = 4096
-MAX_INDEX_BYTES = 1 << 28
-_MAX_MAPPED_BYTES = 1 << 24  # of frames on their way into a cache
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingInfo:
-    """What the cache says of a recording.
-
-    Parameters
-    ----------
-    name : str
-        Unique in the cache.
-    video : str
-        File name of the source video.
-    group : str
-        The animal.
-    fps : Fraction
-        Frames per second, exact.
-    start_frame, num_frames : int
-        The stretch of the video that this is.
-    video_num_frames, size_bytes, sha256
-        Decoded frame count, size and SHA-256 of the source video.
-    annotators : tuple of str
-        One a row of the codes.
-    warnings : tuple of str
-        Oddities met while decoding.
-    is_steady : bool
-        Frame i was filmed i / fps seconds after the first, by the time stamps of the video. False
-        too where an older cache does not say.
-    """
-
-    name: str
-    video: str
-    group: str
-    fps: Fraction
-    start_frame: int
-    num_frames: int
-    video_num_frames: int
-    size_bytes: int
-    sha256: str
-    annotators: tuple[str, ...]
-    warnings: tuple[str, ...]
-    is_steady: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain types for HDF5 attributes and JSON."""
-        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return data | {
-            "fps": f"{self.fps.numerator}/{self.fps.denominator}",
-            "annotators": list(self.annotators),
-            "warnings": list(self.warnings),
-            "is_steady": int(self.is_steady),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> RecordingInfo:
-        """Rebuild from `to_dict`; further keys are ignored."""
-        kinds = {"name": str, "video": str, "group": str, "sha256": str}
-        values: dict[str, Any] = {
-            f.name: kinds.get(f.name, int)(data[f.name]) for f in _PLAIN_FIELDS
-        }
-        return cls(
-            **values,
-            fps=Fraction(data["fps"]),
-            annotators=tuple(map(str, data["annotators"])),
-            warnings=tuple(map(str, data["warnings"])),
-            is_steady=bool(data.get("is_steady", 0)),
-        )
-
-
-_PLAIN_FIELDS = [
-    field
-    for field in dataclasses.fields(RecordingInfo)
-    if field.name not in {"fps", "annotators", "warnings", "is_steady"}
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRecording:
-    """A recording on its way into a cache.
-
-    Parameters
-    ----------
-    info : RecordingInfo
-        Its attributes.
-    frames : (T, H, W) uint8 array
-        May be memory-mapped; read chunk by chunk.
-    labels : (T,) int8 array
-        Class index, -1 for unlabelled.
-    codes : (A, T) int16 array
-        Raw codes by annotator.
-    chunk_hashes : (ceil(T / 16),) uint64 array
-        Of the frames (`hash_chunks`), so that what is damaged on its way here is found later.
-    """
-
-    info: RecordingInfo
-    frames: np.ndarray
-    labels: np.ndarray
-    codes: np.ndarray
-    chunk_hashes: np.ndarray
-
-    def __post_init__(self) -> None:
-        num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
-        expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-            "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
-            "labels": ((num_frames,), np.int8),
-            "codes": ((num_annotators, num_frames), np.int16),
-            "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
-        }
-        for key, (shape, dtype) in expected.items():
-            array = getattr(self, key)
-            if (array.shape, array.dtype) != (shape, dtype) or not array.size:
-                raise ValueError(
-                    f"{self.info.name}: found {key} of shape {array.shape} and type {array.dtype}, "
-                    f"expected {shape} and {np.dtype(dtype)}, not empty"
-                )
-
-
-# what the index says of each recording beside its attributes; frames have a checksum a chunk
-_PLACES = (
-    *("frames_offset", "labels_offset", "codes_offset", "chunk_hashes_offset"),
-    *("labels_hash", "codes_hash", "chunk_hashes_hash"),
-)
-
-
-def num_chunks(num_frames: int) -> int:
-    """Return how many chunks hold `num_frames` frames."""
-    return -(-num_frames // CHUNK_FRAMES)
-
-
-def chunk_length(num_frames: int) -> int:
-    """Return the frames of a chunk: 16, or all when there are fewer."""
-    return min(CHUNK_FRAMES, num_frames)
-
-
-def _stored_frames(num_frames: int) -> int:
-    return num_chunks(num_frames) * chunk_length(num_frames)
-
-
-def split_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield (H, W) frames in chunks as stored: the last one is filled up with zero frames.
-
-    Yields
-    ------
-    (16, H, W) or, if there are fewer frames in all, (T, H, W) uint8 array
-        Overwritten by the next one.
-    """
-    buffer, filled, is_first = np.empty((0, 0, 0), np.uint8), 0, True
-    for frame in frames:
-        if not filled and is_first:
-            buffer = np.empty((CHUNK_FRAMES, *frame.shape), np.uint8)
-        buffer[filled] = frame
-        filled += 1
-        if filled == CHUNK_FRAMES:
-            yield buffer
-            filled, is_first = 0, False
-    if filled:
-        buffer[filled:] = 0
-        yield buffer[:filled] if is_first else buffer
-
-
-def hash_chunks(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the XXH3 of every chunk of (H, W) frames as stored, (ceil(T / 16),) uint64."""
-    return np.array([hash_bytes(chunk) for chunk in split_chunks(frames)], np.uint64)
-
-
-def hash_bytes(array: np.ndarray) -> int:
-    """Return the 64-bit XXH3 of an array's bytes."""
-    return xxhash.xxh3_64_intdigest(_bytes_of(np.ascontiguousarray(array)))
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-
-
-def write_store(
-    path: Path | str,
-    recordings: Sequence[NewRecording],
-    *,
-    class_map: ClassMap,
-    config: dict[str, Any],
-    on_frames: Callable[[int], object] = lambda num_frames: None,
-) -> None:
-    """Write a cache beside its final name and publish it by one rename.
-
-    Parameters
-    ----------
-    path : Path or str
-        Replaced only when the new cache is complete and on the disk.
-    recordings : sequence of NewRecording
-        At least one, with different names and one frame size.
-    class_map : ClassMap
-        Gives the labels their meaning.
-    config : dict
-        How the frames were made; kept for predictions.
-    on_frames : callable
-        Called with the number of frames written since the last call.
-
-    Raises
-    ------
-    ConfigError
-        The disk has too little room.
-    ValueError
-        Names repeat or frame sizes differ.
-
-    Notes
-    -----
-    HDF5 lays out the file in memory, with holes for the frames. All writing is by ordinary file
-    calls: as fast as a copy, and a full disk is an error that can be caught (inside HDF5 it
-    ends the process).
-    """
-    path = Path(path)
-    if not recordings or len({r.info.name for r in recordings}) < len(recordings):
-        raise ValueError("expected at least one recording, each with a name of its own")
-    shapes = {r.frames.shape[1:] for r in recordings}
-    if len(shapes) > 1:
-        raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size")
-    (frame_size,) = shapes
-    num_bytes = sum(_stored_frames(r.info.num_frames) for r in recordings) * math.prod(frame_size)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if num_bytes + (1 << 24) > free:
-        raise ConfigError(
-            f"{path}: needs {num_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB free on its disk; "
-            "make room, choose another disk, or pass a smaller --size"
-        )
-    with atomic_path(path) as temporary:
-        structure, offsets = _lay_out(recordings, frame_size, class_map, config)
-        with temporary.open("xb", buffering=0) as file:
-            structure.save(file)
-            for recording, offset in zip(recordings, offsets, strict=True):
-                file.seek(offset)
-                frames, num_frames = recording.frames, recording.info.num_frames
-                num_mapped = 0
-                for start in range(0, num_frames, CHUNK_FRAMES):
-                    chunk = np.ascontiguousarray(frames[start : start + CHUNK_FRAMES])
-                    _write_all(file, chunk)
-                    on_frames(len(chunk))
-                    num_mapped += chunk.nbytes
-                    if num_mapped > _MAX_MAPPED_BYTES:
-                        _release(frames)
-                        num_mapped = 0
-                _release(frames)
-                num_missing = _stored_frames(num_frames) - num_frames
-                _write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
-        Store(temporary).close()  # what cannot be opened is not published
-
-
-def _release(frames: np.ndarray) -> None:
-    """Give the pages of a mapped array back, which are read again at need (not on Windows)."""
-    mapped = getattr(frames, "_mmap", None)  # of a numpy.memmap
-    if mapped is not None and hasattr(mapped, "madvise"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _write_all(file: Any, array: np.ndarray) -> None:
-    view = _bytes_of(array)
-    while view:
-        view = view[file.write(view) :]
-
-
-class _SparseFile(io.RawIOBase):
-    """A file in memory that takes room only for the pages that were written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pages: dict[int, bytearray] = {}
-        self._position = self._size = 0
-
-    def _pieces(self, num_bytes: int) -> Iterator[tuple[int, slice, slice]]:
-        """Yield (page, stretch of it, stretch of the data) for the next bytes, and move on."""
-        done = 0
-        while done < num_bytes:
-            page, start = divmod(self._position, PAGE_BYTES)
-            stop = min(PAGE_BYTES, start + num_bytes - done)
-            yield page, slice(start, stop), slice(done, done + stop - start)
-            self._position += stop - start
-            done += stop - start
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        for page, there, here in self._pieces(len(view)):
-            self._pages.setdefault(page, bytearray(PAGE_BYTES))[there] = view[here]
-        self._size = max(self._size, self._position)
-        return len(view)
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        for page, there, here in self._pieces(len(view)):
-            view[here] = self._pages.get(page, bytes(PAGE_BYTES))[there]
-        return len(view)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def truncate(self, size: int | None = None) -> int:
-        self._size = self._position if size is None else size
-        return self._size
-
-    def save(self, file: Any) -> None:
-        """Write the pages to an empty file of the disk; what lies between them stays a hole."""
-        for page, data in sorted(self._pages.items()):
-            file.seek(page * PAGE_BYTES)
-            _write_all(file, np.frombuffer(data, np.uint8))
-        file.truncate(self._size)
-
-
-def _lay_out(
-    recordings: Sequence[NewRecording],
-    frame_size: tuple[int, ...],
-    class_map: ClassMap,
-    config: dict[str, Any],
-) -> tuple[_SparseFile, list[int]]:
-    """Make all but the frames; return it and the byte offset of each recording's frames."""
-    entries = []
-    structure = _SparseFile()
-    with h5py.File(
-        structure,
-        "w",
-        libver=("v110", "v110"),  # chunks without a filter then lie end to end
-        alignment_threshold=PAGE_BYTES,
-        alignment_interval=PAGE_BYTES,
-    ) as file:
-        for number, recording in enumerate(recordings):
-            group = file.create_group(f"recordings/{number:06d}")
-            entry = recording.info.to_dict()
-            _set_attributes(group, entry)
-            entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
-            for name, array in (
-                ("labels", recording.labels),
-                ("codes", recording.codes),
-                ("chunk_hashes", recording.chunk_hashes),
-            ):
-                dataset = group.create_dataset(name, data=array)
-                entry[f"{name}_offset"] = dataset.id.get_offset()
-                entry[f"{name}_hash"] = hash_bytes(array)
-            entries.append(entry)
-        index = {
-            "class_map": class_map.to_dict(),
-            "config": config,
-            "frame_size": [int(side) for side in frame_size],
-            "recordings": entries,
-        }
-        index_bytes = np.frombuffer(json.dumps(index, allow_nan=False).encode(), np.uint8)
-        file.create_dataset("index", data=index_bytes)
-        _set_attributes(
-            file,
-            {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "generator": f"mpar {mpar.__version__}",
-                "created_utc": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "class_names": list(class_map.class_names),
-                "class_map": json.dumps(index["class_map"]),
-                "config": json.dumps(config),
-                "index_hash": np.uint64(hash_bytes(index_bytes)),
-            },
-        )
-    return structure, [entry["frames_offset"] for entry in entries]
-
-
-def _set_attributes(target: h5py.Group, values: dict[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, (str, list)):
-            texts = np.char.encode(np.array(value, np.str_), "utf-8", "surrogateescape")
-            kind = h5py.string_dtype("utf-8", max(1, texts.dtype.itemsize))
-            target.attrs.create(key, texts, dtype=kind)
-        else:
-            target.attrs[key] = value
-
-
-def _read_attributes(source: h5py.Group, keys: Iterable[str]) -> dict[str, Any]:
-    """Read numbers and text of fixed length; whatever else an attribute holds is left alone."""
-    values = {}
-    for key in keys:
-        if key in source.attrs and source.attrs.get_id(key).dtype.kind in "iuS":
-            value = np.asarray(source.attrs[key])
-            if value.dtype.kind == "S":
-                value = np.char.decode(value, "utf-8", "surrogateescape")
-            values[key] = value.tolist()
-    return values
-
-
-def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, ...]) -> int:
-    """Create `frames` with all its chunks end to end, unwritten; return the first byte's offset."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_chunk((chunk_length(num_frames), *frame_size))
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)  # equal frames are equal bytes, whenever written
-    space = h5py.h5s.create_simple((num_frames, *frame_size))
-    dataset = h5py.h5d.create(group.id, b"frames", h5py.h5t.STD_U8LE, space, properties)
-    offsets = _chunk_offsets(dataset)
-    if offsets != _end_to_end(offsets[0], num_frames, frame_size):
-        raise StoreError("HDF5 did not lay the chunks end to end; please report this")
-    return offsets[0]
-
-
-def _chunk_offsets(dataset: h5py.h5d.DatasetID) -> list[int]:
-    chunks: list[Any] = []
-    dataset.chunk_iter(chunks.append)
-    return [chunk.byte_offset for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset)]
-
-
-def _end_to_end(first: int, num_frames: int, frame_size: tuple[int, ...]) -> list[int]:
-    chunk_bytes = chunk_length(num_frames) * math.prod(frame_size)
-    return [first + i * chunk_bytes for i in range(num_chunks(num_frames))]
-
 
 _mapped: weakref.WeakSet[Store] = weakref.WeakSet()
 
@@ -577,7 +143,7 @@ class Store:
     def _read_index(self) -> bytes:
         try:
             with h5py.File(self.path, "r", locking=False) as file:
-                attrs = _read_attributes(file, ("format", "format_version", "index_hash"))
+                attrs = read_attributes(file, ("format", "format_version", "index_hash"))
                 if attrs.get("format") != FORMAT:
                     raise StoreError(
                         f"{self.path}: found an HDF5 file of another kind, expected a cache made "
@@ -629,7 +195,7 @@ class Store:
             self.frame_size = (height, width)
             self.recordings = tuple(RecordingInfo.from_dict(e) for e in index["recordings"])
             self._entries: list[dict[str, int]] = [
-                {key: int(entry[key]) for key in _PLACES} for entry in index["recordings"]
+                {key: int(entry[key]) for key in PLACES} for entry in index["recordings"]
             ]
             for info, entry in zip(self.recordings, self._entries, strict=True):
                 for key, num_bytes in self._extents(info).items():
@@ -652,7 +218,7 @@ class Store:
     def _extents(self, info: RecordingInfo) -> dict[str, int]:
         chunks = num_chunks(info.num_frames)
         return {
-            "frames": _stored_frames(info.num_frames) * math.prod(self.frame_size),
+            "frames": stored_frames(info.num_frames) * math.prod(self.frame_size),
             "labels": info.num_frames,
             "codes": 2 * len(info.annotators) * info.num_frames,
             "chunk_hashes": 8 * chunks,
@@ -826,7 +392,7 @@ class Store:
         while True:
             for i in np.flatnonzero(~self._is_checked[recordings]):
                 self._check_chunks(int(recordings[i]), int(starts[i]), int(starts[i]) + length)
-            with memoryview(self._map) as source, _bytes_of(out) as target:
+            with memoryview(self._map) as source, bytes_of(out) as target:
                 for here, there in zip(targets.tolist(), sources.tolist(), strict=True):
                     target[here : here + num_bytes] = source[there : there + num_bytes]
             if not self._has_changed():
@@ -880,7 +446,7 @@ class Store:
             )
 
     def _read_into(self, offset: int, out: np.ndarray) -> None:
-        view = _bytes_of(out)
+        view = bytes_of(out)
         try:
             while view:
                 num_bytes = self._file.read_into(offset, view)
@@ -919,13 +485,13 @@ class Store:
             ):
                 try:
                     group = file[f"recordings/{number:06d}"]
-                    attrs = _read_attributes(group, group.attrs)
+                    attrs = read_attributes(group, group.attrs)
                     is_same = (
                         RecordingInfo.from_dict(attrs) == info
                         and group["frames"].shape == (info.num_frames, *self.frame_size)
                         and group["frames"].dtype == np.uint8
-                        and _chunk_offsets(group["frames"].id)
-                        == _end_to_end(entry["frames_offset"], info.num_frames, self.frame_size)
+                        and chunk_offsets(group["frames"].id)
+                        == end_to_end(entry["frames_offset"], info.num_frames, self.frame_size)
                         and all(
                             group[key].id.get_offset() == entry[f"{key}_offset"]
                             for key in ("labels", "codes", "chunk_hashes")

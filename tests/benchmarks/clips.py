@@ -16,7 +16,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from mpar.cache.clips import ClipSampler, MouseActionDataset, labelled_frames
-from mpar.cache.store import CHUNK_FRAMES, Store
+from mpar.cache.layout import CHUNK_FRAMES
+from mpar.cache.store import Store
 from tests.benchmarks.inputs import ENCODER, NUM_FRAMES, draw, make_cache
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 from tests.sample.synthetic import write_video

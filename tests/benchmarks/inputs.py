@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.cache.store import NewRecording, RecordingInfo, hash_chunks, write_store
+from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from tests.sample.synthetic import draw_recording, write_annotation, write_video
 

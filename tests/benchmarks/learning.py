@@ -25,7 +25,9 @@ import numpy as np
 import torch
 
 import mpar.learning.augment
-from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.learning.loop import TrainingRun, Validation

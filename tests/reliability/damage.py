@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.cache.store import NewRecording, RecordingInfo, Store, hash_chunks, write_store
+from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import CheckpointError, StoreError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes

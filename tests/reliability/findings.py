@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpar.cache.store import Store, hash_bytes
+from mpar.cache.layout import hash_bytes
+from mpar.cache.store import Store
 from mpar.errors import InputError, StoreError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.exchange import read_label_file

@@ -16,7 +16,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpar.cache.store import Store, hash_bytes, write_store
+from mpar.cache.layout import hash_bytes
+from mpar.cache.store import Store
+from mpar.cache.writer import write_store
 from mpar.errors import InputError, MparError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.video.videos import probe_video, read_frames

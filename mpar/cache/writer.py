@@ -1,0 +1,288 @@
+"""Write a cache: laid out in memory by HDF5, written by plain file calls, published by rename."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import mpar
+from mpar.cache.layout import (
+    CHUNK_FRAMES,
+    FORMAT,
+    FORMAT_VERSION,
+    PAGE_BYTES,
+    RecordingInfo,
+    bytes_of,
+    chunk_length,
+    chunk_offsets,
+    end_to_end,
+    hash_bytes,
+    num_chunks,
+    set_attributes,
+    stored_frames,
+)
+from mpar.cache.store import Store
+from mpar.errors import ConfigError, StoreError
+from mpar.labels.classes import ClassMap
+from mpar.system.files import atomic_path
+
+_MAX_MAPPED_BYTES = 1 << 24  # of frames on their way into a cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecording:
+    """A recording on its way into a cache.
+
+    Parameters
+    ----------
+    info : RecordingInfo
+        Its attributes.
+    frames : (T, H, W) uint8 array
+        May be memory-mapped; read chunk by chunk.
+    labels : (T,) int8 array
+        Class index, -1 for unlabelled.
+    codes : (A, T) int16 array
+        Raw codes by annotator.
+    chunk_hashes : (ceil(T / 16),) uint64 array
+        Of the frames (`hash_chunks`), so that what is damaged on its way here is found later.
+    """
+
+    info: RecordingInfo
+    frames: np.ndarray
+    labels: np.ndarray
+    codes: np.ndarray
+    chunk_hashes: np.ndarray
+
+    def __post_init__(self) -> None:
+        num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
+        expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+            "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
+            "labels": ((num_frames,), np.int8),
+            "codes": ((num_annotators, num_frames), np.int16),
+            "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
+        }
+        for key, (shape, dtype) in expected.items():
+            array = getattr(self, key)
+            if (array.shape, array.dtype) != (shape, dtype) or not array.size:
+                raise ValueError(
+                    f"{self.info.name}: found {key} of shape {array.shape} and type {array.dtype}, "
+                    f"expected {shape} and {np.dtype(dtype)}, not empty"
+                )
+
+
+def write_store(
+    path: Path | str,
+    recordings: Sequence[NewRecording],
+    *,
+    class_map: ClassMap,
+    config: dict[str, Any],
+    on_frames: Callable[[int], object] = lambda num_frames: None,
+) -> None:
+    """Write a cache beside its final name and publish it by one rename.
+
+    Parameters
+    ----------
+    path : Path or str
+        Replaced only when the new cache is complete and on the disk.
+    recordings : sequence of NewRecording
+        At least one, with different names and one frame size.
+    class_map : ClassMap
+        Gives the labels their meaning.
+    config : dict
+        How the frames were made; kept for predictions.
+    on_frames : callable
+        Called with the number of frames written since the last call.
+
+    Raises
+    ------
+    ConfigError
+        The disk has too little room.
+    ValueError
+        Names repeat or frame sizes differ.
+
+    Notes
+    -----
+    HDF5 lays out the file in memory, with holes for the frames. All writing is by ordinary file
+    calls: as fast as a copy, and a full disk is an error that can be caught (inside HDF5 it
+    ends the process).
+    """
+    path = Path(path)
+    if not recordings or len({r.info.name for r in recordings}) < len(recordings):
+        raise ValueError("expected at least one recording, each with a name of its own")
+    shapes = {r.frames.shape[1:] for r in recordings}
+    if len(shapes) > 1:
+        raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size")
+    (frame_size,) = shapes
+    num_bytes = sum(stored_frames(r.info.num_frames) for r in recordings) * math.prod(frame_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if num_bytes + (1 << 24) > free:
+        raise ConfigError(
+            f"{path}: needs {num_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB free on its disk; "
+            "make room, choose another disk, or pass a smaller --size"
+        )
+    with atomic_path(path) as temporary:
+        structure, offsets = _lay_out(recordings, frame_size, class_map, config)
+        with temporary.open("xb", buffering=0) as file:
+            structure.save(file)
+            for recording, offset in zip(recordings, offsets, strict=True):
+                file.seek(offset)
+                frames, num_frames = recording.frames, recording.info.num_frames
+                num_mapped = 0
+                for start in range(0, num_frames, CHUNK_FRAMES):
+                    chunk = np.ascontiguousarray(frames[start : start + CHUNK_FRAMES])
+                    _write_all(file, chunk)
+                    on_frames(len(chunk))
+                    num_mapped += chunk.nbytes
+                    if num_mapped > _MAX_MAPPED_BYTES:
+                        _release(frames)
+                        num_mapped = 0
+                _release(frames)
+                num_missing = stored_frames(num_frames) - num_frames
+                _write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
+        Store(temporary).close()  # what cannot be opened is not published
+
+
+def _release(frames: np.ndarray) -> None:
+    """Give the pages of a mapped array back, which are read again at need (not on Windows)."""
+    mapped = getattr(frames, "_mmap", None)  # of a numpy.memmap
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _write_all(file: Any, array: np.ndarray) -> None:
+    view = bytes_of(array)
+    while view:
+        view = view[file.write(view) :]
+
+
+class _SparseFile(io.RawIOBase):
+    """A file in memory that takes room only for the pages that were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pages: dict[int, bytearray] = {}
+        self._position = self._size = 0
+
+    def _pieces(self, num_bytes: int) -> Iterator[tuple[int, slice, slice]]:
+        """Yield (page, stretch of it, stretch of the data) for the next bytes, and move on."""
+        done = 0
+        while done < num_bytes:
+            page, start = divmod(self._position, PAGE_BYTES)
+            stop = min(PAGE_BYTES, start + num_bytes - done)
+            yield page, slice(start, stop), slice(done, done + stop - start)
+            self._position += stop - start
+            done += stop - start
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        for page, there, here in self._pieces(len(view)):
+            self._pages.setdefault(page, bytearray(PAGE_BYTES))[there] = view[here]
+        self._size = max(self._size, self._position)
+        return len(view)
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        for page, there, here in self._pieces(len(view)):
+            view[here] = self._pages.get(page, bytes(PAGE_BYTES))[there]
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._position if size is None else size
+        return self._size
+
+    def save(self, file: Any) -> None:
+        """Write the pages to an empty file of the disk; what lies between them stays a hole."""
+        for page, data in sorted(self._pages.items()):
+            file.seek(page * PAGE_BYTES)
+            _write_all(file, np.frombuffer(data, np.uint8))
+        file.truncate(self._size)
+
+
+def _lay_out(
+    recordings: Sequence[NewRecording],
+    frame_size: tuple[int, ...],
+    class_map: ClassMap,
+    config: dict[str, Any],
+) -> tuple[_SparseFile, list[int]]:
+    """Make all but the frames; return it and the byte offset of each recording's frames."""
+    entries = []
+    structure = _SparseFile()
+    with h5py.File(
+        structure,
+        "w",
+        libver=("v110", "v110"),  # chunks without a filter then lie end to end
+        alignment_threshold=PAGE_BYTES,
+        alignment_interval=PAGE_BYTES,
+    ) as file:
+        for number, recording in enumerate(recordings):
+            group = file.create_group(f"recordings/{number:06d}")
+            entry = recording.info.to_dict()
+            set_attributes(group, entry)
+            entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
+            for name, array in (
+                ("labels", recording.labels),
+                ("codes", recording.codes),
+                ("chunk_hashes", recording.chunk_hashes),
+            ):
+                dataset = group.create_dataset(name, data=array)
+                entry[f"{name}_offset"] = dataset.id.get_offset()
+                entry[f"{name}_hash"] = hash_bytes(array)
+            entries.append(entry)
+        index = {
+            "class_map": class_map.to_dict(),
+            "config": config,
+            "frame_size": [int(side) for side in frame_size],
+            "recordings": entries,
+        }
+        index_bytes = np.frombuffer(json.dumps(index, allow_nan=False).encode(), np.uint8)
+        file.create_dataset("index", data=index_bytes)
+        set_attributes(
+            file,
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "generator": f"mpar {mpar.__version__}",
+                "created_utc": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "class_names": list(class_map.class_names),
+                "class_map": json.dumps(index["class_map"]),
+                "config": json.dumps(config),
+                "index_hash": np.uint64(hash_bytes(index_bytes)),
+            },
+        )
+    return structure, [entry["frames_offset"] for entry in entries]
+
+
+def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, ...]) -> int:
+    """Create `frames` with all its chunks end to end, unwritten; return the first byte's offset."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((chunk_length(num_frames), *frame_size))
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # equal frames are equal bytes, whenever written
+    space = h5py.h5s.create_simple((num_frames, *frame_size))
+    dataset = h5py.h5d.create(group.id, b"frames", h5py.h5t.STD_U8LE, space, properties)
+    offsets = chunk_offsets(dataset)
+    if offsets != end_to_end(offsets[0], num_frames, frame_size):
+        raise StoreError("HDF5 did not lay the chunks end to end; please report this")
+    return offsets[0]
