@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from mpar_cli.train import main
 
@@ -29,6 +30,7 @@ def cells(text, name):
     return row.split()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_summary_agrees_with_the_files(study, tmp_path):
     """Every number on the screen is one of the checkpoint, the split or the evaluation."""
     run, text = summary_of(study.cache, "-o", tmp_path, "--epochs", 2, *RECIPE.split())
@@ -54,6 +56,7 @@ def test_summary_agrees_with_the_files(study, tmp_path):
     assert summary_of("--resume", run, "--device", "cpu", "--quiet")[1] == text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_summary_without_a_test_part(study, tmp_path):
     """No test part, no test scores; early stopping and classes without frames are named."""
     with Store(study.cache) as store:

@@ -307,7 +307,7 @@ def with_files_written_in_place() -> None:
     """Write files under their final names."""
     import contextlib
 
-    from mpar.cache import staging, store
+    from mpar.cache import staging, writer
     from mpar.network import checkpoint
     from mpar.system import files
 
@@ -316,5 +316,5 @@ def with_files_written_in_place() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield path
 
-    for module in (files, staging, store, checkpoint):
+    for module in (files, staging, writer, checkpoint):
         module.atomic_path = in_place
