@@ -194,7 +194,7 @@ def refused(id, data, *problems):
         refused(
             "every fifth frame",
             "Frame,Action\n0,0\n5,0\n10,2\n15,2\n",
-            (0, "has a row for every 5. frame only, expected one for each; add the others"),
+            (0, "has a row for only one frame in 5, expected one for each frame; add the"),
         ),
         refused(
             "an export of EthoVision",

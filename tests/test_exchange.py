@@ -237,7 +237,7 @@ def test_frames_without_behaviour_are_said(tmp_path):
     """Nothing is labelled, or left unlabelled, in silence."""
     path = put(tmp_path, V8)
     assert read(path).notices == (
-        "has 1 events without duration; each takes one frame",
+        "has 1 event without duration; each takes one frame",
         "296 of 300 frames have no behaviour and stay unlabelled; --unscored names their class, "
         "if it is one",
     )
@@ -972,6 +972,29 @@ def test_one_hot_tables(tmp_path_factory, case):
     path = put(tmp_path_factory.mktemp("table"), text)
     codes = read(path, num_frames=len(labels), fps=fps).codes
     assert DEFAULT_CLASS_MAP.merge(codes).tolist() == labels.tolist()
+
+
+def test_times_that_are_no_seconds(tmp_path):
+    """Milliseconds are named; a table that begins late leaves the frames before unlabelled."""
+    rows = "".join(f"{round(i * 1000 / 30)},{i % 2}\n" for i in range(300))
+    message = problems_of(put(tmp_path, "time,walk\n" + rows))
+    assert "seem to be milliseconds, expected seconds; divide them by 1000" in message
+    rows = "".join(f"{1 + i / 30:.3f},1\n" for i in range(270))
+    annotation = read(put(tmp_path, "time,walk\n" + rows))
+    assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 300)]
+    assert "begins at 1 s; the frames before stay unlabelled" in annotation.notices
+    text = "Time,Action\n" + "".join(f"{i / 30:.3f},rest\n" for i in range(300))
+    assert "found the columns 'Time,Action', expected one Frame" in problems_of(put(tmp_path, text))
+
+
+def test_a_project_may_leave_cells_empty(tmp_path):
+    """Null is what nobody filled in."""
+    project = json.loads(PROJECT)
+    observation = project["observations"]["obs 1"]
+    observation |= {"media_info": None, "time offset": None}
+    for event, empty in zip(observation["events"], (None, "", None), strict=True):
+        event[1] = empty
+    assert read(put(tmp_path, json.dumps(project))).codes.tolist() == EXPECTED.tolist()
 
 
 @pytest.mark.parametrize("value", [0, 1])

@@ -261,7 +261,7 @@ Case = Callable[[Path], None]
             {},
             ["found 75 rows, expected 90 (the video's frames); they seem made on a copy at 25"],
         ),
-        (predictions_of_every_fifth_frame, {}, ["has a row for every 5. frame only"]),
+        (predictions_of_every_fifth_frame, {}, ["has a row for only one frame in 5"]),
         (one_hot_by_frame, {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"}, []),
         (one_hot_by_rounded_time, {"m1": "paw_lick 15-44"}, []),
         (deepethogram_without_row_numbers, {"m1": "paw_lick 15-44, walk 60-89"}, []),

@@ -389,6 +389,14 @@ def test_row_counts_of_trials_in_the_ratio_of_two_rates_name_the_rate():
     assert "--label-offset 30" not in message
 
 
+def test_annotators_at_another_rate_get_no_advice_that_misaligns():
+    """Each file names the rate; no offset and no --several is suggested for the video."""
+    files = [annotation(f"mouse_7_{name}.csv", [0] * 75) for name in ("ann", "bob")]
+    messages = refuse(files, 90, fps=30)
+    assert {*messages} == {"mouse_7_ann.csv", "mouse_7_bob.csv"}
+    assert all("made on a copy at 25 frames" in message for message in messages.values())
+
+
 def test_lost_context_is_no_other_rate():
     """345 rows for 360 frames at 30 frames per second are no usual rate."""
     (message,) = refuse([annotation("mouse_7.csv", [0] * 345)], 360, fps=30).values()

@@ -276,10 +276,14 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
         if header.count(name) != 1:
             found = ",".join(rows[0][1])[:100]
             program = name_program(rows)
-            advice = f"it looks like {program}" if program else "fix the header"
+            advice = (
+                f"; it looks like {program}"
+                if program
+                else ", or a column of 0 and 1 for each class; fix the header"
+            )
             raise InputError.of(
                 path,
-                f"found the columns {found!r}, expected one Frame and one Action; {advice}",
+                f"found the columns {found!r}, expected one Frame and one Action{advice}",
                 rows[0][0],
             )
     return header.index("frame"), header.index("action")
@@ -383,8 +387,8 @@ def _find_order_problems(
         return problems
     if len(steps) > 2 and (steps == steps[0]).all() and steps[0] > 1:
         message = (
-            f"has a row for every {steps[0]}. frame only, expected one for each; add the others "
-            "(empty Action = unlabelled)"
+            f"has a row for only one frame in {steps[0]}, expected one for each frame; add the "
+            "others (empty Action = unlabelled)"
         )
         return [*problems, Problem.of(path, message)]
     for i in np.flatnonzero(steps > 1):

@@ -288,10 +288,10 @@ def _observation(
     media = _media_of_project(observation)
     if len(media) > 1:
         problems.note(_QUEUE.format(name))
-    facts = observation.get("media_info", {})
-    for shift in (observation.get("time offset", 0), facts.get("offset", {}).get("1", 0)):
-        _check_offset(str(float(shift)), problems, 0)
-    subjects = [event[1] for event in observation["events"]]
+    facts = observation.get("media_info") or {}
+    for shift in (observation.get("time offset"), (facts.get("offset") or {}).get("1")):
+        _check_offset(str(float(shift or 0)), problems, 0)
+    subjects = [event[1] or "" for event in observation["events"]]
     _check_subjects(subjects, name, problems)
     marks: list[Mark] = []
     num_seen: dict[tuple[str, str], int] = defaultdict(int)

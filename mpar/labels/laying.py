@@ -140,7 +140,12 @@ def _lay_scoring(
     notices += [guess_notice(guessed)] if guessed else []
     num_points = sum(event.stop is None for event in scoring.events)
     if num_points:
-        notices.append(f"has {num_points:,} events without duration; each takes one frame")
+        events = "1 event" if num_points == 1 else f"{num_points:,} events"
+        notices.append(f"has {events} without duration; each takes one frame")
+    if scoring.row_times and line.frame_of(scoring.row_times[0]) > 0:
+        notices.append(
+            f"begins at {float(scoring.row_times[0]):g} s; the frames before stay unlabelled"
+        )
     is_free = codes == UNLABELLED
     for first, last in scoring.unscored:
         stop = total if last is None else _frame_of(scoring, last, line)
@@ -314,6 +319,9 @@ def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:
     # times are rounded: a row may come half a frame late, but on average there is one a frame
     if longest <= Fraction(3, 2) / line.fps and mean <= 1 / line.fps + ROUNDING_SECONDS:
         return []
+    if abs(mean * line.fps / 1000 - 1) < Fraction(1, 10):
+        message = "has times that seem to be milliseconds, expected seconds; divide them by 1000"
+        return [Problem.of(scoring.path, message)]
     return [
         Problem.of(
             scoring.path,

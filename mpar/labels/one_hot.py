@@ -30,7 +30,10 @@ _NUM_LOOKED_AT = 20
 
 def is_by_time(text: str) -> bool:
     """Tell whether a text is a table by time, as BORIS' binary ones."""
-    return _has_time(_first_rows(text)[0])
+    header, *rows = _first_rows(text)
+    columns = _behaviour_columns(header)
+    cells = [row[column] for row in rows for column in columns if column < len(row)]
+    return _has_time(header) and any(cell[:1].isdigit() or cell in _WORDS for cell in cells)
 
 
 def _has_time(header: list[str]) -> bool:

@@ -111,7 +111,9 @@ def check_recording(
         len(a.frames) not in {num_frames, num_frames - (label_offset or 0)} for a in annotations
     )
     if problems or (len(annotations) > 1 and is_unclear):
-        if len(annotations) > 1 and several is None:
+        # an offset would shift labels of a copy at another rate
+        is_other_rate = any(_describe_rate(len(a.frames), num_frames, fps) for a in annotations)
+        if len(annotations) > 1 and several is None and not is_other_rate:
             counts = " + ".join(str(len(a.frames)) for a in annotations)
             problems.append(
                 Problem.of(
