@@ -17,7 +17,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 version = click.version_option(mpar.__version__, prog_name="mpar")
-quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress bar and no remarks.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress bar and no notes.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist already.")
 device = click.option(
     "--device",

@@ -98,7 +98,7 @@ def test_report_names_pain_first_and_says_what_its_intervals_are():
 
 def test_report_says_what_an_interval_without_width_is():
     """Where no animal has an error there is none, which proves little; only then is it said."""
-    remark = "an interval without width: these animals did not differ, not that none would"
+    remark = "an interval without width: all animals scored alike; with so few, others may differ"
     right = [compare(name, "0001110000", "0001110000") for name in "abc"]
     assert remark in report_text(measure_agreement(right, NAMES)).splitlines()
     guesses = ("0011110011", "1000110000", "0011111111")

@@ -468,17 +468,52 @@ def test_readme_names_every_module_and_command():
         assert f"\n{line}\n" in script
 
 
-def test_options_of_the_readme_exist():
-    """Every --option that the README names belongs to a command."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not re.search("torchrun --|SBATCH --", line)]
+READMES = sorted(
+    path
+    for folder in ("", "mpar/*/", "cli/", "data/", "tests/*/")
+    for path in PROJECT.glob(f"{folder}README.md")
+)
+
+
+def test_options_of_the_readmes_exist():
+    """Every --option that a README names belongs to a command, or to a tool that it calls."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in READMES)
+    lines = [
+        line for line in text.splitlines() if not re.search("torchrun --|SBATCH --|srun ", line)
+    ]
     known = {
         name
         for command in COMMANDS
         for option in importlib.import_module(f"mpar_cli.{command}").main.params
         for name in (*option.opts, *option.secondary_opts)
     } | {"--help", "--logdir"}
-    assert set(re.findall(r"--[a-z][a-z-]+", "\n".join(lines))) <= known
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(lines)))
+    assert len(named) > 30
+    assert named <= known
+
+
+def test_links_of_the_readmes_lead_somewhere():
+    """Each relative link is a file that exists, and its anchor a heading of that file."""
+    links = [
+        (path, target)
+        for path in READMES
+        for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+        if not target.startswith("http")
+    ]
+    assert len(links) > 15
+    for path, target in links:
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve()
+        assert file.exists(), f"{path}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in anchors, f"{path}: {target}"
+
+
+def test_readme_is_short():
+    """Ten minutes of reading: everything else stands beside what it documents."""
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 @pytest.mark.parametrize(

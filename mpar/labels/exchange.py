@@ -382,7 +382,7 @@ def write_labels(
                 Problem.of(
                     item.video,
                     f"has {num_unlabelled:,} unlabelled frames, which {label_format} could not "
-                    f"tell from {unscored}; leave --unscored out, or predict without "
+                    f"tell from {unscored}; drop --unscored, or predict without "
                     "--min-confidence",
                 )
             )

@@ -91,7 +91,8 @@ def _pain_block(agreement: Agreement) -> str:
         shown = [intervals[name][named or slice(None)] for name in ("recall", "specificity", "f1")]
         if any((ends[..., 0] == ends[..., 1]).any() for ends in (*shown, intervals["macro_f1"])):
             lines.append(
-                "an interval without width: these animals did not differ, not that none would"
+                "an interval without width: all animals scored alike; with so few, others may "
+                "differ"
             )
     if 2 <= num_animals < FEW_ANIMALS:
         lines.append(f"{num_animals} animals are few: the intervals are rough")
