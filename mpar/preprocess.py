@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import os
 import re
@@ -20,9 +19,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.replacing import check_loss, check_options, is_same, open_old
 from mpar.cache.staging import (
     DecodedVideo,
     blank_video,
@@ -238,11 +236,11 @@ def preprocess(
         def begin() -> list[str]:
             nonlocal old, known
             stack.enter_context(locked(cache_path))
-            old = _open_old(cache_path, overwrite)
+            old = open_old(cache_path, overwrite)
             if old is not None:
                 stack.enter_context(old)
                 if not overwrite:
-                    _refuse_other_config(old, class_map, config)
+                    check_options(old, class_map, config.to_dict(), PreprocessConfig().to_dict())
             known = _find_known(videos, old, staging, config)
             return list(known)
 
@@ -275,7 +273,8 @@ def preprocess(
             _write_problems(cache_path, placed)
             if not good:
                 raise InputError(placed)
-            _refuse_loss(cache_path, old, good, placed, overwrite)
+            if old is not None and not overwrite:
+                check_loss(cache_path, old, good, placed)
             is_written = _publish(cache_path, old, good, class_map, config, quiet)
             report = _report(good, problems, notices, places, class_map, len(decoded), is_written)
             known.clear()
@@ -324,7 +323,7 @@ def _publish(
     quiet: bool,
 ) -> bool:
     """Write the cache, unless the existing one says the same; tell whether it was written."""
-    if old is not None and _is_same(old, good, class_map, config):
+    if old is not None and is_same(old, good, class_map, config.to_dict()):
         return False
     if old is not None and os.name == "nt":  # Windows replaces no file that is mapped
         old.close()
@@ -422,60 +421,6 @@ def _look_at(
         return sha256_of(path, on_step), probe_video(path, stream=stream)
     except InputError as error:
         return error
-
-
-def _open_old(cache_path: Path, overwrite: bool) -> Store | None:
-    if not cache_path.exists():
-        return None
-    try:
-        return Store(cache_path)
-    except StoreError as error:
-        if overwrite and cache_path.is_file():
-            return None
-        raise ConfigError(
-            f"{error}; it will not be replaced without --overwrite, or choose another --output"
-        ) from None
-
-
-def _refuse_other_config(old: Store, class_map: ClassMap, config: PreprocessConfig) -> None:
-    """Raise ConfigError if the existing cache was made with options that mean something else."""
-    default, new = PreprocessConfig().to_dict(), config.to_dict()
-    differences = []
-    for key in sorted({*default, *old.config}):
-        was, now = old.config.get(key, default.get(key)), new.get(key)
-        # what says how to read files that could not be read so far changes none that could
-        is_first = key in _READING and was == default[key]
-        # frames that have the size already stay as they are
-        is_same_size = key == "size" and was is None and now == list(old.frame_size)
-        if was != now and not is_first and not is_same_size:
-            differences.append(f"{key} was {_show(was)}, now {_show(now)}")
-    if old.class_map != class_map:
-        differences.append(_compare_class_maps(old.class_map, class_map))
-    if differences:
-        raise ConfigError(
-            f"{old.path}: was made with other options ({'; '.join(differences)}), and runs trained "
-            "on it could not go on; pass --overwrite to replace it, or choose another --output"
-        )
-
-
-_READING = ("several", "label_offset", "label_format")
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return "not given"
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _compare_class_maps(old: ClassMap, new: ClassMap) -> str:
-    """Say what differs first in two class maps that do."""
-    for before, after in itertools.zip_longest(old.rows, new.rows):
-        if before != after:
-            was, now = (
-                "no code" if row is None else ",".join(map(str, row)) for row in (before, after)
-            )
-            return f"class map had {was}, now {now}"
-    return f"mirrors of the class map were {old.mirrors or 'none'}, now {new.mirrors or 'none'}"
 
 
 def _find_known(
@@ -694,44 +639,6 @@ def _report(
         notices=tuple(str(notice.below(*places)) for notice in notices),
         num_decoded=num_decoded,
         is_written=is_written,
-    )
-
-
-def _refuse_loss(
-    cache_path: Path,
-    old: Store | None,
-    good: list[NewRecording],
-    problems: list[Problem],
-    overwrite: bool,
-) -> None:
-    if old is None or overwrite:
-        return
-    kept = {item.info.name for item in good}
-    lost = [info.name for info in old.recordings if info.name not in kept]
-    if lost:
-        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-        reasons = "".join(f"\n{problem}" for problem in sorted(problems))
-        raise ConfigError(
-            f"{cache_path}: the new cache would lack {len(lost)} recordings that this one has "
-            f"({shown}); pass --overwrite to replace it, or choose another --output{reasons}"
-        )
-
-
-def _is_same(
-    old: Store, new: list[NewRecording], class_map: ClassMap, config: PreprocessConfig
-) -> bool:
-    """Tell whether the existing cache is sound and says all that a new one would."""
-    return (
-        old.class_map == class_map
-        and old.config == config.to_dict()
-        and old.recordings == tuple(recording.info for recording in new)
-        and not old.verify()
-        and all(
-            np.array_equal(old.labels(i), recording.labels)
-            and np.array_equal(old.codes(i), recording.codes)
-            and np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
-            for i, recording in enumerate(new)
-        )
     )
 
 

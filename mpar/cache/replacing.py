@@ -1,0 +1,128 @@
+"""Whether a new cache may take the place of an existing one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpar.cache.store import Store
+from mpar.cache.writer import NewRecording
+from mpar.errors import ConfigError, Problem, StoreError
+from mpar.labels.classes import ClassMap
+
+# options that say how to read files that could not be read so far change none that could
+_READING = ("several", "label_offset", "label_format")
+
+
+def open_old(cache_path: Path, overwrite: bool) -> Store | None:
+    """Open the existing cache, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        The file is no sound cache, and `overwrite` is not set.
+    """
+    if not cache_path.exists():
+        return None
+    try:
+        return Store(cache_path)
+    except StoreError as error:
+        if overwrite and cache_path.is_file():
+            return None
+        raise ConfigError(
+            f"{error}; it will not be replaced without --overwrite, or choose another --output"
+        ) from None
+
+
+def check_options(
+    old: Store, class_map: ClassMap, new: Mapping[str, Any], default: Mapping[str, Any]
+) -> None:
+    """Refuse options that mean something else than those of the existing cache.
+
+    Parameters
+    ----------
+    old : Store
+        The existing cache.
+    class_map : ClassMap
+        Of the new one.
+    new, default : mapping
+        Options of the new one, and what they are if not given; a key that the old cache lacks was
+        not given there.
+
+    Raises
+    ------
+    ConfigError
+        With each option that differs, its old value and its new one.
+    """
+    differences = []
+    for key in sorted({*default, *old.config}):
+        was, now = old.config.get(key, default.get(key)), new.get(key)
+        is_first = key in _READING and was == default[key]
+        # frames that have the size already stay as they are
+        is_same_size = key == "size" and was is None and now == list(old.frame_size)
+        if was != now and not is_first and not is_same_size:
+            differences.append(f"{key} was {_show(was)}, now {_show(now)}")
+    if old.class_map != class_map:
+        differences.append(_compare_class_maps(old.class_map, class_map))
+    if differences:
+        raise ConfigError(
+            f"{old.path}: was made with other options ({'; '.join(differences)}), and runs trained "
+            "on it could not go on; pass --overwrite to replace it, or choose another --output"
+        )
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _compare_class_maps(old: ClassMap, new: ClassMap) -> str:
+    """Say what differs first in two class maps that do."""
+    for before, after in itertools.zip_longest(old.rows, new.rows):
+        if before != after:
+            was, now = (
+                "no code" if row is None else ",".join(map(str, row)) for row in (before, after)
+            )
+            return f"class map had {was}, now {now}"
+    return f"mirrors of the class map were {old.mirrors or 'none'}, now {new.mirrors or 'none'}"
+
+
+def check_loss(
+    cache_path: Path,
+    old: Store,
+    good: Sequence[NewRecording],
+    problems: Sequence[Problem],
+) -> None:
+    """Raise ConfigError if the new cache would lack recordings that the existing one has."""
+    kept = {item.info.name for item in good}
+    lost = [info.name for info in old.recordings if info.name not in kept]
+    if lost:
+        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        reasons = "".join(f"\n{problem}" for problem in sorted(problems))
+        raise ConfigError(
+            f"{cache_path}: the new cache would lack {len(lost)} recordings that this one has "
+            f"({shown}); pass --overwrite to replace it, or choose another --output{reasons}"
+        )
+
+
+def is_same(
+    old: Store, new: Sequence[NewRecording], class_map: ClassMap, config: Mapping[str, Any]
+) -> bool:
+    """Tell whether the existing cache is sound and says all that a new one would."""
+    return (
+        old.class_map == class_map
+        and old.config == config
+        and old.recordings == tuple(recording.info for recording in new)
+        and not old.verify()
+        and all(
+            np.array_equal(old.labels(i), recording.labels)
+            and np.array_equal(old.codes(i), recording.codes)
+            and np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
+            for i, recording in enumerate(new)
+        )
+    )
