@@ -370,3 +370,27 @@ def test_labels_by_the_clock_go_out_and_come_back(study, tmp_path):
         cache = tmp_path / f"{label_format}.h5"
         result = run("preprocess", tmp_path / "videos", out, "-o", cache)
         assert read_labels(cache) == {"m1": "rest 0-29, paw_lick 30-49, walk 50-89, rest 90-119"}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_every_command_lists_what_it_passes_over(study, tmp_path):
+    """A file that nobody reads is not taken for one that was used."""
+    (tmp_path / "Videos").mkdir()
+    (tmp_path / "Annotations").mkdir()
+    film(tmp_path, "m1.mp4")
+    (tmp_path / "Videos" / "m2.seq").write_bytes(b"x")
+    write(tmp_path, "m1.csv", by_frame(*["rest"] * 90))
+    (tmp_path / "Annotations" / "m2.xlsx").write_bytes(b"x")
+    predictions = tmp_path / "p"
+    result = run("predict", study.checkpoint, tmp_path / "Videos", "-o", predictions)
+    assert "warning: Videos: 1 .seq file is not read (m2.seq)" in result.output
+    (predictions / "corrected.csv").write_text("x")
+    commands = [
+        ("evaluate", predictions, tmp_path / "Annotations", "-o", tmp_path / "e"),
+        ("summarize", predictions, "-o", tmp_path / "s"),
+        ("export", predictions, "--format", "simba", "-o", tmp_path / "x"),
+    ]
+    for command in commands:
+        output = run(*command).output
+        assert "warning: p: 1 .csv file is not read (corrected.csv)" in output
+        assert ("(m2.xlsx): workbooks: save them" in output) == (command[0] == "evaluate")
