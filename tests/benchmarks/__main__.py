@@ -40,6 +40,8 @@ def main(only: tuple[str, ...], json_path: Path | None, folder: Path | None) -> 
     machine = describe_machine()
     click.echo("; ".join(f"{key} {value}" for key, value in machine.items()))
     rows = []
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     for group in only or GROUPS:
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
             rows += importlib.import_module(f"tests.benchmarks.{group}").run(Path(name))
