@@ -987,6 +987,35 @@ def test_times_that_are_no_seconds(tmp_path):
     assert "found the columns 'Time,Action', expected one Frame" in problems_of(put(tmp_path, text))
 
 
+@pytest.mark.parametrize("header", ["frame_number", "Frame No.", "Frame#", "frame_idx", "FrameID"])
+def test_row_numbers_by_any_name(tmp_path, header):
+    """People call the column of row numbers many things."""
+    rows = "".join(f"{i},{int(i < 30)}\n" for i in range(300))
+    codes = read(put(tmp_path, f"{header},walk\n" + rows)).codes
+    assert np.flatnonzero(codes == 6).tolist() == [*range(30)]
+
+
+def test_a_table_by_rounded_time_may_end_early(tmp_path):
+    """Hundredths of a second at 60 frames a second: each row is its frame."""
+    rows = "".join(f"{i / 60:.2f},{int(200 <= i < 245)}\n" for i in range(295))
+    annotation = read(put(tmp_path, "time,walk\n" + rows), fps=Fraction(60), unscored="rest")
+    expected = np.where((np.arange(300) >= 200) & (np.arange(300) < 245), 6, 0)
+    expected[295:] = -1
+    assert annotation.codes.tolist() == expected.tolist()
+
+
+def test_events_before_the_video_are_refused(tmp_path):
+    """A project edited by hand may hold a negative time."""
+    text = PROJECT.replace("[1.0, ", "[-0.5, ").replace(", 30]", ', "NA"]')
+    assert "'paw_lick' (-0.5-1.1 s) starts before the video" in problems_of(put(tmp_path, text))
+
+
+def test_end_times_that_contradict_end_frames(tmp_path):
+    """SimBA bouts of a copy at 25 frames per second that begin at 0."""
+    text = "Video,Event,Start_time,End Time,Start_frame,End_frame\nm1,walk,0.0,8.0,0,199\n"
+    assert "says that frame 200 is shown at 8 s, but in its" in problems_of(put(tmp_path, text))
+
+
 def test_a_project_may_leave_cells_empty(tmp_path):
     """Null is what nobody filled in."""
     project = json.loads(PROJECT)

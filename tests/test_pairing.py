@@ -349,6 +349,15 @@ def test_names_with_dots_are_whole_names(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["mouse1.2", "mouse1_10.mp4"])
+def test_a_file_named_after_the_absent_video_that_it_names(tmp_path, name):
+    """mouse1.2.csv about mouse1.2.mp4 does not become labels of mouse1.mp4."""
+    files = {f"{name.removesuffix('.mp4')}.csv": SIMBA + f"{name},walk,0,1\n"}
+    found, (problem,) = shared(tmp_path, files, "mouse1.mp4")
+    assert found == {"mouse1.mp4": []}
+    assert f"nor does the video that it names ({name!r})" in problem
+
+
 def test_names_that_fit_two_videos_are_refused(tmp_path):
     """Where capitals tell videos apart, a third way to write the name says nothing."""
     files = {

@@ -194,7 +194,7 @@ def _positive(cell: str, delimiter: str = "") -> Fraction | None:
 
 
 def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
-    if cell.lower() not in NOTHING and not re.fullmatch(r"[0.:]*", cell):
+    if cell.lower() not in NOTHING and not re.fullmatch(r"[0.,:]*", cell):
         problems.note(
             f"has a time offset of {cell} s, expected 0, so that times count from the video's "
             "first frame; set it to 0 in BORIS and export again",
@@ -299,8 +299,8 @@ def _observation(
     events = observation["events"] if kind == "MEDIA" else []  # others may have no times
     for event in sorted(events, key=lambda event: Fraction(event[0])):
         time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
-        if len(event) > 5 and isinstance(event[5], int):
-            indices.append((time, event[5]))
+        if len(event) > 5 and isinstance(event[5], (int, Fraction)):
+            indices.append((time, int(event[5])))
         if behaviour not in is_point:
             problems.note(f"{behaviour!r} at {float(time):g} s is not in the project's ethogram")
             continue

@@ -116,6 +116,8 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
         events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
         if (time := table.cell(cells, "start_time")).lower() not in NOTHING:
             times[video].append((problems.number(time, "start time", line), int(start)))
+        if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
+            times[video].append((problems.number(time, "end time", line), int(last) + 1))
     problems.check()
     return [
         Scoring(path, tuple(mine), in_frames=True, video=video, frame_times=tuple(times[video]))

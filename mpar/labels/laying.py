@@ -285,7 +285,7 @@ def _are_frames(times: Sequence[Fraction], line: TimeLine) -> bool:
 
     Rows at a regular interval are not: a frame, rounded, drifts away from the frames.
     """
-    if line.fps is None or line.times is not None or len(times) < line.num_frames:
+    if line.fps is None or line.times is not None:
         return False
     steps = {b - a for a, b in itertools.pairwise(times)}
     half = 1 / (2 * line.fps)
@@ -342,7 +342,10 @@ def _find_spans(
     for event in scoring.events:
         start = _frame_of(scoring, event.start, line)
         stop = start + 1 if event.stop is None else _stop_frame(scoring, event, starts, line)
-        if stop <= start:
+        if event.start < 0:
+            message = f"{_shown(event, scoring.in_frames)} starts before the video; fix the event"
+            problems.append(Problem.of(scoring.path, message, event.line))
+        elif stop <= start:
             message = f"{_shown(event, scoring.in_frames)} ends before it has a frame; "
             problems.append(Problem.of(scoring.path, f"{message}lengthen or remove it", event.line))
         elif start >= total or stop > total + 1:

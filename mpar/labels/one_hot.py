@@ -20,8 +20,9 @@ from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import ProblemList, Table, parse_table
 
 # columns that number the rows, and that say when they are; others are behaviours
-_NUMBERS = {"", "frame", "frames", "frame number", "index", "unnamed: 0"}
-_TIMES = {"time", "time (s)", "seconds"}
+_NUMBERS = {"", "frame", "frames", "framenumber", "frameno", "framenr", "frameid", "frameindex"}
+_NUMBERS |= {"frameidx", "index", "unnamed0"}
+_TIMES = {"time", "times", "seconds"}
 _BACKGROUND = "background"
 _VALUE = re.compile(r"-1([.,]0*)?|[01]([.,]0*)?|true|false", re.IGNORECASE)
 _WORDS = {"true": "1", "false": "0"}  # as R and Python write them
@@ -39,7 +40,13 @@ def is_by_time(text: str) -> bool:
 def _has_time(header: list[str]) -> bool:
     first = _behaviour_columns(header)[:1]
     leading = header[: first[0]] if first else []
+    leading = [_letters(name) for name in leading]
     return bool({*leading} & _TIMES) and not {*leading} & _NUMBERS and "behavior" not in header
+
+
+def _letters(name: str) -> str:
+    """Return a column's name without signs: frame_number, Frame No. and frame# are alike."""
+    return re.sub(r"[\W_]+", "", name.lower())
 
 
 def is_by_frame(text: str) -> bool:
@@ -63,7 +70,9 @@ def _first_rows(text: str) -> list[list[str]]:
 
 def _behaviour_columns(names: Sequence[str]) -> list[int]:
     """Return the columns that are behaviours: all after those of numbers and times."""
-    first = next((i for i, name in enumerate(names) if name not in _NUMBERS | _TIMES), len(names))
+    first = next(
+        (i for i, name in enumerate(names) if _letters(name) not in _NUMBERS | _TIMES), len(names)
+    )
     return list(range(first, len(names)))
 
 
@@ -121,7 +130,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
 
 def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
     """Return the time of the last row and its frame, where the table has both."""
-    columns = [i for i, name in enumerate(table.columns) if name in _TIMES]
+    columns = [i for i, name in enumerate(table.columns) if _letters(name) in _TIMES]
     text = with_point(table.rows[-1][1][columns[0]], table.delimiter) if columns else ""
     is_time = re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII)
     return ((Fraction(text), len(table.rows) - 1),) if is_time else ()
@@ -129,7 +138,7 @@ def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
 
 def _check_numbers(table: Table, problems: ProblemList) -> None:
     """Note rows whose number is not the next one, from 0 or 1 on."""
-    column = next((i for i, name in enumerate(table.columns) if name in _NUMBERS), None)
+    column = next((i for i, name in enumerate(table.columns) if _letters(name) in _NUMBERS), None)
     if column is None:
         return
     first = with_point(table.rows[0][1][column], table.delimiter)

@@ -184,6 +184,9 @@ def _take(
     named: str,
 ) -> list[Problem]:
     """Give the parts of a file to the video that the file is named after."""
+    if named and NameIndex([(file_name(named), named)]).find_owners(path.stem):
+        # the file is named after the video that it names, which begins like another one
+        owners = []
     if len(owners) != 1:
         if own := [p for part in parts if isinstance(part, Scoring) for p in part.problems]:
             return own
