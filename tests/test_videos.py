@@ -278,6 +278,27 @@ def test_odd_angles_become_quarter_turns(tmp_path, degrees, turns):
     ]
 
 
+@pytest.mark.parametrize(("degrees", "turns"), [(180, 2), (90, 1), (270, 3)])
+def test_a_turn_that_only_the_first_picture_names(tmp_path, degrees, turns):
+    """H.264 may carry the turn in the stream, once for all pictures that follow."""
+    plain = make_video(tmp_path / "plain.mp4")
+    turn = f"h264_metadata=display_orientation=insert:rotate={degrees}"
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "v.mp4"), "w") as target:
+        stream = source.streams.video[0]
+        out = target.add_stream_from_template(stream)
+        turned = av.bitstream.BitStreamFilterContext(turn, stream)
+        for packet in source.demux(stream):
+            for new in turned.filter(packet if packet.dts is not None else None):
+                new.stream = out
+                target.mux(new)
+    frames, warnings = read(tmp_path / "v.mp4")
+    expected, _ = read(plain)
+    assert len(frames) == len(expected) == 20
+    for frame, upright in zip(frames, expected, strict=True):
+        assert (frame == np.rot90(upright, turns)).all()
+    assert not any("another way up" in text for text in warnings)
+
+
 def convert(path, pix_fmt):
     """Encode a video again in another pixel format."""
     with av.open(str(path)) as container:

@@ -45,8 +45,10 @@ class Orientation:
     is_odd: bool = False
 
     @classmethod
-    def of(cls, frame: av.VideoFrame) -> Orientation:
-        """Read the display matrix of a frame; one that maps all onto a line counts for nothing.
+    def of(cls, frame: av.VideoFrame) -> Orientation | None:
+        """Read the display matrix of a frame; None if it has none.
+
+        A matrix that maps all onto a line counts as upright.
 
         Notes
         -----
@@ -55,7 +57,7 @@ class Orientation:
         """
         data = frame.side_data.get(Type.DISPLAYMATRIX.name)
         if not isinstance(data, SideData):
-            return UPRIGHT
+            return None
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float).tolist()
         if a * d == b * c:
             return UPRIGHT

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 
 from mpar.errors import InputError
-from mpar.video.grey import Orientation
+from mpar.video.grey import UPRIGHT, Orientation
 
 EXPECTED_FPS = 30
 MIN_SIDE_PX = 16
@@ -186,7 +186,7 @@ def describe(
     frame: av.VideoFrame,
 ) -> VideoInfo:
     """Return what a video says of itself; InputError if its pictures are too small."""
-    height, width = Orientation.of(frame).turn_size(frame.height, frame.width)
+    height, width = (Orientation.of(frame) or UPRIGHT).turn_size(frame.height, frame.width)
     if min(height, width) < MIN_SIDE_PX:
         raise InputError.of(
             path,

@@ -15,7 +15,7 @@ import numpy as np
 
 from mpar.errors import InputError
 from mpar.video.endings import is_cut_short
-from mpar.video.grey import GreyConverter, Orientation
+from mpar.video.grey import UPRIGHT, GreyConverter, Orientation
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
 from mpar.video.pictures import PictureMeter
 from mpar.video.streams import (
@@ -151,8 +151,8 @@ class Decoding:
     def __iter__(self) -> Iterator[np.ndarray]:
         to_grey, meter, tally = GreyConverter(self._size, self._threads), PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
-        turned = None
-        orientations: dict[str, Orientation] = {}
+        turned: Orientation | None = None
+        orientations: dict[str, Orientation | None] = {}
         with opened(self._path, self._stream) as (container, video, notes):
             is_cut = is_cut_short(self._path, container.format.name)
             num_announced = count_announced(container, video, is_cut=is_cut)
@@ -161,7 +161,8 @@ class Decoding:
                 angle = repr(frame.rotation)
                 if angle not in orientations:
                     orientations[angle] = Orientation.of(frame)
-                orientation = orientations[angle]
+                # H.264 may say it with the first picture only, for all that follow
+                orientation = orientations[angle] or turned or UPRIGHT
                 size = orientation.turn_size(frame.height, frame.width)
                 if shown is None:
                     self.info = describe(self._path, container, video, frame)
