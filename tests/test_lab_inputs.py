@@ -197,6 +197,25 @@ def two_rates_in_one_video(folder):
     write(folder, "m1.csv", boris("m1.mkv", *BY_THE_CLOCK, fps="24.000", seconds="5.000"))
 
 
+def sound_before_the_picture(folder):
+    """The picture begins 0.5 s after the sound, from which players count."""
+    with av.open(str(folder / "Videos" / "m1.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "gray"
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 28000), np.int16), "s16", "mono")
+        sound.rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(audio.encode(sound))
+        for i, grey in enumerate(FRAMES[:90]):
+            frame = av.VideoFrame.from_ndarray(grey, format="gray")
+            frame.pts, frame.time_base = i + 15, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        container.mux(audio.encode())
+    bouts = ("rest", 0.5, 1.5), ("paw_lick", 1.5, 2.5), ("walk", 2.5, 3.5)
+    write(folder, "m1.csv", boris("m1.mkv", *bouts, seconds="3.500", early=0.001))
+
+
 def a_bare_stream(folder):
     path = folder / "Videos" / "pi.h264"
     params = "force-cfr=1:bframes=0:keyint=999:scenecut=0"  # one header, at the start
@@ -280,6 +299,11 @@ Case = Callable[[Path], None]
             two_rates_in_one_video,
             {"m1": "rest 0-29, paw_lick 30-49, walk 50-79, rest 80-119"},
             ["warning: m1.mkv: has a variable frame rate"],
+        ),
+        (
+            sound_before_the_picture,
+            {"m1": LAID_THIRDS},
+            ["m1.mkv: has sound that begins 0.5 s before the picture: times in label files count"],
         ),
         (
             rate_only_in_the_labels,

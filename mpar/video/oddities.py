@@ -33,6 +33,9 @@ class Tally:
     is_alone: bool = False
 
 
+_LONG_LEAD_SECONDS = 0.25  # encoders delay the picture by less, as a matter of course
+
+
 def find_time_warnings(info: VideoInfo, timing: Timing) -> list[str]:
     """Return what is odd about the rate and the time stamps."""
     warnings = []
@@ -44,8 +47,14 @@ def find_time_warnings(info: VideoInfo, timing: Timing) -> list[str]:
         )
     elif abs(timing.fps - EXPECTED_FPS) > Fraction(1, 2):
         warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; kept as is")
-    if timing.times is not None:
-        steps = np.diff(timing.times) * 1000
+    if timing.lead_seconds > _LONG_LEAD_SECONDS:
+        warnings.append(
+            f"has sound that begins {timing.lead_seconds:.3g} s before the picture: times in label "
+            "files count from the sound, as in players"
+        )
+    steps = np.diff(timing.times) * 1000 if timing.times is not None else np.zeros(0)
+    # times are given for videos of one rate too, if the sound begins earlier
+    if len(steps) and (not timing.lead_seconds or steps.max() > LONG_STEP * steps.min()):
         num_long = np.count_nonzero(steps > LONG_STEP * np.median(steps))
         warnings.append(
             f"has a variable frame rate ({fps} on average, steps of {steps.min():.3g} to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -234,6 +234,20 @@ def count_announced(
     if "mp4" in container.format.name or (entries and not is_cut):
         return sum(entry.size > 0 and not entry.is_discard for entry in entries)
     return stream.frames - sum(entry.size == 0 for entry in entries)
+
+
+def find_lead(
+    container: av.container.InputContainer, stamps: Sequence[int | None], time_base: Fraction
+) -> Fraction:
+    """Return how many seconds the sound begins before the first picture, 0 if it does not."""
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in container.streams.audio
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    if not starts or not stamps or stamps[0] is None:
+        return Fraction(0)
+    return max(Fraction(0), stamps[0] * time_base - min(starts))
 
 
 def find_end(container: av.container.InputContainer) -> Fraction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -21,14 +21,26 @@ class Timing:
     fps : Fraction
         Frames per second; the average where the rate varies.
     times : (T,) float64 array or None
-        Seconds from the first frame to each, where the rate varies by more than half a frame.
+        Seconds from the first frame to each, where the rate varies by more than half a frame; from
+        the beginning of the sound where that comes more than half a frame earlier.
     first_back : int or None
         The first frame whose time stamp is not later than that of the frame before.
+    lead_seconds : float
+        How long there is sound before the picture, if that shifts times; else 0.
     """
 
     fps: Fraction
     times: np.ndarray | None = None
     first_back: int | None = None
+    lead_seconds: float = 0.0
+
+    def after_sound(self, lead_seconds: Fraction, num_frames: int) -> Timing:
+        """Return it with times that count from an earlier beginning of sound, as in players."""
+        if lead_seconds * self.fps <= Fraction(1, 2):
+            return self
+        lead = float(lead_seconds)
+        times = np.arange(num_frames) / float(self.fps) if self.times is None else self.times
+        return replace(self, times=times + lead, lead_seconds=lead)
 
 
 def find_timing(

@@ -27,6 +27,7 @@ from mpar.video.streams import (
     count_announced,
     describe,
     find_end,
+    find_lead,
     no_frame,
     opened,
     read_packets,
@@ -184,7 +185,8 @@ class Decoding:
             if shown is None:
                 raise no_frame(self._path)
             tally.is_end_missing |= is_cut
-            self._finish(tally, meter, notes, num_announced, find_end(container))
+            lead = find_lead(container, tally.stamps, tally.time_base)
+            self._finish(tally, meter, notes, num_announced, find_end(container), lead)
 
     def _finish(
         self,
@@ -193,6 +195,7 @@ class Decoding:
         notes: list[str],
         num_announced: int,
         end_seconds: Fraction,
+        lead_seconds: Fraction,
     ) -> None:
         """Work out timing and warnings."""
         is_clocked = self.info.container not in RAW_STREAMS
@@ -200,7 +203,7 @@ class Decoding:
         if is_clocked:
             self.timing = find_timing(
                 tally.stamps, tally.time_base, tally.last_duration, self.info.fps
-            )
+            ).after_sound(lead_seconds, tally.num_frames)
         self.warnings = (
             *notes,
             *find_time_warnings(self.info, self.timing),
