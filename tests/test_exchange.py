@@ -987,6 +987,28 @@ def test_times_that_are_no_seconds(tmp_path):
     assert "found the columns 'Time,Action', expected one Frame" in problems_of(put(tmp_path, text))
 
 
+DECIMAL_COMMAS = ANNOT_SECONDS.replace("1.0", "1,0").replace("1.1", "1,1").replace("2.0", "2,0")
+
+
+def test_annot_with_decimal_commas(tmp_path):
+    """Numbers with a comma are seconds, like those with a point."""
+    text = DECIMAL_COMMAS.replace("0.1", "0,1").replace("0.0", "0,0")
+    assert read(put(tmp_path, text)).codes.tolist() == EXPECTED.tolist()
+
+
+def test_a_huge_exponent_does_not_hang(tmp_path):
+    """Nobody writes out a number of a hundred million digits."""
+    text = PROJECT.replace("[1.1, ", "[1e99999999, ")
+    assert "is not a BORIS project that can be read" in problems_of(put(tmp_path, text))
+
+
+def test_an_interval_longer_than_a_frame_is_refused_at_high_rates_too(tmp_path):
+    """0.017 s skips frames at 60 a second, though by less than a millisecond."""
+    rows = "".join(f"{i * 0.017:.3f},{int(i > 50)}\n" for i in range(290))
+    message = problems_of(put(tmp_path, "time,walk\n" + rows), fps=Fraction(60))
+    assert "has a row every 0.017 s, expected one a frame" in message
+
+
 @pytest.mark.parametrize("header", ["frame_number", "Frame No.", "Frame#", "frame_idx", "FrameID"])
 def test_row_numbers_by_any_name(tmp_path, header):
     """People call the column of row numbers many things."""

@@ -124,7 +124,7 @@ def _check_subjects(
     subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
 ) -> None:
     """Note an observation of several animals."""
-    found = dict.fromkeys(subjects)
+    found = dict.fromkeys(map(_subject_of, subjects))
     if len(found) > 1:
         problems.note(
             f"observation {name!r} has the subjects {', '.join(map(repr, found))}, expected one "
@@ -180,7 +180,11 @@ def _scoring(
         media_seconds=_positive(
             table.cell(cells, "media duration (s)", "total length"), table.delimiter
         ),
-        frame_times=tuple((time, int(index)) for time, index in indices if index.isdecimal()),
+        frame_times=tuple(
+            (time, int(re.split("[.,]", index)[0]))
+            for time, index in indices
+            if re.fullmatch(r"[0-9]{1,9}([.,]0*)?", index, re.ASCII)
+        ),
         notices=("has modifiers, which are not read",) if has_modifiers else (),
         problems=tuple(shorten(table.path, problems)),
     )
@@ -238,7 +242,7 @@ def read_project(path: Path, text: str) -> list[Scoring]:
     """Read all observations with events of a BORIS project."""
     scorings = []
     try:
-        project = json.loads(text, parse_float=Fraction)
+        project = json.loads(text, parse_float=_fraction)
         is_point = {
             behaviour["code"]: behaviour["type"].lower().startswith("point")
             for behaviour in project["behaviors_conf"].values()
@@ -263,6 +267,11 @@ def read_project(path: Path, text: str) -> list[Scoring]:
             video = _media_of_project(observation)[:1]
             scorings.append(Scoring(path, (), video="".join(video), problems=problems))
     return scorings
+
+
+def _fraction(text: str) -> Fraction:
+    """Return a number of a project exactly; one with an exponent may be too large to write out."""
+    return Fraction(float(text)) if "e" in text.lower() or len(text) > 40 else Fraction(text)
 
 
 _MALFORMED = (

@@ -213,7 +213,7 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
         problems.note(f"begins at frame {first!r}, expected 1; save it from the first frame on")
     rate = head.get("annotation framerate", "")
     frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
-    is_time = any("." in cell for _, _, cells, _ in rows for cell in cells[:3])
+    is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:3])
     if is_time and not frame_rate:
         problems.note("has times, but no annotation framerate to read them with; add it")
         frame_rate = Fraction(1)

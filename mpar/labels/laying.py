@@ -28,7 +28,7 @@ from mpar.labels.annotations import (
 )
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Scoring
-from mpar.video.timeline import ROUNDING_SECONDS, TimeLine
+from mpar.video.timeline import TimeLine
 
 # of cameras and films, in frames per second
 USUAL_RATES = [
@@ -317,7 +317,7 @@ def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:
     longest = max(b - a for a, b in itertools.pairwise(times))
     mean = (times[-1] - times[0]) / (len(times) - 1)
     # times are rounded: a row may come half a frame late, but on average there is one a frame
-    if longest <= Fraction(3, 2) / line.fps and mean <= 1 / line.fps + ROUNDING_SECONDS:
+    if longest <= Fraction(3, 2) / line.fps and mean * line.fps <= Fraction(1005, 1000):
         return []
     if abs(mean * line.fps / 1000 - 1) < Fraction(1, 10):
         message = "has times that seem to be milliseconds, expected seconds; divide them by 1000"
