@@ -545,6 +545,11 @@ def _lay_labels(
             problems += error.problems
             continue
         notices += [Problem.of(item.path, text) for item in annotations for text in item.notices]
+        notices += [
+            Problem.of(video.path, _describe_annotators(recording, class_map))
+            for recording in recordings
+            if len(recording.annotators) > 1
+        ]
         sizes[video.path] = frames.shape[1:]
         for item in _cut_recordings(video, facts, recordings):
             if item.info.name in names:
@@ -566,6 +571,18 @@ def _lay_labels(
         if size != (height, width)
     ]
     return [item for item in good if item.frames.shape[1:] == (height, width)]
+
+
+def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
+    """Say who scored a recording and how far they agree: two files may be copies, or parts."""
+    labels_AT = class_map.merge(recording.codes)
+    is_shared = (labels_AT != UNLABELLED).all(axis=0)
+    is_equal = (labels_AT == labels_AT[0]).all(axis=0) & is_shared
+    share = f"{100 * is_equal.sum() / is_shared.sum():.0f} %" if is_shared.any() else "none"
+    return (
+        f"has {len(labels_AT)} annotators ({', '.join(recording.annotators)}), who agree on "
+        f"{share} of the frames that all labelled; ties go to {recording.annotators[0]}"
+    )
 
 
 def _rate_of(video: _Video, facts: DecodedVideo, annotations: list[Annotation]) -> Fraction:

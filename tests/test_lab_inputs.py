@@ -161,6 +161,12 @@ def files_that_are_not_read(folder):
     (folder / "Annotations" / "m3.xlsx").write_bytes(b"x")
 
 
+def a_copy_beside_the_labels(folder):
+    film(folder, "m1.mp4")
+    write(folder, "m1.csv", by_frame(*["walk"] * 90))
+    write(folder, "m1 (1).csv", by_frame(*["rest"] * 45, *["walk"] * 45))
+
+
 def folders_of_two_people(folder):
     film(folder, "m1.mp4")
     for person in ("anna", "ben"):
@@ -317,6 +323,14 @@ Case = Callable[[Path], None]
             ["mpar reads stream 1; pass --stream N to read another"],
         ),
         (twelve_bits_in_sixteen, {"m1": "walk 0-19"}, ["m1.mkv: is all but black"]),
+        (
+            a_copy_beside_the_labels,
+            {"m1": "rest 0-44, walk 45-89"},
+            [
+                "m1.mp4: has 2 annotators ((1), m1), who agree on 50 % of the frames that all "
+                "labelled; ties go to (1)"
+            ],
+        ),
         (
             folders_of_two_people,
             {},
