@@ -1026,6 +1026,13 @@ def test_a_table_by_rounded_time_may_end_early(tmp_path):
     assert annotation.codes.tolist() == expected.tolist()
 
 
+def test_the_last_row_keeps_its_frame(tmp_path):
+    """Two rows a frame, rounded to ms: the last step, rounded down, must not cost a frame."""
+    rows = "".join(f"{i / 60:.3f},{int(i >= 120)}\n" for i in range(180))
+    codes = read(put(tmp_path, "time,walk\n" + rows), num_frames=90).codes
+    assert np.flatnonzero(codes == 6).tolist() == [*range(60, 90)]
+
+
 def test_events_before_the_video_are_refused(tmp_path):
     """A project edited by hand may hold a negative time."""
     text = PROJECT.replace("[1.0, ", "[-0.5, ").replace(", 30]", ', "NA"]')

@@ -183,11 +183,11 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
             for line, cells in table.rows
         ]
         for start, stop in _runs(np.array(is_on)):
-            end = times[stop] if stop < len(times) else times[-1] + steps[-1]
+            end = times[stop] if stop < len(times) else times[-1] + max(steps)
             line = table.rows[start][0]
             events.append(Event(name, times[start], None if stop - start == 1 else end, line))
     problems.check()
-    gaps: list[tuple[Fraction, Fraction | None]] = [(times[-1] + steps[-1], None)]
+    gaps: list[tuple[Fraction, Fraction | None]] = [(times[-1] + max(steps), None)]
     if times[0] > 0:
         gaps.append((Fraction(0), times[0]))
     return [
