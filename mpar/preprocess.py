@@ -181,7 +181,7 @@ def preprocess(
     Parameters
     ----------
     video_folder, annotation_folder : Path or str
-        Searched with their subfolders; paired by name (`mpar.labels.recordings.find_recordings`).
+        Searched with their subfolders; paired by name (`mpar.labels.pairing.find_recordings`).
     cache_path : Path or str
         The cache to make. An existing cache is replaced when the new one is complete; what it
         already holds is not decoded again.

@@ -126,7 +126,7 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
 @pytest.mark.parametrize("kind", KINDS, ids=name_of)
 @pytest.mark.parametrize("sound", [False, True])
 def test_missing_end_is_told_and_a_whole_file_is_not_blamed(drawn, tmp_path, kind, sound):
-    """Every part of a file is told from the whole, wherever the container knows its end."""
+    """Mpar notices a missing end wherever the container knows where it is."""
     codec, suffix, options = kind
     if sound and (suffix not in {"mp4", "mkv", "ts", "flv"} or "frag" in str(options)):
         pytest.skip("no sound of this kind here")

@@ -366,7 +366,7 @@ def test_stream_is_that_of_training_unless_another_is_given(tmp_path):
 
 
 def test_recording_of_a_cache_keeps_its_warnings(tmp_path):
-    """What was odd about a video is told when its cache is predicted, too."""
+    """Predicting from a cache repeats the warnings about its videos."""
     for folder in ("v", "l"):
         (tmp_path / folder).mkdir()
     write_video(tmp_path / "v" / "a.mp4", draw_frame_numbers(20, 32, 32), fps=25)

@@ -61,7 +61,7 @@ def find_top_statements(body):
 
 
 def test_every_file_is_installed():
-    """Setuptools leaves out packages and files that are no modules, unless it is told of them."""
+    """Setuptools installs only the packages and data files that setup.cfg lists."""
     config = configparser.ConfigParser()
     config.read(FOLDER.parent / "setup.cfg", encoding="utf-8")
     packages = {*config["options"]["packages"].split()}

@@ -217,7 +217,7 @@ def test_videos_whose_names_differ_in_the_storage_of_accents_clash(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="names are always text there")
 def test_name_that_is_no_text_is_a_problem(tmp_path):
-    """A name with stray bytes would break the cache and every report: it is told at once."""
+    """A name with stray bytes would break the cache and every report, so it is reported first."""
     stray = os.fsdecode(b"stray_\xff")
     sources, problems = pair(tmp_path, ["a.mp4", f"{stray}.mp4"], ["a.csv", f"{stray}.csv"])
     assert ascii(sources) == ascii({"a.mp4": ["a.csv"]})

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mpar.errors import InputError, Problem
-from mpar.labels.annotations import shorten, with_point
+from mpar.labels.annotations import shorten
 from mpar.labels.bouts import find_bouts
 from mpar.labels.names import file_name
 from mpar.labels.scorings import Event, Labelled, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, Table, parse_table
+from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table
 from mpar.system.files import write_text
 
 PROJECT_NAME = "predictions.boris"
@@ -192,9 +192,7 @@ def _scoring(
 
 def _positive(cell: str, delimiter: str = "") -> Fraction | None:
     """Return a positive number, None for anything else; of several players that of the first."""
-    text = with_point(cell.partition("|")[0].strip(), delimiter)
-    number = Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII) else None
-    return number or None
+    return parse_number(cell.partition("|")[0].strip(), delimiter) or None
 
 
 def _check_offset(cell: str, problems: ProblemList, line: int) -> None:

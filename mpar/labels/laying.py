@@ -21,11 +21,7 @@ from math import floor
 import numpy as np
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import (
-    Annotation,
-    guess_notice,
-    shorten,
-)
+from mpar.labels.annotations import Annotation, guess_notice, shorten
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Scoring
 from mpar.video.timeline import TimeLine
@@ -384,15 +380,12 @@ def _judge_late(
     length = f"{total} frames" + (f", {float(total / line.fps):.3f} s" if line.fps else "")
     first = min(late, key=lambda span: span[0])[2]
     if num_behind > num_inside:
-        problems += [
-            Problem.of(
-                scoring.path,
-                f"{_shown(event, scoring.in_frames)} ends after the video ({length}), like most of "
-                "what this file scores; check that they belong together",
-                event.line,
-            )
-            for _, _, event in late[:1]
-        ]
+        event = late[0][2]
+        message = (
+            f"{_shown(event, scoring.in_frames)} ends after the video ({length}), like most of "
+            "what this file scores; check that they belong together"
+        )
+        problems.append(Problem.of(scoring.path, message, event.line))
         return
     notices.append(
         f"{len(late)} event{'s' * (len(late) > 1)} from {_shown(first, scoring.in_frames)} on "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex
 from mpar.labels.scorings import Labelled
+from mpar.labels.tables import parse_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _join(
     recording = known[name]
     if not all(row[column] for column in by):
         raise ValueError(f"recording {name!r} has no {' or no '.join(by)}; fill it in")
-    onset = _parse_onset(row[onset_column]) if onset_column else Fraction(0)
+    onset = parse_number(row[onset_column]) if onset_column else Fraction(0)
     length = len(recording.labels) / recording.fps
     if onset is None or onset >= length:
         raise ValueError(
@@ -186,8 +186,3 @@ def _read_rows(
         raise InputError(problems)
     rows = [(line, dict(zip(names, cells, strict=True))) for line, cells in lines[1:]]
     return [name for name in names if name not in titles.values()], rows
-
-
-def _parse_onset(cell: str) -> Fraction | None:
-    text = cell.replace(",", ".")  # a decimal comma
-    return Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII) else None

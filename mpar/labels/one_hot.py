@@ -17,7 +17,7 @@ from mpar.errors import InputError
 from mpar.labels.annotations import DELIMITERS, plain_cells, with_point
 from mpar.labels.bouts import find_bouts
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.tables import ProblemList, Table, parse_table
+from mpar.labels.tables import ProblemList, Table, parse_number, parse_table
 
 # columns that number the rows, and that say when they are; others are behaviours
 _NUMBERS = {"", "frame", "frames", "framenumber", "frameno", "framenr", "frameid", "frameindex"}
@@ -47,6 +47,11 @@ def _has_time(header: list[str]) -> bool:
 def _letters(name: str) -> str:
     """Return a column's name without signs: frame_number, Frame No. and frame# are alike."""
     return re.sub(r"[\W_]+", "", name.lower())
+
+
+def _digits(cell: str) -> str:
+    """Return a cell with 1 and 0 for true and false."""
+    return _WORDS.get(cell.lower(), cell)
 
 
 def is_by_frame(text: str) -> bool:
@@ -94,8 +99,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
                 found = cells[column][:40]
                 problems.note(f"found {found!r}, expected 0, 1 or -1; fix the row", line)
                 continue
-            cell = _WORDS.get(cells[column].lower(), cells[column])
-            values[row, column] = int(float(cell.replace(",", ".")))
+            values[row, column] = int(float(_digits(cells[column]).replace(",", ".")))
     backgrounds = [column for column in columns if table.columns[column] == _BACKGROUND]
     behaviours = [column for column in columns if column not in backgrounds]
     is_unscored = np.asarray((values[:, behaviours] < 0).any(axis=1))
@@ -131,9 +135,8 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
 def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
     """Return the time of the last row and its frame, where the table has both."""
     columns = [i for i, name in enumerate(table.columns) if _letters(name) in _TIMES]
-    text = with_point(table.rows[-1][1][columns[0]], table.delimiter) if columns else ""
-    is_time = re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII)
-    return ((Fraction(text), len(table.rows) - 1),) if is_time else ()
+    time = parse_number(table.rows[-1][1][columns[0]], table.delimiter) if columns else None
+    return () if time is None else ((time, len(table.rows) - 1),)
 
 
 def _check_numbers(table: Table, problems: ProblemList) -> None:
@@ -173,21 +176,22 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     steps = [b - a for a, b in itertools.pairwise(times)]
     if not steps or min(steps) <= 0:
         raise InputError.of(path, "needs at least two rows with rising times; export it again")
+    end_of_table = times[-1] + max(steps)
     events, names = [], []
     for column in _behaviour_columns(table.columns):
         if table.columns[column] == _BACKGROUND:
             continue
         names.append(name := table.names[column])
         is_on = [
-            problems.frame(_WORDS.get(cells[column].lower(), cells[column]), repr(name), line) > 0
+            problems.frame(_digits(cells[column]), repr(name), line) > 0
             for line, cells in table.rows
         ]
         for start, stop in _runs(np.array(is_on)):
-            end = times[stop] if stop < len(times) else times[-1] + max(steps)
+            end = times[stop] if stop < len(times) else end_of_table
             line = table.rows[start][0]
             events.append(Event(name, times[start], None if stop - start == 1 else end, line))
     problems.check()
-    gaps: list[tuple[Fraction, Fraction | None]] = [(times[-1] + max(steps), None)]
+    gaps: list[tuple[Fraction, Fraction | None]] = [(end_of_table, None)]
     if times[0] > 0:
         gaps.append((Fraction(0), times[0]))
     return [

@@ -148,8 +148,8 @@ def share_out(
         try:
             parts = read_label_file(path, class_map, label_format)
         except InputError as error:
-            for found in [sources[by_file[0]].problems] if len(by_file) == 1 else [problems]:
-                found += error.problems
+            unreadable = sources[by_file[0]].problems if len(by_file) == 1 else problems
+            unreadable.extend(error.problems)
             continue
         names = dict.fromkeys(part.video for part in parts if isinstance(part, Scoring))
         names.pop("", None)
@@ -170,9 +170,8 @@ def share_out(
         ]
     for source in sources.values():
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
-            source.labels = [
-                replace(source.labels[0], annotator="")
-            ]  # its file's name tells enough
+            # the name of its file tells enough
+            source.labels = [replace(source.labels[0], annotator="")]
     return list(sources.values()), problems
 
 

@@ -22,6 +22,12 @@ _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
 _MAX_PREAMBLE_LINES = 500
 
 
+def parse_number(cell: str, delimiter: str = "") -> Fraction | None:
+    """Return a number from 0, with a decimal point or comma; None for anything else."""
+    text = with_point(cell, delimiter)
+    return Fraction(text) if _NUMBER.fullmatch(text) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows below a header: (line, cells), with as many cells as there are columns.
@@ -114,9 +120,9 @@ class ProblemList(list[Problem]):
 
     def number(self, cell: str, what: str, line: int) -> Fraction:
         """Read a number from 0; notes a problem and returns 0 if it is none."""
-        text = with_point(cell, self.delimiter)
-        if _NUMBER.fullmatch(text):
-            return Fraction(text)
+        number = parse_number(cell, self.delimiter)
+        if number is not None:
+            return number
         self.note(f"{what} is {cell[:40]!r}, expected a number from 0; fix the row", line)
         return Fraction(0)
 

@@ -44,11 +44,15 @@ class TimeLine:
             raise ValueError(f"times: found {self.times.shape}, expected ({self.num_frames},)")
 
     @property
-    def seconds(self) -> Fraction:
-        """How long the video is shown. ValueError if its rate is unknown."""
+    def _rate(self) -> Fraction:
         if self.fps is None:
             raise ValueError("the frame rate is unknown")
-        length = self.num_frames / self.fps
+        return self.fps
+
+    @property
+    def seconds(self) -> Fraction:
+        """How long the video is shown. ValueError if its rate is unknown."""
+        length = self.num_frames / self._rate
         if self.times is None or self.num_frames < 2:
             return length
         last, before = Fraction(float(self.times[-1])), Fraction(float(self.times[-2]))
@@ -60,25 +64,24 @@ class TimeLine:
 
         Past the end frames go on at the rate of the video. ValueError if its rate is unknown.
         """
-        if self.fps is None:
-            raise ValueError("the frame rate is unknown")
-        time = seconds + ROUNDING_SECONDS
+        time, rate = seconds + ROUNDING_SECONDS, self._rate
         if self.times is None or not self.num_frames:
-            return floor(time * self.fps)
+            return floor(time * rate)
         if time >= self.seconds:
-            return self.num_frames + floor((time - self.seconds) * self.fps)
+            return self.num_frames + floor((time - self.seconds) * rate)
         return max(0, int(np.searchsorted(self.times, float(time), side="right")) - 1)
 
     def start_of(self, frame: int) -> Fraction:
         """Return the second at which a frame begins; that of frame T is the end."""
-        if self.times is None or frame >= self.num_frames:
-            return self.seconds if frame == self.num_frames else frame / (self.fps or Fraction(0))
+        if frame == self.num_frames:
+            return self.seconds
+        if self.times is None or frame > self.num_frames:
+            return frame / self._rate
         return Fraction(float(self.times[frame]))
 
     def frame_seconds(self, seconds: Fraction) -> Fraction:
         """Return how long a frame is shown at a time."""
         if self.times is None or self.num_frames < 2:
-            assert self.fps is not None
-            return 1 / self.fps
+            return 1 / self._rate
         frame = min(max(0, self.frame_of(seconds)), self.num_frames - 2)
         return Fraction(float(self.times[frame + 1] - self.times[frame]))
