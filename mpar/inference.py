@@ -152,7 +152,7 @@ class ActionRecognitionInference:
         decoding = Decoding(path, size=None if source == size else size, stream=self.stream)
         meter = LookMeter()
         found = self._predictor.predict(meter.watch(decoding), on_frames)
-        fps = decoding.timing.fps
+        fps = decoding.info.fps if decoding.line.fps is None else decoding.line.fps
         labels, probabilities = postprocess(found, self.post)
         warnings = [
             *_find_resizing(source, size),
@@ -168,8 +168,8 @@ class ActionRecognitionInference:
             raw=found.argmax(axis=1).astype(np.int8),
             warnings=tuple(warnings),
             learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path, lambda: on_frames(0))),
-            times=decoding.timing.times,
-            is_steady=decoding.timing.times is None,
+            times=decoding.line.times,
+            is_steady=decoding.line.times is None,
             is_rate_guessed=info.is_rate_guessed,
         )
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.video.timeline import TimeLine
+from mpar.video.timeline import TimeLine, find_timeline, first_back
 
+MS = Fraction(1, 1000)
+TICK = Fraction(1, 90000)
 # 60 frames at 30 a second, then 60 at 20
 TIMES = np.concatenate([np.arange(60) / 30, 2 + np.arange(60) / 20])
 
@@ -46,7 +48,7 @@ def test_any_spacing(steps, data):
     line = line_of(times)
     frame = data.draw(st.integers(0, len(times) - 1))
     assert line.frame_of(Fraction(round(Fraction(float(times[frame])), 3))) == frame
-    if frame + 1 < len(times) and steps[frame] > 1:
+    if frame + 1 < len(times) and steps[frame] > 1 and not line.is_steady:
         assert line.frame_of(Fraction(float(times[frame + 1])) - Fraction(1, 1000)) == frame
 
 
@@ -65,3 +67,93 @@ def test_what_is_no_time_line():
         TimeLine(4, Fraction(30), np.zeros(3))
     with pytest.raises(ValueError, match="the frame rate is unknown"):
         TimeLine(4).frame_of(Fraction(1))
+
+
+def test_steady_stamps_keep_the_stated_rate():
+    """Milliseconds round 30 frames per second to steps of 33 and 34, which is no variation."""
+    stamps = [round(i * 1000 / 30) + 7 for i in range(3000)]
+    line = find_timeline(stamps, MS, 33, Fraction(30))
+    assert (line.fps, line.times, line.is_steady) == (30, None, True)
+
+
+def test_steady_stamps_at_another_rate_than_stated():
+    """By hand: 3003 ticks of 1/90000 s a frame are 30000/1001, though the header says 25."""
+    line = find_timeline([3003 * i for i in range(500)], TICK, 3003, Fraction(25))
+    assert (line.fps, line.times) == (Fraction(30000, 1001), None)
+
+
+def test_change_of_rate():
+    """By hand: 60 frames of 1/30 s and 60 of 1/20 s last 5 s, so 24 frames per second."""
+    stamps = [2 * i for i in range(60)] + [120 + 3 * i for i in range(60)]
+    line = find_timeline(stamps, Fraction(1, 60), 3, Fraction(24))
+    assert line.fps == 24
+    assert line.times.dtype == np.float64
+    assert line.times[[0, 59, 60, 61, 119]].tolist() == pytest.approx(
+        [0, 59 / 30, 2, 2 + 1 / 20, 2 + 59 / 20]
+    )
+
+
+@pytest.mark.parametrize("lost", [1, 60, 117])
+def test_one_lost_frame_shifts_all_later_ones(lost):
+    """The average rate alone hides it: it is never more than half a frame off."""
+    stamps = [i for i in range(120) if i != lost]
+    line = find_timeline(stamps, Fraction(1, 30), 1, Fraction(119, 4))
+    assert (line.times * 30).round(6).tolist() == stamps
+    assert line.fps == Fraction(119, 4)
+
+
+def test_slow_drift_is_followed():
+    """No step is long, but at the end frame i is far from i / fps."""
+    stamps = np.cumsum(np.linspace(30, 40, 400).round()).astype(int).tolist()
+    line = find_timeline(stamps, MS, 40, Fraction(1000, 35))
+    assert len(line.times) == 400
+
+
+@pytest.mark.parametrize(
+    ("stamps", "back"),
+    [
+        ([], None),
+        ([5], None),
+        ([0, None, 2, 3], None),
+        ([None] * 4, None),
+        ([0, 1, 2, 1, 2, 3], 3),
+        ([0, 1, 1, 2], 2),
+    ],
+)
+def test_stamps_that_say_nothing_are_not_used(stamps, back):
+    """Missing, equal and backward stamps leave the stated rate."""
+    line = find_timeline(stamps, Fraction(1, 30), 1, Fraction(25))
+    assert (line.fps, line.times, first_back(stamps)) == (25, None, back)
+
+
+@given(
+    jitter=st.lists(st.integers(-12, 12), min_size=3, max_size=60),
+    fps=st.sampled_from([25, 30, Fraction(30000, 1001)]),
+)
+def test_frames_of_stamps_that_jitter(jitter, fps):
+    """The stamp of a frame, in ms, and i / fps are both the time of frame i."""
+    stamps = [round(i * 1000 / fps + by) for i, by in enumerate([0, *jitter])]
+    line = find_timeline(stamps, MS, 33, Fraction(fps))
+    if not line.is_steady:  # by chance a step longer than 1.5 usual ones
+        return
+    for i, stamp in enumerate(stamps):
+        assert line.frame_of(Fraction(stamp, 1000)) == i
+        if line.fps == fps:
+            assert line.frame_of(Fraction(round(i / Fraction(fps), 3))) == i
+    assert line.frame_of(line.seconds) == len(stamps)
+
+
+@pytest.mark.parametrize(
+    ("lead_ms", "counted"), [(0, 0), (16, 0), (17, Fraction(17, 1000)), (500, Fraction(1, 2))]
+)
+def test_sound_before_the_picture(lead_ms, counted):
+    """More than half a frame counts; of less, the stamps of both clocks give the same frame."""
+    stamps = [lead_ms + 100 + round(i * 1000 / 30) for i in range(90)]
+    line = find_timeline(stamps, MS, 33, Fraction(30), zero=Fraction(1, 10))
+    assert float(line.lead_seconds) == float(counted)
+    assert line.is_steady
+    for i in range(90):
+        assert line.frame_of(Fraction(stamps[i] - 100, 1000)) == i
+        if lead_ms < 17:
+            assert line.frame_of(Fraction(round(i / Fraction(30), 3))) == i
+    assert line.seconds == pytest.approx(3 + float(counted))

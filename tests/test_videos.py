@@ -370,7 +370,43 @@ def test_variable_frame_rate_is_told(tmp_path):
         container.mux(stream.encode())
     assert numbers(tmp_path / "v.mp4") == [*range(20)]
     _, warnings = read(tmp_path / "v.mp4")
-    assert any(text.startswith("has a variable frame rate") for text in warnings)
+    (warning,) = [text for text in warnings if "lost frames" in text]
+    assert warning.startswith(
+        "has lost frames: 1 step between frames is longer than the usual 33.3 ms, the longest "
+        "0.367 s after frame 9; "
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("avi", "libmp3lame"), ("mkv", "aac"), ("webm", "libopus")]
+)
+def test_sound_that_codecs_delay(tmp_path, suffix, codec):
+    """Players show frame i at i / 30 s, though B-frames or the sound seem to delay it."""
+    path = tmp_path / f"v.{suffix}"
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libvpx" if suffix == "webm" else "libx264", rate=30)
+        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+        sound = container.add_stream(codec, rate=48000)
+        for i, grey in enumerate(draw_frame_numbers(30)):
+            frame = av.VideoFrame.from_ndarray(np.pad(grey, ((0, 32), (0, 0))), format="yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 30)
+            container.mux(picture.encode(frame))
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), "fltp", "mono")
+            silence.pts, silence.sample_rate, silence.time_base = (
+                1600 * i,
+                48000,
+                Fraction(1, 48000),
+            )
+            container.mux(sound.encode(silence))
+        container.mux(picture.encode())
+        container.mux(sound.encode())
+    decoding = Decoding(path)
+    assert [read_frame_number(frame) for frame in decoding] == [*range(30)]
+    line = decoding.line
+    assert [
+        line.frame_of(Fraction(round(i / 30, 3)).limit_denominator(1000)) for i in range(30)
+    ] == [*range(30)]
+    assert line.lead_seconds == 0
 
 
 def test_rate_of_a_bare_stream_is_a_guess(tmp_path):
@@ -387,7 +423,7 @@ def test_rate_of_a_bare_stream_is_a_guess(tmp_path):
     assert (info.fps, info.is_rate_guessed) == (25, True)
     decoding = Decoding(tmp_path / "v.h264")
     assert [read_frame_number(frame) for frame in decoding] == [*range(20)]
-    assert (decoding.timing.fps, decoding.timing.times) == (25, None)
+    assert (decoding.line.fps, decoding.line.times) == (25, None)
     (warning,) = decoding.warnings
     assert warning.startswith("states no frame rate: 25 frames per second is a guess; ")
 

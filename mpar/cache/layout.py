@@ -8,7 +8,7 @@ Layout, format version 1::
                                  its attributes, byte offsets and checksums
     /recordings/000000/   attrs: name, video, group, fps ("30/1"), start_frame, num_frames,
                                  video_num_frames, size_bytes, sha256, annotators, warnings,
-                                 is_steady (0: frames have times of their own, `mpar.video.timing`)
+                                 is_steady (0: frames are not at i / fps, `mpar.video.timeline`)
         frames            (T, H, W) uint8, chunks (16, H, W) or (T, H, W) if T < 16, no filter;
                                  the chunks lie end to end, from a multiple of 4096 bytes on
                                  (fewer than 4096 bytes in all: anywhere)

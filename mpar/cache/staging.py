@@ -42,7 +42,7 @@ class DecodedVideo:
     chunk_hashes : (ceil(T / 16),) uint64 array
         Of the frames, taken when they were decoded.
     times : (T,) float64 array, optional
-        Seconds from the first frame to each, where the frame rate varies (`mpar.video.timing`).
+        When each frame is shown, if not at i / fps (`mpar.video.timeline`).
     is_rate_guessed : bool
         The file states no rate; `fps` is what players assume.
     """
@@ -67,12 +67,12 @@ class _Facts:
     @classmethod
     def of(cls, decoding: Decoding, size: Size | None) -> _Facts:
         """Take them from a decoding that is at its end."""
-        info, timing = decoding.info, decoding.timing
+        info, line = decoding.info, decoding.line
         squeeze = squeeze_of((info.height, info.width), size) if size else ""
         return cls(
-            timing.fps,
+            info.fps if line.fps is None else line.fps,
             (*decoding.warnings, *([squeeze] if squeeze else [])),
-            timing.times,
+            line.times,
             info.is_rate_guessed,
         )
 

@@ -201,7 +201,7 @@ def _check_rate(scoring: Scoring, line: TimeLine, notices: list[str]) -> TimeLin
                 f"its times in milliseconds cannot tell frames apart at {float(line.fps):g} frames "
                 f"per second, expected less than {MAX_FPS}",
             )
-    if line.fps is not None and line.times is None:
+    if line.fps is not None and line.is_steady and not line.lead_seconds:
         problems = [
             *_find_contradictions(scoring, line, line.fps),
             *_find_row_problems(scoring, line),
@@ -281,12 +281,12 @@ def _are_frames(times: Sequence[Fraction], line: TimeLine) -> bool:
 
     Rows at a regular interval are not: a frame, rounded, drifts away from the frames.
     """
-    if line.fps is None or line.times is not None:
+    if line.fps is None:
         return False
     steps = {b - a for a, b in itertools.pairwise(times)}
-    half = 1 / (2 * line.fps)
     return (len(steps) > 1 or steps == {1 / line.fps}) and all(
-        abs(time - i / line.fps) <= half for i, time in enumerate(times[: line.num_frames])
+        abs(time - line.start_of(i)) <= line.frame_seconds(line.start_of(i)) / 2
+        for i, time in enumerate(times[: line.num_frames])
     )
 
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from mpar.video.streams import EXPECTED_FPS, VideoInfo
-from mpar.video.timing import LONG_STEP, Timing
+from mpar.video.streams import EXPECTED_FPS, RAW_STREAMS, VideoInfo
+from mpar.video.timeline import TimeLine, first_back
 
 # The end of the file's other streams by which they may outlast the picture: sound is cut in
 # blocks of its own, and a camera that stops may record it on for a moment.
@@ -18,13 +18,18 @@ _MAX_OUTLAST_PART = Fraction(1, 20)
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted while decoding; `stamps` are in units of `time_base`."""
+    """What is counted while decoding.
+
+    In units of `time_base` are `stamps` of the frames, by which they are shown, and `moments` of
+    the packets with pictures, by which they are decoded.
+    """
 
     num_frames: int = 0
     num_packets: int = 0
     num_damaged: int = 0
     num_lost: int = 0
     stamps: list[int | None] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
     time_base: Fraction = Fraction(1)
     last_duration: int = 0
     is_odd_angle: bool = False
@@ -32,49 +37,76 @@ class Tally:
     is_end_missing: bool = False
     is_alone: bool = False
 
+    def shown_stamps(self, container: str) -> list[int | None]:
+        """Return the stamp of each frame in the order in which they are shown, None if unknown."""
+        if container in RAW_STREAMS:
+            return [None] * self.num_frames
+        if container != "avi":
+            return self.stamps
+        # AVI tells when pictures are decoded, and FFmpeg guesses the rest; sorted, they are alike
+        is_whole = len(self.moments) == self.num_frames
+        return [*self.moments] if is_whole else [None] * self.num_frames
 
+
+_MAX_LOST_PART = 0.1  # of the steps that may be long, our choice; where more are, the rate varies
 _LONG_LEAD_SECONDS = 0.25  # encoders delay the picture by less, as a matter of course
 
 
-def find_time_warnings(info: VideoInfo, timing: Timing) -> list[str]:
+def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[str]:
     """Return what is odd about the rate and the time stamps."""
     warnings = []
-    fps = f"{float(timing.fps):.6g} frames per second"
+    assert line.fps is not None
+    fps = f"{float(line.fps):.6g} frames per second"
     if info.is_rate_guessed:
         warnings.append(
             f"states no frame rate: {fps} is a guess; put it into an mp4 at its true rate "
             "(ffmpeg -framerate RATE -i IN -c copy OUT.mp4)"
         )
-    elif abs(timing.fps - EXPECTED_FPS) > Fraction(1, 2):
+    elif abs(line.fps - EXPECTED_FPS) > Fraction(1, 2):
         warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; kept as is")
-    if timing.lead_seconds > _LONG_LEAD_SECONDS:
+    if line.lead_seconds > _LONG_LEAD_SECONDS:
         warnings.append(
-            f"has sound that begins {timing.lead_seconds:.3g} s before the picture: times in label "
-            "files count from the sound, as in players"
+            f"has sound that begins {float(line.lead_seconds):.3g} s before the picture: times in "
+            "label files count from the sound, as in players"
         )
-    steps = np.diff(timing.times) * 1000 if timing.times is not None else np.zeros(0)
-    # times are given for videos of one rate too, if the sound begins earlier
-    if len(steps) and (not timing.lead_seconds or steps.max() > LONG_STEP * steps.min()):
-        num_long = np.count_nonzero(steps > LONG_STEP * np.median(steps))
+    if not line.is_steady:
+        warnings.append(_describe_steps(line.steps * 1000, line.is_long, fps))
+    back = first_back(tally.shown_stamps(info.container))
+    if back is not None:
         warnings.append(
-            f"has a variable frame rate ({fps} on average, steps of {steps.min():.3g} to "
-            f"{steps.max():.3g} ms, {num_long} of them long, as where frames were lost): mpar "
-            "counts its frames one by one, so durations in seconds are approximate"
-        )
-    # AVI has no time stamps of its own: steps that go backwards say nothing
-    if timing.first_back is not None and info.container != "avi":
-        warnings.append(
-            f"has time stamps that go backwards at frame {timing.first_back}: mpar takes its "
-            f"frames as they come, at {fps}; check the alignment of its labels"
+            f"has time stamps that go backwards at frame {back}: mpar takes its frames as they "
+            f"come, at {fps}; check the alignment of its labels"
         )
     return warnings
 
 
+def _describe_steps(steps_ms: np.ndarray, is_long: np.ndarray, fps: str) -> str:
+    """Say how the time from frame to frame varies."""
+    num_long = int(np.count_nonzero(is_long))
+    usual = np.median(steps_ms)
+    effect = (
+        "; events in seconds are put on frames by time stamps, but mpar's tables use "
+        "the average rate"
+    )
+    if 0 < num_long < _MAX_LOST_PART * len(is_long) and np.ptp(steps_ms[~is_long]) < usual / 2:
+        longest = int(np.argmax(steps_ms))
+        are = "step between frames is" if num_long == 1 else "steps between frames are"
+        return (
+            f"has lost frames: {num_long:,} {are} longer than the usual {usual:.1f} ms, the "
+            f"longest {steps_ms[longest] / 1000:.3g} s after frame {longest}{effect}"
+        )
+    return (
+        f"has a variable frame rate: {fps} on average, {steps_ms.min():.1f} to "
+        f"{steps_ms.max():.1f} ms from frame to frame{effect}"
+    )
+
+
 def find_loss_warnings(
-    tally: Tally, info: VideoInfo, timing: Timing, num_announced: int, end_seconds: Fraction
+    tally: Tally, info: VideoInfo, line: TimeLine, num_announced: int, end_seconds: Fraction
 ) -> list[str]:
     """Return what tells that frames are missing or were made up."""
     warnings = []
+    assert line.fps is not None
     num_frames = tally.num_frames
     if tally.num_damaged or tally.num_lost:
         warnings.append(
@@ -85,8 +117,8 @@ def find_loss_warnings(
     stop = (max(known) + tally.last_duration) * tally.time_base if known else end_seconds
     lacking = end_seconds - stop
     allowed = max(_MAX_OUTLAST_SECONDS, _MAX_OUTLAST_PART * end_seconds)
-    if tally.is_alone and timing.times is None:  # nothing else can outlast the picture
-        allowed = 3 / (2 * timing.fps)
+    if tally.is_alone and line.is_steady:  # nothing else can outlast the picture
+        allowed = 3 / (2 * line.fps)
     num_hinted = num_announced or info.num_frames_hint
     if tally.num_packets < num_announced or (tally.is_end_missing and num_frames < num_hinted):
         warnings.append(

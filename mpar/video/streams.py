@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -71,8 +71,7 @@ def opened(
     if not path.is_file():
         raise InputError.of(path, "is not a file; check the path")
     try:
-        # an absolute path cannot be taken for a protocol such as "concat:..."
-        container = av.open(str(path.absolute()), options=_OPEN_OPTIONS, metadata_errors="replace")
+        container = _open(path)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError.of(path, _explain(path, error)) from None
     with container:
@@ -90,6 +89,11 @@ def opened(
             raise InputError.of(
                 path, f"cannot be decoded ({error.strerror}); export it again"
             ) from None
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    # an absolute path cannot be taken for a protocol such as "concat:..."
+    return av.open(str(path.absolute()), options=_OPEN_OPTIONS, metadata_errors="replace")
 
 
 def read_packets(
@@ -236,18 +240,22 @@ def count_announced(
     return stream.frames - sum(entry.size == 0 for entry in entries)
 
 
-def find_lead(
-    container: av.container.InputContainer, stamps: Sequence[int | None], time_base: Fraction
-) -> Fraction:
-    """Return how many seconds the sound begins before the first picture, 0 if it does not."""
-    starts = [
-        stream.start_time * stream.time_base
-        for stream in container.streams.audio
-        if stream.start_time is not None and stream.time_base is not None
-    ]
-    if not starts or not stamps or stamps[0] is None:
-        return Fraction(0)
-    return max(Fraction(0), stamps[0] * time_base - min(starts))
+def find_zero(path: Path, container: av.container.InputContainer) -> Fraction:
+    """Return the second, on the clock of the time stamps, at which players begin to count.
+
+    Notes
+    -----
+    That is where the earliest stream begins, but in Matroska it is the first block of the file, and
+    without the delay of the sound's codec, which FFmpeg takes off. Source: measured with mpv, which
+    BORIS shows videos with.
+    """
+    zero = Fraction(container.start_time or 0, av.time_base)
+    if "matroska" in container.format.name and len(container.streams) > 1:
+        with _open(path) as file:
+            for packet in file.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    return max(Fraction(0), packet.pts * packet.time_base)
+    return zero
 
 
 def find_end(container: av.container.InputContainer) -> Fraction:

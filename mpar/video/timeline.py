@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import floor
 
 import numpy as np
 
 ROUNDING_SECONDS = Fraction(1, 2000)  # label programs round times to milliseconds
+_LONG_STEP = 1.5  # usual ones
+_MAX_DENOMINATOR = 1001  # of 30000/1001, the rate of colour television
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TimeLine:
     """When each frame of a video is shown.
 
@@ -22,8 +26,8 @@ class TimeLine:
     fps : Fraction, optional
         Frames per second, exact; the average where they vary, None if unknown.
     times : (T,) float64 array, optional
-        Seconds from the first frame to each, rising; only for videos that do not show one frame
-        every 1 / fps seconds.
+        Second at which each frame is shown, on the clock of players, rising. None for a video that
+        shows frame i at i / fps.
     is_guess : bool
         The file does not state its rate, so that `fps` is only a default of the decoder.
 
@@ -50,33 +54,71 @@ class TimeLine:
         return self.fps
 
     @property
+    def lead_seconds(self) -> Fraction:
+        """How long players show no picture yet, because the sound begins earlier."""
+        return Fraction(0) if self.times is None else self.start_of(0)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Seconds from each frame to the next, (T - 1,) float64; none where all are 1 / fps."""
+        return np.zeros(0) if self.times is None else np.diff(self.times)
+
+    @property
+    def is_long(self) -> np.ndarray:
+        """Which of `steps` are longer than 1.5 usual ones, as where frames were lost."""
+        return (
+            self.steps > _LONG_STEP * np.median(self.steps) if len(self.steps) else self.steps > 0
+        )
+
+    @cached_property
+    def is_steady(self) -> bool:
+        """Whether frame i is within half a frame of i / fps, and none is lost.
+
+        A lost frame shifts all later ones.
+        """
+        if self.times is None or self.num_frames < 2:
+            return True
+        departures = (self.times - self.times[0]) * float(self._rate) - np.arange(self.num_frames)
+        return not self.is_long.any() and bool(np.abs(departures).max() <= 0.5)
+
+    @property
     def seconds(self) -> Fraction:
-        """How long the video is shown. ValueError if its rate is unknown."""
+        """When the last frame ends. ValueError if the rate is unknown."""
         length = self.num_frames / self._rate
         if self.times is None or self.num_frames < 2:
-            return length
-        last, before = Fraction(float(self.times[-1])), Fraction(float(self.times[-2]))
+            return length + self.lead_seconds
+        last, before = self.start_of(self.num_frames - 1), self.start_of(self.num_frames - 2)
         # the rate is the average over the whole length, the last frame's stay included
-        return length if length > last else 2 * last - before
+        end = length + self.lead_seconds
+        return end if end > last else 2 * last - before
 
     def frame_of(self, seconds: Fraction) -> int:
         """Return the frame on the screen at a time, which may be 0.5 ms early by rounding.
 
         Past the end frames go on at the rate of the video. ValueError if its rate is unknown.
+
+        Notes
+        -----
+        Where the stamps of a steady video jitter, a time is either that of a stamp or a multiple of
+        1 / fps: label programs use both. Frame i begins at the earlier of the two.
         """
         time, rate = seconds + ROUNDING_SECONDS, self._rate
+        by_rate = floor((time - self.lead_seconds) * rate)
         if self.times is None or not self.num_frames:
-            return floor(time * rate)
+            return by_rate
         if time >= self.seconds:
             return self.num_frames + floor((time - self.seconds) * rate)
-        return max(0, int(np.searchsorted(self.times, float(time), side="right")) - 1)
+        by_stamp = int(np.searchsorted(self.times, float(time), side="right")) - 1
+        if self.is_steady:
+            return max(0, by_stamp, min(by_rate, self.num_frames - 1))
+        return max(0, by_stamp)
 
     def start_of(self, frame: int) -> Fraction:
         """Return the second at which a frame begins; that of frame T is the end."""
-        if frame == self.num_frames:
-            return self.seconds
-        if self.times is None or frame > self.num_frames:
+        if self.times is None:
             return frame / self._rate
+        if frame >= self.num_frames:
+            return self.seconds + (frame - self.num_frames) / self._rate
         return Fraction(float(self.times[frame]))
 
     def frame_seconds(self, seconds: Fraction) -> Fraction:
@@ -85,3 +127,72 @@ class TimeLine:
             return 1 / self._rate
         frame = min(max(0, self.frame_of(seconds)), self.num_frames - 2)
         return Fraction(float(self.times[frame + 1] - self.times[frame]))
+
+
+def find_timeline(
+    stamps: Sequence[int | None],
+    time_base: Fraction,
+    last_duration: int,
+    stated: Fraction,
+    zero: Fraction | None = None,
+) -> TimeLine:
+    """Compare the time stamps of a video with the rate that it states.
+
+    Parameters
+    ----------
+    stamps : sequence of (int or None)
+        Of the frames in the order in which they are shown, in units of `time_base`.
+    time_base : Fraction
+        In seconds.
+    last_duration : int
+        Of the last frame, 0 if it is not known.
+    stated : Fraction
+        Frames per second that the file states.
+    zero : Fraction, optional
+        Second on the clock of the stamps at which players begin to count; by default at the first
+        frame.
+
+    Returns
+    -------
+    TimeLine
+        Without times if the stamps are i / fps, rounded to the clock of the file, or are not all
+        known and rising.
+
+    Notes
+    -----
+    Sound that begins less than half a frame before the picture is not counted: a program that
+    stamps events with the time of the frame on the screen then gives the same frame, whether it
+    counts from the sound or from the picture.
+    """
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) < len(stamps) or len(known) < 2 or first_back(stamps) is not None:
+        return TimeLine(len(stamps), stated)
+    ticks = np.array(known, np.int64) - known[0]
+    tick = float(time_base)
+    times = ticks * tick
+    span = int(ticks[-1]) * time_base
+    average = ((len(ticks) - 1) / span).limit_denominator(_MAX_DENOMINATOR)
+    duration = span + (last_duration or int(ticks[-1] - ticks[-2])) * time_base
+    overall = (len(ticks) / duration).limit_denominator(_MAX_DENOMINATOR)
+    steady = [fps for fps in (stated, average) if TimeLine(len(times), fps, times).is_steady]
+    fps = steady[0] if steady else overall
+    lead = Fraction(0) if zero is None else known[0] * time_base - zero
+    lead = lead if lead * fps > Fraction(1, 2) else Fraction(0)
+    departures = np.abs(times - np.arange(len(times)) / float(fps))
+    is_exact = steady and not lead and departures.max() <= 0.5001 * tick
+    return TimeLine(len(times), fps, None if is_exact else times + float(lead))
+
+
+def first_back(stamps: Sequence[int | None]) -> int | None:
+    """Return the first frame whose stamp is not later than that of the frame before.
+
+    Parameters
+    ----------
+    stamps : sequence of (int or None)
+        As of `find_timeline`; where one is missing the rest is not compared.
+    """
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) < len(stamps) or len(known) < 2:
+        return None
+    is_back = np.diff(np.array(known, np.int64)) <= 0
+    return int(np.argmax(is_back)) + 1 if is_back.any() else None

@@ -6,6 +6,7 @@ The true number of frames is what decoding yields; header counts are only hints.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -22,18 +23,17 @@ from mpar.video.streams import (
     EXPECTED_FPS,
     MAX_PIXELS,
     MIN_SIDE_PX,
-    RAW_STREAMS,
     VideoInfo,
     count_announced,
     describe,
     find_end,
-    find_lead,
+    find_zero,
     no_frame,
     opened,
     read_packets,
     show_size,
 )
-from mpar.video.timing import Timing, find_timing
+from mpar.video.timeline import TimeLine, find_timeline
 
 __all__ = [
     "EXPECTED_FPS",
@@ -121,8 +121,8 @@ class Decoding:
     ----------
     info : VideoInfo
         Known from the first frame on.
-    timing : Timing
-        Rate and times, known at the end.
+    line : TimeLine
+        When each frame is shown; known at the end.
     warnings : tuple of str
         Complete at the end.
 
@@ -146,7 +146,7 @@ class Decoding:
         self._path = Path(path)
         self._size, self._threads, self._stream = size, threads, stream
         self.info: VideoInfo
-        self.timing: Timing
+        self.line: TimeLine
         self.warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -185,8 +185,8 @@ class Decoding:
             if shown is None:
                 raise no_frame(self._path)
             tally.is_end_missing |= is_cut
-            lead = find_lead(container, tally.stamps, tally.time_base)
-            self._finish(tally, meter, notes, num_announced, find_end(container), lead)
+            zero = find_zero(self._path, container)
+            self._finish(tally, meter, notes, num_announced, find_end(container), zero)
 
     def _finish(
         self,
@@ -195,19 +195,21 @@ class Decoding:
         notes: list[str],
         num_announced: int,
         end_seconds: Fraction,
-        lead_seconds: Fraction,
+        zero: Fraction,
     ) -> None:
-        """Work out timing and warnings."""
-        is_clocked = self.info.container not in RAW_STREAMS
-        self.timing = Timing(self.info.fps)
-        if is_clocked:
-            self.timing = find_timing(
-                tally.stamps, tally.time_base, tally.last_duration, self.info.fps
-            ).after_sound(lead_seconds, tally.num_frames)
+        """Work out time line and warnings."""
+        line = find_timeline(
+            tally.shown_stamps(self.info.container),
+            tally.time_base,
+            tally.last_duration,
+            self.info.fps,
+            zero,
+        )
+        self.line = dataclasses.replace(line, is_guess=self.info.is_rate_guessed)
         self.warnings = (
             *notes,
-            *find_time_warnings(self.info, self.timing),
-            *find_loss_warnings(tally, self.info, self.timing, num_announced, end_seconds),
+            *find_time_warnings(self.info, self.line, tally),
+            *find_loss_warnings(tally, self.info, self.line, num_announced, end_seconds),
             *meter.find_warnings(),
         )
 
@@ -252,6 +254,8 @@ def _decode(
         except av.FFmpegError:
             tally.num_lost += 1
             continue
+        if packet.size and packet.dts is not None:
+            tally.moments.append(packet.dts)
         for frame in frames:
             tally.num_damaged += frame.is_corrupt
             tally.stamps.append(frame.pts)
