@@ -70,6 +70,17 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a count as people write it.
+
+    Examples
+    --------
+    >>> counted(1, "frame"), counted(1200, "frame")
+    ('1 frame', '1,200 frames')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 class MparError(Exception):
     """Base of all errors that mpar raises on purpose."""
 

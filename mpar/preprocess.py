@@ -421,6 +421,8 @@ def _look_at(
         return sha256_of(path, on_step), probe_video(path, stream=stream)
     except InputError as error:
         return error
+    except OSError as error:  # a link to nowhere, a folder called v.mp4, no permission
+        return InputError.of(path, f"cannot be read ({error.strerror}); check the file")
 
 
 def _find_known(

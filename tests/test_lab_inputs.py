@@ -309,7 +309,7 @@ Case = Callable[[Path], None]
         (
             sound_before_the_picture,
             {"m1": LAID_THIRDS},
-            ["m1.mkv: has sound that begins 0.5 s before the picture: times in label files count"],
+            ["m1.mkv: shows its first picture after 0.5 s of sound, or of what cannot be decoded"],
         ),
         (
             rate_only_in_the_labels,

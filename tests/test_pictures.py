@@ -60,7 +60,12 @@ def test_horizontal_bars_are_no_teeth():
 
 @pytest.mark.parametrize(
     ("low", "high", "start"),
-    [(0, 15, "is all but black"), (0, 23, "is all but black"), (100, 130, "is faint")],
+    [
+        (0, 15, "is all but black"),
+        (0, 23, "is all but black"),
+        (100, 130, "is faint"),
+        (100, 107, "shows nothing"),
+    ],
 )
 def test_sliver_of_the_range(mouse, low, high, start):
     """Twelve bits in sixteen leave 16 of 256 levels; the message gives what there is."""

@@ -254,7 +254,8 @@ def test_display_matrices(tmp_path, abcd, expected, size):
     whole = expected(upright)
     info = probe_video(path)
     assert (info.height, info.width) == whole.shape
-    assert warnings == []
+    is_stretched = abcd == (0.5, 0, 0, -2)
+    assert [text[:16] for text in warnings] == ["has pixels 0.25 "] * is_stretched
     if size is None:
         np.testing.assert_array_equal(frames[5], whole)
     else:
@@ -377,29 +378,33 @@ def test_variable_frame_rate_is_told(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("suffix", "codec"), [("avi", "libmp3lame"), ("mkv", "aac"), ("webm", "libopus")]
-)
+def write_with_sound(path, codec, *, sound_start, num_sounds):
+    """Write 30 frames, and silence in pieces of 1/30 s from a sample of 1/48000 s on."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=30)
+        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+        sound = container.add_stream(codec, rate=48000)
+        pictures = draw_frame_numbers(30)
+        for i in range(max(30, num_sounds)):
+            if i < 30:
+                grey = np.pad(pictures[i], ((0, 32), (0, 0)))
+                frame = av.VideoFrame.from_ndarray(grey, format="yuv420p")
+                frame.pts, frame.time_base = i, Fraction(1, 30)
+                container.mux(picture.encode(frame))
+            if i < num_sounds:
+                quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), "fltp", "mono")
+                quiet.pts, quiet.sample_rate = 1600 * i + sound_start, 48000
+                quiet.time_base = Fraction(1, 48000)
+                container.mux(sound.encode(quiet))
+        container.mux(picture.encode())
+        container.mux(sound.encode())
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("avi", "libmp3lame"), ("mkv", "aac")])
 def test_sound_that_codecs_delay(tmp_path, suffix, codec):
     """Players show frame i at i / 30 s, though B-frames or the sound seem to delay it."""
     path = tmp_path / f"v.{suffix}"
-    with av.open(str(path), "w") as container:
-        picture = container.add_stream("libvpx" if suffix == "webm" else "libx264", rate=30)
-        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
-        sound = container.add_stream(codec, rate=48000)
-        for i, grey in enumerate(draw_frame_numbers(30)):
-            frame = av.VideoFrame.from_ndarray(np.pad(grey, ((0, 32), (0, 0))), format="yuv420p")
-            frame.pts, frame.time_base = i, Fraction(1, 30)
-            container.mux(picture.encode(frame))
-            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), "fltp", "mono")
-            silence.pts, silence.sample_rate, silence.time_base = (
-                1600 * i,
-                48000,
-                Fraction(1, 48000),
-            )
-            container.mux(sound.encode(silence))
-        container.mux(picture.encode())
-        container.mux(sound.encode())
+    write_with_sound(path, codec, sound_start=-1024, num_sounds=30)
     decoding = Decoding(path)
     assert [read_frame_number(frame) for frame in decoding] == [*range(30)]
     line = decoding.line
@@ -585,7 +590,7 @@ def test_concealed_damage_is_told(tmp_path):
     path.write_bytes(data)
     frames, warnings = read(path)
     assert len(frames) < 40
-    assert any("1 packets could not be decoded; frames may be missing" in w for w in warnings)
+    assert any("1 packet not decoded; frames may be missing" in w for w in warnings)
 
 
 @pytest.mark.parametrize(
@@ -755,3 +760,45 @@ def test_warnings_are_appended(tmp_path):
     assert len([*read_frames(path, warnings=warnings)]) == 20
     assert warnings == ["before", "runs at 25 frames per second, expected 30; kept as is"]
     assert len([*read_frames(path)]) == 20
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    """Players stretch such pictures; mpar takes them as they are and warns."""
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for i, grey in enumerate(draw_frame_numbers(6, 64, 96)):
+            frame = av.VideoFrame.from_ndarray(np.pad(grey, ((0, 32), (0, 0))), format="yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    frames, warnings = read(path)
+    assert frames[0].shape == (64, 96)
+    assert warnings == [
+        "has pixels 2 times as wide as high, and players stretch them: mpar takes its 96x64 px as "
+        "they are"
+    ]
+
+
+def test_damage_in_the_middle_is_no_cut(tmp_path):
+    """A lost packet does not mean that the copy broke off."""
+    path = make_video(tmp_path / "v.avi", num_frames=40, codec="mpeg4", height=128, width=128)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][20]
+    data[packet.pos - 8 : packet.pos - 4] = b"JUNK"
+    path.write_bytes(data)
+    frames, warnings = read(path)
+    assert len(frames) < 40
+    assert warnings
+    assert not any("cut short" in text for text in warnings)
+
+
+def test_long_sound_is_no_cut(tmp_path):
+    """The file says itself when its picture ends."""
+    for suffix in ("mp4", "mkv"):
+        path = tmp_path / f"v.{suffix}"
+        write_with_sound(path, "aac", sound_start=0, num_sounds=300)
+        assert read(path)[1] == []

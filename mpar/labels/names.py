@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 VIDEO_SUFFIXES = (
-    ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp"
+    ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp "
+    ".3g2 .qt .mxf .dv .vob .m2v .h265 .hevc"
 ).split()
 _SEPARATORS = "_.- "  # between a video's name and what a label file adds to it
 _PREDICTION = "prediction_"

@@ -54,7 +54,7 @@ def _read(file: BinaryIO, start: int, num_bytes: int) -> bytes:
 def _is_mp4_cut(file: BinaryIO, num_bytes: int) -> bool:
     """Walk over the boxes. Source: ISO/IEC 14496-12, 4.2."""
     start = 0
-    while start + 16 <= num_bytes:
+    while start + 8 <= num_bytes:
         head = _read(file, start, 16)
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if size == 1:
@@ -64,7 +64,7 @@ def _is_mp4_cut(file: BinaryIO, num_bytes: int) -> bool:
         start += size
         if start > num_bytes:
             return kind in (b"mdat", b"moov", b"moof")  # else whatever follows the last box
-    return False
+    return any(_read(file, start, 8))  # what is left of a box, unless it is padding
 
 
 def _is_avi_cut(file: BinaryIO, num_bytes: int) -> bool:

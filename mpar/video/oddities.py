@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from mpar.video.streams import EXPECTED_FPS, RAW_STREAMS, VideoInfo
+from mpar.errors import counted
+from mpar.video.streams import EXPECTED_FPS, RAW_STREAMS, End, VideoInfo
 from mpar.video.timeline import TimeLine, first_back
 
 # The end of the file's other streams by which they may outlast the picture: sound is cut in
@@ -36,6 +37,7 @@ class Tally:
     first_turned: int | None = None
     is_end_missing: bool = False
     is_alone: bool = False
+    pixel_shape: Fraction = Fraction(1)
 
     def shown_stamps(self, container: str) -> list[int | None]:
         """Return the stamp of each frame in the order in which they are shown, None if unknown."""
@@ -48,7 +50,7 @@ class Tally:
         return [*self.moments] if is_whole else [None] * self.num_frames
 
 
-_MAX_LOST_PART = 0.1  # of the steps that may be long, our choice; where more are, the rate varies
+_MAX_PIXEL_SHAPE = Fraction(21, 20)
 _LONG_LEAD_SECONDS = 0.25  # encoders delay the picture by less, as a matter of course
 
 
@@ -66,11 +68,11 @@ def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[st
         warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; kept as is")
     if line.lead_seconds > _LONG_LEAD_SECONDS:
         warnings.append(
-            f"has sound that begins {float(line.lead_seconds):.3g} s before the picture: times in "
-            "label files count from the sound, as in players"
+            f"shows its first picture after {float(line.lead_seconds):.3g} s of sound, or of what "
+            "cannot be decoded: times in label files count from the beginning, as in players"
         )
     if not line.is_steady:
-        warnings.append(_describe_steps(line.steps * 1000, line.is_long, fps))
+        warnings.append(_describe_steps(line, fps))
     back = first_back(tally.shown_stamps(info.container))
     if back is not None:
         warnings.append(
@@ -80,20 +82,21 @@ def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[st
     return warnings
 
 
-def _describe_steps(steps_ms: np.ndarray, is_long: np.ndarray, fps: str) -> str:
+def _describe_steps(line: TimeLine, fps: str) -> str:
     """Say how the time from frame to frame varies."""
-    num_long = int(np.count_nonzero(is_long))
-    usual = np.median(steps_ms)
     effect = (
-        "; events in seconds are put on frames by time stamps, but mpar's tables use "
-        "the average rate"
+        "; events in seconds are put on frames by time stamps, but mpar's tables use the rate of "
+        f"{fps}"
     )
-    if 0 < num_long < _MAX_LOST_PART * len(is_long) and np.ptp(steps_ms[~is_long]) < usual / 2:
-        longest = int(np.argmax(steps_ms))
+    steps_ms = 1000 * line.steps
+    if line.has_gaps:
+        num_long = int(np.count_nonzero(line.is_long))
         are = "step between frames is" if num_long == 1 else "steps between frames are"
+        longest = int(np.argmax(steps_ms))
         return (
-            f"has lost frames: {num_long:,} {are} longer than the usual {usual:.1f} ms, the "
-            f"longest {steps_ms[longest] / 1000:.3g} s after frame {longest}{effect}"
+            f"has lost frames: {num_long:,} {are} longer than the usual "
+            f"{np.median(steps_ms):.1f} ms, the longest {steps_ms[longest] / 1000:.3g} s after "
+            f"frame {longest}{effect}"
         )
     return (
         f"has a variable frame rate: {fps} on average, {steps_ms.min():.1f} to "
@@ -102,43 +105,57 @@ def _describe_steps(steps_ms: np.ndarray, is_long: np.ndarray, fps: str) -> str:
 
 
 def find_loss_warnings(
-    tally: Tally, info: VideoInfo, line: TimeLine, num_announced: int, end_seconds: Fraction
+    tally: Tally, info: VideoInfo, line: TimeLine, num_announced: int, end: End
 ) -> list[str]:
     """Return what tells that frames are missing or were made up."""
-    warnings = []
     assert line.fps is not None
+    warnings = []
     num_frames = tally.num_frames
+    yields = f"yields {counted(num_frames, 'frame')}"
     if tally.num_damaged or tally.num_lost:
         warnings.append(
-            f"is damaged: {tally.num_damaged} frames were concealed and {tally.num_lost} packets "
-            "could not be decoded; frames may be missing, check the alignment of its labels"
+            f"is damaged: {counted(tally.num_damaged, 'frame')} concealed and "
+            f"{counted(tally.num_lost, 'packet')} not decoded; frames may be missing, check the "
+            "alignment of its labels"
         )
-    known = [stamp for stamp in tally.stamps if stamp is not None]
-    stop = (max(known) + tally.last_duration) * tally.time_base if known else end_seconds
-    lacking = end_seconds - stop
-    allowed = max(_MAX_OUTLAST_SECONDS, _MAX_OUTLAST_PART * end_seconds)
-    if tally.is_alone and line.is_steady:  # nothing else can outlast the picture
+    known = [stamp for stamp in tally.shown_stamps(info.container) if stamp is not None]
+    stop = (max(known) + tally.last_duration) * tally.time_base if known else end.seconds
+    lacking = end.seconds - stop
+    if end.is_of_picture or (tally.is_alone and line.is_steady):
         allowed = 3 / (2 * line.fps)
-    num_hinted = num_announced or info.num_frames_hint
-    if tally.num_packets < num_announced or (tally.is_end_missing and num_frames < num_hinted):
-        warnings.append(
-            f"yields {num_frames} frames but its header announces {num_hinted}; it may be cut short"
-        )
+    else:
+        allowed = max(_MAX_OUTLAST_SECONDS, _MAX_OUTLAST_PART * end.seconds)
+    num_expected = num_announced or (0 if end.is_estimate else info.num_frames_hint)
+    is_short = tally.num_packets < num_announced
+    reaches_end = bool(end.is_of_picture and known and lacking <= allowed)
+    if is_short and reaches_end and not tally.is_end_missing:  # damaged in the middle
+        if not warnings:
+            warnings.append(
+                f"{yields} but its header announces {num_expected:,}; frames are missing, check "
+                "the alignment of its labels"
+            )
+    elif is_short or (tally.is_end_missing and num_frames < num_expected):
+        warnings.append(f"{yields} but its header announces {num_expected:,}; it may be cut short")
     elif tally.is_end_missing:
-        warnings.append(f"yields {num_frames} frames and then breaks off; it may be cut short")
-    elif lacking > allowed:
+        warnings.append(f"{yields} and then breaks off; it may be cut short")
+    elif lacking > allowed and not num_announced:
         warnings.append(
-            f"yields {num_frames} frames, the last {float(lacking):.1f} s before the end that its "
-            "header announces; it may be cut short"
+            f"{yields}, the last {float(lacking):.1f} s before the end that its header announces; "
+            "it may be cut short"
         )
     elif not warnings and num_frames < tally.num_packets - 1 and _has_frame_a_packet(tally, info):
         warnings.append(
-            f"yields {num_frames} frames of {tally.num_packets} packets: the others could not be "
+            f"{yields} of {counted(tally.num_packets, 'packet')}: the others could not be "
             "decoded, as before a first key frame; check the alignment of its labels"
         )
     if tally.is_odd_angle:
         warnings.append(
             "is to be shown at an angle that is no quarter turn: mpar turns it to the nearest one"
+        )
+    if not 1 / _MAX_PIXEL_SHAPE < tally.pixel_shape < _MAX_PIXEL_SHAPE:
+        warnings.append(
+            f"has pixels {float(tally.pixel_shape):.3g} times as wide as high, and players stretch "
+            f"them: mpar takes its {info.width}x{info.height} px as they are"
         )
     if tally.first_turned is not None:
         warnings.append(

@@ -89,13 +89,19 @@ class PictureMeter:
         if not len(darkest):
             return warnings
         low, high = darkest.min(), brightest.max()
-        if high < _BLACK_BELOW or high - low < _FAINT_SPAN:
-            what = "is all but black" if high < _BLACK_BELOW else "is faint"
+        levels = f"its pictures have grey levels {low} to {high} of 0 to 255"
+        if high < _BLACK_BELOW:
             warnings.append(
-                f"{what}: its pictures have grey levels {low} to {high} of 0 to 255; export it "
-                "with its levels stretched to the whole range (a 12-bit camera fills one "
-                "sixteenth of 16 bits)"
+                f"is all but black: {levels}; check the light and the lens, or, if the camera has "
+                "10 or 12 bits, export it with the levels stretched to the whole range"
             )
+        elif high - low < _BLANK_SPAN:
+            warnings.append(f"shows nothing: {levels}; check the camera")
+        elif high - low < _FAINT_SPAN:
+            warnings.append(
+                f"is faint: {levels}; export it with the levels stretched to the whole range"
+            )
+        if high < _BLACK_BELOW or high - low < _FAINT_SPAN:
             return warnings
         is_empty = (brightest < _BLACK_BELOW) | (brightest - darkest < _BLANK_SPAN)
         if np.count_nonzero(is_empty) >= _MIN_EMPTY:

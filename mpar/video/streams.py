@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -80,6 +81,7 @@ def opened(
             # mp4: the reader gives up where a part of another stream is missing
             if other.index != chosen.index:
                 other.discard = av.stream.Discard.all
+        _check_area(path, chosen)
         # Frame threads lose what is in flight when a packet is bad, slice threads conceal damage
         # in another way: with one thread every machine sees the same frames, as ffmpeg does.
         chosen.codec_context.thread_count = 1
@@ -149,6 +151,16 @@ def _choose_stream(
         f"has {len(streams)} video streams ({listed}): mpar reads stream {chosen.index}; pass "
         "--stream N to read another"
     ]
+
+
+def _check_area(path: Path, stream: av.VideoStream) -> None:
+    """Raise InputError if pictures would not fit into memory; some decoders do not ask."""
+    if stream.width * stream.height > MAX_PIXELS:
+        raise InputError.of(
+            path,
+            f"frames are {stream.width}x{stream.height} px, expected at most "
+            f"{MAX_PIXELS:,} px in all; export it smaller",
+        )
 
 
 def _is_default(stream: av.VideoStream) -> bool:
@@ -258,8 +270,35 @@ def find_zero(path: Path, container: av.container.InputContainer) -> Fraction:
     return zero
 
 
-def find_end(container: av.container.InputContainer) -> Fraction:
-    """Return the file's end by its header, over all of its streams, in seconds, or 0."""
-    if container.format.name in RAW_STREAMS or container.format.name in _ESTIMATED:
-        return Fraction(0)
-    return Fraction(container.duration or 0, av.time_base)
+@dataclass(frozen=True, slots=True)
+class End:
+    """When a file ends by its header.
+
+    Parameters
+    ----------
+    seconds : Fraction
+        On the clock of the time stamps; 0 if unknown.
+    is_of_picture : bool
+        The picture ends then; else the longest stream does.
+    is_estimate : bool
+        The header tells no length.
+    """
+
+    seconds: Fraction = Fraction(0)
+    is_of_picture: bool = False
+    is_estimate: bool = False
+
+
+def find_end(container: av.container.InputContainer, stream: av.VideoStream) -> End:
+    """Return when a file ends by its header."""
+    name = container.format.name
+    if name in RAW_STREAMS or name in _ESTIMATED:
+        return End(is_estimate=True)
+    if name == "avi" and stream.duration and stream.time_base:
+        return End((stream.duration + (stream.start_time or 0)) * stream.time_base, True)
+    # as FFmpeg and mkvmerge write it: hours:minutes:seconds
+    written = re.fullmatch(r"(\d+):(\d\d):(\d\d(\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if written:
+        hours, minutes, seconds = map(Fraction, written.groups()[:3])
+        return End(3600 * hours + 60 * minutes + seconds, True)
+    return End(Fraction(container.duration or 0, av.time_base))

@@ -12,6 +12,7 @@ import numpy as np
 
 ROUNDING_SECONDS = Fraction(1, 2000)  # label programs round times to milliseconds
 _LONG_STEP = 1.5  # usual ones
+_MAX_LOST_PART = 0.1  # of the steps that may be long; our choice
 _MAX_DENOMINATOR = 1001  # of 30000/1001, the rate of colour television
 
 
@@ -24,7 +25,8 @@ class TimeLine:
     num_frames : int
         Frames T that the video really yields.
     fps : Fraction, optional
-        Frames per second, exact; the average where they vary, None if unknown.
+        Frames per second, exact; the average where they vary, the usual rate where frames were
+        lost, None if unknown.
     times : (T,) float64 array, optional
         Second at which each frame is shown, on the clock of players, rising. None for a video that
         shows frame i at i / fps.
@@ -69,6 +71,14 @@ class TimeLine:
         return (
             self.steps > _LONG_STEP * np.median(self.steps) if len(self.steps) else self.steps > 0
         )
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether it is even but for a few long steps, as where frames were lost."""
+        is_long, steps = self.is_long, self.steps
+        if not 0 < np.count_nonzero(is_long) < _MAX_LOST_PART * len(steps):
+            return False
+        return bool(np.ptp(steps[~is_long]) < np.median(steps) / 2)
 
     @cached_property
     def is_steady(self) -> bool:
@@ -175,7 +185,13 @@ def find_timeline(
     duration = span + (last_duration or int(ticks[-1] - ticks[-2])) * time_base
     overall = (len(ticks) / duration).limit_denominator(_MAX_DENOMINATOR)
     steady = [fps for fps in (stated, average) if TimeLine(len(times), fps, times).is_steady]
-    fps = steady[0] if steady else overall
+    if steady:
+        fps = steady[0]
+    elif TimeLine(len(times), overall, times).has_gaps:
+        usual = Fraction(1) / (int(np.median(np.diff(ticks))) * time_base)
+        fps = stated if abs(usual - stated) < stated / 50 else usual
+    else:
+        fps = overall
     lead = Fraction(0) if zero is None else known[0] * time_base - zero
     lead = lead if lead * fps > Fraction(1, 2) else Fraction(0)
     departures = np.abs(times - np.arange(len(times)) / float(fps))

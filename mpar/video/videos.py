@@ -23,6 +23,7 @@ from mpar.video.streams import (
     EXPECTED_FPS,
     MAX_PIXELS,
     MIN_SIDE_PX,
+    End,
     VideoInfo,
     count_announced,
     describe,
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 MAX_SQUEEZE = 1.05
+_LAST_PACKETS = 4  # one of the last that is in pieces means that the file breaks off
 
 
 def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
@@ -186,7 +188,7 @@ class Decoding:
                 raise no_frame(self._path)
             tally.is_end_missing |= is_cut
             zero = find_zero(self._path, container)
-            self._finish(tally, meter, notes, num_announced, find_end(container), zero)
+            self._finish(tally, meter, notes, num_announced, find_end(container, video), zero)
 
     def _finish(
         self,
@@ -194,7 +196,7 @@ class Decoding:
         meter: PictureMeter,
         notes: list[str],
         num_announced: int,
-        end_seconds: Fraction,
+        end: End,
         zero: Fraction,
     ) -> None:
         """Work out time line and warnings."""
@@ -209,7 +211,7 @@ class Decoding:
         self.warnings = (
             *notes,
             *find_time_warnings(self.info, self.line, tally),
-            *find_loss_warnings(tally, self.info, self.line, num_announced, end_seconds),
+            *find_loss_warnings(tally, self.info, self.line, num_announced, end),
             *meter.find_warnings(),
         )
 
@@ -246,9 +248,11 @@ def _decode(
     """Yield the frames of a stream and count what is good and bad."""
     tally.time_base = stream.time_base or tally.time_base
     tally.is_alone = len(container.streams) == 1
+    tally.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
+    num_since_bad = _LAST_PACKETS
     for packet in read_packets(container, stream):
         tally.num_packets += packet.size > 0 and not packet.is_discard
-        tally.is_end_missing |= packet.is_corrupt
+        num_since_bad = 0 if packet.is_corrupt else num_since_bad + 1
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -261,3 +265,4 @@ def _decode(
             tally.stamps.append(frame.pts)
             tally.last_duration = frame.duration or 0
             yield frame
+    tally.is_end_missing |= num_since_bad < _LAST_PACKETS
