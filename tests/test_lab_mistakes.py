@@ -1,0 +1,92 @@
+"""Mistakes that labs make with label files, through the real command: none passes in silence.
+
+A case is the videos (90 frames at 30 a second), the label files, the options, the labels that must
+be in the cache, and what the command must print.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.test_lab_inputs import (
+    LAID_THIRDS,
+    THIRDS,
+    boris,
+    by_frame,
+    film,
+    preprocessed,
+    read_labels,
+    write,
+)
+
+WHOLE_VIDEO = by_frame(*["rest"] * 30, *["paw_lick"] * 30, *["walk"] * 30)
+HALF_RATE = by_frame(*["rest"] * 15, *["paw_lick"] * 15, *["walk"] * 15)
+
+
+def case(id, files, labels, *texts, videos="m1.mp4", options=""):
+    return pytest.param(videos.split(), files, options.split(), labels, texts, id=id)
+
+
+def check(folder, videos, files, options, labels, texts):
+    """Preprocess a study; compare the labels of each recording, and what is printed."""
+
+    def make(folder):
+        for i, name in enumerate(videos):
+            if name.endswith(".mp4"):
+                film(folder, name)
+            else:
+                (folder / "Videos" / name).write_bytes(bytes([i]))
+        for name, text in files.items():
+            (folder / "Annotations" / name).parent.mkdir(exist_ok=True)
+            write(folder, name, text)
+
+    output = preprocessed(folder, make, *options)
+    assert read_labels(folder / "c.h5") == labels, output
+    for text in texts:
+        if text.startswith("not:"):
+            assert text[4:] not in output
+        else:
+            assert text in output, output
+
+
+HALVES = {"m1_trial1": "rest 0-14, paw_lick 15-29, walk 30-44"}
+HALVES["m1_trial2"] = HALVES["m1_trial1"]
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "label files of half the rows count as trials with a notice",
+            {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
+            HALVES,
+            "notice: m1.mp4: takes its 2 label files for trials, since 45 + 45 = 90 rows; if they "
+            "are several annotators, pass --several annotators",
+        ),
+        case(
+            "annotators who scored a copy at half the rate are refused",
+            {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
+            {},
+            "m1_1.csv: found 45 rows, expected 90 (the video's frames); they seem made on a copy "
+            "at 15",
+            options="--several annotators",
+        ),
+        case(
+            "the advice for names without numbers comes to annotators first",
+            {"m1_anna.csv": HALF_RATE, "m1_ben.csv": HALF_RATE},
+            {},
+            "m1.mp4: its 2 label files have 45 + 45 rows and count as trials, which cannot be "
+            "ordered: expected names that end in different numbers, found m1_anna.csv, m1_ben.csv; "
+            "if they are annotators, pass --several annotators; if they are trials",
+        ),
+        case(
+            "trials of different lengths need no notice",
+            {"m1_1.csv": by_frame(*["rest"] * 30), "m1_2.csv": by_frame(*["walk"] * 60)},
+            {"m1_trial1": "rest 0-29", "m1_trial2": "walk 0-59"},
+            "not:for trials",
+        ),
+    ],
+)
+def test_trials_and_annotators(tmp_path, videos, files, options, labels, texts):
+    """Row counts that fit both are named, and no advice leads to the wrong one."""
+    check(tmp_path, videos, files, options, labels, texts)
