@@ -90,3 +90,67 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
 def test_trials_and_annotators(tmp_path, videos, files, options, labels, texts):
     """Row counts that fit both are named, and no advice leads to the wrong one."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+DEEPETHOGRAM = "background,walk\n" + "0,1\n" * 90
+TAKEN = "belongs to m1_2.seq, which mpar does not read; convert that video, or move both away"
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "labels of a video of a type that is not read",
+            {"m1_2.csv": WHOLE_VIDEO, "m1_2_labels.csv": DEEPETHOGRAM},
+            {},
+            f"m1_2.csv: {TAKEN}",
+            f"m1_2_labels.csv: {TAKEN}",
+            "m1.mp4: has no labels",
+            videos="m1.mp4 m1_2.seq",
+        ),
+        case(
+            "labels of an unfinished download",
+            {"m1.2_anna.csv": WHOLE_VIDEO, "m1.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            "m1.2_anna.csv: belongs to m1.2.mp4, which",
+            videos="m1.mp4 m1.2.mp4.part",
+        ),
+        case(
+            "a BORIS file of such a video",
+            {"study.csv": boris("m1_2.seq", *THIRDS)},
+            {},
+            f"study.csv: {TAKEN}",
+            videos="m1.mp4 m1_2.seq",
+        ),
+        case(
+            "the original beside the video that was made of it",
+            {"m1.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            videos="m1.mp4 m1.seq",
+        ),
+        case(
+            "labels of a video that cannot be decoded",
+            {"m1.csv": WHOLE_VIDEO, "m1_2.csv": by_frame(*["walk"] * 90)},
+            {"m1": LAID_THIRDS},
+            "m1_2.avi: ",
+            "not:annotators",
+            videos="m1.mp4 m1_2.avi",
+        ),
+        case(
+            "a number that no video has",
+            {"m1_2.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            "notice: m1_2.csv: counts as labels of m1.mp4, as no longer name of a video fits; if "
+            "it is of another video, move it away",
+        ),
+        case(
+            "a name that says whose it is",
+            {"prediction_m1.mp4_2.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            "not:no longer name",
+        ),
+    ],
+)
+def test_labels_of_videos_that_are_not_used(tmp_path, videos, files, options, labels, texts):
+    """Labels never go to another video because theirs cannot be read."""
+    check(tmp_path, videos, files, options, labels, texts)
