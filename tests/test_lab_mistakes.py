@@ -154,3 +154,37 @@ TAKEN = "belongs to m1_2.seq, which mpar does not read; convert that video, or m
 def test_labels_of_videos_that_are_not_used(tmp_path, videos, files, options, labels, texts):
     """Labels never go to another video because theirs cannot be read."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        *(
+            case(
+                f"a copy that the system named {name}",
+                {"m1.csv": WHOLE_VIDEO, name: WHOLE_VIDEO},
+                {"m1": LAID_THIRDS},
+                f"m1.csv: {name} has the same content and is not read; remove one",
+                "not:annotators",
+            )
+            for name in ("m1 (1).csv", "m1 - Copy.csv", "m1 copy.csv", "m1 - Kopie (2).csv")
+        ),
+        case(
+            "a copy of a study in one file",
+            {"s.csv": boris("m1.mp4", *THIRDS), "s (1).csv": boris("m1.mp4", *THIRDS)},
+            {"m1": LAID_THIRDS},
+            "s.csv: s (1).csv has the same content",
+            "not:annotators",
+        ),
+        case(
+            "two people who agree in all",
+            {"anna/m1.csv": WHOLE_VIDEO, "ben/m1.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            "ben/m1.csv: has the same content as anna/m1.csv; if one is a copy, remove it",
+            "has 2 annotators",
+        ),
+    ],
+)
+def test_copies_of_label_files(tmp_path, videos, files, options, labels, texts):
+    """A copy does not vote."""
+    check(tmp_path, videos, files, options, labels, texts)

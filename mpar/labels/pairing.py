@@ -194,6 +194,7 @@ def share_out(
         ]
     for source in sources.values():
         _note_number(source)
+        _drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
             # the name of its file tells enough
             source.labels = [replace(source.labels[0], annotator="")]
@@ -283,6 +284,32 @@ def _note_number(source: Source) -> None:
             "of another video, move it away"
         )
         source.labels[is_numbered.index(True)] = replace(part, notices=(*part.notices, notice))
+
+
+def _drop_copies(source: Source) -> None:
+    """Keep one of label files with the same content whose names say that they are copies.
+
+    Systems add a blank and more to the name: ``m1 (1).csv``, ``m1 - Copy.csv``, ``m1 copy.csv``.
+    Others may be of people who agree in all, and are noted only.
+    """
+    paths = list(dict.fromkeys(part.path for part in source.labels))
+    first: dict[bytes, Path] = {}
+    original: dict[Path, Path] = {}
+    for path in sorted(paths, key=lambda path: len(path.name)) if len(paths) > 1 else ():
+        content = path.read_bytes()
+        if content in first:
+            original[path] = first[content]
+        first.setdefault(content, path)
+    for path, other in original.items():
+        if path.parent == other.parent and path.stem.startswith(f"{other.stem} "):
+            source.labels = [part for part in source.labels if part.path != path]
+            at, notice = other, f"{path.name} has the same content and is not read; remove one"
+        else:
+            shown = "/".join(other.parts[-2:])
+            at, notice = path, f"has the same content as {shown}; if one is a copy, remove it"
+        i = next(i for i, part in enumerate(source.labels) if part.path == at)
+        part = source.labels[i]
+        source.labels[i] = replace(part, notices=(*part.notices, notice))
 
 
 def _nameless(path: Path, part: Scoring) -> Problem:
