@@ -529,7 +529,13 @@ def _lay_labels(
         frames = facts.frames
         try:
             line = TimeLine(len(frames), facts.fps, facts.times, facts.is_rate_guessed)
-            annotations = lay(video.source.labels, class_map, line, unscored=config.unscored)
+            annotations = lay(
+                video.source.labels,
+                class_map,
+                line,
+                unscored=config.unscored,
+                several=config.several,
+            )
             facts = dataclasses.replace(facts, fps=_rate_of(video, facts, annotations))
             recordings = check_recording(
                 video.path,
@@ -550,7 +556,11 @@ def _lay_labels(
             for recording in recordings
             if len(recording.annotators) > 1
         ]
-        if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
+        if (
+            len(recordings) > 1
+            and config.several is None
+            and (text := describe_trials(annotations))
+        ):
             notices.append(Problem.of(video.path, text))
         sizes[video.path] = frames.shape[1:]
         for item in _cut_recordings(video, facts, recordings):

@@ -188,3 +188,125 @@ def test_labels_of_videos_that_are_not_used(tmp_path, videos, files, options, la
 def test_copies_of_label_files(tmp_path, videos, files, options, labels, texts):
     """A copy does not vote."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+LICK, WALK = boris("m1.mp4", ("paw_lick", 0.5, 1.5)), boris("m1.mp4", ("walk", 0.5, 1.5))
+BINARY = "time,paw_lick\n" + "".join(f"{i / 30:.3f},{int(15 <= i < 45)}\n" for i in range(90))
+
+
+def of(subject, text=LICK):
+    return text.replace("No focal subject", subject)
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "one file names the animal and the other does not",
+            {"m1_a.csv": of("mouse A"), "m1_b.csv": WALK},
+            {"m1": "paw_lick 15-44"},
+            "m1_a.csv: m1_a.csv scores the subject 'mouse A', and m1_b.csv names none; mpar takes "
+            "both for the same animal",
+        ),
+        case(
+            "a binary table beside a file that names the animal",
+            {"m1_a.csv": BINARY, "m1_b.csv": of("mouse B")},
+            {"m1": "paw_lick 15-44"},
+            "m1_b.csv scores the subject 'mouse B', and m1_a.csv names none",
+        ),
+        case(
+            "a file of mpar beside one that names the animal",
+            {"m1_a.csv": WHOLE_VIDEO, "m1_b.csv": of("mouse B")},
+            {"m1": LAID_THIRDS},
+            "m1_b.csv scores the subject 'mouse B', and m1_a.csv names none",
+        ),
+        case(
+            "nobody names the animal",
+            {"m1_a.csv": LICK, "m1_b.csv": WALK},
+            {"m1": "paw_lick 15-44"},
+            "not:scores the subject",
+        ),
+        case(
+            "capitals and blanks",
+            {"m1_a.csv": of("Mouse1"), "m1_b.csv": of("mouse1 ")},
+            {"m1": "paw_lick 15-44"},
+            "not:the subject",
+        ),
+        case(
+            "capitals and blanks in one observation",
+            {
+                "m1.csv": of("Mouse1")
+                + of("mouse1 ", WALK).split("\n", 1)[1].replace("0.5", "2.0").replace("1.5", "2.5")
+            },
+            {"m1": "paw_lick 15-44, walk 60-74"},
+        ),
+        case(
+            "an animal and none in one observation",
+            {"m1.csv": of("Mouse1") + WALK.split("\n", 1)[1]},
+            {},
+            "observation 'o' has the subjects 'Mouse1', none, expected one animal a video",
+        ),
+    ],
+)
+def test_subjects(tmp_path, videos, files, options, labels, texts):
+    """Labels of several animals never count as opinions on one."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+UNSCORED = "--unscored rest"
+LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "a file for each behaviour",
+            {"m1_a.csv": LICK, "m1_b.csv": WALK},
+            {},
+            "m1_a.csv: shares no behaviour with the other label files of its video (m1_a.csv: "
+            "paw_lick; m1_b.csv: walk), so that --unscored rest would outvote each of them",
+            options=UNSCORED,
+        ),
+        case(
+            "a column for each behaviour, in files of their own",
+            {"m1_a.csv": LICK_ONLY, "m1_b.csv": LICK_ONLY.replace("paw_lick", "walk")},
+            {},
+            "(m1_a.csv: paw_lick; m1_b.csv: walk)",
+            options=UNSCORED,
+        ),
+        case(
+            "annotators who saw different things",
+            {"m1_a.csv": LICK, "m1_b.csv": WALK},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-89"},
+            options=f"{UNSCORED} --several annotators",
+        ),
+        case(
+            "annotators who share a behaviour",
+            {"m1_a.csv": LICK, "m1_b.csv": boris("m1.mp4", ("paw_lick", 0.5, 1), ("walk", 2, 3))},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-89"},
+            options=UNSCORED,
+        ),
+        case(
+            "one who saw nothing",
+            {"m1_a.csv": LICK_ONLY, "m1_b.csv": "paw_lick\n" + "0\n" * 90},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-89"},
+            options=UNSCORED,
+        ),
+        case(
+            "parts without a class for the rest",
+            {"m1_a.csv": LICK, "m1_b.csv": boris("m1.mp4", ("walk", 2, 3))},
+            {"m1": "paw_lick 15-44, walk 60-89"},
+        ),
+        case(
+            "files of mpar",
+            {"m1.csv": by_frame(*["walk"] * 60, *[""] * 20, *["-1"] * 10)},
+            {"m1": "walk 0-59"},
+            "notice: m1.csv: has 30 unlabelled rows (-1 or empty), which --unscored does not fill",
+            options=UNSCORED,
+        ),
+    ],
+)
+def test_unscored(tmp_path, videos, files, options, labels, texts):
+    """Frames in which nobody looked for a behaviour do not outvote it."""
+    check(tmp_path, videos, files, options, labels, texts)

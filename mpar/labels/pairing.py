@@ -117,7 +117,9 @@ def find_recordings(
         firsts,
         class_map,
         label_format=label_format,
-        unread=[name for path in unread if _is_text(path.name) and (name := unread_video(path.name))],
+        unread=[
+            name for path in unread if _is_text(path.name) and (name := unread_video(path.name))
+        ],
     )
     problems += more
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
