@@ -290,7 +290,7 @@ def _compare_files(
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
         source.video,
-        lay(source.labels, class_map, line, unscored=config.unscored),
+        lay(source.labels, class_map, line, unscored=config.unscored, several=config.several),
         num_frames,
         class_map,
         group=group,

@@ -41,7 +41,7 @@ from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, READABLE
 from mpar.labels.laying import check_unscored, lay
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_groups
-from mpar.labels.recordings import SEVERAL, Recording, check_recording
+from mpar.labels.recordings import SEVERAL, Recording, check_recording, describe_trials
 from mpar.system.files import locked, write_rows
 from mpar.system.folders import warn_of_unread
 from mpar.system.progress import ProgressBar
@@ -531,7 +531,13 @@ def _lay_labels(
         frames = facts.frames
         try:
             line = TimeLine(len(frames), facts.fps, facts.times, facts.is_rate_guessed)
-            annotations = lay(video.source.labels, class_map, line, unscored=config.unscored)
+            annotations = lay(
+                video.source.labels,
+                class_map,
+                line,
+                unscored=config.unscored,
+                several=config.several,
+            )
             facts = dataclasses.replace(facts, fps=_rate_of(video, facts, annotations))
             recordings = check_recording(
                 video.path,
@@ -552,6 +558,12 @@ def _lay_labels(
             for recording in recordings
             if len(recording.annotators) > 1
         ]
+        if (
+            len(recordings) > 1
+            and config.several is None
+            and (text := describe_trials(annotations))
+        ):
+            notices.append(Problem.of(video.path, text))
         sizes[video.path] = frames.shape[1:]
         for item in _cut_recordings(video, facts, recordings):
             if item.info.name in names:

@@ -483,7 +483,7 @@ def test_problems_of_boris(tmp_path, rows, expected):
             "'paw_lick' (1-1 s) ends before it has a frame",
         ),
         (PROJECT.replace('[2.0, "", "flinch"', '[2.0, "", "run"'), "'run' at 2 s is not in the"),
-        (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects '', 'b', expected one"),
+        (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects none, 'b', expected one"),
         (PROJECT.replace("[1.1, ", '["NA", '), "observation 'obs 1' cannot be read; save it with"),
     ],
 )

@@ -183,8 +183,10 @@ def test_trials_without_an_order_are_refused(names):
     """Trials in the wrong order would give every frame a wrong label."""
     messages = refuse([annotation(name, [0, 0]) for name in names], 4)
     assert messages == {
-        "mouse_7.mp4": "its trials cannot be ordered: expected label files that end in different "
-        f"numbers, found {', '.join(names)}; rename them"
+        "mouse_7.mp4": "its 2 label files have 2 + 2 rows and count as trials, which cannot be "
+        f"ordered: expected names that end in different numbers, found {', '.join(names)}; if they "
+        "are annotators, pass --several annotators; if they are trials, end their names in 1, 2, "
+        "..."
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import shorten
 from mpar.labels.bouts import find_bouts
-from mpar.labels.names import file_name
+from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table
 from mpar.system.files import write_text
@@ -124,10 +124,12 @@ def _check_subjects(
     subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
 ) -> None:
     """Note an observation of several animals."""
-    found = dict.fromkeys(map(_subject_of, subjects))
+    found: dict[str, str] = {}
+    for subject in map(_subject_of, subjects):
+        found.setdefault(folded(subject), repr(subject) if subject else "none")
     if len(found) > 1:
         problems.note(
-            f"observation {name!r} has the subjects {', '.join(map(repr, found))}, expected one "
+            f"observation {name!r} has the subjects {', '.join(found.values())}, expected one "
             "animal a video; crop the video to one animal each, or keep the events of one",
             line,
         )

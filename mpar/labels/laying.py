@@ -24,6 +24,12 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import Annotation, guess_notice, shorten
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Scoring
+from mpar.labels.several import (
+    describe_nameless,
+    find_part_problems,
+    find_subject_problems,
+    note_gaps,
+)
 from mpar.video.timeline import TimeLine
 
 # of cameras and films, in frames per second
@@ -42,6 +48,7 @@ def lay(
     line: TimeLine,
     *,
     unscored: str | None = None,
+    several: str | None = None,
 ) -> list[Annotation]:
     """Put scorings on the frames of a video; what has a row a frame already stays as it is.
 
@@ -56,6 +63,8 @@ def lay(
     unscored : str, optional
         Name in the class map that frames without any behaviour get. By default they stay
         unlabelled, and a notice counts them.
+    several : {"trials", "annotators"}, optional
+        What the user says that several label files are.
 
     Returns
     -------
@@ -74,12 +83,15 @@ def lay(
     than the picture, and a stop at the end of the media then lies behind it.
     """
     labels = list(labels)
+    scorings = [item for item in labels if isinstance(item, Scoring)]
     annotations = []
-    problems = _find_subject_problems([item for item in labels if isinstance(item, Scoring)])
+    problems = find_subject_problems(scorings)
+    if unscored is not None and several is None:
+        problems += find_part_problems(scorings, class_map, unscored)
     for item in labels if not problems else ():
         try:
             annotations.append(
-                item
+                note_gaps(item, unscored)
                 if isinstance(item, Annotation)
                 else _lay_scoring(item, class_map, line, unscored)
             )
@@ -87,33 +99,9 @@ def lay(
             problems += error.problems
     if problems:
         raise InputError(problems)
+    if notice := describe_nameless(labels):
+        annotations[0] = replace(annotations[0], notices=(*annotations[0].notices, notice))
     return annotations
-
-
-def _find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
-    """Return why the scorings of one video are not people's opinions on one animal."""
-    subjects = dict.fromkeys(scoring.subject for scoring in scorings if scoring.subject)
-    if len(subjects) > 1:
-        path = scorings[0].path
-        return [
-            Problem.of(
-                path,
-                f"scores the subjects {', '.join(map(repr, subjects))} of one video, expected one "
-                "animal a video; crop the video to one animal each, or keep the labels of one",
-            )
-        ]
-    parts = [scoring for scoring in scorings if scoring.is_of_subject]
-    if len(parts) > 1:
-        return [
-            Problem.of(
-                parts[0].path,
-                "is one of several binary tables of one video "
-                f"({', '.join(part.path.name for part in parts)}); BORIS writes one for each "
-                "subject, and mpar takes one animal a video: keep one of them, or export "
-                "'tabular events' if they are of several people",
-            )
-        ]
-    return []
 
 
 def _lay_scoring(

@@ -19,6 +19,11 @@ VIDEO_SUFFIXES = (
     ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp "
     ".3g2 .qt .mxf .dv .vob .m2v .h265 .hevc"
 ).split()
+# of videos that mpar does not read; their label files are still theirs
+UNREAD_VIDEO_SUFFIXES = (
+    ".seq .264 .265 .h265 .hevc .mjpeg .mjpg .mp4v .ivf .rm .vob .insv .braw .ufmf .raw .bin .gif"
+).split()
+UNFINISHED = (".part", ".crdownload", ".tmp")
 _SEPARATORS = "_.- "  # between a video's name and what a label file adds to it
 _PREDICTION = "prediction_"
 
@@ -55,11 +60,26 @@ def without_suffix(name: str) -> str:
 
     Examples
     --------
-    >>> without_suffix("mouse1.2.MP4"), without_suffix("mouse1.2")
-    ('mouse1.2', 'mouse1.2')
+    >>> without_suffix("mouse1.2.MP4"), without_suffix("mouse1.2"), without_suffix("m1.seq")
+    ('mouse1.2', 'mouse1.2', 'm1')
     """
     stem, dot, suffix = name.rstrip().rpartition(".")
-    return stem if stem and f"{dot}{suffix}".lower() in VIDEO_SUFFIXES else name
+    is_video = f"{dot}{suffix}".lower() in {*VIDEO_SUFFIXES, *UNREAD_VIDEO_SUFFIXES}
+    return stem if stem and is_video else name
+
+
+def unread_video(name: str) -> str:
+    """Return the name of a video that mpar does not read, nothing for any other file.
+
+    Examples
+    --------
+    >>> unread_video("m1.seq"), unread_video("m1.mp4.part"), unread_video("m1.mp4")
+    ('m1.seq', 'm1.mp4', '')
+    """
+    stem, dot, suffix = name.rpartition(".")
+    if f"{dot}{suffix}".lower() in UNFINISHED:
+        return stem if without_suffix(stem) != stem else ""
+    return name if f"{dot}{suffix}".lower() in UNREAD_VIDEO_SUFFIXES else ""
 
 
 def added_to(stem: str, video: str) -> str:

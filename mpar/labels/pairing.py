@@ -16,7 +16,18 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, read_label_file
-from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, file_name, normal
+from mpar.labels.names import (
+    UNFINISHED,
+    UNREAD_VIDEO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    NameIndex,
+    added_to,
+    file_name,
+    folded,
+    normal,
+    unread_video,
+    without_suffix,
+)
 from mpar.labels.scorings import Scoring
 from mpar.system.folders import find_files
 
@@ -100,7 +111,16 @@ def find_recordings(
         ]
     paths = [path for path in annotations if _is_text(path.name)]
     firsts = [same[0] for same in by_name.values()]
-    sources, more = share_out(paths, firsts, class_map, label_format=label_format)
+    unread = find_files(video_folder, (*UNREAD_VIDEO_SUFFIXES, *UNFINISHED))
+    sources, more = share_out(
+        paths,
+        firsts,
+        class_map,
+        label_format=label_format,
+        unread=[
+            name for path in unread if _is_text(path.name) and (name := unread_video(path.name))
+        ],
+    )
     problems += more
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
     problems += [
@@ -121,6 +141,7 @@ def share_out(
     class_map: ClassMap,
     *,
     label_format: str = AUTO,
+    unread: Iterable[str] = (),
 ) -> tuple[list[Source], list[Problem]]:
     """Read label files, each once, and give each video what is about it.
 
@@ -132,6 +153,8 @@ def share_out(
         With different names; they need not exist.
     class_map, label_format
         As for `find_recordings`.
+    unread : iterable of str
+        File names of videos beside these that cannot be used; label files of theirs are problems.
 
     Returns
     -------
@@ -141,14 +164,17 @@ def share_out(
         Of label files, and parts of them, that are about none of these videos.
     """
     sources = {video: Source(video) for video in videos}
-    index = NameIndex((video.name, video) for video in videos)
+    stems = {folded(without_suffix(video.name)) for video in videos}
+    others = [Path(name) for name in unread if folded(without_suffix(name)) not in stems]
+    index = NameIndex((video.name, video) for video in (*videos, *others))
     problems: list[Problem] = []
     for path in paths:
         by_file = index.find_owners(path.stem)
         try:
             parts = read_label_file(path, class_map, label_format)
         except InputError as error:
-            unreadable = sources[by_file[0]].problems if len(by_file) == 1 else problems
+            source = sources.get(by_file[0]) if len(by_file) == 1 else None
+            unreadable = problems if source is None else source.problems
             unreadable.extend(error.problems)
             continue
         names = dict.fromkeys(part.video for part in parts if isinstance(part, Scoring))
@@ -169,6 +195,8 @@ def share_out(
             for problem in part.problems or (_nameless(path, part),)
         ]
     for source in sources.values():
+        _note_number(source)
+        _drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
             # the name of its file tells enough
             source.labels = [replace(source.labels[0], annotator="")]
@@ -190,6 +218,8 @@ def _take(
         if own := [p for part in parts if isinstance(part, Scoring) for p in part.problems]:
             return own
         return [Problem.of(path, _describe_owners(owners, file_name(named)))]
+    if owners[0] not in sources:
+        return [_of_unread(path, owners[0].name)]
     source = sources[owners[0]]
     for part in parts:
         if isinstance(part, Scoring) and part.problems:
@@ -222,6 +252,8 @@ def _take_named(
 ) -> list[Problem]:
     """Give the parts of a file that name a video to that video."""
     shown = file_name(name)
+    if len(owners) == 1 and owners[0] not in sources:
+        return [_of_unread(path, owners[0].name)]
     if len(owners) == 1:
         source = sources[owners[0]]
         for part in parts:
@@ -233,6 +265,53 @@ def _take_named(
         return [Problem.of(path, f"scores {shown!r}, which may be {fits}; rename one of them")]
     message = f"scores {shown!r}, but there is no such video; add it, or remove its part"
     return [Problem.of(path, message)]
+
+
+def _of_unread(path: Path, video: str) -> Problem:
+    return Problem.of(
+        path, f"belongs to {video}, which mpar does not read; convert that video, or move both away"
+    )
+
+
+def _note_number(source: Source) -> None:
+    """Note a lone label file whose number may be that of another video, as m1_2.csv for m1.mp4."""
+    added = [added_to(part.path.stem, source.video.name) for part in source.labels]
+    is_numbered = [re.match(r"[_.\- ][0-9]", text) is not None for text in added]
+    part = source.labels[is_numbered.index(True)] if sum(is_numbered) == 1 else None
+    if part is None or (isinstance(part, Scoring) and part.video):
+        return
+    if not normal(part.path.stem).startswith("prediction_"):
+        notice = (
+            f"counts as labels of {source.video.name}, as no longer name of a video fits; if it is "
+            "of another video, move it away"
+        )
+        source.labels[is_numbered.index(True)] = replace(part, notices=(*part.notices, notice))
+
+
+def _drop_copies(source: Source) -> None:
+    """Keep one of label files with the same content whose names say that they are copies.
+
+    Systems add a blank and more to the name: ``m1 (1).csv``, ``m1 - Copy.csv``, ``m1 copy.csv``.
+    Others may be of people who agree in all, and are noted only.
+    """
+    paths = list(dict.fromkeys(part.path for part in source.labels))
+    first: dict[bytes, Path] = {}
+    original: dict[Path, Path] = {}
+    for path in sorted(paths, key=lambda path: len(path.name)) if len(paths) > 1 else ():
+        content = path.read_bytes()
+        if content in first:
+            original[path] = first[content]
+        first.setdefault(content, path)
+    for path, other in original.items():
+        if path.parent == other.parent and path.stem.startswith(f"{other.stem} "):
+            source.labels = [part for part in source.labels if part.path != path]
+            at, notice = other, f"{path.name} has the same content and is not read; remove one"
+        else:
+            shown = "/".join(other.parts[-2:])
+            at, notice = path, f"has the same content as {shown}; if one is a copy, remove it"
+        i = next(i for i, part in enumerate(source.labels) if part.path == at)
+        part = source.labels[i]
+        source.labels[i] = replace(part, notices=(*part.notices, notice))
 
 
 def _nameless(path: Path, part: Scoring) -> Problem:

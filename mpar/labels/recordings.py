@@ -151,6 +151,21 @@ def _are_trials(
     return num_frames in {num_rows, num_rows + len(annotations) * (label_offset or 0)}
 
 
+def describe_trials(annotations: Sequence[Annotation]) -> str:
+    """Say that label files were taken for trials; nothing if they cannot be annotators.
+
+    Annotators who scored a copy at half the rate have as many rows as two trials. Only trials
+    differ in length or count their frames on.
+    """
+    counts = [len(a.frames) for a in annotations]
+    if max(counts) - min(counts) > 1 or len({int(a.frames[0]) for a in annotations}) > 1:
+        return ""
+    return (
+        f"takes its {len(counts)} label files for trials, since {' + '.join(map(str, counts))} = "
+        f"{sum(counts)} rows; if they are several annotators, pass --several annotators"
+    )
+
+
 def _lay_trials(
     video: Path,
     annotations: Sequence[Annotation],
@@ -162,10 +177,13 @@ def _lay_trials(
 ) -> list[Recording]:
     numbers = [_trial_number(video, a.path) for a in annotations]
     if None in numbers or len(set(numbers)) < len(numbers):
+        shown = " + ".join(str(len(a.frames)) for a in annotations)
         raise InputError.of(
             video,
-            "its trials cannot be ordered: expected label files that end in different "
-            f"numbers, found {', '.join(a.path.name for a in annotations)}; rename them",
+            f"its {len(annotations)} label files have {shown} rows and count as trials, which "
+            "cannot be ordered: expected names that end in different numbers, found "
+            f"{', '.join(a.path.name for a in annotations)}; if they are annotators, pass "
+            "--several annotators; if they are trials, end their names in 1, 2, ...",
         )
     counts = [len(a.frames) for a in annotations]
     lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost none

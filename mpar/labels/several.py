@@ -1,0 +1,94 @@
+"""What several label files of one video are together: opinions on one animal, or something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mpar.errors import Problem
+from mpar.labels.annotations import Annotation
+from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.names import folded
+from mpar.labels.scorings import Scoring
+
+
+def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
+    """Return why the scorings of one video are not people's opinions on one animal."""
+    subjects = {folded(scoring.subject): scoring.subject for scoring in reversed(scorings)}
+    shown = [repr(subjects[name]) for name in reversed(subjects) if name]
+    if len(shown) > 1:
+        path = scorings[0].path
+        return [
+            Problem.of(
+                path,
+                f"scores the subjects {', '.join(shown)} of one video, expected one "
+                "animal a video; crop the video to one animal each, or keep the labels of one",
+            )
+        ]
+    parts = [scoring for scoring in scorings if scoring.is_of_subject]
+    if len(parts) > 1:
+        return [
+            Problem.of(
+                parts[0].path,
+                "is one of several binary tables of one video "
+                f"({', '.join(part.path.name for part in parts)}); BORIS writes one for each "
+                "subject, and mpar takes one animal a video: keep one of them, or export "
+                "'tabular events' if they are of several people",
+            )
+        ]
+    return []
+
+
+def describe_nameless(labels: Sequence[Annotation | Scoring]) -> str:
+    """Say that some label files of a video name the animal and others do not, else nothing."""
+    named = [item for item in labels if isinstance(item, Scoring) and item.subject]
+    others = dict.fromkeys(item.path.name for item in labels if item not in named)
+    if not named or not others:
+        return ""
+    return (
+        f"{named[0].path.name} scores the subject {named[0].subject!r}, and {', '.join(others)} "
+        "names none; mpar takes both for the same animal: if they are not, keep one of them"
+    )
+
+
+def find_part_problems(
+    scorings: Sequence[Scoring], class_map: ClassMap, unscored: str
+) -> list[Problem]:
+    """Return why the scorings of a video seem to be parts of one, a file for each behaviour.
+
+    As annotators, those who did not look for a behaviour would outvote the one who did.
+    """
+    rest = class_map.code_of(unscored, forgiving=True)
+    parts: dict[Path, set[str]] = {}
+    for scoring in scorings:
+        names = scoring.columns or [event.behaviour for event in scoring.events]
+        codes = {code for name in names if (code := class_map.find_code(name)) not in {None, rest}}
+        parts.setdefault(scoring.path, set()).update(
+            class_map.name_of(code) for code in codes if code is not None
+        )
+    found = {path: names for path, names in parts.items() if names}
+    if len(found) < 2 or sum(map(len, found.values())) > len(set().union(*found.values())):
+        return []
+    shown = "; ".join(f"{path.name}: {', '.join(sorted(found[path]))}" for path in found)
+    return [
+        Problem.of(
+            scorings[0].path,
+            f"shares no behaviour with the other label files of its video ({shown}), so that "
+            f"--unscored {unscored} would outvote each of them; if they are parts of one scoring, "
+            "join them in one file; if each annotator looked for all behaviours, pass --several "
+            "annotators",
+        )
+    ]
+
+
+def note_gaps(annotation: Annotation, unscored: str | None) -> Annotation:
+    """Note that a class for frames without behaviour is not for those that mpar's files leave."""
+    num_gaps = int((annotation.codes == UNLABELLED).sum())
+    if unscored is None or not num_gaps:
+        return annotation
+    notice = (
+        f"has {num_gaps:,} unlabelled rows (-1 or empty), which --unscored does not fill, as it is "
+        f"for files of other programs; if they are {unscored}, write that into the rows"
+    )
+    return replace(annotation, notices=(*annotation.notices, notice))
