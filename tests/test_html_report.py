@@ -19,9 +19,10 @@ from mpar.evaluation import (
     evaluate_and_save_results,
     write_evaluation,
 )
-from mpar.report.html_report import evaluation_page, find_disagreements
+from mpar.report.html_report import evaluation_page
 from mpar.report.plots import class_colors, plot_class_f1
 from mpar.scores.agreement import SAME_ANIMAL, Comparison
+from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
 from tests.test_assay import put_prediction
 from tests.test_cli import run
