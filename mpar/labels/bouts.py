@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpar.labels.classes import UNLABELLED
 
-BOUT_COLUMNS = ("start", "stop", "label")
-
 
 def as_labels(
     labels: ArrayLike, *, num_classes: int | None = None, name: str = "labels"
