@@ -23,7 +23,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.preprocess import PreprocessConfig
-from mpar.report.html_report import evaluation_page, find_disagreements
+from mpar.report.html_report import evaluation_page
 from mpar.report.plots import add_remark, plot_class_f1, plot_confusion, plot_ethogram, save_figure
 from mpar.report.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.report.score_report import report_text
@@ -39,6 +39,7 @@ from mpar.scores.agreement import (
     recording_table,
     same_animal_remark,
 )
+from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
 from mpar.scores.postprocess import PostConfig
 from mpar.system.files import write_json, write_table, write_text
@@ -244,7 +245,7 @@ def film_strips(
     recordings : sequence of int
         The recording of each comparison.
     comparisons, class_names
-        As for `mpar.report.html_report.find_disagreements`.
+        As for `mpar.scores.disagreements.find_disagreements`.
     """
     strips = []
     for item in find_disagreements(comparisons, class_names):

@@ -31,29 +31,12 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Labelled
 from mpar.network.checkpoint import load_checkpoint
 from mpar.scores.agreement import SAME_ANIMAL
+from tests.helpers import put_prediction, run
 from tests.sample.cartoon import write_script
-from tests.test_cli import run
 
 NAMES = DEFAULT_CLASS_MAP.class_names
 NTSC = Fraction(30000, 1001)
 WHOLE = Window("whole", "whole", Fraction(0), None)
-
-
-def put_prediction(folder, name, labels, fps=Fraction(30), video=None, **more):
-    """Write labels as mpar-predict does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = (*NAMES, "")
-    rows = "".join(f"{i},{texts[k]}\n" for i, k in enumerate(np.asarray(labels).tolist()))
-    (folder / f"{name}_predictions.csv").write_text("Frame,Action\n" + rows)
-    sidecar = {
-        "video": video or f"{name}.mp4",
-        "num_frames": len(labels),
-        "fps": str(fps),
-        "stride": 1,
-        "class_map": DEFAULT_CLASS_MAP.to_dict(),
-        **more,
-    }
-    (folder / f"{name}_predictions.json").write_text(json.dumps(sidecar))
 
 
 def read_rows(path):

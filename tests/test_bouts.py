@@ -11,14 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.labels.bouts import bout_table, bouts_to_labels, find_bouts, summarize
+from mpar.labels.bouts import bout_table, find_bouts, find_runs, summarize
 
 NAMES = ("rest", "lick", "walk")
 label_lists = st.lists(st.integers(-1, 2), max_size=60)
-
-
-def frame(rows):
-    return pd.DataFrame(rows, columns=["start", "stop", "label"], dtype="int64")
 
 
 @pytest.mark.parametrize(
@@ -57,16 +53,16 @@ def test_find_bouts_refuses_what_is_no_label_array(labels):
         find_bouts(labels)
 
 
-@settings(deadline=None)
 @given(label_lists)
-def test_bouts_to_labels_is_the_inverse_of_find_bouts(labels):
-    """Every label array survives the round trip, whatever the order of the bouts."""
-    array = np.array(labels, dtype=np.int8)
-    bouts = find_bouts(array)
-    for order in (bouts, bouts.iloc[::-1]):
-        back = bouts_to_labels(order, len(array))
-        assert back.dtype == np.int8
-        np.testing.assert_array_equal(back, array)
+def test_bouts_and_runs_say_all_about_labels(labels):
+    """Laid out again, bouts are the labelled frames, and runs are every frame in turn."""
+    again = np.full(len(labels), -1)
+    for bout in find_bouts(np.array(labels, np.int8)).itertuples():
+        again[bout.start : bout.stop] = bout.label
+    assert again.tolist() == labels
+    runs = find_runs(np.array(labels, np.int8))
+    assert np.repeat(runs["label"], runs["stop"] - runs["start"]).tolist() == labels
+    assert (runs["label"].diff().iloc[1:] != 0).all()
 
 
 @settings(deadline=None)
@@ -77,26 +73,6 @@ def test_bouts_are_maximal_and_in_order(labels):
     assert all(set(labels[start:stop]) == {label} for start, stop, label in bouts)
     for (_, stop, label), (start, _, following) in itertools.pairwise(bouts):
         assert stop < start or (stop == start and label != following)
-
-
-@pytest.mark.parametrize(
-    ("bouts", "message"),
-    [
-        pytest.param(frame([[0, 3, 1], [2, 4, 0]]), "overlaps", id="overlap"),
-        pytest.param(frame([[2, 4, 0], [0, 3, 1]]), "overlaps", id="overlap out of order"),
-        pytest.param(frame([[3, 6, 1]]), "stop <= 5", id="past the end"),
-        pytest.param(frame([[-1, 2, 1]]), "0 <= start", id="before the start"),
-        pytest.param(frame([[2, 2, 1]]), "start < stop", id="empty"),
-        pytest.param(frame([[0, 2, -1]]), "0 to 127", id="unlabelled"),
-        pytest.param(frame([[0, 2, 128]]), "0 to 127", id="not an int8"),
-        pytest.param(frame([[0, 2, 1]]).astype(float), "integers", id="floats"),
-        pytest.param(frame([[0, 2, 1]]).drop(columns="stop"), "stop is missing", id="column"),
-    ],
-)
-def test_bouts_to_labels_refuses_bad_bouts(bouts, message):
-    """Bouts that do not describe one label array of five frames are refused."""
-    with pytest.raises(ValueError, match=message):
-        bouts_to_labels(bouts, 5)
 
 
 def test_bout_table_states_frames_and_times():

@@ -13,26 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from mpar_cli import train as train_module
 
 from mpar.cache.store import Store
 from mpar.learning.recipe import RECIPES, TrainConfig
 from mpar.network.checkpoint import load_checkpoint
+from tests.helpers import run
 from tests.sample.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
 
 PROJECT = Path(__file__).parent.parent
 COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "info")
-
-
-def run(command, *arguments):
-    """Run a command in this process; an exception that is not an exit is a failure."""
-    module = importlib.import_module(f"mpar_cli.{command}")
-    result = CliRunner().invoke(module.main, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert "Traceback" not in result.output
-    return result
 
 
 def read_rows(path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -22,26 +21,14 @@ from mpar.cache.clips import (
     labelled_frames,
     tile_windows,
 )
-from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.layout import hash_chunks
 from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from tests.helpers import INFO
 
 LENGTHS = (1, 5, 16, 17, 50)
-INFO = RecordingInfo(
-    name="",
-    video="v.mp4",
-    group="g",
-    fps=Fraction(30),
-    start_frame=0,
-    num_frames=0,
-    video_num_frames=0,
-    size_bytes=1,
-    sha256="0" * 64,
-    annotators=("a",),
-    warnings=(),
-)
 
 
 def labels_of(recording):

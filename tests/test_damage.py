@@ -13,9 +13,9 @@ from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.video.endings import is_cut_short
 from mpar.video.grey import Orientation
-from mpar.video.videos import Decoding, probe_video, read_frames
+from mpar.video.videos import Decoding, probe_video
+from tests.helpers import make_checkpoint, read_frames
 from tests.sample.synthetic import draw_frame_numbers, draw_recording
-from tests.test_inference import make_checkpoint
 
 NUM_FRAMES = 48
 KINDS = [

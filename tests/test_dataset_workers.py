@@ -16,7 +16,7 @@ from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.system import positioned
-from tests.test_clips import INFO
+from tests.helpers import INFO
 
 NUM_RECORDINGS, NUM_FRAMES, LENGTH = 40, 60, 8
 pytestmark = [

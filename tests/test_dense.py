@@ -12,7 +12,7 @@ import mpar.network.dense
 from mpar.cache.clips import clip_frames
 from mpar.network.dense import DensePredictor, FoldedNet
 from mpar.network.model import MODEL_TYPES
-from tests.test_model import CLIP_LENGTHS, make_net
+from tests.helpers import CLIP_LENGTHS, make_net
 
 
 def draw(num_frames, height=20, width=26, seed=0):

@@ -9,7 +9,7 @@ import pytest
 from mpar.cache.drift import Look, LookMeter, find_drift, look_range
 from mpar.cache.store import Store
 from mpar.inference import ActionRecognitionInference
-from mpar.video.videos import read_frames
+from tests.helpers import read_frames
 from tests.sample.synthetic import draw_recording, write_video
 
 LEARNT = {"brightness": [40.0, 80.0], "contrast": [12.0, 18.0], "fps": [30.0, 30.0]}

@@ -32,8 +32,8 @@ from mpar.labels.pairing import share_out
 from mpar.labels.scorings import Labelled
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.video.timeline import TimeLine
+from tests.helpers import run
 from tests.sample.synthetic import draw_frame_numbers, write_video
-from tests.test_cli import run
 
 NAMES = DEFAULT_CLASS_MAP.class_names
 REST, WITHDRAW, LICK = 0, 1, 2

@@ -14,7 +14,7 @@ from mpar.learning.splits import split_store
 from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.train import resume_training, train
-from tests.test_train import assert_equal_weights, interrupt_after, weights_of
+from tests.helpers import assert_equal_weights, interrupt_after, weights_of
 
 CONFIG = TrainConfig(
     model_type="light", num_epochs=2, batch_size=4, freeze_backbone_epochs=1, learning_rate=1e-2

@@ -16,10 +16,7 @@ from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import fold_splits
 from mpar.network.checkpoint import load_checkpoint
 from mpar.train import best_checkpoint
-from tests.test_cli import run
-from tests.test_html_report import Page
-from tests.test_splits import make_store
-from tests.test_train import assert_equal_weights, interrupt_after
+from tests.helpers import Page, assert_equal_weights, interrupt_after, make_store, run
 
 CONFIG = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12, ema_decay=0)
 

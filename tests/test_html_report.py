@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from fractions import Fraction
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -19,16 +18,15 @@ from mpar.evaluation import (
     evaluate_and_save_results,
     write_evaluation,
 )
-from mpar.report.html_report import evaluation_page, find_disagreements
+from mpar.report.html_report import evaluation_page
 from mpar.report.plots import class_colors, plot_class_f1
 from mpar.scores.agreement import SAME_ANIMAL, Comparison
+from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
-from tests.test_assay import put_prediction
-from tests.test_cli import run
+from tests.helpers import Page, put_prediction, run
 
 NAMES = ("rest", "paw_lick", "<b>walk</b> & co")
 EVIL = "<script>alert(1)</script>"
-VOID = {"meta", "img", "br"}
 
 
 def compare(name, truth, predicted, **more):
@@ -51,48 +49,6 @@ STUDY = [
     compare("</script><!--", "00111100..", "0011112200", group="& animal"),
     compare("c", "0000000000", "000.000110"),
 ]
-
-
-class Page(HTMLParser):
-    """Every element of a page with its attributes and text, and whether they are balanced."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.elements, self.tables = [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):  # noqa: D102
-        self.elements.append([tag, dict(attributes), ""])
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-        if tag not in VOID:
-            self.open.append((tag, len(self.elements) - 1))
-
-    def handle_endtag(self, tag):  # noqa: D102
-        assert self.open[-1][0] == tag, f"</{tag}> closes <{self.open[-1][0]}>"
-        self.open.pop()
-
-    def handle_data(self, data):  # noqa: D102
-        for _, i in self.open:
-            self.elements[i][2] += data
-        if {"td", "th"} & {tag for tag, _ in self.open}:
-            self.tables[-1][-1][-1] += data
-
-    def texts(self, tag):
-        """Return the text in each element of a kind."""
-        return [text for name, _, text in self.elements if name == tag]
-
-    @property
-    def data(self):
-        """What the script is given."""
-        (text,) = (text for tag, a, text in self.elements if tag == "script" and a.get("id"))
-        return json.loads(text)
 
 
 @pytest.fixture(scope="module")

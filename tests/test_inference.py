@@ -19,48 +19,19 @@ from mpar.inference import (
 )
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.preprocess import preprocess
 from mpar.scores.postprocess import PostConfig
 from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
+from tests.helpers import make_checkpoint, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
     read_frame_number,
     write_annotation,
     write_video,
 )
-from tests.test_videos import write_two_streams
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
-
-
-def make_checkpoint(path, *, clip_length=16, frame_size=(32, 32), class_map=DEFAULT_CLASS_MAP):
-    """Save an untrained network; its outputs differ for every clip, which is all it takes."""
-    config = ModelConfig(
-        model_type="light", clip_length=clip_length, num_classes=len(class_map.class_names)
-    )
-    torch.manual_seed(1)
-    net = ClipNet(config)
-    for block in net.blocks:  # so that clips are far apart
-        block.norm.running_var.fill_(0.1)
-    checkpoint = Checkpoint(
-        model_config=config,
-        weights=net.state_dict(),
-        class_map=class_map,
-        data={
-            "frame_size": list(frame_size),
-            "config": {},
-            "fingerprint": "",
-            "path": "",
-            "look": {"brightness": [0, 255], "contrast": [0, 128], "fps": [1, 100]},
-        },
-        split={"train": [], "val": [], "test": []},
-        training={},
-        scores={"epoch": 1},
-    )
-    save_checkpoint(path, checkpoint)
-    return path
 
 
 def read_rows(path):

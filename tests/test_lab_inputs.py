@@ -12,9 +12,8 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from tests.helpers import drop_timing, run, write_two_streams
 from tests.sample.synthetic import draw_frame_numbers, write_video
-from tests.test_cli import run
-from tests.test_videos import drop_timing, write_two_streams
 
 FRAMES = draw_frame_numbers(120, 64, 64)
 COLUMNS = (

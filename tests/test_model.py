@@ -9,26 +9,7 @@ import torch
 
 from mpar.errors import ConfigError
 from mpar.network.model import MODEL_TYPES, ClipNet, ModelConfig
-
-CLIP_LENGTHS = tuple(range(8, 33, 2))
-
-
-def make_net(seed=0, **options):
-    """Make a network in evaluation mode whose outputs differ from clip to clip.
-
-    Batch norm does something, and weights are large enough for signals to reach the end.
-    """
-    torch.manual_seed(seed)
-    net = ClipNet(ModelConfig(**options)).eval()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.normal_(module.weight, 1, 0.5)  # some below 0
-            torch.nn.init.normal_(module.bias, 0, 0.3)
-        elif isinstance(module, (torch.nn.Conv3d, torch.nn.Linear)):
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    return net
+from tests.helpers import CLIP_LENGTHS, make_net
 
 
 def draw(batch_size, num_frames):

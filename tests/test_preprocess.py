@@ -30,6 +30,7 @@ from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from tests.helpers import write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
     read_frame_number,
@@ -37,7 +38,6 @@ from tests.sample.synthetic import (
     write_sample,
     write_video,
 )
-from tests.test_videos import write_two_streams
 
 NUMBERS = draw_frame_numbers(300)
 LENGTHS = {"m1": 40, "m2": 33, "m3": 16}

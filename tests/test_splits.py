@@ -1,15 +1,9 @@
 """Splits never let one animal into two parts, and hold every class where they can."""
 
-from fractions import Fraction
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.cache.layout import RecordingInfo, hash_chunks
-from mpar.cache.store import Store
-from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.splits import (
@@ -21,40 +15,9 @@ from mpar.learning.splits import (
     split_store,
     write_split,
 )
+from tests.helpers import make_store
 
 NUM_CLASSES = len(DEFAULT_CLASS_MAP.class_names)
-
-
-def make_store(path, recordings):
-    """Write a cache of (group, labels) pairs with 16x16 frames."""
-    new = []
-    for number, (group, labels) in enumerate(recordings):
-        frames = np.full((len(labels), 16, 16), number, np.uint8)
-        info = RecordingInfo(
-            name=f"r{number}",
-            video=f"r{number}.mp4",
-            group=group,
-            fps=Fraction(30),
-            start_frame=0,
-            num_frames=len(labels),
-            video_num_frames=len(labels),
-            size_bytes=1,
-            sha256=f"{number:064x}",
-            annotators=("a",),
-            warnings=(),
-        )
-        labels = np.asarray(labels, np.int8)
-        new.append(
-            NewRecording(
-                info=info,
-                frames=frames,
-                labels=labels,
-                codes=labels[None].astype(np.int16),
-                chunk_hashes=hash_chunks(frames),
-            )
-        )
-    write_store(path, new, class_map=DEFAULT_CLASS_MAP, config={"size": None})
-    return Store(path)
 
 
 @pytest.fixture

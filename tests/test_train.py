@@ -29,6 +29,7 @@ from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.scores.metrics import WorstFrame, frame_scores
 from mpar.system.files import locked
 from mpar.train import best_checkpoint, resume_training, train, train_model
+from tests.helpers import assert_equal_weights, interrupt_after, weights_of
 from tests.sample.synthetic import write_sample
 
 CONFIG = TrainConfig(
@@ -44,36 +45,10 @@ CONFIG = TrainConfig(
 )
 
 
-def weights_of(path):
-    """Return the weights of a checkpoint."""
-    return load_checkpoint(path).weights
-
-
-def assert_equal_weights(first, second):
-    """Compare two networks to the bit."""
-    for key, value in weights_of(first).items():
-        assert torch.equal(value, weights_of(second)[key]), key
-
-
 @pytest.fixture(scope="module")
 def undisturbed(study, tmp_path_factory):
     """A run of two epochs without any interruption."""
     return train(study.cache, tmp_path_factory.mktemp("runs"), config=CONFIG, device="cpu")
-
-
-def interrupt_after(monkeypatch, num_steps, signum=signal.SIGINT):
-    """Send this process a signal after so many training steps."""
-    take_step = Learner.take_step
-    taken = [0]
-
-    def counting(self, samples, **place):
-        value = take_step(self, samples, **place)
-        taken[0] += 1
-        if taken[0] == num_steps:
-            os.kill(os.getpid(), signum)
-        return value
-
-    monkeypatch.setattr(Learner, "take_step", counting)
 
 
 def test_run_folder_holds_what_the_readme_says(study):

@@ -12,7 +12,8 @@ import pytest
 
 from mpar.errors import InputError
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.video.videos import MIN_SIDE_PX, Decoding, probe_video, read_frames, squeeze_of
+from mpar.video.videos import MIN_SIDE_PX, Decoding, probe_video, squeeze_of
+from tests.helpers import drop_timing, read_frames, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
     draw_recording,
@@ -431,43 +432,6 @@ def test_rate_of_a_bare_stream_is_a_guess(tmp_path):
     assert (decoding.line.fps, decoding.line.times) == (25, None)
     (warning,) = decoding.warnings
     assert warning.startswith("states no frame rate: 25 frames per second is a guess; ")
-
-
-def drop_timing(data):
-    """Take the timing out of a bare H.264 stream. Source: ITU-T H.264, annex E."""
-    start = data.index(b"\0\0\0\1\x67") + 4
-    stop = data.index(b"\0\0\0\1", start)
-    unit = data[start:stop]
-    raw = unit.replace(b"\0\0\3", b"\0\0")  # without the bytes that keep start codes apart
-    bits = "".join(f"{byte:08b}" for byte in raw)
-    # num_units_in_tick and time_scale, behind timing_info_present_flag
-    timing = "1" + f"{1:032b}" + f"{60:032b}"
-    place = bits.index(timing)
-    bits = bits[:place] + "0" + bits[place + len(timing) + 1 :]  # and without fixed_frame_rate
-    bits = bits.rstrip("0")[:-1] + "1"
-    bits += "0" * (-len(bits) % 8)
-    packed = int(bits, 2).to_bytes(len(bits) // 8, "big")
-    return data[:start] + packed.replace(b"\0\0", b"\0\0\3") + data[stop:]
-
-
-def write_two_streams(path, sizes, default):
-    """Write videos of (height, width) side by side into one file, with one default stream."""
-    with av.open(str(path), "w") as container:
-        streams = []
-        for number, (height, width) in enumerate(sizes):
-            stream = container.add_stream("ffv1", rate=30)
-            stream.height, stream.width, stream.pix_fmt = height, width, "gray"
-            stream.disposition = av.stream.Disposition(int(number == default))
-            streams.append(stream)
-        for i in range(6):
-            for number, (stream, size) in enumerate(zip(streams, sizes, strict=True)):
-                grey = draw_frame_numbers(20 * number + 7, *size)[20 * number + i]
-                frame = av.VideoFrame.from_ndarray(grey, format="gray")
-                frame.pts, frame.time_base = i, Fraction(1, 30)
-                container.mux(stream.encode(frame))
-        for stream in streams:
-            container.mux(stream.encode())
-    return path
 
 
 @pytest.mark.parametrize(

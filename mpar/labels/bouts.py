@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpar.labels.classes import UNLABELLED
 
-BOUT_COLUMNS = ("start", "stop", "label")
-
 
 def as_labels(
     labels: ArrayLike, *, num_classes: int | None = None, name: str = "labels"
@@ -60,6 +58,24 @@ def as_labels(
     return array.astype(np.int64)
 
 
+def find_runs(labels: ArrayLike) -> pd.DataFrame:
+    """Find the maximal runs of equal labels, those of unlabelled frames (-1) among them.
+
+    Parameters, columns and errors as for `find_bouts`. The runs cover every frame.
+
+    Examples
+    --------
+    >>> find_runs([0, 0, 2, -1, 2, 2]).values.tolist()
+    [[0, 2, 0], [2, 3, 2], [3, 4, -1], [4, 6, 2]]
+    """
+    array = as_labels(labels)
+    is_first = np.ones(len(array), dtype=bool)
+    is_first[1:] = array[1:] != array[:-1]
+    start = np.flatnonzero(is_first)
+    stop = np.append(start[1:], len(array))[: len(start)]
+    return pd.DataFrame({"start": start, "stop": stop, "label": array[start]}, dtype="int64")
+
+
 def find_bouts(labels: ArrayLike) -> pd.DataFrame:
     """Find the bouts of a label array: its maximal runs of one class.
 
@@ -85,56 +101,8 @@ def find_bouts(labels: ArrayLike) -> pd.DataFrame:
     >>> find_bouts([0, 0, 2, -1, 2, 2]).values.tolist()
     [[0, 2, 0], [2, 3, 2], [4, 6, 2]]
     """
-    array = as_labels(labels)
-    is_first = np.ones(len(array), dtype=bool)
-    is_first[1:] = array[1:] != array[:-1]
-    start = np.flatnonzero(is_first)
-    stop = np.append(start[1:], len(array))[: len(start)]
-    bouts = pd.DataFrame({"start": start, "stop": stop, "label": array[start]}, dtype="int64")
-    return bouts[bouts["label"] != UNLABELLED].reset_index(drop=True)
-
-
-def bouts_to_labels(bouts: pd.DataFrame, num_frames: int) -> NDArray[np.int8]:
-    """Write bouts back into a label array, the inverse of `find_bouts`.
-
-    Parameters
-    ----------
-    bouts : pandas.DataFrame
-        Integer columns ``start``, ``stop`` (half-open) and ``label`` (0 to 127), rows in any
-        order.
-    num_frames : int
-        Length T of the recording.
-
-    Returns
-    -------
-    numpy.ndarray of int8, shape (T,)
-        -1 in frames that no bout covers.
-
-    Raises
-    ------
-    ValueError
-        Columns missing or not integers, a bout that is empty or leaves the recording, a label
-        out of range, or bouts that overlap.
-    """
-    missing = [column for column in BOUT_COLUMNS if column not in bouts.columns]
-    if missing:
-        raise ValueError(f"bouts: column {missing[0]} is missing, expected {BOUT_COLUMNS}")
-    if len(bouts) and not all(bouts[column].dtype.kind in "iu" for column in BOUT_COLUMNS):
-        raise ValueError(f"bouts: found {dict(bouts.dtypes)}, expected integers")
-    array = np.full(num_frames, UNLABELLED, dtype=np.int8)
-    previous_stop = 0
-    for row in bouts.sort_values("start").itertuples():
-        start, stop, label = int(row.start), int(row.stop), int(row.label)
-        where = f"bouts: row {row.Index}: frames {start} to {stop} (exclusive), label {label}"
-        if not 0 <= start < stop <= num_frames:
-            raise ValueError(f"{where}: expected 0 <= start < stop <= {num_frames}")
-        if not 0 <= label <= np.iinfo(np.int8).max:
-            raise ValueError(f"{where}: expected a label from 0 to 127")
-        if start < previous_stop:
-            raise ValueError(f"{where}: overlaps the bout before it")
-        array[start:stop] = label
-        previous_stop = stop
-    return array
+    runs = find_runs(labels)
+    return runs[runs["label"] != UNLABELLED].reset_index(drop=True)
 
 
 def bout_table(

@@ -47,7 +47,6 @@ from mpar.system.team import ALONE, Team
 log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 600  # within a long epoch
-_NUM_NORM_BATCHES = 32
 _NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
 
 
@@ -298,7 +297,7 @@ class TrainingRun:
         if not self.best_epoch:
             return True
         best, last = (
-            (row["Val_macro_F1"], -row.get("Val_loss", np.nan))  # older runs had no loss
+            (row["Val_macro_F1"], -row["Val_loss"])
             for row in (self.history[self.best_epoch - 1], self.history[-1])
         )
         return last > best
@@ -423,7 +422,7 @@ class TrainingRun:
         )
 
     def _write_metrics(self) -> None:
-        # a run begun on another device, or by an older version, has rows with fewer columns
+        # rows from a device that counts no peak memory have fewer columns
         columns = list(dict.fromkeys(key for row in self.history for key in row))
         rows = [
             [_show(key, row[key]) if key in row else "" for key in columns] for row in self.history

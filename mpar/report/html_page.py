@@ -1,151 +1,119 @@
-"""How a page is put together: its frame, tables and figures, and the data that its script draws.
+"""Fill the templates of pages: all text is escaped, and every figure and picture is inside.
 
-All text is escaped, all figures are inside, and a policy in the page forbids it to load anything.
-Its look is ``page.css``, its script ``page.js``.
+The markup lies in ``templates``, the look in ``page.css``, the script in ``page.js``. A policy in
+the page forbids it to load anything.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import io
-import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+import cv2
 import matplotlib as mpl
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mpar.report.plots import class_colors
+from mpar.scores.metrics import score_text
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
-
-class Markup(str):
-    """Text that is HTML already; all other text is escaped."""
-
-    __slots__ = ()
+_HERE = Path(__file__).parent
+_TILE_PX = 128
 
 
 def make_page(
-    title: str,
-    sections: Sequence[tuple[str, str, str]],
+    template: str,
     class_names: Sequence[str],
     recordings: Sequence[Mapping[str, Any]],
+    **values: Any,
 ) -> str:
-    """Put sections (key, title, HTML) and the data of the script into a page."""
+    """Fill a template.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in ``templates``.
+    class_names : sequence of str
+        Names of the classes.
+    recordings : sequence of mapping
+        What the script draws, an ethogram each.
+    **values
+        What else the template shows.
+
+    Returns
+    -------
+    str
+        The page. Equal inputs give equal pages.
+    """
+    colors = class_colors(len(class_names))
     data = {
         "classes": [*class_names, "unlabelled"],
-        "colors": [*class_colors(len(class_names)), "#ffffff"],
+        "colors": [*colors, "#ffffff"],
         "recordings": recordings,
     }
-    links = " ".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in sections)
-    body = "\n".join(
-        f'<section id="{key}">\n<h2>{escape(name)}</h2>\n{html}\n</section>'
-        for key, name, html in sections
-    )
-    # JSON inside a script element ends at the first "</script"; without "<" there is none.
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{_part("page.css")}</style>
-</head>
-<body>
-<header><h1>{escape(title)}</h1>
-<nav>{links}</nav></header>
-<main>
-{body}
-</main>
-<script type="application/json" id="data">{text}</script>
-<script>
-{_part("page.js")}</script>
-</body>
-</html>
-"""
-
-
-def _part(name: str) -> str:
-    """Return the style or the script, which are files of their own beside this one."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def make_table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    kind: str = "numbers",
-    below: Sequence[str] = (),
-) -> str:
-    """Make a table, with HTML below each row; cells are escaped unless they are HTML already."""
-    top = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    lines = []
-    for i, (first, *rest) in enumerate(rows):
-        cells = "".join(f"<td>{_html(cell)}</td>" for cell in rest)
-        kind_of_row = ' class="filmed"' if below else ""
-        lines.append(f'<tr{kind_of_row}><th scope="row">{_html(first)}</th>{cells}</tr>')
-        if below:
-            lines.append(f'<tr><td colspan="{len(head)}">{below[i]}</td></tr>')
-    body = "\n".join(lines)
     return (
-        f'<div class="wide"><table class="{kind}">\n<thead><tr>{top}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>\n"
+        _environment()
+        .get_template(template)
+        .render(colors=dict(zip(class_names, colors, strict=True)), data=data, **values)
     )
 
 
-def _html(text: str) -> str:
-    return str(text) if isinstance(text, Markup) else escape(text)
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {
+        "score": _with_interval,
+        "interval": _interval,
+        "thousands": lambda number: f"{number:,}",
+        "svg": _svg_uri,
+        "png": _png_uri,
+    }
+    # These two files are ours, so they stand in the page as they are.
+    for name in ("css", "js"):
+        text = (_HERE / f"page.{name}").read_text(encoding="utf-8")
+        environment.globals[name] = Markup(text)
+    return environment
 
 
-def show_class(names: Sequence[str], name: str) -> Markup:
-    """Write a class with its colour beside it."""
-    color = class_colors(len(names))[list(names).index(name)]
-    return Markup(f"{make_swatch('', color)}{escape(name)}")
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
 
 
-def make_swatch(kind: str, color: str) -> str:
-    """Draw a small square in a colour, or as the style has it for a kind."""
-    style = f' style="background:{color}"' if color else ""
-    return f'<i class="swatch {kind}"{style}></i>'
+def _with_interval(score: float | None, ends: Sequence[float] | None = None) -> str:
+    return f"{score_text(score)} {_interval(ends)}".strip()
 
 
-def make_remark(text: str) -> str:
-    """Write what must not be missed; nothing for an empty text."""
-    return f'<p class="remark">{escape(text)}</p>' if text else ""
+def _svg_uri(figure: Figure) -> str:
+    """Return a figure as the address of itself, so that it is in the page."""
+    file = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "mpar", "svg.fonttype": "path"}):
+        figure.savefig(
+            file, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None}
+        )
+    return _data_uri("image/svg+xml", file.getvalue())
 
 
-def make_note(text: str) -> str:
-    """Write a paragraph that explains what is beside it."""
-    return f'<p class="note">{escape(text)}</p>'
+def _png_uri(picture_HW: NDArray[np.uint8]) -> str:
+    """Return a picture, made smaller where it is large, as the address of itself."""
+    step = -(-max(picture_HW.shape) // _TILE_PX)
+    _, png = cv2.imencode(".png", np.ascontiguousarray(picture_HW[::step, ::step]))
+    return _data_uri("image/png", png.tobytes())
 
 
-def show_figures(figures: Mapping[str, Figure], captions: Mapping[str, str]) -> str:
-    """Put those figures that there are into the page, each with its caption."""
-    shown = []
-    for name, caption in captions.items():
-        if name in figures:
-            file = io.BytesIO()
-            with mpl.rc_context({"svg.hashsalt": "mpar", "svg.fonttype": "path"}):
-                figures[name].savefig(
-                    file,
-                    format="svg",
-                    bbox_inches="tight",
-                    pad_inches=0.04,
-                    metadata={"Date": None},
-                )
-            shown.append(
-                f'<figure><img alt="{escape(caption or name)}" '
-                f'src="{data_uri("image/svg+xml", file.getvalue())}">'
-                f"<figcaption>{escape(caption)}</figcaption></figure>"
-            )
-    return f'<div class="figures">{"".join(shown)}</div>' if shown else ""
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    """Return a picture as the address of itself, so that it is in the page."""
+def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

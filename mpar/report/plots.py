@@ -26,7 +26,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike, NDArray
 
-from mpar.labels.bouts import as_labels, find_bouts
+from mpar.labels.bouts import as_labels, find_runs
 from mpar.labels.classes import UNLABELLED
 from mpar.scores.metrics import FrameScores
 from mpar.system.files import atomic_path
@@ -480,9 +480,7 @@ def draw_strip(
     left: float = 0.0,
 ) -> None:
     """Draw the runs of every label; `styles` has that of unlabelled last, at index -1."""
-    # Shifted by one, unlabelled runs are found like any others.
-    runs = find_bouts(labels + 1)
-    runs["label"] -= 1
+    runs = find_runs(labels)
     values, counts = np.unique(labels, return_counts=True)
     for label in values[np.argsort(-counts, kind="stable")]:
         mine = runs[runs["label"] == label]

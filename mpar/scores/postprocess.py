@@ -20,7 +20,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.optimize import minimize_scalar
 
 from mpar.errors import ConfigError
-from mpar.labels.bouts import find_bouts
+from mpar.labels.bouts import find_runs
 from mpar.labels.classes import UNLABELLED
 from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, event_scores
 from mpar.scores.metrics import frame_scores, mean_log_loss
@@ -240,8 +240,8 @@ def _heat(probabilities_TK: Probabilities, temperature: float) -> Probabilities:
 
 def _runs_of(labels: NDArray[np.int8]) -> tuple[list[int], list[int], list[int]]:
     """Return starts, stops and labels of all runs, the unlabelled ones too."""
-    runs = find_bouts(labels + 1)  # shifted by one, unlabelled runs are found like any others
-    return runs["start"].tolist(), runs["stop"].tolist(), (runs["label"] - 1).tolist()
+    runs = find_runs(labels)
+    return runs["start"].tolist(), runs["stop"].tolist(), runs["label"].tolist()
 
 
 def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:

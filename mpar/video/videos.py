@@ -43,7 +43,6 @@ __all__ = [
     "Decoding",
     "VideoInfo",
     "probe_video",
-    "read_frames",
     "squeeze_of",
 ]
 
@@ -73,34 +72,6 @@ def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
                 for frame in packet.decode():
                     return describe(path, container, video, frame)
     raise no_frame(path)
-
-
-def read_frames(
-    path: Path | str,
-    *,
-    size: tuple[int, int] | None = None,
-    threads: int = 0,
-    stream: int | None = None,
-    warnings: list[str] | None = None,
-) -> Iterator[np.ndarray]:
-    """Decode a video from its first frame to its last.
-
-    Parameters
-    ----------
-    path, size, threads, stream
-        As in `Decoding`.
-    warnings : list of str, optional
-        Gets a line for each oddity. Complete once the iterator is exhausted.
-
-    Yields
-    ------
-    (H, W) uint8 array
-        As from `Decoding`.
-    """
-    decoding = Decoding(path, size=size, threads=threads, stream=stream)
-    yield from decoding
-    if warnings is not None:
-        warnings += decoding.warnings
 
 
 class Decoding:

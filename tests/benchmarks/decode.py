@@ -13,9 +13,9 @@ import av
 import cv2
 import numpy as np
 
-from mpar.video.videos import read_frames
 from tests.benchmarks.inputs import NUM_FRAMES, make_video
 from tests.benchmarks.race import OURS, Row, race
+from tests.helpers import read_frames
 
 Size = tuple[int, int] | None
 Reader = Callable[[Path, Size, int], Iterator[np.ndarray]]

@@ -18,9 +18,9 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import Checkpoint, save_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.model import ClipNet, ModelConfig
-from mpar.video.videos import read_frames
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_folders
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
+from tests.helpers import read_frames
 
 BATCH_SIZE = 32
 NUM_VIDEOS = 24

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.video.videos import read_frames
+from tests.helpers import read_frames
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.reliability.damage import apply_damage, describe, make_damage
 from tests.test_videos import make_video

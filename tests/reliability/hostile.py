@@ -21,7 +21,8 @@ from mpar.cache.store import Store
 from mpar.cache.writer import write_store
 from mpar.errors import InputError, MparError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.video.videos import probe_video, read_frames
+from mpar.video.videos import probe_video
+from tests.helpers import read_frames
 from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.damage import make_run_folder, small_recordings
 from tests.test_store import PLANTS, change_index, replace_index

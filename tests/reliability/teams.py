@@ -282,7 +282,7 @@ def be_member(logs: Path, planted: str, command: str, *arguments: str) -> None:
     team._BEAT_SECONDS = 0.5
     _apply(planted)
     for module in (inference, staging):
-        module.read_frames = _slowly(module.read_frames)
+        module.Decoding = _slowly(module.Decoding)
     rank = os.environ["RANK"]
 
     def call() -> None:

@@ -1,0 +1,80 @@
+"""Where human and network disagree most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mpar.labels.bouts import find_bouts
+from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.scores.agreement import Comparison
+
+MAX_DISAGREEMENTS, MAX_BY_RECORDING = 12, 3
+
+
+class Disagreement(NamedTuple):
+    """A run of frames with one true and another predicted label.
+
+    Parameters
+    ----------
+    recording : int
+        Position in the comparisons that were searched.
+    start, stop : int
+        Frames of that recording, half-open.
+    truth, predicted : int
+        Class indices; predicted may be -1, unlabelled.
+    weight : float
+        Frames, each times the confidence of the prediction where that is known.
+    """
+
+    recording: int
+    start: int
+    stop: int
+    truth: int
+    predicted: int
+    weight: float
+
+
+def find_disagreements(
+    comparisons: Sequence[Comparison], class_names: Sequence[str]
+) -> list[Disagreement]:
+    """Find where human and network disagree most: pain first, then the longest and surest.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        What is searched. Frames without a true label disagree with nothing.
+    class_names : sequence of str, length K
+        Names of the classes.
+
+    Returns
+    -------
+    list of Disagreement
+        Worst first, at most 12, and at most three of a recording, so that one bad recording does
+        not fill the list. Runs in which either names a pain class come before all others (our
+        choice, because long runs are of the frequent classes, which a study of pain asks least
+        about).
+    """
+    pain = {k for k, name in enumerate(class_names) if name in PAIN_CLASSES}
+
+    def rank(found: Disagreement) -> tuple[bool, float]:
+        return not pain & {found.truth, found.predicted}, -found.weight
+
+    worst: list[Disagreement] = []
+    for i, c in enumerate(comparisons):
+        width = len(class_names) + 1
+        pairs = c.truth.astype(np.int64) * width + c.predicted + 1
+        is_wrong = (c.truth != UNLABELLED) & (c.truth != c.predicted)
+        runs = find_bouts(np.where(is_wrong, pairs, UNLABELLED))
+        weights = np.ones(len(c.truth)) if c.confidence is None else c.confidence
+        sums = np.concatenate([[0.0], np.cumsum(weights, dtype=np.float64)])
+        found = [
+            Disagreement(
+                i, start, stop, pair // width, pair % width - 1, float(sums[stop] - sums[start])
+            )
+            for start, stop, pair in runs.itertuples(index=False)
+        ]
+        worst += sorted(found, key=rank)[:MAX_BY_RECORDING]
+    return sorted(worst, key=rank)[:MAX_DISAGREEMENTS]
