@@ -74,9 +74,11 @@ def test_every_file_is_installed():
     ]
     assert {"page.css", "page.js"} <= {path.name for path in others}
     for path in others:
-        package = ".".join(("mpar", *path.relative_to(FOLDER).parent.parts))
+        room = next(folder for folder in path.parents if (folder / "__init__.py").exists())
+        package = ".".join(("mpar", *room.relative_to(FOLDER).parts))
         patterns = data.get(package, "").replace(",", " ").split()
-        assert any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns), path
+        inside = path.relative_to(room).as_posix()
+        assert any(fnmatch.fnmatch(inside, pattern) for pattern in patterns), path
 
 
 def importers_of(package):
