@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.video.timeline import TimeLine, find_timeline, first_back
+from mpar.video.timeline import TimeLine, find_grid, find_steps, find_timeline, first_back
 
 MS = Fraction(1, 1000)
 TICK = Fraction(1, 90000)
@@ -157,3 +157,69 @@ def test_sound_before_the_picture(lead_ms, counted):
         if lead_ms < 17:
             assert line.frame_of(Fraction(round(i / Fraction(30), 3))) == i
     assert line.seconds == pytest.approx(3 + float(counted))
+
+
+@pytest.mark.parametrize("fps", [30, Fraction(30000, 1001), Fraction(295, 10)])
+def test_grid_of_the_same_tempo(fps):
+    """A steady video keeps its frames, one by one, though its stamps jitter."""
+    jitter = np.random.default_rng(0).uniform(-0.012, 0.012, 300)
+    line = TimeLine(300, Fraction(fps), np.arange(300) / float(fps) + 1 + jitter)
+    source, rate = find_grid(line, Fraction(30))
+    assert (source.tolist(), rate) == ([*range(300)], fps)
+    assert find_steps(line, rate, 300).tolist() == [*range(300)]
+
+
+@pytest.mark.parametrize(("fps", "num_steps"), [(25, 120), (60, 50), (120, 25), (15, 200)])
+def test_grid_of_another_rate(fps, num_steps):
+    """By hand: 100 frames at 60 a second are 50 steps at 30, and every other frame is one."""
+    line = TimeLine(100, Fraction(fps))
+    source, rate = find_grid(line, Fraction(30))
+    assert (len(source), rate) == (num_steps, 30)
+    distance = np.abs(source / fps - np.arange(num_steps) / 30)
+    assert distance.max() <= 0.5 / fps + 1e-9
+    steps = find_steps(line, rate, len(source))
+    departures = np.abs(steps / 30 - np.arange(100) / fps)
+    assert departures[steps < num_steps - 1].max() <= 0.5 / 30 + 1e-9
+    assert departures.max() < 1 / 30
+    if fps == 60:
+        assert source.tolist() == [*range(0, 100, 2)]
+
+
+def test_grid_fills_gaps():
+    """By hand: frames 0, 1 and 5 of a camera; the nearer of 1 and 5 stands for the lost ones."""
+    line = TimeLine(4, Fraction(30), np.array([0, 1, 5, 6]) / 30)
+    source, rate = find_grid(line, Fraction(30))
+    assert source.tolist() == [0, 1, 1, 1, 2, 2, 3]
+    assert find_steps(line, rate, 7).tolist() == [0, 1, 5, 6]
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.sampled_from([10, 30, 100]))
+def test_any_grid(steps, rate):
+    """Frames rise, the nearest is chosen, and each frame's step lies within half a step of it."""
+    times = np.cumsum([0, *steps]) / 1000
+    line = TimeLine(len(times), len(times) / Fraction(float(times[-1])), times)
+    source, found = find_grid(line, Fraction(rate))
+    assert (np.diff(source) >= 0).all()
+    assert source.min() >= 0
+    assert source.max() < len(times)
+    if found == rate and len(source) != len(times):
+        ticks = np.arange(len(source)) / rate
+        nearest = np.abs(times[None] - ticks[:, None]).min(axis=1)
+        np.testing.assert_allclose(np.abs(times[source] - ticks), nearest, atol=1e-9)
+
+
+@given(st.lists(st.integers(1, 90), min_size=2, max_size=40), st.data())
+def test_seconds_add_up(steps, data):
+    """Whatever the steps in ms, the parts of a recording last as long as the whole."""
+    times = np.cumsum([0, *steps]) / 1000
+    line = TimeLine(len(times), Fraction(25), times)
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(times), max_size=len(times))))
+    whole = float(line.seconds_of(mask)) + float(line.seconds_of(~mask))
+    assert whole == pytest.approx(float(line.seconds))
+    frame = data.draw(st.integers(0, len(times) - 1))
+    assert line.first_at(line.start_of(frame)) == frame
+    assert line.first_at(line.start_of(frame) + Fraction(1, 10000)) == frame + 1
+    piece = line.piece(frame, len(times))
+    assert float(piece.seconds) == pytest.approx(
+        float(line.seconds - line.start_of(frame)), abs=0.09
+    )

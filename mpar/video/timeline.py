@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 
 ROUNDING_SECONDS = Fraction(1, 2000)  # label programs round times to milliseconds
 _LONG_STEP = 1.5  # usual ones
 _MAX_LOST_PART = 0.1  # of the steps that may be long; our choice
+_SAME_TEMPO = Fraction(1, 50)
 _MAX_DENOMINATOR = 1001  # of 30000/1001, the rate of colour television
 
 
@@ -97,10 +98,11 @@ class TimeLine:
         length = self.num_frames / self._rate
         if self.times is None or self.num_frames < 2:
             return length + self.lead_seconds
-        last, before = self.start_of(self.num_frames - 1), self.start_of(self.num_frames - 2)
-        # the rate is the average over the whole length, the last frame's stay included
-        end = length + self.lead_seconds
-        return end if end > last else 2 * last - before
+        last, steps = self.start_of(self.num_frames - 1), self.steps
+        if self.is_steady:
+            return max(length + self.lead_seconds, last + ROUNDING_SECONDS)
+        stay = np.median(steps) if self.is_long[-1] else steps[-1]
+        return last + Fraction(float(stay))
 
     def frame_of(self, seconds: Fraction) -> int:
         """Return the frame on the screen at a time, which may be 0.5 ms early by rounding.
@@ -131,12 +133,89 @@ class TimeLine:
             return self.seconds + (frame - self.num_frames) / self._rate
         return Fraction(float(self.times[frame]))
 
+    @property
+    def starts(self) -> np.ndarray:
+        """Second at which each frame begins, (T,) float64."""
+        if self.times is None:
+            return np.arange(self.num_frames) / float(self._rate)
+        return self.times
+
+    def first_at(self, seconds: Fraction) -> int:
+        """Return the first frame that begins at a time or later, T if none does."""
+        if self.times is None:
+            return min(self.num_frames, max(0, ceil(seconds * self._rate)))
+        return int(np.searchsorted(self.times, float(seconds)))
+
+    def seconds_of(self, is_shown: np.ndarray) -> Fraction:
+        """Return how long the frames of a (T,) bool array are shown in all.
+
+        Each is shown until the next one begins, the last one until the end.
+        """
+        if self.times is None:
+            return int(np.count_nonzero(is_shown)) / self._rate
+        lengths = np.diff(self.times, append=float(self.seconds))
+        return Fraction(float(lengths[is_shown].sum()))
+
+    def piece(self, start: int, stop: int) -> TimeLine:
+        """Return the time line of frames `start` to `stop` - 1, on a clock of its own.
+
+        A piece that does not begin with the video begins at 0 s.
+        """
+        if self.times is None:
+            return replace(self, num_frames=stop - start)
+        times = self.times[start:stop] - (self.times[start] if start else 0)
+        return replace(self, num_frames=stop - start, times=times)
+
     def frame_seconds(self, seconds: Fraction) -> Fraction:
         """Return how long a frame is shown at a time."""
         if self.times is None or self.num_frames < 2:
             return 1 / self._rate
         frame = min(max(0, self.frame_of(seconds)), self.num_frames - 2)
         return Fraction(float(self.times[frame + 1] - self.times[frame]))
+
+
+def is_same_tempo(fps: Fraction, rate: Fraction) -> bool:
+    """Tell whether two rates differ by 2 % at most, as 30 and 30000/1001 do."""
+    return abs(fps / rate - 1) <= _SAME_TEMPO
+
+
+def find_grid(line: TimeLine, rate: Fraction | None) -> tuple[np.ndarray, Fraction]:
+    """Choose frames of a video that follow each other at a given rate, nearest in time.
+
+    Parameters
+    ----------
+    line : TimeLine
+        Of the video, with its rate.
+    rate : Fraction, optional
+        Frames per second. The video's own counts if it is the same within 2 %, or if none is given.
+
+    Returns
+    -------
+    source : (N,) int64 array
+        Frame of the video for each on the grid, rising; frame i itself where the video shows a
+        frame in each step of the grid.
+    rate : Fraction
+        Frames per second of the grid.
+    """
+    assert line.fps is not None
+    if rate is None or is_same_tempo(line.fps, rate):
+        rate = line.fps
+        if line.is_steady:
+            return np.arange(line.num_frames), rate
+    length = line.seconds - line.lead_seconds
+    num_steps = max(1, round(length * rate))
+    ticks = float(line.lead_seconds) + np.arange(num_steps) / float(rate)
+    middles = (line.starts[1:] + line.starts[:-1]) / 2
+    # a tick halfway between two frames takes the first, whatever the rounding
+    return np.searchsorted(middles, ticks - 1e-9).astype(np.int64), rate
+
+
+def find_steps(line: TimeLine, rate: Fraction, num_steps: int) -> np.ndarray:
+    """Return the step of a grid of `find_grid` nearest to each frame of its video, (T,) int64."""
+    if num_steps == line.num_frames and line.is_steady:
+        return np.arange(line.num_frames)
+    ticks = (line.starts - float(line.lead_seconds)) * float(rate)
+    return np.clip(np.floor(ticks + 0.5), 0, num_steps - 1).astype(np.int64)
 
 
 def find_timeline(
