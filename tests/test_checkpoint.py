@@ -10,7 +10,8 @@ import torch
 from mpar.errors import CheckpointError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.config import ModelConfig
+from mpar.network.model import ClipNet
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ import torch
 import mpar
 from mpar.errors import CheckpointError, ConfigError
 from mpar.labels.classes import ClassMap
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.config import ModelConfig
+from mpar.network.model import ClipNet
 from mpar.system.files import atomic_path
 
 FORMAT = "mpar-checkpoint"

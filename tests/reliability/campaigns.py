@@ -171,7 +171,7 @@ CAMPAIGNS = (
         "spawn, fork and forkserver; two runs in a second; a clock that goes backwards",
         "clocks",
         "turn_clocks_back",
-        ("without_asking_who_lives", "with_bars_on_the_wall_clock"),
+        ("without_locks",),
         2,
         0,
     ),

@@ -263,7 +263,8 @@ def make_run_folder(run: Path) -> Path:
 
     from mpar.learning.recipe import TrainConfig
     from mpar.network.checkpoint import Checkpoint, save_checkpoint
-    from mpar.network.model import ClipNet, ModelConfig
+    from mpar.network.config import ModelConfig
+    from mpar.network.model import ClipNet
 
     config = ModelConfig(model_type="light")
     torch.manual_seed(0)
