@@ -90,7 +90,7 @@ CAMPAIGNS = (
         "bits flipped in a checkpoint, or its end cut off",
         "damage",
         "damage_checkpoints",
-        ("without_digest",),
+        ("without_checkpoint_checksums",),
         6,
         1000,
     ),
