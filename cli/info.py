@@ -24,8 +24,9 @@ def main(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _show_store(path: Path, verify: bool, quiet: bool) -> int:
+    from tqdm import tqdm
+
     from mpar.cache.store import Store
-    from mpar.system.progress import ProgressBar
 
     with Store(path) as store:
         height, width = store.frame_size
@@ -54,7 +55,7 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
                 click.echo(f"warning: {info.video}: {warning}")
         if not verify:
             return 0
-        with ProgressBar(total=num_frames, unit="frame", quiet=quiet) as bar:
+        with tqdm(total=num_frames, unit="frame", disable=quiet or None) as bar:
             problems = store.verify(bar.update)
     for problem in problems:
         click.echo(problem, err=True)

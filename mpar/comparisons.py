@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
@@ -23,7 +24,6 @@ from mpar.preprocess import PreprocessConfig
 from mpar.scores.agreement import Comparison
 from mpar.scores.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
 from mpar.system.folders import find_files, warn_of_unread
-from mpar.system.progress import ProgressBar
 from mpar.video.timeline import TimeLine
 
 if TYPE_CHECKING:  # scoring CSVs does not wait for torch
@@ -105,7 +105,7 @@ def compare_with_store(
             "training into another --output"
         )
     comparisons = []
-    for recording in ProgressBar(recordings, desc="predicting", unit="video", quiet=quiet):
+    for recording in tqdm(recordings, desc="predicting", unit="video", disable=quiet or None):
         prediction = network.predict_recording(store, recording)
         comparisons.append(
             Comparison(

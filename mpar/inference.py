@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from mpar.cache.drift import LookMeter, find_drift
 from mpar.cache.staging import sha256_of
@@ -31,7 +32,6 @@ from mpar.scores.predictions import (
     write_prediction,
 )
 from mpar.system.folders import find_files, warn_of_unread
-from mpar.system.progress import ProgressBar
 from mpar.system.team import ALONE, Team, local_device
 from mpar.system.workers import HangError, side_by_side
 from mpar.video.videos import Decoding, probe_video, squeeze_of
@@ -339,11 +339,11 @@ def predict_sources(
     own = team.share_of(sources)
     results: list[Written | list[Problem]] = [[]] * len(own)
     num_frames = 0
-    with ProgressBar(
+    with tqdm(
         total=len(own),
         desc="predicting",
         unit="video",
-        quiet=quiet or not team.is_leader,
+        disable=quiet or not team.is_leader or None,
     ) as bar:
 
         def predict_one(source: Source, on_step: Callable[[], None]) -> Prediction | list[Problem]:

@@ -19,6 +19,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from mpar.cache.layout import RecordingInfo, hash_chunks
 from mpar.cache.replacing import check_loss, check_options, is_same, open_old
 from mpar.cache.staging import (
@@ -44,7 +46,6 @@ from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_gro
 from mpar.labels.recordings import SEVERAL, Recording, check_recording, describe_trials
 from mpar.system.files import locked, write_rows
 from mpar.system.folders import warn_of_unread
-from mpar.system.progress import ProgressBar
 from mpar.system.team import ALONE, Team
 from mpar.system.workers import HangError, side_by_side
 from mpar.video.timeline import TimeLine
@@ -328,7 +329,7 @@ def _publish(
     if old is not None and os.name == "nt":  # Windows replaces no file that is mapped
         old.close()
     total = sum(item.info.num_frames for item in good)
-    with ProgressBar(total=total, desc="writing", unit="frame", quiet=quiet) as bar:
+    with tqdm(total=total, desc="writing", unit="frame", disable=quiet or None) as bar:
         write_store(
             cache_path,
             good,
@@ -489,7 +490,7 @@ def _decode_all(
     total = sum(video.info.num_frames_hint for video in videos)
     decoded: dict[str, DecodedVideo] = {}
     problems: list[Problem] = []
-    with ProgressBar(total=total, desc="decoding", unit="frame", quiet=quiet) as bar:
+    with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:
 
         def decode_one(video: _Video, on_step: Callable[[], None]) -> DecodedVideo:
             def on_frames(num_frames: int) -> None:

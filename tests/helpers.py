@@ -20,7 +20,8 @@ from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.learner import Learner
 from mpar.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.config import ModelConfig
+from mpar.network.model import ClipNet
 from mpar.video.videos import Decoding
 from tests.sample.synthetic import draw_frame_numbers
 

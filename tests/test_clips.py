@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from mpar.cache.clip_lengths import check_clip_length
 from mpar.cache.clips import (
     ClipSampler,
     MouseActionDataset,
-    check_clip_length,
     clip_frames,
     copy_window,
     labelled_frames,

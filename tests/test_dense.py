@@ -10,8 +10,8 @@ import torch
 
 import mpar.network.dense
 from mpar.cache.clips import clip_frames
+from mpar.network.config import MODEL_TYPES
 from mpar.network.dense import DensePredictor, FoldedNet
-from mpar.network.model import MODEL_TYPES
 from tests.helpers import CLIP_LENGTHS, make_net
 
 

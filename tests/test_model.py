@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mpar.errors import ConfigError
-from mpar.network.model import MODEL_TYPES, ClipNet, ModelConfig
+from mpar.network.config import MODEL_TYPES, ModelConfig
+from mpar.network.model import ClipNet
 from tests.helpers import CLIP_LENGTHS, make_net
 
 

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from mpar.learning.optimizers import Muon, make_optimizers, orthogonalize
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.config import ModelConfig
+from mpar.network.model import ClipNet
 
 
 @pytest.mark.parametrize(("name", "num_optimizers"), [("adam", 1), ("muon", 2)])

@@ -323,7 +323,10 @@ def test_moved_cache_and_second_process_are_named(study, tmp_path, monkeypatch):
     cache.unlink()
     with pytest.raises(CheckpointError, match="mpar-train CACHE --resume"):
         resume_training(run, device="cpu")
-    with locked(run / "last.pt"), pytest.raises(ConfigError, match="being written by process"):
+    with (
+        locked(run / "last.pt"),
+        pytest.raises(ConfigError, match="written by another process"),
+    ):
         resume_training(run, cache_path=study.cache, device="cpu")
     resume_training(run, cache_path=study.cache, device="cpu")
 

@@ -20,20 +20,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mpar.cache.clip_lengths import check_clip_length
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.classes import UNLABELLED
-
-MIN_CLIP_LENGTH, MAX_CLIP_LENGTH = 8, 32
-
-
-def check_clip_length(clip_length: int) -> None:
-    """Raise ConfigError unless `clip_length` is even and 8 to 32."""
-    if clip_length % 2 or not MIN_CLIP_LENGTH <= clip_length <= MAX_CLIP_LENGTH:
-        raise ConfigError(
-            f"clip_length: found {clip_length}, expected an even number from "
-            f"{MIN_CLIP_LENGTH} to {MAX_CLIP_LENGTH}"
-        )
 
 
 def clip_frames(frame: int, *, clip_length: int, num_frames: int) -> np.ndarray:

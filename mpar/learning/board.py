@@ -84,7 +84,7 @@ class TrainingBoard:
 class _EventsFile:
     """A file of TensorBoard events.
 
-    Not a SummaryWriter: that writes in a thread, which prints a traceback when the disk is full.
+    Not a SummaryWriter, which would print the traceback of its thread when the disk is full.
 
     Parameters
     ----------

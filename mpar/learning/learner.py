@@ -28,8 +28,9 @@ from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import class_counts
 from mpar.learning.sums import count_batch, norm_together, sum_gradients, sum_over
 from mpar.network.checkpoint import Checkpoint
+from mpar.network.config import ModelConfig
 from mpar.network.devices import has_fast_bfloat16, is_out_of_memory
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.model import ClipNet
 from mpar.system.team import ALONE, Team
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from mpar.cache.clips import (
     balanced_windows,
@@ -41,7 +42,6 @@ from mpar.scores.metrics import (
 )
 from mpar.scores.postprocess import fit_postprocessing, shortest_bouts
 from mpar.system.files import locked, remove_temporaries, write_rows
-from mpar.system.progress import ProgressBar
 from mpar.system.team import ALONE, Team
 
 log = logging.getLogger(__name__)
@@ -158,11 +158,11 @@ class TrainingRun:
         if self.best_epoch and self.team.is_leader:
             self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
-        bar = ProgressBar(
+        bar = tqdm(
             total=self.config.num_epochs * num_steps,
             initial=self.epoch * num_steps + self.step,
             unit="step",
-            quiet=quiet or not self.team.is_leader,
+            disable=quiet or not self.team.is_leader or None,
         )
         is_leader = self.team.is_leader
         try:
@@ -203,7 +203,7 @@ class TrainingRun:
         offset = int(rng.integers(window))
         return rng.permutation(tile_windows(self.store, recordings, window=window, offset=offset))
 
-    def _run_epoch(self, caught: list[int], bar: ProgressBar) -> float:
+    def _run_epoch(self, caught: list[int], bar: tqdm) -> float:
         """Take the steps of one epoch that are not done yet; return the seconds they took."""
         samples = self._samples(self.epoch)
         size = self.config.batch_size

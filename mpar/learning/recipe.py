@@ -1,4 +1,7 @@
-"""The recipe: every choice that training makes, checked before anything runs."""
+"""The recipe: every choice that training makes, checked before anything runs.
+
+Loads neither torch nor numpy, so that the command line can show all of it at once.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,35 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
-from mpar.cache.clips import check_clip_length
+from mpar.cache.clip_lengths import check_clip_length
 from mpar.errors import ConfigError
-from mpar.network.model import MODEL_TYPES
-
-OPTIMIZERS = ("adam", "muon")
-LOSSES = ("cross_entropy", "focal")
-SAMPLINGS = ("all", "balanced")
+from mpar.network.config import MODEL_TYPES
 
 
-# NaN is in none of them
-_RANGES: tuple[tuple[tuple[str, ...], type, Callable[[Any], bool], str], ...] = (
-    (
-        ("num_epochs", "batch_size", "window", "patience"),
-        Integral,
-        lambda value: value >= 1,
-        "a whole number, 1 or more",
-    ),
-    (
-        ("freeze_backbone_epochs", "restart_epochs", "seed"),
-        Integral,
-        lambda value: value >= 0,
-        "a whole number, 0 or more",
-    ),
-    (("learning_rate", "grad_clip"), Real, lambda value: 0 < value < math.inf, "more than 0"),
-    (
-        ("weight_decay", "focal_gamma", "warmup_epochs"),
-        Real,
-        lambda value: 0 <= value < math.inf,
-        "0 or more",
-    ),
-    (("dropout", "ema_decay", "test_fraction"), Real, lambda value: 0 <= value < 1, "0 to below 1"),
-    (("val_fraction",), Real, lambda value: 0 < value < 1, "more than 0 and below 1"),
-)
+class _Range(NamedTuple):
+    """Which numbers are good; NaN is in no range."""
+
+    kind: type
+    holds: Callable[[Any], bool]
+    text: str
+
+
+_FROM_1 = _Range(Integral, lambda value: value >= 1, "a whole number, 1 or more")
+_FROM_0 = _Range(Integral, lambda value: value >= 0, "a whole number, 0 or more")
+_POSITIVE = _Range(Real, lambda value: 0 < value < math.inf, "more than 0")
+_NOT_NEGATIVE = _Range(Real, lambda value: 0 <= value < math.inf, "0 or more")
+_SHARE = _Range(Real, lambda value: 0 <= value < 1, "0 to below 1")
+_TRUE_SHARE = _Range(Real, lambda value: 0 < value < 1, "more than 0 and below 1")
+
+
+def _field(
+    default: Any, text: str, within: _Range | None = None, choices: tuple[str, ...] = ()
+) -> Any:
+    """Make a field of `TrainConfig`: its default, what it means, and which values are good."""
+    metadata = {"help": text, "range": within, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,106 +47,81 @@ class TrainConfig:
 
     Parameters
     ----------
-    model_type : {"standard", "light"}
-        Size of the network.
-    clip_length : int
-        Frames the network sees at a time, even, 8 to 32.
-    dropout : float
-        0 to below 1.
-    centre_frames : bool
-        See `mpar.network.model.ModelConfig`.
-    num_epochs : int
-        Passes over the training frames, at most.
-    batch_size : int
-        Windows a step.
-    window : int
-        Consecutive labelled frames learnt from one window. 1 is plain clip training; more share
-        the work of their overlapping clips.
-    sampling : {"all", "balanced"}
-        An epoch takes every labelled frame once, with the loss weighted by inverse class
-        frequency; or draws as many with each class equally often, without weights.
-    optimizer : {"adam", "muon"}
-        See `mpar.learning.optimizers.make_optimizers`.
-    learning_rate, weight_decay : float
-        Of the optimizer.
-    freeze_backbone_epochs : int
-        Learn the fully connected layers only for so many epochs first; for networks that begin
-        with another one's weights.
-    restart_epochs : int
-        Period of the cosine learning rate with warm restarts (T_0), changed once an epoch.
-        0: no restart; it falls step by step until the end of the last epoch.
-    warmup_epochs : float
-        The learning rate rises from 0 over this many epochs first.
-    loss : {"cross_entropy", "focal"}
-        What is minimised.
-    focal_gamma : float
-        Focusing exponent of the focal loss.
-    grad_clip : float
-        Largest norm of the gradient.
-    ema_decay : float
-        Validate and keep a moving average of the weights, in which each step's weigh
-        ``1 - ema_decay``. 0 keeps those of the last step.
-    patience : int
-        Stop after this many epochs without a better one, by validation macro-F1 and, where that
-        is equal, loss.
-    augment : bool
-        Show the network mirrored, turned and relit clips. Classes swap as the
-        class map's mirrors say.
-    use_amp : bool
-        Mixed precision on CUDA, and on processors that compute in bfloat16 natively.
-    compile : bool
-        Let torch compile the network, which takes half a minute or more before the first step.
-        Meant for GPUs, where it was not measured yet; on a CPU, which needs a C++ compiler for
-        it, steps were as quick as without.
-    val_fraction, test_fraction : float
-        Share of the groups, unless a split file is given.
-    seed : int
-        Fixes everything random.
+    **options
+        The fields below; what each means stands beside its default.
+
+    Notes
+    -----
+    For `model_type`, `dropout` and `centre_frames` see `mpar.network.config.ModelConfig`, for
+    `optimizer` see `mpar.learning.optimizers.make_optimizers`, for the moving average of weights
+    (`ema_decay`) `mpar.learning.learner.Learner`.
     """
 
-    model_type: str = "standard"
-    clip_length: int = 16
-    dropout: float = 0.2
-    centre_frames: bool = True
-    num_epochs: int = 30
-    batch_size: int = 4
-    window: int = 16
-    sampling: str = "balanced"
-    optimizer: str = "muon"
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-5
-    freeze_backbone_epochs: int = 0
-    restart_epochs: int = 0
-    warmup_epochs: float = 0.5
-    loss: str = "cross_entropy"
-    focal_gamma: float = 2.0
-    grad_clip: float = 1.0
-    ema_decay: float = 0.97
-    patience: int = 30
-    augment: bool = True
-    use_amp: bool = True
-    compile: bool = False
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
-    seed: int = 0
+    model_type: str = _field(
+        "standard", "About 3.0 or 0.6 million parameters.", choices=MODEL_TYPES
+    )
+    clip_length: int = _field(16, "Frames seen, even, 8-32.")
+    num_epochs: int = _field(30, "At most so many.", _FROM_1)
+    batch_size: int = _field(4, "Windows a step.", _FROM_1)
+    window: int = _field(
+        16,
+        "Consecutive frames learnt from one window; more share work. 1: clip by clip.",
+        _FROM_1,
+    )
+    sampling: str = _field(
+        "balanced",
+        "An epoch is every frame, with a class-weighted loss; or each class equally often.",
+        choices=("all", "balanced"),
+    )
+    optimizer: str = _field(
+        "muon", "Adam; or Muon for convolutions and Adam for the rest.", choices=("adam", "muon")
+    )
+    learning_rate: float = _field(3e-3, "Of the optimizer.", _POSITIVE)
+    weight_decay: float = _field(1e-5, "Of the optimizer.", _NOT_NEGATIVE)
+    freeze_backbone_epochs: int = _field(
+        0, "With --init: learn only the last layers first.", _FROM_0
+    )
+    restart_epochs: int = _field(
+        0, "Period of the cosine schedule, T_0; 0: one fall over all epochs.", _FROM_0
+    )
+    warmup_epochs: float = _field(0.5, "Rise before the schedule.", _NOT_NEGATIVE)
+    dropout: float = _field(0.2, "0 to below 1.", _SHARE)
+    centre_frames: bool = _field(
+        True, "Subtract each frame's mean; half of the first filters begin with motion only."
+    )
+    loss: str = _field("cross_entropy", "What is minimised.", choices=("cross_entropy", "focal"))
+    focal_gamma: float = _field(2.0, "Of the focal loss.", _NOT_NEGATIVE)
+    grad_clip: float = _field(1.0, "Largest gradient norm.", _POSITIVE)
+    ema_decay: float = _field(
+        0.97, "Keep a moving average of the weights; 0: the last ones.", _SHARE
+    )
+    patience: int = _field(
+        30, "Epochs without a better one to stop: by macro-F1, if equal by loss.", _FROM_1
+    )
+    augment: bool = _field(
+        True,
+        "Mirror, turn, relight, play slower or faster; left and right swap by the class map's "
+        "mirrors.",
+    )
+    use_amp: bool = _field(
+        True, "Mixed precision where it is quicker: CUDA, and CPUs with bfloat16."
+    )
+    compile: bool = _field(
+        False, "Let torch compile the network; meant for GPUs, no gain was seen on CPUs."
+    )
+    val_fraction: float = _field(0.2, "Share of the animals.", _TRUE_SHARE)
+    test_fraction: float = _field(0.2, "Share of the animals.", _SHARE)
+    seed: int = _field(0, "Fixes everything random.", _FROM_0)
 
     def __post_init__(self) -> None:
         check_clip_length(self.clip_length)
-        for name, choices in (
-            ("model_type", MODEL_TYPES),
-            ("loss", LOSSES),
-            ("sampling", SAMPLINGS),
-            ("optimizer", OPTIMIZERS),
-        ):
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"{name}: found {getattr(self, name)!r}, expected one of {', '.join(choices)}"
-                )
-        for names, kind, is_good, expected in _RANGES:
-            for name in names:
-                value = getattr(self, name)
-                if not isinstance(value, kind) or not is_good(value):
-                    raise ConfigError(f"{name}: found {value}, expected {expected}")
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            choices, within = field.metadata["choices"], field.metadata["range"]
+            if choices and value not in choices:
+                raise ConfigError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
+            if within and not (isinstance(value, within.kind) and within.holds(value)):
+                raise ConfigError(f"{name}: found {value}, expected {within.text}")
         if self.val_fraction + self.test_fraction >= 1:
             raise ConfigError(
                 f"val_fraction, test_fraction: found {self.val_fraction} and "

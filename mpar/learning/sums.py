@@ -1,5 +1,9 @@
 """Sums over a team: they make losses, gradients and batch norms those of the whole batch.
 
+These lines are ours because torch's own do something else: its SyncBatchNorm refuses CPUs, and its
+DistributedDataParallel takes the mean of the members' gradients, which is not the gradient of the
+whole batch where shares of it differ in size or weight.
+
 Shapes: B windows, C channels, T frames, H height, W width.
 """
 

@@ -1,8 +1,8 @@
 """Save and load trained networks: whole or not at all, and nothing but plain data.
 
-A checkpoint is what ``torch.save`` writes (so ``torch.load(path, weights_only=True)`` reads
-it), with the SHA-256 of all of it in the comment at the end of the zip file. Loading checks
-the digest first, so that a damaged file is refused instead of predicting something else.
+A checkpoint is what ``torch.save`` writes, a zip file with a checksum for each tensor, so
+``torch.load(path, weights_only=True)`` reads it. torch does not look at the checksums; loading here
+compares them first, so that a damaged file is refused instead of predicting something else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import struct
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +20,14 @@ import torch
 import mpar
 from mpar.errors import CheckpointError, ConfigError
 from mpar.labels.classes import ClassMap
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.config import ModelConfig
+from mpar.network.model import ClipNet
 from mpar.system.files import atomic_path
 
 FORMAT = "mpar-checkpoint"
 # 2: networks may centre frames, training may use two optimizers; 3: post-processing
 FORMAT_VERSION = 3
 MAX_BYTES = 1 << 31
-_COMMENT = b"mpar-sha256:"
-_COMMENT_BYTES = len(_COMMENT) + 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +62,8 @@ class Checkpoint:
         Optimizer and progress, in ``last.pt`` only.
     version : str
         Of mpar.
+    digest : str
+        SHA-256 of the file it was read from.
     """
 
     model_config: ModelConfig
@@ -174,17 +174,10 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "post": checkpoint.post,
         "state": checkpoint.state,
     }
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # where torch calls the archive the same in every file
     torch.save(content, buffer)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_seal(buffer.getvalue()))
-
-
-def _seal(archive: bytes) -> bytes:
-    """Append the digest as the comment of the zip archive `archive`."""
-    assert archive[-22:-18] == b"PK\5\6", "torch.save wrote a zip archive with a comment"
-    archive = archive[:-2] + struct.pack("<H", _COMMENT_BYTES)
-    return archive + _COMMENT + hashlib.sha256(archive).hexdigest().encode()
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -199,25 +192,18 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: is larger than any checkpoint of mpar")
-        sealed = path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    archive, comment = sealed[:-_COMMENT_BYTES], sealed[-_COMMENT_BYTES:]
-    if not comment.startswith(_COMMENT):
-        raise CheckpointError(
-            f"{path}: is not a checkpoint of mpar, or was cut short; expected a .pt file from a "
-            "run folder of mpar-train"
-        )
-    digest = hashlib.sha256(archive).hexdigest()
-    if comment[len(_COMMENT) :] != digest.encode():
-        raise CheckpointError(
-            f"{path}: does not match its digest, so it is damaged; use another checkpoint of the "
-            "run, or copy it again"
-        )
     try:
-        _refuse_compression(sealed)
-        content = torch.load(io.BytesIO(sealed), map_location="cpu", weights_only=True)
-        if content["format"] != FORMAT or content["format_version"] != FORMAT_VERSION:
+        _check_archive(data)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path}: is not a checkpoint of mpar; pass a .pt file from a run folder of "
+                "mpar-train"
+            )
+        if content["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
                 f"{path}: found checkpoint version {content['format_version']}, expected "
                 f"{FORMAT_VERSION}; use the version of mpar that made it ({content['version']})"
@@ -229,7 +215,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         return Checkpoint(
             model_config=ModelConfig(**content["model_config"]),
             class_map=ClassMap.from_dict(content["class_map"]),
-            digest=digest,
+            digest=hashlib.sha256(data).hexdigest(),
             **{
                 key: content[key]
                 for key in (
@@ -240,9 +226,14 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, EOFError) as error:
         raise CheckpointError(f"{path}: is not as mpar writes it ({_first_line(error)})") from None
-    except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: holds more than plain data ({_first_line(error)})"
+        ) from None
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(
+            f"{path}: is damaged, or no checkpoint of mpar ({error}); copy it again, or use "
+            "another checkpoint of the run"
         ) from None
 
 
@@ -251,9 +242,11 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def _refuse_compression(sealed: bytes) -> None:
-    """Refuse entries that unpack to more than they take: torch stores them as they are."""
-    with zipfile.ZipFile(io.BytesIO(sealed)) as archive:
+def _check_archive(data: bytes) -> None:
+    """Compare checksums; refuse packed entries, which torch never writes: they may be bombs."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for entry in archive.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(sealed):
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
                 raise ValueError("an entry is compressed")
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{name} does not match its checksum")

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mpar.network.model import MIN_SIDE_PX, ClipNet, _Block, centre
+from mpar.network.config import MIN_SIDE_PX
+from mpar.network.model import ClipNet, _Block, centre
 
 # Sizes that keep the activations in the processor's caches, found by trial on CPUs
 _FIRST_LAYER_PX = 1 << 15

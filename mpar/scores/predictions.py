@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import mpar
 from mpar.errors import ConfigError, InputError, Problem
@@ -28,7 +29,6 @@ from mpar.labels.scorings import Labelled
 from mpar.scores.postprocess import PostConfig
 from mpar.system.files import locked, spreadsheet_plain, write_json, write_rows, write_table
 from mpar.system.folders import find_files, warn_of_unread
-from mpar.system.progress import ProgressBar
 from mpar.video.timeline import TimeLine
 
 ACTION_FORMATS = ("name", "code")
@@ -384,7 +384,7 @@ def read_predictions(
     found: dict[str, Labelled] = {}
     maps: set[ClassMap] = set()
     problems: list[Problem] = []
-    for name, path in ProgressBar(paths, desc="reading", unit="video", quiet=quiet):
+    for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
         try:
             item, class_map = _read_prediction(path, name)
         except InputError as error:

@@ -9,11 +9,11 @@ import json
 import os
 import re
 import secrets
-import socket
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from mpar.errors import ConfigError
 
@@ -50,7 +50,7 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path, path.suffix)
+    temporary = path.with_name(f".{path.stem[:_MAX_STEM]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
         if durable:
@@ -69,10 +69,6 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _temporary_name(path: Path, suffix: str) -> Path:
-    return path.with_name(f".{path.stem[:_MAX_STEM]}.{secrets.token_hex(4)}.tmp{suffix}")
-
-
 def remove_temporaries(folder: Path, of: Path | None = None) -> None:
     """Remove the temporary files that killed processes left in a folder.
 
@@ -87,7 +83,7 @@ def remove_temporaries(folder: Path, of: Path | None = None) -> None:
         return
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)
-        if match and (of is None or match.groups() in ((of.stem, of.suffix), (of.stem, ".lock"))):
+        if match and (of is None or match.groups() == (of.stem, of.suffix)):
             path.unlink(missing_ok=True)
 
 
@@ -168,96 +164,42 @@ def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
     Parameters
     ----------
     path : Path or str
-        The file to be written; the lock is ``.<name>.lock`` beside it.
+        The file to be written. The lock is ``.<name>.lock`` beside it, an empty file that stays:
+        whoever deletes it could let two writers in.
     patience_seconds : float
         How long to wait for another process.
 
     Raises
     ------
     ConfigError
-        Another process holds the lock. A lock left behind by a dead process of this
-        machine is taken over.
+        Another process holds the lock.
+    OSError
+        The file system cannot lock files, or the folder cannot be written to.
 
     Notes
     -----
-    The lock file appears by one hard link and holds the process id and the host, so that it
-    works on network disks too and says who to ask. Temporary files of `path` that a killed
-    process left are removed, since nobody else can be writing them now.
+    The operating system holds the lock (`filelock`: ``flock``, on Windows ``msvcrt.locking``) and
+    frees it when the process ends, however it ends. On network disks (NFS, SMB) Linux passes it
+    on to the server, which keeps writers on other machines out where it locks files; a disk
+    mounted with ``nolock`` or ``nobrl`` locks within a machine only. A system without ``flock``
+    falls back to a file that exists while it is locked, and a killed process leaves it behind.
+
+    Temporary files of `path` that a killed process left are removed, since nobody else can be
+    writing them now.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{path.name}.lock")
-    deadline = time.monotonic() + patience_seconds
-    is_taken_over = False
-    while not _create_lock(path, lock):
-        holder = _read_lock(lock)
-        if _is_stale(holder) and not is_taken_over:
-            _remove_stale(lock)
-            is_taken_over = True
-        elif time.monotonic() < deadline:
-            time.sleep(0.05)
-        else:
-            raise ConfigError(
-                f"{path.name}: is being written by process {holder.get('pid', '?')} on "
-                f"{holder.get('host', '?')}; wait for it, or delete {lock} if that process no "
-                "longer exists"
-            )
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=patience_seconds)
+    except Timeout:
+        raise ConfigError(
+            f"{path}: is being written by another process; wait until it ends, or write elsewhere"
+        ) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     try:
         remove_temporaries(path.parent, path)
         yield
     finally:
-        lock.unlink(missing_ok=True)
-
-
-def _create_lock(path: Path, lock: Path) -> bool:
-    """Create the lock of `path` together with its content; return False if there is one."""
-    owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-    temporary = _temporary_name(path, ".lock")
-    try:
-        temporary.write_text(owner, encoding="utf-8")
-        os.link(temporary, lock)  # unlike a rename it replaces nothing
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links; a process killed here leaves it empty
-        try:
-            with lock.open("x", encoding="utf-8") as file:
-                file.write(owner)
-        except FileExistsError:
-            return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _remove_stale(lock: Path) -> None:
-    """Remove the lock of a dead process, but never one that another process put in its place."""
-    import fcntl  # not on Windows, where no lock is known to be stale
-
-    with contextlib.suppress(FileNotFoundError), lock.open("r+b") as file:
-        with contextlib.suppress(OSError):  # where locks are not to be had the race is on
-            fcntl.flock(file, fcntl.LOCK_EX)
-        is_there = os.path.samestat(os.fstat(file.fileno()), lock.stat())
-        if is_there and _is_stale(_read_lock(lock)):
-            lock.unlink()
-
-
-def _read_lock(lock: Path) -> dict[str, Any]:
-    try:
-        holder = json.loads(lock.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
-
-
-def _is_stale(holder: dict[str, Any]) -> bool:
-    """Tell whether the lock's process is known to be dead: same host, no such process."""
-    pid = holder.get("pid")
-    if holder.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name == "nt":
-        return False  # elsewhere, or unknowable here: the person decides
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return False
+        lock.release()

@@ -130,7 +130,8 @@ class Pulse:
     -----
     Each member counts up a number in the store of the team once a second, from a thread, and
     reads those of the others while it waits. Silence is counted in such rounds, not read off a
-    clock, which runs on when all of them are suspended.
+    clock, which runs on when all of them are suspended. torchrun notices only processes that end,
+    and the timeout of a process group takes a member that is long at work for one that hangs.
     """
 
     def __init__(self, rank: int, size: int) -> None:

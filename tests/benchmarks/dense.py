@@ -16,8 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mpar.cache.clips import clip_frames
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import Checkpoint, save_checkpoint
+from mpar.network.config import ModelConfig
 from mpar.network.dense import DensePredictor
-from mpar.network.model import ClipNet, ModelConfig
+from mpar.network.model import ClipNet
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_folders
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 from tests.helpers import read_frames

@@ -31,10 +31,11 @@ from tests.reliability.crashes import (
 )
 from tests.reliability.disks import contents
 from tests.reliability.forks import Outcome, build_library, preloaded, run_forked, warm_up
+from tests.reliability.races import without_locks  # noqa: F401  # a plant of this campaign too
 
 METHODS = multiprocessing.get_all_start_methods()
 STEPS = 1, 61, 3600, 10**8  # seconds that the clock goes back by, each time it is read
-LOCKED = "is being written by process"
+LOCKED = "is being written by another process"
 
 
 def arguments_of(command: str, folder: Path, work: Path) -> list[object]:
@@ -77,15 +78,11 @@ def _call_back(call: Callable[[], object], step: int) -> None:
 
 
 def judge_back(folder: Path, command: str, step: int) -> str:
-    """Run a command with the clock going back: the same files, and no negative time."""
+    """Run a command with the clock going back: it makes the same files."""
     work = begin_training(folder)
     met = run_back(command, folder, work, step)
     if met.code or met.crash():
         return met.crash() or f"exit code {met.code}: {met.output[-300:]}"
-    if "[" not in met.output:
-        return "shows no bar"
-    if re.search(r"[\[<]-|-\d+:\d\d", met.output):
-        return f"shows a negative time: {met.output[-300:]}"
     return _compare(work / "out", folder / command)
 
 
@@ -113,14 +110,13 @@ def judge_lock(folder: Path, is_alive: bool, step: int) -> str:
         met = run_back("preprocess", folder, work, step)
         return met.crash() or (f"refused: {met.output[-300:]}" if met.code else "")
     with locked(cache):
-        owner = (work / "out" / ".cache.h5.lock").read_bytes()
         met = run_back("preprocess", folder, work, step)
         if bad := met.crash():
             return bad
         if met.code != 2 or LOCKED not in met.output:
             return f"was not refused: {met.output[-300:]}"
-        if (work / "out" / ".cache.h5.lock").read_bytes() != owner or cache.exists():
-            return "took the lock of a living process"
+        if cache.exists():
+            return "wrote what a living process had locked"
     return ""
 
 
@@ -324,22 +320,6 @@ def turn_clocks_back(
 
     with preloaded(build_library(folder)):
         yield from judged(judge, cases(), plant=plant, timeout_seconds=300)
-
-
-def without_asking_who_lives() -> None:
-    """Take every lock over."""
-    from mpar.system import files
-
-    files._is_stale = lambda holder: True
-
-
-def with_bars_on_the_wall_clock() -> None:
-    """Let progress bars read the clock that tqdm reads."""
-    import time
-
-    from mpar.system.progress import ProgressBar
-
-    ProgressBar._time = property(lambda self: time.time, lambda self, clock: None)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -219,8 +220,8 @@ def judge_checkpoint(case: tuple[Path, tuple[str, int, list]]) -> str:
     if last.read_bytes() == data:
         return ""
     try:
-        load_checkpoint(last)
-        return "was loaded, with no word"
+        found, sound = load_checkpoint(last), load_checkpoint(run / "sound.pt")
+        return "" if _is_same(found, sound) else "was loaded, with no word"
     except CheckpointError as error:
         if "last.pt" not in str(error):
             return f"does not name the file: {error}"
@@ -234,6 +235,19 @@ def judge_checkpoint(case: tuple[Path, tuple[str, int, list]]) -> str:
     return ""
 
 
+def _is_same(first: Any, second: Any) -> bool:
+    """Tell whether two checkpoints hold the same: damage beside the data, as in dates, is none."""
+    import torch
+
+    first, second = vars(first) | {"digest": ""}, vars(second) | {"digest": ""}
+    weights, expected = first.pop("weights"), second.pop("weights")
+    return (
+        first == second
+        and [*weights] == [*expected]
+        and all(torch.equal(weights[key], expected[key]) for key in expected)
+    )
+
+
 @functools.cache
 def _sound_last(run: Path) -> bytes:
     return (run / "sound.pt").read_bytes()
@@ -245,7 +259,7 @@ def damage_checkpoints(
     """Campaign 5: a damaged checkpoint is refused, and the last good one named."""
     run = make_run_folder(folder / "run")
     num_bytes = (run / "sound.pt").stat().st_size
-    # the directory of the zip archive and the digest, where a reader is led astray most easily
+    # the directory of the zip archive, where a reader is led astray most easily
     ends = np.concatenate([np.arange(4096), np.arange(num_bytes - 30_000, num_bytes)])
 
     def cases() -> Iterator[tuple[str, tuple]]:
@@ -263,7 +277,8 @@ def make_run_folder(run: Path) -> Path:
 
     from mpar.learning.recipe import TrainConfig
     from mpar.network.checkpoint import Checkpoint, save_checkpoint
-    from mpar.network.model import ClipNet, ModelConfig
+    from mpar.network.config import ModelConfig
+    from mpar.network.model import ClipNet
 
     config = ModelConfig(model_type="light")
     torch.manual_seed(0)
@@ -283,15 +298,8 @@ def make_run_folder(run: Path) -> Path:
     return run
 
 
-def without_digest() -> None:
-    """Seal whatever a checkpoint holds before it is loaded, so that its digest always fits."""
-    from mpar import train
+def without_checkpoint_checksums() -> None:
+    """Let every checksum of a checkpoint pass."""
     from mpar.network import checkpoint
 
-    load = checkpoint.load_checkpoint
-
-    def trust(path: Path) -> checkpoint.Checkpoint:
-        archive = path.read_bytes()[: -checkpoint._COMMENT_BYTES]
-        return load(write_bytes(path, checkpoint._seal(archive)))
-
-    checkpoint.load_checkpoint = train.load_checkpoint = trust
+    checkpoint._check_archive = lambda data: None

@@ -200,8 +200,8 @@ def _name_of(operation: str) -> str:
     """Return the name, as a user knows it, of the file that an operation was about."""
     name = Path(operation.split(" ", 1)[1]).name
     match = _TEMPORARY.fullmatch(name)
-    if (match and match[2] == ".lock") or name.endswith(".lock"):
-        return match[1] if match else name[1:].removesuffix(".lock")
+    if name.endswith(".lock"):
+        return name[1:].removesuffix(".lock")
     return match[1] if match else name.strip(".")
 
 

@@ -23,7 +23,7 @@ from mpar.errors import InputError, MparError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.video.videos import probe_video
 from tests.helpers import read_frames
-from tests.reliability.cases import Plant, Verdict, judged, nothing
+from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.reliability.damage import make_run_folder, small_recordings
 from tests.test_store import PLANTS, change_index, replace_index
 from tests.test_videos import PLAYLISTS, make_video
@@ -45,14 +45,14 @@ class _Writes:
 
 
 def hostile_checkpoints(folder: Path) -> Iterator[Path]:
-    """Make checkpoints whose digests fit."""
+    """Make checkpoints whose checksums fit."""
     import torch
 
     sound = make_run_folder(folder / "run") / "sound.pt"
     content = torch.load(sound, weights_only=True)
     buffer = io.BytesIO()
     torch.save({"format": _Writes(folder / "canary")}, buffer)
-    yield _sealed(folder / "pickle.pt", buffer.getvalue())
+    yield write_bytes(folder / "pickle.pt", buffer.getvalue())
     buffer = io.BytesIO()
     torch.save({**content, "state": {"zeros": torch.zeros(1 << 28)}}, buffer)
     deflated = io.BytesIO()
@@ -62,7 +62,7 @@ def hostile_checkpoints(folder: Path) -> Iterator[Path]:
     ):
         for name in source.namelist():
             target.writestr(name, source.read(name))
-    yield _sealed(folder / "bomb.pt", deflated.getvalue())
+    yield write_bytes(folder / "bomb.pt", deflated.getvalue())
     for name, changes in {
         "classes.pt": {"model_config": {**content["model_config"], "num_classes": 1 << 40}},
         "length.pt": {"model_config": {**content["model_config"], "clip_length": 1 << 40}},
@@ -72,16 +72,9 @@ def hostile_checkpoints(folder: Path) -> Iterator[Path]:
     }.items():
         buffer = io.BytesIO()
         torch.save({**content, **changes}, buffer)
-        yield _sealed(folder / name, buffer.getvalue())
+        yield write_bytes(folder / name, buffer.getvalue())
     (folder / "bare.pt").write_bytes(b"cos\nsystem\n(S'touch canary'\ntR.")
     yield folder / "bare.pt"
-
-
-def _sealed(path: Path, archive: bytes) -> Path:
-    from mpar.network.checkpoint import _seal
-
-    path.write_bytes(_seal(archive))
-    return path
 
 
 def hostile_caches(folder: Path) -> Iterator[Path]:

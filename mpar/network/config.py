@@ -1,0 +1,59 @@
+"""What a network is built from; loads neither torch nor numpy."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from mpar.cache.clip_lengths import check_clip_length
+from mpar.errors import ConfigError
+
+# (channels, temporal kernel, pools space afterwards); the first block also pools time
+BLOCKS = {
+    "standard": ((32, 3, True), (64, 1, True), (128, 3, True), (256, 3, False), (256, 3, True)),
+    "light": ((32, 3, True), (64, 3, True), (128, 3, False), (128, 2, True)),
+}
+MIN_SIDE_PX = 16  # what four poolings leave one pixel of
+MODEL_TYPES = tuple(BLOCKS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """What it takes to rebuild a network.
+
+    Parameters
+    ----------
+    model_type : {"standard", "light"}
+        About 3.0 or 0.6 million parameters.
+    num_classes : int
+        2 to 127.
+    clip_length : int
+        L, even, 8 to 32 frames.
+    dropout : float
+        Before each of the two fully connected layers, 0 to below 1.
+    centre_frames : bool
+        Subtract its mean from each frame, so that brightness and its drift are not seen; and
+        begin with a first layer half of which sees motion only, the other half edges.
+    """
+
+    model_type: str = "standard"
+    num_classes: int = 6
+    clip_length: int = 16
+    dropout: float = 0.5
+    centre_frames: bool = True
+
+    def __post_init__(self) -> None:
+        if self.model_type not in BLOCKS:
+            raise ConfigError(
+                f"model_type: found {self.model_type!r}, expected one of {', '.join(BLOCKS)}"
+            )
+        if not 2 <= self.num_classes <= 127:
+            raise ConfigError(f"num_classes: found {self.num_classes}, expected 2-127")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout: found {self.dropout}, expected 0 to below 1")
+        check_clip_length(self.clip_length)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain types."""
+        return dataclasses.asdict(self)
