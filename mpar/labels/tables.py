@@ -28,6 +28,21 @@ def parse_number(cell: str, delimiter: str = "") -> Fraction | None:
     return Fraction(text) if _NUMBER.fullmatch(text) else None
 
 
+def parse_time(cell: str, delimiter: str = "") -> Fraction | None:
+    """Return seconds from 0, written as a number or as hours:minutes:seconds; None if neither.
+
+    Examples
+    --------
+    >>> parse_time("00:01:30.5"), parse_time("01:30.5")
+    (Fraction(181, 2), None)
+    """
+    hours = re.fullmatch(r"([0-9]{1,3}):([0-5][0-9]):([0-5][0-9]([.,][0-9]*)?)", cell, re.ASCII)
+    if not hours:
+        return parse_number(cell, delimiter)
+    seconds = Fraction(hours[3].replace(",", ".").rstrip("."))
+    return 3600 * int(hours[1]) + 60 * int(hours[2]) + seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows below a header: (line, cells), with as many cells as there are columns.
@@ -125,6 +140,11 @@ class ProblemList(list[Problem]):
             return number
         self.note(f"{what} is {cell[:40]!r}, expected a number from 0; fix the row", line)
         return Fraction(0)
+
+    def time(self, cell: str, what: str, line: int) -> Fraction:
+        """Read seconds from 0; notes a problem and returns 0 if they are none."""
+        seconds = parse_time(cell, self.delimiter)
+        return self.number(cell, what, line) if seconds is None else seconds
 
     def frame(self, cell: str, what: str, line: int) -> Fraction:
         """Read a whole number from 0; notes a problem and returns 0 if it is none."""
