@@ -547,3 +547,55 @@ LINES = boris("m1.mp4", ("paw_lick", 0.5, 1), ("paw_lick", 1, 1.5)).splitlines()
 def test_events_of_boris(tmp_path, videos, files, options, labels, texts):
     """Rows are grouped and paired as they were scored."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+def with_times(*times, sep=","):
+    """Return tabular events of a lick and a walk with their times as they are."""
+    header = "Behavior,Behavior type,Time,Media file name".replace(",", sep)
+    marks = (("paw_lick", "START"), ("paw_lick", "STOP"), ("walk", "START"), ("walk", "STOP"))
+    rows = [sep.join([*m, t, "m1.mp4"]) for m, t in zip(marks, times, strict=True)]
+    return "\n".join([header, *rows]) + "\n"
+
+
+COMMAS = {"m1": "paw_lick 15-44, walk 45-74"}
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "quoted decimal commas",
+            {"m1.csv": with_times('"0,500"', '"1,500"', '"1,500"', '"2,500"')},
+            COMMAS,
+        ),
+        case(
+            "decimal commas between semicolons",
+            {"m1.csv": with_times("0,5", "1,500", "1,500", "2,5", sep=";")},
+            COMMAS,
+        ),
+        case(
+            "commas of thousands beside points",
+            {"m1.csv": with_times("0.5", "1,500", "1,500", "2.5", sep=";")},
+            {},
+            "m1.csv:3: time is '1,500', expected a number from 0",
+        ),
+        case(
+            "points of thousands beside decimal commas",
+            {"m1.csv": with_times("0,5", "1.500", "1.500", "2,5", sep=";")},
+            {},
+            "m1.csv:3: time is '1.500', expected a number from 0",
+        ),
+        case(
+            "a comment does not decide",
+            {
+                "m1.csv": with_times("0.500", "1.500", "1.500", "2.500")
+                .replace("m1.mp4\n", 'm1.mp4,"1,5"\n')
+                .replace("file name\n", "file name,Comment\n")
+            },
+            COMMAS,
+        ),
+    ],
+)
+def test_decimal_marks(tmp_path, videos, files, options, labels, texts):
+    """All numbers of a file have the same decimal mark."""
+    check(tmp_path, videos, files, options, labels, texts)

@@ -103,7 +103,7 @@ def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
 
 def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
     """Return what would make the times of an observation mean something else."""
-    problems = ProblemList(table.path, table.delimiter)
+    problems = ProblemList(table.path, table.decimal)
     line, cells = rows[0]
     _check_offset(table.cell(cells, "time offset (s)"), problems, line)
     _check_kind(table.cell(cells, "observation type"), name, problems, line)
@@ -187,9 +187,9 @@ def _scoring(
         video=next(iter(_media_of(table, rows)), ""),
         annotator=name,
         subject=_subject_of(table.cell(cells, "subject")),
-        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.delimiter),
+        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.decimal),
         media_seconds=_positive(
-            table.cell(cells, "media duration (s)", "total length"), table.delimiter
+            table.cell(cells, "media duration (s)", "total length"), table.decimal
         ),
         frame_times=tuple(
             (time, int(re.split("[.,]", index)[0]))
@@ -201,7 +201,7 @@ def _scoring(
     )
 
 
-def _positive(cell: str, delimiter: str = "") -> Fraction | None:
+def _positive(cell: str, decimal: str = ".") -> Fraction | None:
     """Return a positive number, None for anything else; of several players that of the first.
 
     A unit may follow it, as in 25 fps, and a length may be 00:05:00.
@@ -210,7 +210,7 @@ def _positive(cell: str, delimiter: str = "") -> Fraction | None:
     text = re.sub(
         r"(?<=[0-9])\s*(fps|frames?(\s*/\s*|\s+per\s+)s(econd)?|hz|s|sec|seconds)\Z", "", text
     )
-    return parse_time(text, delimiter) or None
+    return parse_time(text, decimal) or None
 
 
 def _check_offset(cell: str, problems: ProblemList, line: int) -> None:

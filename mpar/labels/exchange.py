@@ -29,7 +29,7 @@ from mpar.labels.annotations import (
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
+from mpar.labels.tables import NOTHING, ProblemList, find_decimal, find_header, parse_table
 from mpar.system.files import write_table, write_text
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
@@ -106,7 +106,7 @@ def _is_simba(cells: list[str]) -> bool:
 def _read_simba(path: Path, text: str) -> list[Scoring]:
     """Read SimBA bouts, of one video or several."""
     table = parse_table(path, text, _is_simba)
-    problems = ProblemList(path, table.delimiter)
+    problems = ProblemList(path, table.decimal)
     events: dict[str, list[Event]] = defaultdict(list)
     starts: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     ends: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
@@ -208,7 +208,6 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
     """
     if not _is_annot(text):
         raise InputError.of(path, "does not begin with 'Bento annotation file'; export it again")
-    problems = ProblemList(path)
     head: dict[str, str] = {}
     key = channel = behaviour = ""
     rows = []
@@ -226,6 +225,8 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
         elif line and key and not head[key]:  # MARS writes the movie into the next line
             head[key] = line
 
+    numbers = [cell for _, _, cells, _ in rows for cell in cells]
+    problems = ProblemList(path, find_decimal(numbers, "\t"))
     if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
         problems.note(
             f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one; save "
