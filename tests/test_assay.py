@@ -439,6 +439,41 @@ def test_metadata_as_people_write_it(predictions):
     assert licks["m3"]["Latency_censored"] == "yes"
 
 
+def test_one_recording_in_two_groups(predictions):
+    """Rows that differ in capitals or the suffix mean one recording; none of them is taken."""
+    report = summarize(predictions, "Recording,group\nm1,a\nM1.mp4,b\nm2,b\nm3,b\n")
+    assert report.num_recordings == 2
+    assert report.groups == ("b",)
+    (problem,) = report.problems
+    assert problem.message.startswith(
+        "recording 'M1.mp4' occurs twice (also in line 2) and the rows differ, so that it is left"
+    )
+
+
+def test_groups_and_animals_that_are_spelled_in_two_ways(predictions, caplog):
+    """Two spellings of one group, or of one animal, would count as two."""
+    summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a1 ,cfa \nm3,A3,saline\n")
+    for what in ("groups 'CFA' and 'cfa'", "animals 'A1' and 'a1'"):
+        assert f"animals.csv: the {what} differ only in capitals or blanks and count" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "onset"),
+    [
+        ('Recording,on\nm1,"1,500"\nm2,"0,250"\nm3,0\n', "1.5"),
+        ("Recording;on\nm1;1,500\nm2;0\nm3;0\n", "1.5"),
+        ('Recording,on\nm1,"1,500"\nm2,0.25\nm3,0\n', None),
+        ("Recording;on\nm1;1,500\nm2;0.25\nm3;0\n", None),
+    ],
+)
+def test_commas_of_onsets(predictions, text, onset):
+    """A comma is a decimal one, or one of thousands, in all rows or in none."""
+    report = summarize(predictions, text, onset_column="on")
+    assert [p.message[:37] for p in report.problems] == (
+        [] if onset else ["recording 'm1' has the onset '1,500',"]
+    )
+
+
 @pytest.mark.parametrize("onset", ["", "x", "-1", "4", "1e1"])
 def test_onsets_that_are_none(predictions, onset):
     """An onset must lie in its recording."""

@@ -175,12 +175,12 @@ def guess_notice(guessed: Mapping[str, str]) -> str:
     return f"reads {pairs}: the names differ only in capitals, blanks, _ or -"
 
 
-def with_point(cell: str, delimiter: str) -> str:
-    """Return a number that has a decimal comma with a point; others as they are.
+def with_point(cell: str) -> str:
+    """Return a whole number that has a decimal comma, as 1,0, with a point; others as they are.
 
-    Between commas ``1,000`` may be a thousand, so that it stays and is refused.
+    ``1,000`` may be a thousand, so that it stays and is refused.
     """
-    is_thousand = delimiter == "," and re.fullmatch(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell)
+    is_thousand = re.fullmatch(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell)
     return cell if is_thousand or cell.count(",") != 1 else cell.replace(",", ".")
 
 
@@ -327,8 +327,7 @@ def _find_seconds(problems: list[Problem]) -> Problem | None:
 
 
 def _parse_frame(cell: str) -> int:
-    # 1,000 may be a thousand in any table, unlike 1,0
-    match = _WHOLE_NUMBER.fullmatch(with_point(cell, ","))
+    match = _WHOLE_NUMBER.fullmatch(with_point(cell))
     if not match or len(match[1]) > 12 or int(match[1]) > MAX_FRAME:
         raise ValueError(f"frame is {cell[:40]!r}, expected a whole number from 0; fix the row")
     return int(match[1])
@@ -345,7 +344,7 @@ def _parse_share(cell: str) -> float:
 
 def _parse_action(cell: str, class_map: ClassMap, guessed: dict[str, str]) -> int:
     """Return the code of a cell; notes in `guessed` what a name was read as if it differs."""
-    number = with_point(cell, ",")
+    number = with_point(cell)
     if cell == "" or re.fullmatch(r"-1(\.0*)?", number):
         return UNLABELLED
     match = _WHOLE_NUMBER.fullmatch(number)

@@ -19,7 +19,7 @@ from mpar.labels.annotations import shorten
 from mpar.labels.bouts import find_bouts
 from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Labelled, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table
+from mpar.labels.tables import NOTHING, ProblemList, Table, parse_table, parse_time
 from mpar.system.files import write_text
 
 PROJECT_NAME = "predictions.boris"
@@ -40,12 +40,12 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
     table = parse_table(path, text, is_tabular)
     above = {cells[0].lower(): cells[1] for cells in table.preamble if len(cells) > 1}
     scorings = []
-    for name, rows in _group(table, above.get("observation id", "")).items():
+    for name, rows in _group(table, above.get("observation id", "")):
         problems = _check_observation(table, name, rows)
         _check_offset(above.get("time offset (s)", ""), problems, table.header_line)
         marks = [
             (
-                problems.number(table.cell(cells, "time"), "time", line),
+                problems.time(table.cell(cells, "time"), "time", line),
                 table.cell(cells, "behavior"),
                 _modifiers_of(table, cells),
                 table.cell(cells, "behavior type", "status").upper(),
@@ -66,16 +66,16 @@ def read_aggregated(path: Path, text: str) -> list[Scoring]:
     """Read BORIS aggregated events: one row a bout, old and new columns."""
     table = parse_table(path, text, is_aggregated)
     scorings = []
-    for name, rows in _group(table, "").items():
+    for name, rows in _group(table, ""):
         problems = _check_observation(table, name, rows)
         events, indices = [], []
         for line, cells in rows:
-            start = problems.number(table.cell(cells, "start (s)"), "start", line)
+            start = problems.time(table.cell(cells, "start (s)"), "start", line)
             last = table.cell(cells, "stop (s)")
             is_point = table.cell(cells, "behavior type").upper() == "POINT" or (
                 last.lower() in NOTHING or table.cell(cells, "duration (s)").lower() == "na"
             )
-            stop = None if is_point else problems.number(last, "stop", line)
+            stop = None if is_point else problems.time(last, "stop", line)
             events.append(Event(table.cell(cells, "behavior"), start, stop, line))
             indices.append((start, table.cell(cells, "image index start")))
             if stop is not None:
@@ -84,17 +84,26 @@ def read_aggregated(path: Path, text: str) -> list[Scoring]:
     return scorings
 
 
-def _group(table: Table, default: str) -> dict[str, list[tuple[int, list[str]]]]:
-    """Group rows by observation."""
-    observations: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
+Rows = list[tuple[int, list[str]]]
+
+
+def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
+    """Group rows by observation, and those of one name by video where each plays just its own."""
+    observations: dict[tuple[str, str], Rows] = defaultdict(list)
     for line, cells in table.rows:
-        observations[table.cell(cells, "observation id") or default].append((line, cells))
-    return observations
+        name = table.cell(cells, "observation id") or default
+        media = next(iter(_media_of(table, [(line, cells)])), "")
+        source = re.fullmatch(
+            r"player #1:\s*([^;|]+?)\s*([;|]\s*player #.*)?", table.cell(cells, "source")
+        )
+        is_alone = source is not None and file_name(source[1]) == media
+        observations[name, media if is_alone else ""].append((line, cells))
+    return [(name, rows) for (name, _), rows in observations.items()]
 
 
-def _check_observation(table: Table, name: str, rows: list[tuple[int, list[str]]]) -> ProblemList:
+def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
     """Return what would make the times of an observation mean something else."""
-    problems = ProblemList(table.path, table.delimiter)
+    problems = ProblemList(table.path, table.decimal)
     line, cells = rows[0]
     _check_offset(table.cell(cells, "time offset (s)"), problems, line)
     _check_kind(table.cell(cells, "observation type"), name, problems, line)
@@ -140,7 +149,7 @@ def _subject_of(subject: str) -> str:
     return "" if subject.lower() in {*NOTHING, "no focal subject"} else subject
 
 
-def _media_of(table: Table, rows: list[tuple[int, list[str]]]) -> list[str]:
+def _media_of(table: Table, rows: Rows) -> list[str]:
     """Return the videos that the rows name, each once, as file names."""
     cells = (
         table.cell(cells, "media file name", "media file path", "media file") for _, cells in rows
@@ -165,7 +174,7 @@ def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
 def _scoring(
     table: Table,
     name: str,
-    rows: list[tuple[int, list[str]]],
+    rows: Rows,
     events: list[Event],
     indices: list[tuple[Fraction, str]],
     problems: ProblemList,
@@ -178,9 +187,9 @@ def _scoring(
         video=next(iter(_media_of(table, rows)), ""),
         annotator=name,
         subject=_subject_of(table.cell(cells, "subject")),
-        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.delimiter),
+        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.decimal),
         media_seconds=_positive(
-            table.cell(cells, "media duration (s)", "total length"), table.delimiter
+            table.cell(cells, "media duration (s)", "total length"), table.decimal
         ),
         frame_times=tuple(
             (time, int(re.split("[.,]", index)[0]))
@@ -192,9 +201,16 @@ def _scoring(
     )
 
 
-def _positive(cell: str, delimiter: str = "") -> Fraction | None:
-    """Return a positive number, None for anything else; of several players that of the first."""
-    return parse_number(cell.partition("|")[0].strip(), delimiter) or None
+def _positive(cell: str, decimal: str = ".") -> Fraction | None:
+    """Return a positive number, None for anything else; of several players that of the first.
+
+    A unit may follow it, as in 25 fps, and a length may be 00:05:00.
+    """
+    text = cell.partition("|")[0].strip().lower()
+    text = re.sub(
+        r"(?<=[0-9])\s*(fps|frames?(\s*/\s*|\s+per\s+)s(econd)?|hz|s|sec|seconds)\Z", "", text
+    )
+    return parse_time(text, decimal) or None
 
 
 def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
@@ -209,11 +225,11 @@ def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
 Mark = tuple[Fraction, str, tuple[str, ...], str, int]
 
 
-def _pair_marks(marks: Iterable[Mark], problems: ProblemList) -> list[Event]:
+def _pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
     """Pair START and STOP of each behaviour (time, behaviour, modifiers, mark, line)."""
     events = []
     begun: dict[tuple[str, tuple[str, ...]], tuple[Fraction, int]] = {}
-    for time, behaviour, modifiers, mark, line in sorted(marks, key=lambda m: m[0]):
+    for time, behaviour, modifiers, mark, line in _in_order(marks):
         key = behaviour, modifiers
         where = f"{behaviour!r} at {float(time):g} s"
         if mark == "POINT":
@@ -231,6 +247,22 @@ def _pair_marks(marks: Iterable[Mark], problems: ProblemList) -> list[Event]:
     for (behaviour, _), (time, line) in begun.items():
         problems.note(f"{behaviour!r} at {float(time):g} s has no STOP; add it in BORIS", line)
     return events
+
+
+def _in_order(marks: Sequence[Mark]) -> list[Mark]:
+    """Sort marks by time; a bout that began before stops before the next one starts.
+
+    Spreadsheets that sort rows again may leave the START above the STOP of the same time.
+    """
+    first: dict[tuple[str, tuple[str, ...]], Fraction] = {}
+    for time, behaviour, modifiers, mark, _ in marks:
+        if mark == "START":
+            key = behaviour, modifiers
+            first[key] = min(time, first.get(key, time))
+    return sorted(
+        marks,
+        key=lambda m: (m[0], m[3] == "START" and first[m[1], m[2]] < m[0]),
+    )
 
 
 def is_project(text: str) -> bool:
@@ -288,6 +320,16 @@ def _media_of_project(observation: Any) -> list[str]:
     return [str(path) for path in media] if isinstance(media, list) else []
 
 
+def _fact_of(facts: dict[str, Any], what: str, media: list[str]) -> str:
+    """Return what a project says of its video: under its path, its name, or as the only one."""
+    found = facts.get(what) or {}
+    names = {folded(file_name(str(key))): value for key, value in found.items()}
+    if not media or not found:
+        return ""
+    alone = next(iter(found.values())) if len(found) == 1 else ""
+    return str(found.get(media[0], names.get(folded(file_name(media[0])), alone)))
+
+
 def _observation(
     path: Path, name: str, observation: dict[str, Any], is_point: dict[str, bool]
 ) -> Scoring:
@@ -328,8 +370,8 @@ def _observation(
         video=media[0] if media else "",
         annotator=name,
         subject=_subject_of(str(subjects[0])),
-        frame_rate=_positive(str(facts.get("fps", {}).get(media[0], ""))) if media else None,
-        media_seconds=_positive(str(facts.get("length", {}).get(media[0], ""))) if media else None,
+        frame_rate=_positive(_fact_of(facts, "fps", media)),
+        media_seconds=_positive(_fact_of(facts, "length", media)),
         frame_times=tuple(indices),
         unscored=tuple(gaps),
         notices=("has modifiers, which are not read",) if has_modifiers else (),

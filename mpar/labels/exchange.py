@@ -29,7 +29,7 @@ from mpar.labels.annotations import (
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
+from mpar.labels.tables import NOTHING, ProblemList, find_decimal, find_header, parse_table
 from mpar.system.files import write_table, write_text
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
@@ -106,23 +106,46 @@ def _is_simba(cells: list[str]) -> bool:
 def _read_simba(path: Path, text: str) -> list[Scoring]:
     """Read SimBA bouts, of one video or several."""
     table = parse_table(path, text, _is_simba)
-    problems = ProblemList(path, table.delimiter)
+    problems = ProblemList(path, table.decimal)
     events: dict[str, list[Event]] = defaultdict(list)
-    times: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
+    starts: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
+    ends: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     for line, cells in table.rows:
         start = problems.frame(table.cell(cells, "start_frame"), "start frame", line)
         last = problems.frame(table.cell(cells, "end_frame"), "end frame", line)
         video = table.cell(cells, "video")
         events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
         if (time := table.cell(cells, "start_time")).lower() not in NOTHING:
-            times[video].append((problems.number(time, "start time", line), int(start)))
+            starts[video].append((problems.number(time, "start time", line), int(start)))
         if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
-            times[video].append((problems.number(time, "end time", line), int(last) + 1))
+            ends[video].append((problems.number(time, "end time", line), int(last) + 1))
     problems.check()
     return [
-        Scoring(path, tuple(mine), in_frames=True, video=video, frame_times=tuple(times[video]))
+        Scoring(
+            path,
+            tuple(mine),
+            in_frames=True,
+            video=video,
+            frame_times=(*starts[video], *_place_ends(starts[video], ends[video])),
+        )
         for video, mine in events.items()
     ]
+
+
+def _place_ends(
+    starts: list[tuple[Fraction, int]], ends: list[tuple[Fraction, int]]
+) -> list[tuple[Fraction, int]]:
+    """Return the times at which bouts end, each with its frame.
+
+    SimBA gives the time of the frame after the last; tables by hand that of the last one, which the
+    rate of the starts tells.
+    """
+    time, frame = max(starts, default=(Fraction(0), 0))
+    if time <= 0:
+        return ends
+    rate = frame / time
+    early = all(abs(t * rate - (stop - 1)) < abs(t * rate - stop) for t, stop in ends)
+    return [(t, stop - early) for t, stop in ends]
 
 
 def _write_simba(
@@ -180,12 +203,11 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
 
     Notes
     -----
-    Numbers with a point are frames, from 1, divided by the file's own frame rate. Source: Bento's
-    ``saveAnnot.m`` and ``loadAnnotSheetTxt.m``.
+    Starts and stops with a point are frames, from 1, divided by the file's own frame rate.
+    Source: Bento's ``saveAnnot.m`` and ``loadAnnotSheetTxt.m``.
     """
     if not _is_annot(text):
         raise InputError.of(path, "does not begin with 'Bento annotation file'; export it again")
-    problems = ProblemList(path)
     head: dict[str, str] = {}
     key = channel = behaviour = ""
     rows = []
@@ -203,6 +225,8 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
         elif line and key and not head[key]:  # MARS writes the movie into the next line
             head[key] = line
 
+    numbers = [cell for _, _, cells, _ in rows for cell in cells]
+    problems = ProblemList(path, find_decimal(numbers, "\t"))
     if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
         problems.note(
             f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one; save "
@@ -213,7 +237,7 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
         problems.note(f"begins at frame {first!r}, expected 1; save it from the first frame on")
     rate = head.get("annotation framerate", "")
     frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
-    is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:3])
+    is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:2])
     if is_time and not frame_rate:
         problems.note("has times, but no annotation framerate to read them with; add it")
         frame_rate = Fraction(1)
@@ -232,8 +256,10 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
             problems.note(f"starts at frame {start}, but frames count from 1; fix the line", number)
         events.append(Event(behaviour, start - 1, last, number))
     gaps = []
+    num_scored = None
     if stop := head.get("annotation stop frame"):
         gaps.append((problems.frame(stop, "annotation stop frame", 0), None))
+        num_scored = int(gaps[0][0])
     problems.check()
     movie = PureWindowsPath(head.get("movie file(s)", "")).name
     return [
@@ -243,6 +269,7 @@ def _read_annot(path: Path, text: str) -> list[Scoring]:
             in_frames=True,
             video=movie,
             unscored=tuple(gaps),
+            num_scored=num_scored,
             frame_rate=frame_rate,
         )
     ]

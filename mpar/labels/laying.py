@@ -32,6 +32,7 @@ from mpar.labels.several import (
 )
 from mpar.video.timeline import TimeLine
 
+_POINT_REACH = Fraction(2, 1000)  # seconds
 # of cameras and films, in frames per second
 USUAL_RATES = [
     *map(Fraction, (1, 2, 3, 5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 30, 40, 48, 50, 60)),
@@ -111,6 +112,7 @@ def _lay_scoring(
         scoring = _count_rows(scoring)
     notices = list(scoring.notices)
     line = _check_rate(scoring, line, notices)
+    _check_count(scoring, line)
     total = line.num_frames if scoring.num_rows is None else scoring.num_rows
     spans, problems = _find_spans(scoring, total, line, notices)
     codes, clashes = _lay_spans(scoring, spans, class_map, total)
@@ -132,8 +134,10 @@ def _lay_scoring(
         )
     is_free = codes == UNLABELLED
     for first, last in scoring.unscored:
-        stop = total if last is None else _frame_of(scoring, last, line)
-        is_free[_frame_of(scoring, first, line) : stop] = False
+        start = _frame_of(scoring, first, line)
+        is_free[start : total if last is None else _frame_of(scoring, last, line)] = False
+        if last is None and start < total:
+            notices.append(f"is scored up to frame {start} of {total}; the others stay unlabelled")
     if is_free.any():
         count = f"{int(is_free.sum()):,} of {total:,} frames have no behaviour"
         if unscored is None:
@@ -196,7 +200,31 @@ def _check_rate(scoring: Scoring, line: TimeLine, notices: list[str]) -> TimeLin
         ]
         if problems:
             raise InputError(problems)
+        seconds = scoring.media_seconds or Fraction(0)
+        # sound is a little longer than the picture, not by half
+        if seconds - line.seconds > max(line.seconds * 3 / 10, Fraction(1, 4)):
+            notices.append(
+                f"says that its video lasts {float(seconds):.3f} s, but the picture lasts "
+                f"{float(line.seconds):.3f} s; if that is not the sound, pass the video that was "
+                "scored"
+            )
     return line
+
+
+def _check_count(scoring: Scoring, line: TimeLine) -> None:
+    """Raise InputError if a file counts other frames than its video has."""
+    found, total = scoring.num_scored, line.num_frames
+    if found is None or line.fps is None:
+        return
+    # up to an earlier frame is a part of the video, unless that makes it another rate
+    other = None if scoring.frame_rate else find_other_rate(line.fps * found / total, line.fps)
+    if found > total + max(2, total // 50) or (found < total and other is not None):
+        why = f", as at {float(other):g} frames per second" if other is not None else ""
+        raise InputError.of(
+            scoring.path,
+            f"is scored up to frame {found}{why}, but its video has {total} frames; pass the video "
+            "that was scored",
+        )
 
 
 def _rate_of_frames(scoring: Scoring) -> Fraction | None:
@@ -219,9 +247,10 @@ def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> lis
                 f"{float(fps):g}; score the video that is here, or pass the one that was scored",
             )
         ]
+    early = _find_misfit(scoring.frame_times, fps)
     for time, frame in scoring.frame_times:
         # players count from 0 or 1 and round; a wrong rate is soon farther off
-        if abs(line.frame_of(time) - frame) > 2:
+        if abs(line.frame_of(time) - frame) > 2 or (time, frame) == early:
             return [
                 Problem.of(
                     scoring.path,
@@ -247,6 +276,27 @@ def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> lis
                 )
             ]
     return []
+
+
+def _find_misfit(
+    frame_times: Sequence[tuple[Fraction, int]], fps: Fraction
+) -> tuple[Fraction, int] | None:
+    """Return the frame that fits its time worst, if another usual rate fits all of them exactly.
+
+    It tells labels of another rate from frames that players round, even near the start.
+    """
+
+    def miss(pair: tuple[Fraction, int], rate: Fraction) -> Fraction:
+        return abs(pair[1] - pair[0] * rate)
+
+    worst = max(frame_times, key=lambda pair: miss(pair, fps), default=None)
+    if worst is None or miss(worst, fps) <= Fraction(3, 2):
+        return None
+    is_exact = any(
+        all(miss(pair, rate) <= Fraction(1, 10) + rate / 1000 for pair in frame_times)
+        for rate in USUAL_RATES
+    )
+    return worst if is_exact else None
 
 
 def find_other_rate(found: Fraction, fps: Fraction) -> Fraction | None:
@@ -298,6 +348,13 @@ def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:
     times = scoring.row_times
     if len(times) < 2 or line.fps is None:
         return []
+    if times[0] >= line.seconds:
+        message = (
+            f"begins at {float(times[0]):g} s, behind the end of its video "
+            f"({float(line.seconds):.3f} s); check that they belong together, and that times count "
+            "from the video's first frame"
+        )
+        return [Problem.of(scoring.path, message)]
     longest = max(b - a for a, b in itertools.pairwise(times))
     mean = (times[-1] - times[0]) / (len(times) - 1)
     # times are rounded: a row may come half a frame late, but on average there is one a frame
@@ -323,9 +380,13 @@ def _find_spans(
     problems: list[Problem] = []
     late: list[tuple[int, int, Event]] = []
     starts = sorted({event.start for event in scoring.events})
+    points = {event.start for event in scoring.events if event.stop is None}
+    points -= {event.start for event in scoring.events if event.stop is not None}
     for event in scoring.events:
         start = _frame_of(scoring, event.start, line)
-        stop = start + 1 if event.stop is None else _stop_frame(scoring, event, starts, line)
+        stop = (
+            start + 1 if event.stop is None else _stop_frame(scoring, event, starts, points, line)
+        )
         if event.start < 0:
             message = f"{_shown(event, scoring.in_frames)} starts before the video; fix the event"
             problems.append(Problem.of(scoring.path, message, event.line))
@@ -341,13 +402,24 @@ def _find_spans(
     return spans, problems
 
 
-def _stop_frame(scoring: Scoring, event: Event, starts: list[Fraction], line: TimeLine) -> int:
-    """Return the frame after the last of an event that has an end."""
+def _stop_frame(
+    scoring: Scoring, event: Event, starts: list[Fraction], points: set[Fraction], line: TimeLine
+) -> int:
+    """Return the frame after the last of an event that has an end.
+
+    Only BORIS ends a behaviour at an event without duration, 1 ms (rounded) before it; a person
+    who stops it a little earlier means an edge of its own.
+    """
     assert event.stop is not None
     if not scoring.in_frames:
         reach = line.frame_seconds(event.stop) / 2
         at = bisect.bisect_left(starts, event.stop - reach)
-        near = [s for s in starts[at : at + 3] if s > event.start and abs(s - event.stop) <= reach]
+        near = [
+            start
+            for start in starts[at : at + 3]
+            if event.start < start
+            and abs(start - event.stop) <= (_POINT_REACH if start in points else reach)
+        ]
         if near:
             return line.frame_of(min(near, key=lambda s: abs(s - event.stop)))  # type: ignore[operator]
     return _frame_of(scoring, event.stop, line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,9 +11,11 @@ from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import DELIMITERS, parse_rows, plain_cells, read_text
-from mpar.labels.names import NameIndex
+from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import Labelled
-from mpar.labels.tables import parse_number
+from mpar.labels.tables import find_decimal, parse_number
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,15 @@ def read_animals(
             raise ConfigError("--onset-column and --group-by are columns of --metadata; pass it")
         return [Animal(item, item.name, "all", Fraction(0), {}) for item in predictions], []
     path = Path(metadata_path)
-    columns, rows = _read_rows(path, taken)
+    columns, rows, delimiter = _read_rows(path, taken)
     for name in (onset_column, *group_by):
         if name is not None and name not in columns:
             raise ConfigError(
                 f"{path.name}: found the columns {', '.join(columns)}, expected {name!r} among "
                 "them; name another column, or add it"
             )
+    onsets = [row[onset_column] for _, row in rows] if onset_column else []
+    decimal = find_decimal(onsets, delimiter)
     by = list(group_by) or [name for name in columns if name.lower() == "group"]
     by_name = {item.name: item for item in predictions}
     # a trial shares its video with others, and has only its own name
@@ -109,13 +115,23 @@ def read_animals(
         if len(named) == 1:
             known[row["Recording"]] = by_name[named[0]]
     animals: dict[str, Animal] = {}
+    first: dict[str, int] = {}
     problems = []
     for line, row in rows:
         try:
-            animal = _join(row, known, by, onset_column)
-            if animal.recording.name in animals:
-                raise ValueError(f"recording {row['Recording']!r} occurs twice; remove one")
-            animals[animal.recording.name] = animal
+            animal = _join(row, known, by, onset_column, decimal)
+            name = animal.recording.name
+            if name in first:
+                is_same = animals.get(name) == animal
+                left_out = ""
+                if not is_same:  # nobody knows which row is right
+                    animals.pop(name, None)
+                    left_out = " and the rows differ, so that it is left out"
+                raise ValueError(
+                    f"recording {row['Recording']!r} occurs twice (also in line {first[name]})"
+                    f"{left_out}; remove one row"
+                )
+            animals[name], first[name] = animal, line
         except ValueError as error:
             problems.append(Problem.of(path, str(error), line))
     is_named = {known[row["Recording"]].name for _, row in rows if row["Recording"] in known}
@@ -126,12 +142,32 @@ def read_animals(
         for item in predictions
         if item.name not in is_named
     ]
+    _warn_of_spellings([animal.group for animal in animals.values()], "groups", path.name)
+    _warn_of_spellings([animal.animal for animal in animals.values()], "animals", path.name)
     order = list(dict.fromkeys(animal.group for animal in animals.values()))
     return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
 
 
+def _warn_of_spellings(names: Sequence[str], what: str, file: str) -> None:
+    """Warn of groups or animals whose names differ only in capitals or blanks."""
+    spellings: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in names:
+        spellings[folded(name)][name] = None
+    for alike in spellings.values():
+        if len(alike) > 1:
+            log.warning(
+                "%s: the %s %s differ only in capitals or blanks and count as %d; if they are one, "
+                "write them alike",
+                *(file, what, " and ".join(map(repr, alike)), len(alike)),
+            )
+
+
 def _join(
-    row: dict[str, str], known: dict[str, Labelled], by: Sequence[str], onset_column: str | None
+    row: dict[str, str],
+    known: dict[str, Labelled],
+    by: Sequence[str],
+    onset_column: str | None,
+    decimal: str,
 ) -> Animal:
     """Return the animal of a row; ValueError says what is wrong with the row."""
     name = row["Recording"]
@@ -140,7 +176,7 @@ def _join(
     recording = known[name]
     if not all(row[column] for column in by):
         raise ValueError(f"recording {name!r} has no {' or no '.join(by)}; fill it in")
-    onset = parse_number(row[onset_column]) if onset_column else Fraction(0)
+    onset = parse_number(row[onset_column], decimal) if onset_column else Fraction(0)
     length = len(recording.labels) / recording.fps
     if onset is None or onset >= length:
         raise ValueError(
@@ -161,8 +197,8 @@ def _join(
 
 def _read_rows(
     path: Path, taken: Sequence[str]
-) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return the columns, without Recording and Animal, and (line, row by column) of every row."""
+) -> tuple[list[str], list[tuple[int, dict[str, str]]], str]:
+    """Return columns without Recording and Animal, (line, row by column) of all rows, delimiter."""
     text = read_text(path)
     header = text.partition("\n")[0].strip()
     delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
@@ -185,4 +221,4 @@ def _read_rows(
     if problems:
         raise InputError(problems)
     rows = [(line, dict(zip(names, cells, strict=True))) for line, cells in lines[1:]]
-    return [name for name in names if name not in titles.values()], rows
+    return [name for name in names if name not in titles.values()], rows, delimiter

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.labels.annotations import DELIMITERS, plain_cells, with_point
+from mpar.labels.annotations import DELIMITERS, plain_cells
 from mpar.labels.bouts import find_bouts
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.tables import ProblemList, Table, parse_number, parse_table
+from mpar.labels.tables import ProblemList, Table, parse_number, parse_table, with_point
 
 # columns that number the rows, and that say when they are; others are behaviours
 _NUMBERS = {"", "frame", "frames", "framenumber", "frameno", "framenr", "frameid", "frameindex"}
@@ -89,7 +89,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     """
     header = _first_rows(text)[0]
     table = parse_table(path, text, lambda cells: cells == header and is_by_frame(text))
-    problems = ProblemList(path, table.delimiter)
+    problems = ProblemList(path, table.decimal)
     _check_numbers(table, problems)
     columns = _behaviour_columns(table.columns)
     values = np.zeros((len(table.rows), len(table.names)), int)
@@ -135,7 +135,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
 def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
     """Return the time of the last row and its frame, where the table has both."""
     columns = [i for i, name in enumerate(table.columns) if _letters(name) in _TIMES]
-    time = parse_number(table.rows[-1][1][columns[0]], table.delimiter) if columns else None
+    time = parse_number(table.rows[-1][1][columns[0]], table.decimal) if columns else None
     return () if time is None else ((time, len(table.rows) - 1),)
 
 
@@ -144,10 +144,10 @@ def _check_numbers(table: Table, problems: ProblemList) -> None:
     column = next((i for i, name in enumerate(table.columns) if _letters(name) in _NUMBERS), None)
     if column is None:
         return
-    first = with_point(table.rows[0][1][column], table.delimiter)
+    first = with_point(table.rows[0][1][column], table.decimal)
     start = 1 if re.fullmatch(r"\+?0*1(\.0*)?", first) else 0
     for row, (line, cells) in enumerate(table.rows, start=start):
-        number = with_point(cells[column], table.delimiter)
+        number = with_point(cells[column], table.decimal)
         if not re.fullmatch(rf"\+?0*{row}(\.0*)?", number):
             problems.note(f"frame is {cells[column]!r}, expected {row}; fix the row", line)
             return  # all others would follow from it
@@ -170,7 +170,7 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     states from point events; the latter lie at or after their row, so up to a frame later.
     """
     table = parse_table(path, text, _has_time)
-    problems = ProblemList(path, table.delimiter)
+    problems = ProblemList(path, table.decimal)
     times = [problems.number(cells[0], "time", line) for line, cells in table.rows]
     problems.check()
     steps = [b - a for a, b in itertools.pairwise(times)]

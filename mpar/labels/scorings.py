@@ -65,6 +65,8 @@ class Scoring:
         Stretches that nobody looked at, half-open, None for the end; in the unit of the events.
     num_rows : int, optional
         Rows of a file that has one a frame.
+    num_scored : int, optional
+        Frames of the video, or of the first part of it that was looked at, by the file.
     frame_rate : Fraction, optional
         Frames per second of the video by the file.
     media_seconds : Fraction, optional
@@ -90,6 +92,7 @@ class Scoring:
     is_of_subject: bool = False
     unscored: tuple[tuple[Fraction, Fraction | None], ...] = ()
     num_rows: int | None = None
+    num_scored: int | None = None
     frame_rate: Fraction | None = None
     media_seconds: Fraction | None = None
     frame_times: tuple[tuple[Fraction, int], ...] = ()

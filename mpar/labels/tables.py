@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,18 +14,72 @@ from mpar.labels.annotations import (
     parse_rows,
     plain_cells,
     shorten,
-    with_point,
 )
 
 NOTHING = {"", "na", "nan", "none"}  # what programs write into cells without a value
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
+# columns whose numbers show the decimal mark, unlike those of comments and modifiers
+_NUMERIC = re.compile(
+    r"(?!comment|modifier|image file).*(time|start|stop|end|duration|fps|frame|length|seconds)"
+)
 _MAX_PREAMBLE_LINES = 500
 
 
-def parse_number(cell: str, delimiter: str = "") -> Fraction | None:
-    """Return a number from 0, with a decimal point or comma; None for anything else."""
-    text = with_point(cell, delimiter)
+def find_decimal(cells: Iterable[str], delimiter: str) -> str:
+    """Return the decimal mark of the numbers of a file, a point or a comma.
+
+    1,500 may be one and a half or a thousand and a half: what the other numbers show counts for all
+    of them, and where none shows it, semicolons or tabs between the cells mean a decimal comma.
+
+    Examples
+    --------
+    >>> find_decimal(["1,500", "0,500"], ","), find_decimal(["1,500", "0.5"], ";")
+    (',', '.')
+    """
+    cells = list(cells)
+    if any(_is_sure(cell, ",") for cell in cells):
+        return ","
+    if delimiter == "," or any(_is_sure(cell, ".") for cell in cells):
+        return "."
+    return ","
+
+
+def _is_sure(cell: str, mark: str) -> bool:
+    """Tell whether a cell is a number with a decimal mark that cannot stand for thousands."""
+    is_number = re.fullmatch(rf"[+-]?[0-9]+[{mark}][0-9]+", cell, re.ASCII) is not None
+    return is_number and not _may_be_thousand(cell, mark)
+
+
+def _may_be_thousand(cell: str, mark: str) -> bool:
+    return re.fullmatch(rf"[+-]?[1-9][0-9]{{0,2}}[{mark}][0-9]{{3}}", cell, re.ASCII) is not None
+
+
+def with_point(cell: str, decimal: str) -> str:
+    """Return a number with a decimal point; nothing where the point may mean thousands."""
+    if decimal == ".":
+        return cell
+    return "" if _may_be_thousand(cell, ".") else cell.replace(",", ".")
+
+
+def parse_number(cell: str, decimal: str = ".") -> Fraction | None:
+    """Return a number from 0, with the decimal mark of its file; None for anything else."""
+    text = with_point(cell, decimal)
     return Fraction(text) if _NUMBER.fullmatch(text) else None
+
+
+def parse_time(cell: str, decimal: str = ".") -> Fraction | None:
+    """Return seconds from 0, written as a number or as hours:minutes:seconds; None if neither.
+
+    Examples
+    --------
+    >>> parse_time("00:01:30.5"), parse_time("01:30.5")
+    (Fraction(181, 2), None)
+    """
+    hours = re.fullmatch(r"([0-9]{1,3}):([0-5][0-9]):([0-5][0-9]([.,][0-9]*)?)", cell, re.ASCII)
+    if not hours:
+        return parse_number(cell, decimal)
+    seconds = Fraction(hours[3].replace(",", ".").rstrip("."))
+    return 3600 * int(hours[1]) + 60 * int(hours[2]) + seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +98,8 @@ class Table:
         The rows above the header.
     header_line : int
         Where the header is.
-    delimiter : str
-        Between cells.
+    decimal : str
+        The decimal mark of its numbers.
     """
 
     path: Path
@@ -54,7 +108,7 @@ class Table:
     preamble: list[list[str]]
     header_line: int
     names: list[str]
-    delimiter: str
+    decimal: str
 
     def find(self, *names: str) -> int | None:
         """Return the position of the first of these columns that is there."""
@@ -103,16 +157,21 @@ def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -
         raise InputError.of(path, "has no rows below its header; score it or remove it", line)
     preamble = [cells for _, cells in rows[:at]]
     columns = [name.lower() for name in names]
-    return Table(path, columns, body, preamble, line, names, found[1] if found else ",")
+    numeric = [i for i, name in enumerate(columns) if _NUMERIC.match(name)]
+    numeric = numeric or list(range(len(columns)))
+    decimal = find_decimal(
+        (cells[i] for _, cells in body for i in numeric), found[1] if found else ","
+    )
+    return Table(path, columns, body, preamble, line, names, decimal)
 
 
 class ProblemList(list[Problem]):
     """Problems of one file, collected while it is read."""
 
-    def __init__(self, path: Path, delimiter: str = "") -> None:
+    def __init__(self, path: Path, decimal: str = ".") -> None:
         super().__init__()
         self.path = path
-        self.delimiter = delimiter
+        self.decimal = decimal
 
     def note(self, message: str, line: int = 0) -> None:
         """Add one."""
@@ -120,11 +179,16 @@ class ProblemList(list[Problem]):
 
     def number(self, cell: str, what: str, line: int) -> Fraction:
         """Read a number from 0; notes a problem and returns 0 if it is none."""
-        number = parse_number(cell, self.delimiter)
+        number = parse_number(cell, self.decimal)
         if number is not None:
             return number
         self.note(f"{what} is {cell[:40]!r}, expected a number from 0; fix the row", line)
         return Fraction(0)
+
+    def time(self, cell: str, what: str, line: int) -> Fraction:
+        """Read seconds from 0; notes a problem and returns 0 if they are none."""
+        seconds = parse_time(cell, self.decimal)
+        return self.number(cell, what, line) if seconds is None else seconds
 
     def frame(self, cell: str, what: str, line: int) -> Fraction:
         """Read a whole number from 0; notes a problem and returns 0 if it is none."""
