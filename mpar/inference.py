@@ -212,7 +212,7 @@ class ActionRecognitionInference:
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
-            is_steady=info.is_steady,
+            is_steady=info.has_times,
         )
 
 

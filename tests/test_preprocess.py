@@ -13,13 +13,16 @@ import h5py
 import numpy as np
 import pytest
 
+import mpar.cache.decoding
+import mpar.cache.layout
 import mpar.cache.store
 import mpar.preprocess
+from mpar.cache.layout import hash_chunks
 from mpar.cache.staging import (
-    blank_video,
+    Facts,
+    Making,
     count_frames,
     load_part,
-    pack_blank,
     remove_parts,
     sha256_of,
     stage_pieces,
@@ -30,6 +33,8 @@ from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from mpar.video.regions import Region
+from mpar.video.timeline import TimeLine
 from tests.helpers import write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
@@ -362,7 +367,7 @@ def interrupt_second_video(monkeypatch):
 
         return stage_video(*arguments, on_frames=counting, **keywords)
 
-    monkeypatch.setattr(mpar.preprocess, "stage_video", stage)
+    monkeypatch.setattr(mpar.cache.decoding, "stage_video", stage)
 
 
 def interrupt_writing(monkeypatch):
@@ -694,26 +699,48 @@ def test_a_part_comes_back_as_it_was_staged(drawn, tmp_path):
     """Frames, rate and warnings survive the staging folder; other sizes do not see them."""
     video = drawn / "Videos" / "m1.mp4"
     counts = []
-    staged = stage_video(video, "ab", tmp_path, size=None, threads=1, on_frames=counts.append)
+    how = {"threads": 1, "on_frames": counts.append}
+    (staged,) = stage_video(video, "ab", tmp_path, Making(), **how)
     assert sum(counts) == 40
-    loaded = load_part("ab", tmp_path, size=None)
+    loaded = load_part("ab", tmp_path, Making())
     np.testing.assert_array_equal(loaded.frames, staged.frames)
     assert [read_frame_number(frame) for frame in loaded.frames] == list(range(40))
-    assert (loaded.fps, loaded.warnings) == (Fraction(30), ())
-    assert load_part("ab", tmp_path, size=(64, 64)) is None
-    assert load_part("cd", tmp_path, size=None) is None
-    counted = count_frames(video, size=None, threads=1, on_frames=counts.append)
-    assert (counted.frames.shape, counted.fps, sum(counts)) == ((40, 64, 64), Fraction(30), 80)
+    assert (loaded.facts.line.fps, loaded.facts.warnings) == (Fraction(30), ())
+    np.testing.assert_array_equal(loaded.chunk_hashes, hash_chunks(NUMBERS[:40]))
+    assert load_part("ab", tmp_path, Making(size=(64, 64))) is None
+    assert load_part("cd", tmp_path, Making()) is None
+    (counted,) = count_frames(video, Making(), **how)
+    assert (counted.frames.shape, counted.facts.line.fps) == ((40, 64, 64), Fraction(30))
+    assert sum(counts) == 80
+
+
+def test_regions_of_a_video_are_staged_in_one_pass(drawn, tmp_path):
+    """Each region has a part of its own, cut out of the same frames, and resized if asked."""
+    video, counts = drawn / "Videos" / "m1.mp4", []
+    regions = (Region("a", 0, 0, 64, 32), Region("b", 8, 16, 32, 48))
+    how = {"threads": 1, "on_frames": counts.append}
+    parts = stage_video(video, "ab", tmp_path, Making(), regions, **how)
+    assert sum(counts) == 40
+    (whole,) = stage_video(video, "ab", tmp_path, Making(), **how)
+    np.testing.assert_array_equal(parts[0].frames, whole.frames[:, :32])
+    np.testing.assert_array_equal(parts[1].frames, whole.frames[:, 16:64, 8:40])
+    loaded = load_part("ab", tmp_path, Making(), regions[1])
+    np.testing.assert_array_equal(loaded.frames, parts[1].frames)
+    small = stage_video(video, "ab", tmp_path, Making(size=(16, 16)), regions, **how)
+    assert [part.frames.shape for part in small] == [(40, 16, 16)] * 2
+    with pytest.raises(InputError, match=r"its region of b \(40,0,32,32\) lies beyond its picture"):
+        stage_video(video, "ab", tmp_path, Making(), (Region("b", 40, 0, 32, 32),), **how)
+    assert not list(tmp_path.glob("*.whole.raw"))
 
 
 def test_pieces_are_put_together(tmp_path):
     """Consecutive pieces of a video become one part, with its rate and warnings."""
     pieces = [NUMBERS[:3], NUMBERS[3:4], NUMBERS[4:20]]
-    keywords = {"size": None, "fps": Fraction(30000, 1001), "warnings": ["odd"]}
-    stage_pieces(pieces, "ab", tmp_path, **keywords)
-    loaded = load_part("ab", tmp_path, size=None)
+    facts = Facts(TimeLine(20, Fraction(30000, 1001)), ("odd",))
+    stage_pieces(pieces, "ab", tmp_path, Making(), None, facts)
+    loaded = load_part("ab", tmp_path, Making())
     np.testing.assert_array_equal(loaded.frames, NUMBERS[:20])
-    assert (loaded.fps, loaded.warnings) == (Fraction(30000, 1001), ("odd",))
+    assert (loaded.facts.line.fps, loaded.facts.warnings) == (Fraction(30000, 1001), ("odd",))
 
 
 def test_removing_parts_leaves_other_files(tmp_path):
@@ -768,39 +795,49 @@ def seconds_of(num_frames):
 def test_times_of_an_uneven_video_survive_the_staging_folder(tmp_path):
     """Labels are laid by the times that the file has, in the first run and in a resumed one."""
     write_uneven(tmp_path / "v.mkv")
-    how = {"size": None, "threads": 1, "on_frames": lambda num_frames: None}
-    staged = stage_video(tmp_path / "v.mkv", "ab", tmp_path / "parts", **how)
-    loaded = load_part("ab", tmp_path / "parts", size=None)
-    counted = count_frames(tmp_path / "v.mkv", **how)
-    for video in (staged, loaded, counted, blank_video(*pack_blank(counted))):
-        assert video.times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
-        assert video.times.dtype == np.float64
-        assert video.fps == 30
-        assert (video.is_rate_guessed, len(video.warnings)) == (False, 1)
-    note = tmp_path / "parts" / "ab_native.json"
-    note.write_text(json.dumps(json.loads(note.read_text()) | {"times": [0.0, 1.0]}))
-    assert load_part("ab", tmp_path / "parts", size=None) is None
+    how = {"threads": 1, "on_frames": lambda num_frames: None}
+    (staged,) = stage_video(tmp_path / "v.mkv", "ab", tmp_path / "parts", Making(), **how)
+    loaded = load_part("ab", tmp_path / "parts", Making())
+    (counted,) = count_frames(tmp_path / "v.mkv", Making(), **how)
+    for facts in (staged.facts, loaded.facts, counted.facts):
+        assert facts.line.times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
+        assert facts.line.times.dtype == np.float64
+        assert facts.line.fps == 30
+        assert (facts.line.is_guess, len(facts.warnings)) == (False, 1)
+    path = tmp_path / "parts" / "ab_native.json"
+    note = json.loads(path.read_text())
+    note["line"]["times"] = [0.0, 1.0]
+    path.write_text(json.dumps(note))
+    assert load_part("ab", tmp_path / "parts", Making()) is None
 
 
 def test_guess_of_the_rate_survives_the_staging_folder(tmp_path):
     """Whoever lays labels may know better than a bare stream."""
-    pieces, how = [NUMBERS[:20]], {"size": None, "fps": Fraction(25), "warnings": ["guess"]}
     for is_guess in (False, True):
-        stage_pieces(pieces, "ab", tmp_path, **how, is_rate_guessed=is_guess)
-        assert load_part("ab", tmp_path, size=None).is_rate_guessed is is_guess
+        facts = Facts(TimeLine(20, Fraction(25), is_guess=is_guess), ("guess",))
+        stage_pieces([NUMBERS[:20]], "ab", tmp_path, Making(), None, facts)
+        assert load_part("ab", tmp_path, Making()).facts.line.is_guess is is_guess
 
 
-def test_frames_of_an_uneven_video_are_decoded_again(inputs, cache):
-    """A cache has no times; of the other videos it still gives the frames."""
+def test_an_uneven_video_keeps_its_frames_times_and_steps(inputs, cache):
+    """Frame i stays frame i; the network walks in steps of 1/30 s. The next run knows it all."""
     write_uneven(inputs / "Videos" / "uneven.mkv")
     write_annotation(inputs / "Annotations" / "uneven.csv", codes_of("uneven", 40))
     assert run(inputs, cache).num_decoded == 4
     with Store(cache) as store:
-        assert [(r.name, r.is_steady) for r in store.recordings] == [
-            *(("m1", True), ("m2", True), ("m3", True), ("uneven", False))
+        assert [(r.name, r.num_frames, r.num_steps, r.rate) for r in store.recordings] == [
+            *(("m1", 40, 40, 30), ("m2", 40, 40, 30), ("m3", 40, 40, 30), ("uneven", 40, 41, 30))
         ]
+        assert [read_frame_number(frame) for frame in store.frames(3)] == [*range(40)]
+        source = store.source_frame(3).tolist()
+        assert source == [*range(10), source[10], *range(10, 40)]
+        assert [read_frame_number(frame) for frame in store.stream_steps(3)] == source
+        np.testing.assert_array_equal(store.step_labels(3), store.labels(3)[source])
+        assert store.line(3).times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
+        assert store.line(0).times is None
+        assert store.verify() == []
     report = run(inputs, cache)
-    assert (report.num_decoded, report.is_written) == (1, False)
+    assert (report.num_decoded, report.is_written) == (0, False)
 
 
 def test_cache_that_does_not_know_of_times_is_decoded_again(inputs, cache, monkeypatch):
@@ -809,7 +846,7 @@ def test_cache_that_does_not_know_of_times_is_decoded_again(inputs, cache, monke
     original = mpar.cache.layout.RecordingInfo.from_dict.__func__
 
     def forget(cls, data):
-        return original(cls, {k: v for k, v in data.items() if k != "is_steady"})
+        return original(cls, {k: v for k, v in data.items() if k != "num_steps"})
 
     monkeypatch.setattr(mpar.cache.layout.RecordingInfo, "from_dict", classmethod(forget))
     assert run(inputs, cache).num_decoded == 3
@@ -844,11 +881,11 @@ def test_stream_shapes_the_cache(tmp_path):
 def test_parts_of_another_stream_are_not_mixed_up(tmp_path):
     """A part counts only for its own stream."""
     write_two_streams(tmp_path / "v.mkv", [(64, 64), (96, 96)], 1)
-    how = {"size": None, "threads": 1, "on_frames": lambda num_frames: None}
-    stage_video(tmp_path / "v.mkv", "ab", tmp_path, stream=0, **how)
-    assert load_part("ab", tmp_path, size=None) is None
-    assert load_part("ab", tmp_path, size=None, stream=1) is None
-    assert load_part("ab", tmp_path, size=None, stream=0).frames.shape == (6, 64, 64)
+    how = {"threads": 1, "on_frames": lambda num_frames: None}
+    stage_video(tmp_path / "v.mkv", "ab", tmp_path, Making(stream=0), **how)
+    assert load_part("ab", tmp_path, Making()) is None
+    assert load_part("ab", tmp_path, Making(stream=1)) is None
+    assert load_part("ab", tmp_path, Making(stream=0)).frames.shape == (6, 64, 64)
 
 
 @pytest.mark.parametrize("check_only", [False, True])

@@ -5,6 +5,9 @@ prediction alike; past a recording's edge the edge frame repeats. With L = 8 and
 
     frame 0: 0 0 0 0 0 1 2 3        frame 9: 5 6 7 8 9 9 9 9
 
+Frames are those that the network sees: one a step of the cache's rate (`mpar.cache.layout`), mostly
+each frame of the video.
+
 A window is the union of the clips of k consecutive frames: L + k - 1 frames, k labels. k = 1
 is a clip.
 
@@ -43,13 +46,13 @@ def copy_window(store: Store, recording: int, start: int, out: np.ndarray) -> No
 
     Frames before the first and after the last of the recording repeat the edge frame.
     """
-    num_frames = store.recordings[recording].num_frames
+    num_frames = store.recordings[recording].num_steps
     stop = start + len(out)
     inner_start = min(max(start, 0), num_frames - 1)
     inner_stop = max(min(stop, num_frames), inner_start + 1)
     before = min(max(inner_start - start, 0), len(out) - 1)
     after = before + inner_stop - inner_start
-    store.copy_frames(recording, inner_start, inner_stop, out[before:after])
+    store.copy_steps(recording, inner_start, inner_stop, out[before:after])
     out[:before] = out[before]
     out[after:] = out[after - 1]
 
@@ -58,7 +61,7 @@ def labelled_frames(store: Store, recordings: Sequence[int]) -> np.ndarray:
     """List every labelled frame of some recordings, (N, 2) int64 rows of (recording, frame)."""
     parts = []
     for recording in recordings:
-        frames = np.flatnonzero(store.labels(recording) != UNLABELLED)
+        frames = np.flatnonzero(store.step_labels(recording) != UNLABELLED)
         parts.append(np.stack([np.full_like(frames, recording), frames], axis=1))
     return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
 
@@ -93,7 +96,7 @@ def tile_windows(
         )
     parts = []
     for recording in recordings:
-        is_labelled = store.labels(recording) != UNLABELLED
+        is_labelled = store.step_labels(recording) != UNLABELLED
         starts = np.arange(-offset, len(is_labelled), window)
         counts = np.concatenate([[0], np.cumsum(is_labelled)])
         first = np.clip(starts, 0, len(is_labelled))
@@ -122,7 +125,7 @@ def balanced_windows(
         frame that was drawn with replacement from all frames of a class drawn at random.
     """
     frames = labelled_frames(store, recordings)
-    labels_of = {recording: store.labels(recording) for recording in recordings}
+    labels_of = {recording: store.step_labels(recording) for recording in recordings}
     labels = np.array([labels_of[recording][frame] for recording, frame in frames])
     by_class = [frames[labels == label] for label in np.unique(labels)]
     num_windows = -(-len(frames) // window)
@@ -173,9 +176,9 @@ class ClipSampler:
         self.window = window
         # the labels of all recordings end to end, with room for windows beyond their edges
         margin = np.full(window, UNLABELLED, np.int8)
-        parts = [np.concatenate([margin, store.labels(i), margin]) for i in range(len(store))]
+        parts = [np.concatenate([margin, store.step_labels(i), margin]) for i in range(len(store))]
         self._labels = np.concatenate(parts)
-        self._num_frames = np.array([info.num_frames for info in store.recordings])
+        self._num_frames = np.array([info.num_steps for info in store.recordings])
         self._first_label = np.cumsum([0, *map(len, parts)])[:-1] + window
         self._pin_memory = pin_memory
         self._shape = (clip_length + window - 1, *store.frame_size)
@@ -262,7 +265,7 @@ class MouseActionDataset(Dataset):
         self.transform = transform
         chosen = range(len(self.store)) if recordings is None else recordings
         self.samples = labelled_frames(self.store, chosen)[::stride]
-        self._labels = {i: self.store.labels(i) for i in chosen}
+        self._labels = {i: self.store.step_labels(i) for i in chosen}
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -1,20 +1,27 @@
 """The cache file: frames and labels of many recordings in one HDF5 file, and its layout.
 
-Layout, format version 1::
+Layout, format version 2::
 
     /                     attrs: format, format_version, generator, created_utc, class_names,
                                  class_map (json), config (json), index_hash
     /index                (bytes) uint8: json with all of the above and, for each recording,
                                  its attributes, byte offsets and checksums
     /recordings/000000/   attrs: name, video, group, fps ("30/1"), start_frame, num_frames,
-                                 video_num_frames, size_bytes, sha256, annotators, warnings,
-                                 is_steady (0: frames are not at i / fps, `mpar.video.timeline`)
+                                 rate ("30/1"), num_steps, has_own_steps, video_num_frames,
+                                 size_bytes, sha256, region, annotators, warnings
         frames            (T, H, W) uint8, chunks (16, H, W) or (T, H, W) if T < 16, no filter;
                                  the chunks lie end to end, from a multiple of 4096 bytes on
                                  (fewer than 4096 bytes in all: anywhere)
         labels            (T,) int8, class index, -1 = unlabelled
         codes             (A, T) int16, raw codes, one row an annotator, -1 = unlabelled
+        times             (T,) float64, second of the video at which each frame is shown
+        source_frame      (N,) int64, which of the T frames is shown in each step, rising
         chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
+
+Frame i here is frame `start_frame` + i of the video. The network walks through a recording in steps
+of one rate, that of the cache. Mostly a step is a frame. A video of another rate, or with lost
+frames, has N steps, each with the frame nearest in time (`mpar.video.timeline.find_grid`).
+Version 1 had no `times` and no `source_frame`; it is still read.
 
 Text in attributes is UTF-8 of fixed length: HDF5 keeps text of variable length in heaps that
 have no checksum, and one flipped bit in them can make it search for ever.
@@ -38,7 +45,8 @@ import numpy as np
 import xxhash
 
 FORMAT = "mpar-cache"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 CHUNK_FRAMES = 16
 PAGE_BYTES = 4096
 MAX_INDEX_BYTES = 1 << 28
@@ -57,7 +65,7 @@ class RecordingInfo:
     group : str
         The animal.
     fps : Fraction
-        Frames per second, exact.
+        Frames per second of the video, exact.
     start_frame, num_frames : int
         The stretch of the video that this is.
     video_num_frames, size_bytes, sha256
@@ -66,9 +74,16 @@ class RecordingInfo:
         One a row of the codes.
     warnings : tuple of str
         Oddities met while decoding.
-    is_steady : bool
-        Frame i was filmed i / fps seconds after the first, by the time stamps of the video. False
-        too where an older cache does not say.
+    num_steps : int
+        Steps in which the network walks through it; 0 for one a frame.
+    rate : Fraction, optional
+        Steps per second; by default `fps`.
+    has_own_steps : bool
+        A step is not simply a frame.
+    region : str
+        What was cut out of the pictures, as "x,y,width,height" in px; "" for all of them.
+    has_times : bool
+        False where a cache of version 1 does not hold the times of a video that is not steady.
     """
 
     name: str
@@ -82,16 +97,29 @@ class RecordingInfo:
     sha256: str
     annotators: tuple[str, ...]
     warnings: tuple[str, ...]
-    is_steady: bool = True
+    num_steps: int = 0
+    rate: Fraction | None = None
+    has_own_steps: bool = False
+    region: str = ""
+    has_times: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.num_steps:
+            object.__setattr__(self, "num_steps", self.num_frames)
+        if self.rate is None:
+            object.__setattr__(self, "rate", self.fps)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types for HDF5 attributes and JSON."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        assert self.rate is not None
+        del data["has_times"]
         return data | {
             "fps": f"{self.fps.numerator}/{self.fps.denominator}",
+            "rate": f"{self.rate.numerator}/{self.rate.denominator}",
+            "has_own_steps": int(self.has_own_steps),
             "annotators": list(self.annotators),
             "warnings": list(self.warnings),
-            "is_steady": int(self.is_steady),
         }
 
     @classmethod
@@ -106,22 +134,38 @@ class RecordingInfo:
             fps=Fraction(data["fps"]),
             annotators=tuple(map(str, data["annotators"])),
             warnings=tuple(map(str, data["warnings"])),
-            is_steady=bool(data.get("is_steady", 0)),
+            rate=Fraction(data.get("rate", data["fps"])),
+            num_steps=int(data.get("num_steps", 0)),
+            has_own_steps=bool(data.get("has_own_steps", 0)),
+            region=str(data.get("region", "")),
+            has_times="num_steps" in data or bool(data.get("is_steady", 0)),
         )
 
 
 _PLAIN_FIELDS = [
     field
     for field in dataclasses.fields(RecordingInfo)
-    if field.name not in {"fps", "annotators", "warnings", "is_steady"}
+    if field.name
+    not in {
+        *("fps", "rate", "num_steps", "has_own_steps", "region"),
+        *("annotators", "warnings", "has_times"),
+    }
 ]
 
 
-# what the index says of each recording beside its attributes; frames have a checksum a chunk
-PLACES = (
-    *("frames_offset", "labels_offset", "codes_offset", "chunk_hashes_offset"),
-    *("labels_hash", "codes_hash", "chunk_hashes_hash"),
-)
+_ARRAYS = ("labels", "codes", "chunk_hashes")
+_TIME_ARRAYS = ("times", "source_frame")
+
+
+def arrays_of(version: int) -> tuple[str, ...]:
+    """Return the data sets of a recording beside its frames, in a version of the format."""
+    return _ARRAYS if version == 1 else (*_ARRAYS, *_TIME_ARRAYS)
+
+
+def places_of(version: int) -> tuple[str, ...]:
+    """Return what the index says of each recording beside its attributes."""
+    hashed = arrays_of(version)
+    return ("frames_offset", *(f"{n}_offset" for n in hashed), *(f"{n}_hash" for n in hashed))
 
 
 def num_chunks(num_frames: int) -> int:

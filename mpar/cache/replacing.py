@@ -99,7 +99,14 @@ def check_loss(
     problems: Sequence[Problem],
 ) -> None:
     """Raise ConfigError if the new cache would lack recordings that the existing one has."""
-    kept = {item.info.name for item in good}
+    kept = {item.info.name: item.info.region for item in good}
+    moved = [r.name for r in old.recordings if kept.get(r.name, r.region) != r.region]
+    if moved:
+        raise ConfigError(
+            f"{cache_path}: the regions of {', '.join(moved[:5])} are not those that this cache "
+            "was made with, and runs trained on it could not go on; pass --overwrite to replace "
+            "it, or choose another --output"
+        )
     lost = [info.name for info in old.recordings if info.name not in kept]
     if lost:
         shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
@@ -122,6 +129,8 @@ def is_same(
         and all(
             np.array_equal(old.labels(i), recording.labels)
             and np.array_equal(old.codes(i), recording.codes)
+            and np.array_equal(old.times(i), recording.times)
+            and np.array_equal(old.source_frame(i), recording.source_frame)
             and np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
             for i, recording in enumerate(new)
         )

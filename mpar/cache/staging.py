@@ -1,6 +1,6 @@
 """Decoded videos on the disk, between the video files and the cache.
 
-A staged video is two files: ``<sha256>_<size>.raw``, its grey frames end to end, and a small
+A staged recording is two files: ``<sha256>_<how>.raw``, its grey frames end to end, and a small
 json with its shape, times and checksums, written last: without it the raw file counts for nothing.
 No HDF5 here: a killed process or a full disk leaves either a whole part or none.
 """
@@ -11,93 +11,96 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
-from mpar.cache.layout import hash_bytes, hash_chunks, num_chunks, split_chunks
-from mpar.system.files import atomic_path, write_json
+from mpar.cache.layout import CHUNK_FRAMES, bytes_of, hash_chunks, num_chunks
+from mpar.system.files import write_json
+from mpar.video.regions import Region
+from mpar.video.timeline import TimeLine
 from mpar.video.videos import Decoding, squeeze_of
 
 Size = tuple[int, int]
+Regions = Sequence["Region | None"]  # None: the whole picture
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedVideo:
-    """A video's frames with what is known of it.
+class Making:
+    """How frames are made out of videos.
+
+    Parameters
+    ----------
+    size : (height, width), optional
+        Resize to this many px.
+    stream : int, optional
+        Index of the video stream; by default the one that players show.
+    fps : Fraction, optional
+        Frames per second of videos that do not state them.
+    """
+
+    size: Size | None = None
+    stream: int | None = None
+    fps: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a decoded recording besides its frames.
+
+    Parameters
+    ----------
+    line : TimeLine
+        When each frame is shown.
+    warnings : tuple of str
+        From decoding.
+    """
+
+    line: TimeLine
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, decoding: Decoding, region: Region | None, making: Making) -> Facts:
+        """Take them from a decoding that is at its end."""
+        info, line = decoding.info, decoding.line
+        if line.is_guess and making.fps is not None:
+            line = replace(line, fps=making.fps, is_guess=False)
+        shown = (info.height, info.width) if region is None else (region.height, region.width)
+        squeeze = squeeze_of(shown, making.size) if making.size else ""
+        return cls(line, (*decoding.warnings, *([squeeze] if squeeze else [])))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON; a float keeps all its digits there."""
+        return {"line": self.line.to_dict(), "warnings": self.warnings}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Facts:
+        """Rebuild from `to_dict`; ValueError if it makes no sense."""
+        return cls(TimeLine.from_dict(data["line"]), tuple(data["warnings"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A recording's frames with what is known of it.
 
     Parameters
     ----------
     frames : (T, H, W) uint8 array
         Usually memory-mapped. From `count_frames` only the shapes mean anything.
-    fps : Fraction
-        Frames per second.
-    warnings : tuple of str
-        From decoding.
+    facts : Facts
+        What is known.
     chunk_hashes : (ceil(T / 16),) uint64 array
         Of the frames, taken when they were decoded.
-    times : (T,) float64 array, optional
-        When each frame is shown, if not at i / fps (`mpar.video.timeline`).
-    is_rate_guessed : bool
-        The file states no rate; `fps` is what players assume.
     """
 
     frames: np.ndarray
-    fps: Fraction
-    warnings: tuple[str, ...]
+    facts: Facts
     chunk_hashes: np.ndarray
-    times: np.ndarray | None = None
-    is_rate_guessed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What is known of a video besides its frames; as in `DecodedVideo`."""
-
-    fps: Fraction
-    warnings: tuple[str, ...]
-    times: np.ndarray | None
-    is_rate_guessed: bool
-
-    @classmethod
-    def of(cls, decoding: Decoding, size: Size | None) -> _Facts:
-        """Take them from a decoding that is at its end."""
-        info, line = decoding.info, decoding.line
-        squeeze = squeeze_of((info.height, info.width), size) if size else ""
-        return cls(
-            info.fps if line.fps is None else line.fps,
-            (*decoding.warnings, *([squeeze] if squeeze else [])),
-            line.times,
-            info.is_rate_guessed,
-        )
-
-    def video(self, frames: np.ndarray, chunk_hashes: np.ndarray) -> DecodedVideo:
-        """Return them with (T, H, W) frames and their checksums."""
-        return DecodedVideo(
-            frames, self.fps, self.warnings, chunk_hashes, self.times, self.is_rate_guessed
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON; a float keeps all its digits there."""
-        return {
-            "fps": str(self.fps),
-            "warnings": self.warnings,
-            "times": None if self.times is None else self.times.tolist(),
-            "is_rate_guessed": self.is_rate_guessed,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], num_frames: int) -> _Facts:
-        """Rebuild from `to_dict`; ValueError unless there are as many times as frames."""
-        times = data["times"]
-        if times is not None:
-            times = np.array(times, np.float64).reshape(num_frames)
-        return cls(Fraction(data["fps"]), tuple(data["warnings"]), times, data["is_rate_guessed"])
 
 
 def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
@@ -112,44 +115,47 @@ def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
 
 def count_frames(
     path: Path,
+    making: Making,
+    regions: Regions = (None,),
     *,
-    size: Size | None,
     threads: int,
     on_frames: Callable[[int], object],
-    stream: int | None = None,
-) -> DecodedVideo:
-    """Decode a video and keep nothing but its shape. Raises InputError as `Decoding` does."""
-    decoding = Decoding(path, size=size, threads=threads, stream=stream)
-    num_frames, shape = 0, (0, 0)
-    for frame in decoding:
-        num_frames, shape = num_frames + 1, frame.shape
+) -> list[Decoded]:
+    """Decode a video and keep nothing but the shapes, one a region.
+
+    Raises InputError as `Decoding` does.
+    """
+    decoding = Decoding(
+        path, size=making.size, threads=threads, stream=making.stream, regions=regions
+    )
+    shapes: list[tuple[int, ...]] = []
+    for pictures in decoding.pictures():
+        shapes = [picture.shape for picture in pictures]
         on_frames(1)
-    return blank_video((num_frames, *shape), _Facts.of(decoding, size))
+    return [
+        blank(shape, Facts.of(decoding, region, making))
+        for shape, region in zip(shapes, regions, strict=True)
+    ]
 
 
-def pack_blank(video: DecodedVideo) -> tuple[tuple[int, ...], _Facts]:
-    """Return what `blank_video` rebuilds a video without frames from; small."""
-    facts = _Facts(video.fps, video.warnings, video.times, video.is_rate_guessed)
-    return video.frames.shape, facts
-
-
-def blank_video(shape: tuple[int, ...], facts: _Facts) -> DecodedVideo:
-    """Return a video of (T, H, W) frames of which only the shapes mean anything."""
-    frames = np.broadcast_to(np.uint8(0), shape)  # takes no memory
-    return facts.video(frames, np.zeros(num_chunks(shape[0]), np.uint64))
+def blank(shape: tuple[int, ...], facts: Facts) -> Decoded:
+    """Return a recording of which only the shapes mean anything; of (H, W) px."""
+    num_frames = facts.line.num_frames
+    frames = np.broadcast_to(np.uint8(0), (num_frames, *shape))  # takes no memory
+    return Decoded(frames, facts, np.zeros(num_chunks(num_frames), np.uint64))
 
 
 def stage_video(
     path: Path,
     sha256: str,
     folder: Path,
+    making: Making,
+    regions: Regions = (None,),
     *,
-    size: Size | None,
     threads: int,
     on_frames: Callable[[int], object],
-    stream: int | None = None,
-) -> DecodedVideo:
-    """Decode a video into the staging folder.
+) -> list[Decoded]:
+    """Decode a video into the staging folder, once for all of its regions.
 
     Parameters
     ----------
@@ -159,96 +165,128 @@ def stage_video(
         Of the video file; names the part.
     folder : Path
         Made if it is missing.
-    size : (height, width), optional
-        Resize to this many px.
+    making : Making
+        How frames are made.
+    regions : sequence of (Region or None)
+        What is cut out, None for the whole picture.
     threads : int
         Threads that resize, 0 for one a processor core.
     on_frames : callable
         Called with the number of frames decoded since the last call; may raise to stop.
-    stream : int, optional
-        Index of the video stream; by default the one that players show.
+
+    Returns
+    -------
+    list of Decoded
+        One a region.
 
     Raises
     ------
     InputError
-        The video cannot be decoded.
+        The video cannot be decoded, or a region lies beyond its picture.
     """
-    decoding = Decoding(path, size=size, threads=threads, stream=stream)
-    raw_path = _part_path(folder, sha256, size, stream, "raw")
-    return _write_part(_counted(decoding, on_frames), raw_path, lambda: _Facts.of(decoding, size))
-
-
-def _counted(
-    frames: Iterable[np.ndarray], on_frames: Callable[[int], object]
-) -> Iterator[np.ndarray]:
-    for frame in frames:
-        on_frames(1)
-        yield frame
+    decoding = Decoding(
+        path, size=making.size, threads=threads, stream=making.stream, regions=regions
+    )
+    raw_paths = [_part_path(folder, sha256, making, region) for region in regions]
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(_PartFile(raw_path)) for raw_path in raw_paths]
+        for pictures in decoding.pictures():
+            for part, picture in zip(parts, pictures, strict=True):
+                part.add(picture)
+            on_frames(1)
+        return [
+            part.publish(Facts.of(decoding, region, making))
+            for part, region in zip(parts, regions, strict=True)
+        ]
 
 
 def stage_pieces(
     pieces: Sequence[np.ndarray],
     sha256: str,
     folder: Path,
-    *,
-    size: Size | None,
-    fps: Fraction,
-    warnings: Sequence[str],
-    stream: int | None = None,
-    is_rate_guessed: bool = False,
-) -> DecodedVideo:
-    """Put the consecutive (T, H, W) pieces of a decoded video together in the staging folder."""
-    facts = _Facts(fps, tuple(warnings), None, is_rate_guessed)
-    raw_path = _part_path(folder, sha256, size, stream, "raw")
-    return _write_part(chain.from_iterable(pieces), raw_path, lambda: facts)
+    making: Making,
+    region: Region | None,
+    facts: Facts,
+) -> Decoded:
+    """Put the consecutive (T, H, W) pieces of a recording together in the staging folder."""
+    with _PartFile(_part_path(folder, sha256, making, region)) as part:
+        for piece in pieces:
+            for frame in piece:
+                part.add(frame)
+        return part.publish(facts)
 
 
-def _write_part(
-    frames: Iterable[np.ndarray], raw_path: Path, find_facts: Callable[[], _Facts]
-) -> DecodedVideo:
-    """Write a part; what is known of the video is asked for when all frames are there."""
-    num_frames = 0
+class _PartFile:
+    """A part while it is being written; nothing is left of it unless it is published."""
 
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal num_frames
-        for frame in frames:
-            num_frames += 1
-            yield frame
+    def __init__(self, raw_path: Path) -> None:
+        self._raw_path = raw_path
+        self._path = raw_path.with_suffix(".whole.raw")
+        raw_path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("wb", buffering=1 << 20)
+        self._shape: tuple[int, ...] = ()
+        self._num_frames = 0
+        self._hash = xxhash.xxh3_64()
+        self._hashes: list[int] = []
 
-    hashes = []
-    # a part is checked before it is used, so it need not survive a power failure
-    with atomic_path(raw_path, durable=False) as temporary, temporary.open("wb") as file:
-        for chunk in split_chunks(counted()):
-            hashes.append(hash_bytes(chunk))
-            file.write(memoryview(chunk))  # type: ignore[arg-type]
-            frame_size = chunk.shape[1:]
-        file.truncate(num_frames * math.prod(frame_size))  # without what filled the last chunk
-    shape = (num_frames, *frame_size)
-    facts = find_facts()
-    write_json(
-        raw_path.with_suffix(".json"),
-        {"shape": shape, "chunk_hashes": hashes, **facts.to_dict()},
-        durable=False,
-    )
-    staged = np.memmap(raw_path, np.uint8, "r", shape=shape)
-    return facts.video(staged, np.array(hashes, np.uint64))
+    def __enter__(self) -> _PartFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def add(self, frame: np.ndarray) -> None:
+        """Write an (H, W) frame."""
+        data = bytes_of(np.ascontiguousarray(frame))
+        self._file.write(data)
+        self._hash.update(data)
+        self._shape = frame.shape
+        self._num_frames += 1
+        if self._num_frames % CHUNK_FRAMES == 0:
+            self._end_chunk()
+
+    def _end_chunk(self) -> None:
+        self._hashes.append(self._hash.intdigest())
+        self._hash.reset()
+
+    def publish(self, facts: Facts) -> Decoded:
+        """Put the part in place."""
+        num_missing = -self._num_frames % CHUNK_FRAMES
+        if num_missing:  # the last chunk is filled up, unless it is the only one
+            if self._num_frames > CHUNK_FRAMES:
+                self._hash.update(bytes(num_missing * math.prod(self._shape)))
+            self._end_chunk()
+        self._file.close()
+        raw_path = self._raw_path
+        self._path.replace(raw_path)
+        shape = (self._num_frames, *self._shape)
+        # a part is checked before it is used, so it need not survive a power failure
+        write_json(
+            raw_path.with_suffix(".json"),
+            {"shape": shape, "chunk_hashes": self._hashes, **facts.to_dict()},
+            durable=False,
+        )
+        staged = np.memmap(raw_path, np.uint8, "r", shape=shape)
+        return Decoded(staged, facts, np.array(self._hashes, np.uint64))
 
 
 def load_part(
-    sha256: str, folder: Path, *, size: Size | None, stream: int | None = None
-) -> DecodedVideo | None:
+    sha256: str, folder: Path, making: Making, region: Region | None = None
+) -> Decoded | None:
     """Return what an earlier run staged, or None if it is missing, incomplete or damaged."""
-    raw_path = _part_path(folder, sha256, size, stream, "raw")
+    raw_path = _part_path(folder, sha256, making, region)
     try:
         part = json.loads(raw_path.with_suffix(".json").read_text(encoding="utf-8"))
         num_frames, height, width = map(int, part["shape"])
         if raw_path.stat().st_size != math.prod((num_frames, height, width)):
             return None
         hashes = hash_chunks(_read_raw(raw_path, (height, width)))
-        if hashes.tolist() != part["chunk_hashes"]:
+        facts = Facts.from_dict(part)
+        if hashes.tolist() != part["chunk_hashes"] or facts.line.num_frames != num_frames:
             return None
         frames = np.memmap(raw_path, np.uint8, "r", shape=(num_frames, height, width))
-        return _Facts.from_dict(part, num_frames).video(frames, hashes)
+        return Decoded(frames, facts, hashes)
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
         return None
 
@@ -260,11 +298,15 @@ def _read_raw(path: Path, size: Size) -> Iterator[np.ndarray]:
             yield np.frombuffer(data, np.uint8).reshape(size)
 
 
-def _part_path(
-    folder: Path, sha256: str, size: Size | None, stream: int | None, suffix: str
-) -> Path:
-    what = "x".join(map(str, size)) if size else "native"
-    return folder / f"{sha256}_{what}{'' if stream is None else f'_{stream}'}.{suffix}"
+def _part_path(folder: Path, sha256: str, making: Making, region: Region | None) -> Path:
+    parts = [sha256, "x".join(map(str, making.size)) if making.size else "native"]
+    if making.stream is not None:
+        parts.append(f"stream{making.stream}")
+    if making.fps is not None:
+        parts.append(f"{making.fps.numerator}-{making.fps.denominator}fps")
+    if region is not None:
+        parts.append(str(region).replace(",", "-"))
+    return folder / f"{'_'.join(parts)}.raw"
 
 
 def remove_parts(folder: Path) -> None:

@@ -17,22 +17,24 @@ import numpy as np
 from mpar.cache.layout import (
     CHUNK_FRAMES,
     FORMAT,
-    FORMAT_VERSION,
     MAX_INDEX_BYTES,
-    PLACES,
+    READABLE_VERSIONS,
     RecordingInfo,
+    arrays_of,
     bytes_of,
     chunk_length,
     chunk_offsets,
     end_to_end,
     hash_bytes,
     num_chunks,
+    places_of,
     read_attributes,
     stored_frames,
 )
 from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
 from mpar.system.positioned import PositionedFile
+from mpar.video.timeline import TimeLine, line_from_times, take
 
 _mapped: weakref.WeakSet[Store] = weakref.WeakSet()
 
@@ -109,7 +111,9 @@ class Store:
         if self._map is not None:
             _mapped.add(self)
         self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
-        self._num_frames = np.array([info.num_frames for info in self.recordings])
+        self._num_steps = np.array([info.num_steps for info in self.recordings])
+        self._has_own_steps = np.array([info.has_own_steps for info in self.recordings])
+        self._steps: dict[int, np.ndarray] = {}
         self._offsets = np.array([entry["frames_offset"] for entry in self._entries])
         self._forget_checks()
 
@@ -149,11 +153,13 @@ class Store:
                         f"{self.path}: found an HDF5 file of another kind, expected a cache made "
                         "by mpar-preprocess; check the path"
                     )
-                if (version := attrs.get("format_version")) != FORMAT_VERSION:
+                if (version := attrs.get("format_version")) not in READABLE_VERSIONS:
                     raise StoreError(
                         f"{self.path}: found cache format version {version}, expected "
-                        f"{FORMAT_VERSION}; make it again with mpar-preprocess"
+                        f"{' or '.join(map(str, READABLE_VERSIONS))}; make it again with "
+                        "mpar-preprocess"
                     )
+                self._version: int = version
                 link = file.get("index", getlink=True)
                 dataset = file.get("index") if isinstance(link, h5py.HardLink) else None
                 if (
@@ -195,7 +201,8 @@ class Store:
             self.frame_size = (height, width)
             self.recordings = tuple(RecordingInfo.from_dict(e) for e in index["recordings"])
             self._entries: list[dict[str, int]] = [
-                {key: int(entry[key]) for key in PLACES} for entry in index["recordings"]
+                {key: int(entry[key]) for key in places_of(self._version)}
+                for entry in index["recordings"]
             ]
             for info, entry in zip(self.recordings, self._entries, strict=True):
                 for key, num_bytes in self._extents(info).items():
@@ -204,7 +211,7 @@ class Store:
                             f"{self.path}: recording {info.name} lies beyond the end of the file; "
                             "it was cut short, make it again or copy it again"
                         )
-                if info.num_frames < 1 or height < 1 or width < 1:
+                if min(info.num_frames, info.num_steps) < 1 or height < 1 or width < 1:
                     raise ValueError("empty recording")
                 if "\0" in info.name or Path(info.name).name != info.name:
                     # outputs are named after it, and must not leave their folder
@@ -217,12 +224,15 @@ class Store:
 
     def _extents(self, info: RecordingInfo) -> dict[str, int]:
         chunks = num_chunks(info.num_frames)
-        return {
+        extents = {
             "frames": stored_frames(info.num_frames) * math.prod(self.frame_size),
             "labels": info.num_frames,
             "codes": 2 * len(info.annotators) * info.num_frames,
             "chunk_hashes": 8 * chunks,
+            "times": 8 * info.num_frames,
+            "source_frame": 8 * info.num_steps,
         }
+        return {key: extents[key] for key in ("frames", *arrays_of(self._version))}
 
     def __enter__(self) -> Store:
         return self
@@ -269,6 +279,49 @@ class Store:
         """Return the (A, T) int16 raw codes of a recording, one row an annotator."""
         codes = self._read_small(recording, "codes", np.int16)
         return codes.reshape(len(self.recordings[recording].annotators), -1)
+
+    def source_frame(self, recording: int) -> np.ndarray:
+        """Return which frame is shown in each step of a recording, (N,) int64, rising."""
+        source = self._steps.get(recording)
+        if source is not None:
+            return source
+        info = self.recordings[recording]
+        if self._version == 1:
+            source = np.arange(info.num_frames)
+        else:
+            source = self._read_small(recording, "source_frame", np.int64)
+            if source.min() < 0 or source.max() >= info.num_frames or (np.diff(source) < 0).any():
+                raise self._odd(info, "source_frame")
+        if not np.array_equal(source, np.arange(info.num_frames)):
+            self._steps[recording] = source  # asked for with every clip
+        return source
+
+    def step_labels(self, recording: int) -> np.ndarray:
+        """Return the label of each step of a recording, (N,) int8."""
+        return self.labels(recording)[self.source_frame(recording)]
+
+    def times(self, recording: int) -> np.ndarray:
+        """Return the second of the video at which each frame is shown, (T,) float64."""
+        info = self.recordings[recording]
+        if self._version == 1:
+            return (info.start_frame + np.arange(info.num_frames)) / float(info.fps)
+        times = self._read_small(recording, "times", np.float64)
+        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+            raise self._odd(info, "times")
+        return times
+
+    def line(self, recording: int) -> TimeLine:
+        """Return the time line of a recording; one that begins within its video begins at 0 s."""
+        info, times = self.recordings[recording], self.times(recording)
+        if not info.has_times:
+            return TimeLine(info.num_frames)
+        return line_from_times(times, info.fps, info.start_frame)
+
+    def _odd(self, info: RecordingInfo, key: str) -> StoreError:
+        return StoreError(
+            f"{self.path}: the {key} of recording {info.name} are not as mpar writes them; make it "
+            "again with mpar-preprocess"
+        )
 
     def chunk_hashes(self, recording: int) -> np.ndarray:
         """Return the (ceil(T / 16),) uint64 checksums of a recording's chunks."""
@@ -352,15 +405,35 @@ class Store:
             if not self._has_changed():
                 return
 
+    def stream_steps(self, recording: int) -> Iterator[np.ndarray]:
+        """Yield the frame of each step of a recording, as `stream` yields its frames."""
+        return take(self.stream(recording), self.source_frame(recording))
+
+    def copy_steps(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
+        """Copy the frames of steps `start` to `stop` - 1, as `copy_frames` copies frames."""
+        if not self._has_own_steps[recording]:
+            self.copy_frames(recording, start, stop, out)
+            return
+        num_steps = self.recordings[recording].num_steps
+        if not 0 <= start < stop <= num_steps:
+            raise ValueError(
+                f"found steps {start} to {stop}, expected 0 <= start < stop <= {num_steps}"
+            )
+        source = self.source_frame(recording)[start:stop]
+        first, last = int(source[0]), int(source[-1])
+        frames = np.empty((last - first + 1, *self.frame_size), np.uint8)
+        self.copy_frames(recording, first, last + 1, frames)
+        np.take(frames, source - first, axis=0, out=out)
+
     def copy_batch(
         self, recordings: np.ndarray, starts: np.ndarray, out: np.ndarray, rows: np.ndarray
     ) -> None:
-        """Copy a stretch of frames from each of many recordings, much faster than one by one.
+        """Copy a stretch of steps from each of many recordings, much faster than one by one.
 
         Parameters
         ----------
         recordings, starts : (N,) integer arrays
-            Positions in the cache, and the first frame of each stretch.
+            Positions in the cache, and the first step of each stretch.
         out : (B, F, H, W) uint8 array
             C-contiguous. Gets F frames of each stretch.
         rows : (N,) integer array
@@ -372,17 +445,21 @@ class Store:
             As for `copy_frames`.
         """
         length = out.shape[1]
-        if (starts < 0).any() or (starts + length > self._num_frames[recordings]).any():
+        if (starts < 0).any() or (starts + length > self._num_steps[recordings]).any():
             raise ValueError(f"found a stretch of {length} frames beyond the end of its recording")
         if out.shape[2:] != self.frame_size or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(
                 f"out: found shape {out.shape} and type {out.dtype}, expected (B, F, "
                 f"{self.frame_size[0]}, {self.frame_size[1]}) and uint8, contiguous"
             )
-        if self._map is None:
-            for recording, start, row in zip(recordings, starts, rows, strict=True):
-                self.copy_frames(int(recording), int(start), int(start) + length, out[row])
+        is_apart = self._has_own_steps[recordings] if self._map else np.ones(len(rows), bool)
+        for i in np.flatnonzero(is_apart):
+            start = int(starts[i])
+            self.copy_steps(int(recordings[i]), start, start + length, out[rows[i]])
+        if self._map is None or is_apart.all():
             return
+        if is_apart.any():
+            recordings, starts, rows = recordings[~is_apart], starts[~is_apart], rows[~is_apart]
         # slices of plain memory: a few hundred nanoseconds each beside the copy itself
         frame_bytes = math.prod(self.frame_size)
         num_bytes = length * frame_bytes
@@ -469,6 +546,8 @@ class Store:
             try:
                 self.labels(number)
                 self.codes(number)
+                self.line(number)
+                self.source_frame(number)
                 for start in range(0, info.num_frames, CHUNK_FRAMES):
                     stop = min(start + CHUNK_FRAMES, info.num_frames)
                     self._check_chunks(number, start, stop)
@@ -494,7 +573,7 @@ class Store:
                         == end_to_end(entry["frames_offset"], info.num_frames, self.frame_size)
                         and all(
                             group[key].id.get_offset() == entry[f"{key}_offset"]
-                            for key in ("labels", "codes", "chunk_hashes")
+                            for key in arrays_of(self._version)
                         )
                     )
                 except (OSError, KeyError, ValueError, TypeError, RuntimeError):

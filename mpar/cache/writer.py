@@ -24,6 +24,7 @@ from mpar.cache.layout import (
     FORMAT_VERSION,
     PAGE_BYTES,
     RecordingInfo,
+    arrays_of,
     bytes_of,
     chunk_length,
     chunk_offsets,
@@ -57,6 +58,11 @@ class NewRecording:
         Raw codes by annotator.
     chunk_hashes : (ceil(T / 16),) uint64 array
         Of the frames (`hash_chunks`), so that what is damaged on its way here is found later.
+    times : (T,) float64 array, optional
+        Second of the video at which each frame is shown; by default frame i of the video is shown
+        at i / fps.
+    source_frame : (N,) int64 array, optional
+        Which frame is shown in each step; by default a step is a frame.
     """
 
     info: RecordingInfo
@@ -64,14 +70,23 @@ class NewRecording:
     labels: np.ndarray
     codes: np.ndarray
     chunk_hashes: np.ndarray
+    times: np.ndarray = None  # type: ignore[assignment]
+    source_frame: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
+        if self.times is None:
+            numbers = self.info.start_frame + np.arange(num_frames)
+            object.__setattr__(self, "times", numbers / float(self.info.fps))
+        if self.source_frame is None:
+            object.__setattr__(self, "source_frame", np.arange(num_frames))
         expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
             "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
             "labels": ((num_frames,), np.int8),
             "codes": ((num_annotators, num_frames), np.int16),
             "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
+            "times": ((num_frames,), np.float64),
+            "source_frame": ((self.info.num_steps,), np.int64),
         }
         for key, (shape, dtype) in expected.items():
             array = getattr(self, key)
@@ -240,11 +255,8 @@ def _lay_out(
             entry = recording.info.to_dict()
             set_attributes(group, entry)
             entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
-            for name, array in (
-                ("labels", recording.labels),
-                ("codes", recording.codes),
-                ("chunk_hashes", recording.chunk_hashes),
-            ):
+            for name in arrays_of(FORMAT_VERSION):
+                array = getattr(recording, name)
                 dataset = group.create_dataset(name, data=array)
                 entry[f"{name}_offset"] = dataset.id.get_offset()
                 entry[f"{name}_hash"] = hash_bytes(array)

@@ -28,8 +28,10 @@ from mpar.labels.names import (
     unread_video,
     without_suffix,
 )
+from mpar.labels.regions import RegionTable, recording_name, share_labels
 from mpar.labels.scorings import Scoring
 from mpar.system.folders import find_files
+from mpar.video.regions import Region
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +48,20 @@ class Source:
         Not yet laid on its frames.
     problems : list of Problem
         Why its labels cannot be used; they are then incomplete.
+    region : Region, optional
+        Where its animal lives; by default in the whole picture.
     """
 
     video: Path
     labels: list[Annotation | Scoring] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    region: Region | None = None
+
+    @property
+    def path(self) -> Path:
+        """The video, with the name of the animal if it has several: what messages name."""
+        name = recording_name(self.video.stem, self.region)
+        return self.video.with_name(name + self.video.suffix)
 
 
 def find_recordings(
@@ -59,6 +70,7 @@ def find_recordings(
     class_map: ClassMap,
     *,
     label_format: str = AUTO,
+    regions: RegionTable | None = None,
 ) -> tuple[list[Source], list[Problem]]:
     """Pair the videos of one folder with the label files of another.
 
@@ -73,6 +85,8 @@ def find_recordings(
         The names that may occur in label files.
     label_format : str
         As for `mpar.labels.exchange.read_label_file`.
+    regions : RegionTable, optional
+        Where the animals of each video live; a video has one source an animal.
 
     Returns
     -------
@@ -123,16 +137,38 @@ def find_recordings(
     )
     problems += more
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
+    if regions is not None:
+        alone, more = split_sources(alone, regions)
+        problems += more
     problems += [
         Problem.of(
-            source.video,
-            f"has no labels, expected {source.video.stem}.csv or {source.video.stem}_*.csv; add "
-            "them",
+            source.path,
+            f"has no labels, expected {source.path.stem}.csv or {source.path.stem}_*.csv; add them",
         )
         for source in alone
         if not source.labels and not source.problems
     ]
     return [source for source in alone if source.labels or source.problems], problems
+
+
+def split_sources(
+    sources: Sequence[Source], regions: RegionTable
+) -> tuple[list[Source], list[Problem]]:
+    """Make one source an animal of those whose video has regions."""
+    found, problems = regions.share_out([source.video for source in sources])
+    split: list[Source] = []
+    for source in sources:
+        if source.video not in found:
+            split.append(source)
+            continue
+        shared, more = share_labels(source.video, source.labels, found[source.video])
+        problems += source.problems + more
+        split += [
+            Source(source.video, labels, region=region)
+            for region, labels in shared.items()
+            if labels or not source.problems
+        ]
+    return split, problems
 
 
 def share_out(
@@ -328,7 +364,7 @@ def _is_text(name: str) -> bool:
 
 
 def find_group(video: Path, pattern: str | None) -> str:
-    """Return the animal's id: what `pattern` finds in the video's name, or the name itself.
+    """Return the animal's id: what `pattern` finds in a recording's name, or the name itself.
 
     The suffix is no part of the name: the 4 of ``.mp4`` is nobody's number.
 

@@ -338,7 +338,7 @@ class TrainingRun:
         predictor = DensePredictor(self.learner.judged_net())
         truths = [self.store.labels(recording) for recording in self.split.val]
         own = self.team.share_of(self.split.val)
-        made = {i: predictor.predict(self.store.stream(i)) for i in own}
+        made = {i: predictor.predict(self.store.stream_steps(i)) for i in own}
         found = {i: array for part in self.team.gather(made) for i, array in part.items()}
         probabilities = [found[i] for i in self.split.val]
         return Validation(

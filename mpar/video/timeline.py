@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 ROUNDING_SECONDS = Fraction(1, 2000)  # label programs round times to milliseconds
 _LONG_STEP = 1.5  # usual ones
@@ -49,6 +52,26 @@ class TimeLine:
     def __post_init__(self) -> None:
         if self.times is not None and self.times.shape != (self.num_frames,):
             raise ValueError(f"times: found {self.times.shape}, expected ({self.num_frames},)")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON; a float keeps all its digits there."""
+        return {
+            "num_frames": self.num_frames,
+            "fps": None if self.fps is None else str(self.fps),
+            "times": None if self.times is None else self.times.tolist(),
+            "is_rate_guessed": self.is_guess,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TimeLine:
+        """Rebuild from `to_dict`; ValueError unless there are as many times as frames."""
+        times, fps = data.get("times"), data.get("fps")
+        return cls(
+            int(data["num_frames"]),
+            None if fps is None else Fraction(fps),
+            None if times is None else np.array(times, np.float64),
+            bool(data.get("is_rate_guessed", False)),
+        )
 
     @property
     def _rate(self) -> Fraction:
@@ -174,6 +197,24 @@ class TimeLine:
         return Fraction(float(self.times[frame + 1] - self.times[frame]))
 
 
+def line_from_times(times: np.ndarray, fps: Fraction | None, start_frame: int = 0) -> TimeLine:
+    """Return the time line of a recording from what a cache or a prediction holds.
+
+    Parameters
+    ----------
+    times : (T,) float64 array
+        Second of the video at which each frame is shown.
+    fps : Fraction, optional
+        Frames per second of the video.
+    start_frame : int
+        Frame of the video that is the first one. If that is not its first, time counts from there.
+    """
+    is_exact = fps and np.array_equal(times, (start_frame + np.arange(len(times))) / float(fps))
+    if is_exact:
+        return TimeLine(len(times), fps)
+    return TimeLine(len(times), fps, times - times[0] if start_frame else times)
+
+
 def is_same_tempo(fps: Fraction, rate: Fraction) -> bool:
     """Tell whether two rates differ by 2 % at most, as 30 and 30000/1001 do."""
     return abs(fps / rate - 1) <= _SAME_TEMPO
@@ -208,6 +249,23 @@ def find_grid(line: TimeLine, rate: Fraction | None) -> tuple[np.ndarray, Fracti
     middles = (line.starts[1:] + line.starts[:-1]) / 2
     # a tick halfway between two frames takes the first, whatever the rounding
     return np.searchsorted(middles, ticks - 1e-9).astype(np.int64), rate
+
+
+def take(frames: Iterable[T], source: np.ndarray) -> Iterator[T]:
+    """Yield the frame of each step of a grid; all frames are asked for.
+
+    Parameters
+    ----------
+    frames : iterable
+        Of a video.
+    source : (N,) int64 array
+        From `find_grid`.
+    """
+    step = 0
+    for number, frame in enumerate(frames):
+        while step < len(source) and source[step] == number:
+            yield frame
+            step += 1
 
 
 def find_steps(line: TimeLine, rate: Fraction, num_steps: int) -> np.ndarray:

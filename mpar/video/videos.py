@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from mpar.errors import InputError
+from mpar.errors import InputError, Problem
 from mpar.video.endings import is_cut_short
 from mpar.video.grey import UPRIGHT, GreyConverter, Orientation
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
 from mpar.video.pictures import PictureMeter
+from mpar.video.regions import Region
 from mpar.video.streams import (
     EXPECTED_FPS,
     MAX_PIXELS,
@@ -89,6 +90,8 @@ class Decoding:
         make other pictures of a damaged file on each machine.
     stream : int, optional
         Index of the video stream in the file; by default the one that players show.
+    regions : sequence of (Region or None)
+        What `pictures` cuts out, None for the whole picture.
 
     Attributes
     ----------
@@ -101,8 +104,9 @@ class Decoding:
 
     Notes
     -----
-    Iterating yields (H, W) uint8 arrays: luma in full range (0-255), turned as the file asks,
-    each the caller's own. Equal to ``ffmpeg -pix_fmt gray`` at native size. Frames that the
+    Iterating yields (H, W) uint8 arrays, of the first region: luma in full range (0-255), turned
+    as the file asks, each the caller's own. Equal to ``ffmpeg -pix_fmt gray`` at native size.
+    Frames that the
     decoder had to conceal are yielded (dropping them would shift all later ones) and warned of.
     It raises InputError if the file cannot be decoded, holds no frame, or changes its frame
     size on the way.
@@ -115,15 +119,24 @@ class Decoding:
         size: tuple[int, int] | None = None,
         threads: int = 0,
         stream: int | None = None,
+        regions: Sequence[Region | None] = (None,),
     ) -> None:
         self._path = Path(path)
         self._size, self._threads, self._stream = size, threads, stream
+        self._regions = regions
         self.info: VideoInfo
         self.line: TimeLine
         self.warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        to_grey, meter, tally = GreyConverter(self._size, self._threads), PictureMeter(), Tally()
+        for pictures in self.pictures():
+            yield pictures[0]
+
+    def pictures(self) -> Iterator[list[np.ndarray]]:
+        """Yield each frame as a list of (H, W) uint8 arrays, one a region."""
+        is_whole = all(region is None for region in self._regions)
+        to_grey = GreyConverter(self._size if is_whole else None, self._threads)
+        meter, tally = PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
         turned: Orientation | None = None
         orientations: dict[str, Orientation | None] = {}
@@ -141,6 +154,7 @@ class Decoding:
                 if shown is None:
                     self.info = describe(self._path, container, video, frame)
                     shown, turned = size, orientation
+                    self._check_regions(size)
                 elif size != shown:
                     raise InputError.of(
                         self._path,
@@ -153,13 +167,29 @@ class Decoding:
                 luma, is_limited = to_grey.luma(frame)
                 meter.add(luma, is_limited=is_limited, is_flagged=frame.interlaced_frame)
                 grey = to_grey.convert(frame, luma, is_limited, orientation)
-                yield grey
+                yield [
+                    grey if region is None else region.cut(grey, self._size)
+                    for region in self._regions
+                ]
                 tally.num_frames += 1
             if shown is None:
                 raise no_frame(self._path)
             tally.is_end_missing |= is_cut
             zero = find_zero(self._path, container)
             self._finish(tally, meter, notes, num_announced, find_end(container, video), zero)
+
+    def _check_regions(self, size: tuple[int, int]) -> None:
+        """Raise InputError if a region lies beyond the picture of (height, width) px."""
+        beyond = [r for r in self._regions if r is not None and not r.is_inside(*size)]
+        if beyond:
+            raise InputError(
+                Problem.of(
+                    self._path,
+                    f"its region {f'of {region.animal} ' * bool(region.animal)}({region}) lies "
+                    f"beyond its picture of {show_size(size)} px; fix the regions file",
+                )
+                for region in beyond
+            )
 
     def _finish(
         self,

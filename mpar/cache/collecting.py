@@ -1,0 +1,188 @@
+"""Collect what goes into a cache: videos, what they say of themselves, and their labels."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from mpar.cache.config import PreprocessConfig
+from mpar.cache.staging import Regions, sha256_of
+from mpar.errors import InputError, Problem
+from mpar.labels.classes import ClassMap
+from mpar.labels.exchange import ANNOTATION_SUFFIXES
+from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_groups
+from mpar.system.folders import warn_of_unread
+from mpar.system.team import Team
+from mpar.system.workers import HangError, side_by_side
+from mpar.video.videos import VideoInfo, probe_video, squeeze_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video whose label files could be read.
+
+    Parameters
+    ----------
+    sources : tuple of Source
+        One an animal.
+    groups : tuple of str
+        The animal of each.
+    sha256, size_bytes, info
+        Of the file.
+    """
+
+    sources: tuple[Source, ...]
+    groups: tuple[str, ...]
+    sha256: str
+    size_bytes: int
+    info: VideoInfo
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.sources[0].video
+
+    @property
+    def regions(self) -> Regions:
+        """What is cut out for each source."""
+        return [source.region for source in self.sources]
+
+
+def collect(
+    video_folder: Path | str,
+    annotation_folder: Path | str,
+    class_map: ClassMap,
+    config: PreprocessConfig,
+    workers: int,
+    team: Team,
+) -> tuple[list[Video], list[Problem]]:
+    """Pair, group and read all that is quick to read, before anything slow begins.
+
+    Returns
+    -------
+    videos : list of Video
+        Those that can be decoded, with their labels.
+    problems : list of Problem
+        Of all others.
+    """
+    if team.is_leader:
+        warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
+    sources, problems = find_recordings(
+        video_folder,
+        annotation_folder,
+        class_map,
+        label_format=config.label_format,
+        regions=config.regions,
+    )
+    # the sources of a video follow each other
+    by_video = [list(mine) for _, mine in itertools.groupby(sources, lambda s: s.video)]
+    facts = _look_at_all([mine[0].video for mine in by_video], config.stream, workers, team)
+    videos: list[Video] = []
+    first: dict[str, Path] = {}
+    for mine, fact in zip(by_video, facts, strict=True):
+        path = mine[0].video
+        if isinstance(fact, InputError):
+            problems += [problem for source in mine for problem in source.problems]
+            problems += fact.problems
+            continue
+        good, groups = _group(mine, config.group_pattern, problems)
+        if not good:
+            continue
+        sha256, info = fact
+        if sha256 in first:
+            # a copy could put the same frames on both sides of a split
+            message = f"has the same content as {first[sha256].name}; remove one of them"
+            problems.append(Problem.of(path, message))
+            continue
+        first[sha256] = path
+        videos.append(Video(tuple(good), tuple(groups), sha256, path.stat().st_size, info))
+    if team.is_leader:
+        warn_of_groups([group for video in videos for group in video.groups], config.group_pattern)
+        _warn_of_shapes(videos, config)
+    return videos, problems
+
+
+def _group(
+    sources: Sequence[Source], pattern: str | None, problems: list[Problem]
+) -> tuple[list[Source], list[str]]:
+    """Return the sources whose labels could be read, and the animal of each."""
+    good, groups = [], []
+    for source in sources:
+        found = list(source.problems)
+        try:
+            group = find_group(source.path, pattern)
+        except InputError as error:
+            found += error.problems
+        problems += found
+        if not found:
+            good.append(source)
+            groups.append(group)
+    return good, groups
+
+
+def _look_at_all(
+    paths: Sequence[Path], stream: int | None, workers: int, team: Team
+) -> list[tuple[str, VideoInfo] | InputError]:
+    """Return each video's SHA-256 and what it says of itself, or why not."""
+    paths = team.share_of(paths)
+    own: list[Any] = [None] * len(paths)
+
+    def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
+        try:
+            return sha256_of(path, on_step), probe_video(path, stream=stream)
+        except InputError as error:
+            return error
+        except OSError as error:  # a link to nowhere, no permission
+            return InputError.of(path, f"cannot be read ({error.strerror}); check the file")
+
+    with contextlib.closing(side_by_side(look_at, paths, workers=workers)) as done:
+        for i, result in done:
+            try:
+                own[i] = result()
+            except HangError as error:
+                own[i] = InputError.of(paths[i], str(error))
+    return team.gather_shares(own)
+
+
+def usual_rate(videos: Sequence[Video], old_config: dict[str, Any] | None) -> Fraction | None:
+    """Return the rate of a cache: what the existing one has, else that of most videos.
+
+    Parameters
+    ----------
+    videos : sequence of Video
+        Those that do not state their rate have no vote.
+    old_config : dict, optional
+        Of the existing cache.
+    """
+    if old_config and old_config.get("rate"):
+        return Fraction(old_config["rate"])
+    rates = Counter(video.info.fps for video in videos if not video.info.is_rate_guessed)
+    return max(rates, key=lambda rate: (rates[rate], rate)) if rates else None
+
+
+def _warn_of_shapes(videos: Sequence[Video], config: PreprocessConfig) -> None:
+    """Warn that one size squeezes some videos otherwise than others."""
+    first: dict[tuple[int, int], Path] = {}
+    for video in videos if config.size else ():
+        for region in video.regions:
+            info = video.info
+            size = (region.height, region.width) if region else (info.height, info.width)
+            if all(squeeze_of(size, other) for other in first):
+                first[size] = video.path
+    if len(first) > 1:
+        log.warning(
+            "the videos have %d shapes (%s), and one --size squeezes each of them in another way: "
+            "mice look different by video; crop the videos to one shape first",
+            len(first),
+            ", ".join(f"{w}x{h} px as in {path.name}" for (h, w), path in first.items()),
+        )

@@ -1,0 +1,112 @@
+"""The options that shape a cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from mpar.cache.staging import Making
+from mpar.errors import ConfigError
+from mpar.labels.exchange import AUTO, READABLE
+from mpar.labels.recordings import SEVERAL
+from mpar.labels.regions import RegionTable
+from mpar.labels.scorings import MAX_FPS
+from mpar.video.videos import MAX_PIXELS, MIN_SIDE_PX
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessConfig:
+    """How videos and labels become a cache.
+
+    Parameters
+    ----------
+    size : (int, int), optional
+        Height and width in px that frames are resized to; by default they stay as they are.
+    group_pattern : str, optional
+        Regular expression that finds the animal's id in a video's file name: its first group,
+        or the whole match. By default each video is an animal of its own.
+    several : {"trials", "annotators"}, optional
+        What several label files of one video are; by default the row counts decide.
+    label_offset : int, optional
+        Frame at which the first row of a label file that is too short lies.
+    label_format : str
+        Format of the label files, a key of `mpar.labels.exchange.FORMATS` or "mpar"; by default
+        each is recognised by its content.
+    unscored : str, optional
+        Class of the frames in which another program scored no behaviour; by default they stay
+        unlabelled.
+    stream : int, optional
+        Index of the video stream in files that have several; by default the one that players
+        show.
+    rate : Fraction, optional
+        Frames per second of the cache; by default that of most of its videos. Videos of another
+        rate, or with lost frames, get frames at this rate, nearest in time.
+    fps : Fraction, optional
+        Frames per second of videos that do not state their rate.
+    regions : RegionTable, optional
+        Where animals live in videos that show several; by default a video shows one.
+    """
+
+    size: tuple[int, int] | None = None
+    group_pattern: str | None = None
+    several: str | None = None
+    label_offset: int | None = None
+    label_format: str = AUTO
+    unscored: str | None = None
+    stream: int | None = None
+    rate: Fraction | None = None
+    fps: Fraction | None = None
+    regions: RegionTable | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (
+            min(self.size) < MIN_SIDE_PX or self.size[0] * self.size[1] > MAX_PIXELS
+        ):
+            raise ConfigError(
+                f"size: found {self.size[0]}x{self.size[1]}, expected at least "
+                f"{MIN_SIDE_PX}x{MIN_SIDE_PX} px and at most {MAX_PIXELS} in all"
+            )
+        if self.several is not None and self.several not in SEVERAL:
+            raise ConfigError(f"several: found {self.several!r}, expected one of {SEVERAL}")
+        if self.label_format not in READABLE:
+            raise ConfigError(
+                f"label_format: found {self.label_format!r}, expected one of {READABLE}"
+            )
+        if self.label_offset is not None and self.label_offset < 0:
+            raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
+        if self.stream is not None and self.stream < 0:
+            raise ConfigError(f"stream: found {self.stream}, expected 0 or more")
+        for name, rate in (("rate", self.rate), ("fps", self.fps)):
+            if rate is not None and not 0 < rate <= MAX_FPS:
+                raise ConfigError(
+                    f"{name}: found {float(rate):g}, expected frames per second up to {MAX_FPS}"
+                )
+        if self.group_pattern is not None:
+            try:
+                re.compile(self.group_pattern)
+            except re.error as error:
+                raise ConfigError(
+                    f"group_pattern: {self.group_pattern!r} is not a regular expression ({error})"
+                ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain types.
+
+        Of the regions, those that hold for every video: new ones are cut alike.
+        """
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        star = self.regions.of_every_video if self.regions else ()
+        return data | {
+            "size": list(self.size) if self.size else None,
+            "rate": None if self.rate is None else str(self.rate),
+            "fps": None if self.fps is None else str(self.fps),
+            "regions": [[region.animal, str(region)] for region in star] or None,
+        }
+
+    @property
+    def making(self) -> Making:
+        """How frames are made."""
+        return Making(self.size, self.stream, self.fps)

@@ -1,0 +1,199 @@
+"""Join decoded recordings with their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mpar.cache.collecting import Video
+from mpar.cache.config import PreprocessConfig
+from mpar.cache.decoding import Parts
+from mpar.cache.layout import RecordingInfo, hash_chunks
+from mpar.cache.staging import Decoded, Facts
+from mpar.cache.writer import NewRecording
+from mpar.errors import InputError, Problem
+from mpar.labels.annotations import Annotation
+from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.laying import lay
+from mpar.labels.pairing import Source
+from mpar.labels.recordings import Recording, check_recording, describe_trials
+from mpar.video.timeline import find_grid
+
+
+@dataclasses.dataclass(slots=True)
+class Joined:
+    """Recordings that are ready for the cache, and what was met on the way.
+
+    Parameters
+    ----------
+    recordings : list of NewRecording
+        With different names and of one frame size.
+    problems, notices : list of Problem
+        Why others were left out, and what was accepted in label files but is worth knowing.
+    """
+
+    recordings: list[NewRecording] = dataclasses.field(default_factory=list)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    notices: list[Problem] = dataclasses.field(default_factory=list)
+
+
+def join_labels(
+    videos: Sequence[Video], decoded: Parts, class_map: ClassMap, config: PreprocessConfig
+) -> Joined:
+    """Lay labels on frames, and check that all frames have one size and all names differ."""
+    joined = Joined()
+    sizes: dict[Path, tuple[int, ...]] = {}
+    names: set[str] = set()
+    for video in videos:
+        for number, part in enumerate(decoded.get(video.sha256, ())):
+            source = video.sources[number]
+            try:
+                made = _join(video, number, part, class_map, config, joined.notices)
+            except InputError as error:
+                joined.problems += error.problems
+                continue
+            sizes[source.path] = part.frames.shape[1:]
+            for item in made:
+                if item.info.name in names:
+                    message = f"its recording {item.info.name} has the name of another; rename it"
+                    joined.problems.append(Problem.of(source.path, message))
+                    continue
+                names.add(item.info.name)
+                joined.recordings.append(item)
+    if joined.recordings:
+        _keep_one_size(joined, sizes)
+    return joined
+
+
+def _keep_one_size(joined: Joined, sizes: dict[Path, tuple[int, ...]]) -> None:
+    """Keep the recordings of the usual size; the others are problems."""
+    (height, width), _ = Counter(sizes.values()).most_common(1)[0]
+    joined.problems += [
+        Problem.of(
+            path,
+            f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
+            f"--size {height}x{width} (height x width) or another to bring all to one size",
+        )
+        for path, size in sizes.items()
+        if size != (height, width)
+    ]
+    joined.recordings = [r for r in joined.recordings if r.frames.shape[1:] == (height, width)]
+
+
+def _join(
+    video: Video,
+    number: int,
+    part: Decoded,
+    class_map: ClassMap,
+    config: PreprocessConfig,
+    notices: list[Problem],
+) -> list[NewRecording]:
+    """Return the recordings of one animal in a video, one a trial."""
+    source = video.sources[number]
+    annotations = lay(
+        source.labels,
+        class_map,
+        part.facts.line,
+        unscored=config.unscored,
+        several=config.several,
+    )
+    facts = _with_rate_of_labels(source, part.facts, annotations)
+    recordings = check_recording(
+        source.path,
+        annotations,
+        facts.line.num_frames,
+        class_map,
+        group=video.groups[number],
+        fps=facts.line.fps,
+        several=config.several,
+        label_offset=config.label_offset,
+    )
+    part = dataclasses.replace(part, facts=facts)
+    made = list(_cut(video, source, part, recordings, config.rate))
+    notices += [Problem.of(item.path, text) for item in annotations for text in item.notices]
+    notices += [
+        Problem.of(source.path, _describe_annotators(recording, class_map))
+        for recording in recordings
+        if len(recording.annotators) > 1
+    ]
+    if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
+        notices.append(Problem.of(source.path, text))
+    return made
+
+
+def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
+    """Say who scored a recording and how far they agree: two files may be copies, or parts."""
+    labels_AT = class_map.merge(recording.codes)
+    is_shared = (labels_AT != UNLABELLED).all(axis=0)
+    is_equal = (labels_AT == labels_AT[0]).all(axis=0) & is_shared
+    share = f"{100 * is_equal.sum() / is_shared.sum():.0f} %" if is_shared.any() else "none"
+    return (
+        f"has {len(labels_AT)} annotators ({', '.join(recording.annotators)}), who agree on "
+        f"{share} of the frames that all labelled; ties go to {recording.annotators[0]}"
+    )
+
+
+def _with_rate_of_labels(source: Source, facts: Facts, annotations: Sequence[Annotation]) -> Facts:
+    """Return the facts of a video at the rate of its labels, if it does not state one itself."""
+    rates = {item.fps for item in annotations if item.fps is not None}
+    if not facts.line.is_guess or not rates:
+        return facts
+    if len(rates) > 1:
+        shown = " and ".join(f"{float(rate):g}" for rate in sorted(rates))
+        raise InputError.of(
+            source.path,
+            f"states no frame rate, and its label files say {shown} frames per second; correct "
+            "them, or convert the video to .mp4 at the rate of the camera",
+        )
+    return dataclasses.replace(facts, line=dataclasses.replace(facts.line, fps=rates.pop()))
+
+
+def _cut(
+    video: Video,
+    source: Source,
+    decoded: Decoded,
+    recordings: Sequence[Recording],
+    rate: Fraction | None,
+) -> Iterator[NewRecording]:
+    """Yield the recordings of a video with their frames and steps."""
+    line = decoded.facts.line
+    assert line.fps is not None
+    for recording in recordings:
+        span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
+        # seconds at a rate that is only a guess would choose the wrong frames
+        piece = line.piece(span.start, span.stop)
+        steps, step_rate = find_grid(piece, None if line.is_guess else rate)
+        info = RecordingInfo(
+            name=recording.name,
+            video=video.path.name,
+            group=recording.group,
+            fps=line.fps,
+            start_frame=recording.start_frame,
+            num_frames=recording.num_frames,
+            num_steps=len(steps),
+            rate=step_rate,
+            has_own_steps=not np.array_equal(steps, np.arange(recording.num_frames)),
+            video_num_frames=line.num_frames,
+            size_bytes=video.size_bytes,
+            sha256=video.sha256,
+            region="" if source.region is None else str(source.region),
+            annotators=recording.annotators,
+            warnings=decoded.facts.warnings,
+        )
+        frames, hashes = decoded.frames[span], decoded.chunk_hashes
+        if len(frames) < len(decoded.frames):
+            hashes = hash_chunks(frames)
+        yield NewRecording(
+            info=info,
+            frames=frames,
+            labels=recording.labels,
+            codes=recording.codes,
+            times=line.starts[span],
+            source_frame=steps,
+            chunk_hashes=hashes,
+        )

@@ -1,0 +1,199 @@
+"""Which animals live where in which video, and whose labels are whose."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mpar.errors import InputError, Problem
+from mpar.labels.annotations import DELIMITERS, Annotation, parse_rows, plain_cells, read_text
+from mpar.labels.names import NameIndex, folded
+from mpar.labels.scorings import Scoring
+from mpar.video.regions import Region
+from mpar.video.streams import MIN_SIDE_PX
+
+COLUMNS = ("video", "animal", "x", "y", "width", "height")
+EVERY = "*"  # in the column Video: of each video without a row of its own
+JOINT = "__"  # between the names of a video and its animal
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRow:
+    """A row of a regions file: its line, the video that it names, and the region."""
+
+    line: int
+    video: str
+    region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class RegionTable:
+    """A regions file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    rows : tuple of RegionRow
+        All of them.
+    """
+
+    path: Path
+    rows: tuple[RegionRow, ...]
+
+    @property
+    def of_every_video(self) -> tuple[Region, ...]:
+        """The regions of videos without a row of their own."""
+        return tuple(row.region for row in self.rows if row.video == EVERY)
+
+    def share_out(
+        self, videos: Sequence[Path]
+    ) -> tuple[dict[Path, tuple[Region, ...]], list[Problem]]:
+        """Return the regions of each video that has any, and rows that name none of them."""
+        index = NameIndex((video.name, video) for video in videos)
+        found: dict[Path, list[Region]] = {}
+        problems = []
+        for row in self.rows:
+            named = index.find(row.video) if row.video != EVERY else []
+            if len(named) == 1:
+                found.setdefault(named[0], []).append(row.region)
+            elif row.video != EVERY:
+                what = "names several videos" if named else "names no video here"
+                message = f"{row.video!r} {what}; correct the row or remove it"
+                problems.append(Problem.of(self.path, message, row.line))
+        star = self.of_every_video
+        regions = {video: tuple(found.get(video, star)) for video in videos}
+        return {video: own for video, own in regions.items() if own}, problems
+
+
+def read_regions(path: Path | str) -> RegionTable:
+    """Read a regions file.
+
+    Parameters
+    ----------
+    path : Path or str
+        CSV with the columns Video, Animal, X, Y, Width, Height, in px. A video may be written
+        with or without its suffix, or be ``*``: all without a row of their own. Animal may be empty
+        where a video has one region.
+
+    Raises
+    ------
+    InputError
+        With every row that makes no sense: no whole numbers, too small, an animal twice in a
+        video, regions that overlap.
+    """
+    path = Path(path)
+    text = read_text(path)
+    header = text.partition("\n")[0].strip()
+    delimiter = max(DELIMITERS, key=lambda d: "animal" in plain_cells(header, d))
+    lines = parse_rows(path, text, delimiter)
+    names = [cell.lower() for cell in lines[0][1]] if lines else []
+    if sorted(names) != sorted(COLUMNS):
+        raise InputError.of(
+            path,
+            f"found the columns {','.join(names)[:100]!r}, expected Video,Animal,X,Y,Width,Height; "
+            "fix the header",
+            1,
+        )
+    rows, problems = [], []
+    for line, cells in lines[1:]:
+        if not any(cells):
+            continue
+        try:
+            rows.append(_read_row(dict(zip(names, cells, strict=True)), line))
+        except ValueError as error:
+            found = f"found {len(cells)} cells, expected 6; fix the row"
+            message = found if len(cells) != len(names) else str(error)
+            problems.append(Problem.of(path, message, line))
+    problems += _compare_rows(path, rows)
+    if not rows and not problems:
+        problems.append(Problem.of(path, "has no rows below its header; add the regions", 1))
+    if problems:
+        raise InputError(problems)
+    return RegionTable(path, tuple(rows))
+
+
+def _read_row(row: Mapping[str, str], line: int) -> RegionRow:
+    numbers = []
+    for name in COLUMNS[2:]:
+        number = int(row[name]) if row[name].isascii() and row[name].isdigit() else -1
+        least = MIN_SIDE_PX if name in {"width", "height"} else 0
+        if number < least:
+            raise ValueError(
+                f"{name} is {row[name][:40]!r}, expected a whole number of px from {least}; fix "
+                "the row"
+            )
+        numbers.append(number)
+    animal = row["animal"]
+    if animal and (Path(animal).name != animal or set(animal) & set('\\/:*?"<>|')):
+        raise ValueError(f"animal {animal!r} cannot be part of a file name; rename it")
+    if not row["video"]:
+        raise ValueError("names no video, expected one or *; fix the row")
+    return RegionRow(line, row["video"], Region(animal, *numbers))
+
+
+def _compare_rows(path: Path, rows: Sequence[RegionRow]) -> list[Problem]:
+    """Return what rows of one video contradict."""
+    problems = []
+    for one, other in itertools.combinations(rows, 2):
+        if folded(one.video) != folded(other.video):
+            continue
+        a, b = one.region, other.region
+        message = ""
+        if folded(a.animal) == folded(b.animal):
+            message = f"animal {b.animal!r} of {other.video} occurs in line {one.line}, too"
+        elif not a.animal or not b.animal:
+            message = f"{other.video} has several regions, expected an animal's name for each"
+        elif a.overlaps(b):
+            message = f"the regions of {a.animal} and {b.animal} of {other.video} overlap"
+        if message:
+            problems.append(Problem.of(path, f"{message}; fix the row", other.line))
+    return problems
+
+
+def recording_name(stem: str, region: Region | None) -> str:
+    """Return the name of a recording: of its video, and of its animal if the video has several."""
+    return f"{stem}{JOINT}{region.animal}" if region is not None and region.animal else stem
+
+
+def share_labels(
+    video: Path, labels: Sequence[Annotation | Scoring], regions: Sequence[Region]
+) -> tuple[dict[Region, list[Annotation | Scoring]], list[Problem]]:
+    """Give each region of a video the labels of its animal.
+
+    They are those of the subject of that name, or in a file named ``VIDEO__ANIMAL*``.
+
+    Returns
+    -------
+    labels : dict
+        By region, each of them.
+    problems : list of Problem
+        Labels of no animal, or of one without a region.
+    """
+    shared: dict[Region, list[Annotation | Scoring]] = {region: [] for region in regions}
+    by_file = NameIndex((recording_name(video.stem, region), region) for region in regions)
+    by_animal = {folded(region.animal): region for region in regions}
+    animals = ", ".join(region.animal for region in regions)
+    problems = []
+    for item in labels:
+        subject = item.subject if isinstance(item, Scoring) else ""
+        owners = by_file.find_owners(item.path.stem)
+        if isinstance(item, Scoring) and subject and folded(subject) in by_animal:
+            shared[by_animal[folded(subject)]].append(replace(item, subject=""))
+        elif subject and animals:
+            message = (
+                f"scores the subject {subject!r} of {video.name}, whose regions are of {animals}"
+            )
+            problems.append(Problem.of(item.path, f"{message}; correct one of them"))
+        elif len(owners) == 1 or not animals:
+            shared[owners[0] if owners else regions[0]].append(item)
+        else:
+            message = (
+                f"names no animal of {video.name}, expected a name that begins with "
+                f"{' or '.join(recording_name(video.stem, r) for r in regions)}, or subjects of "
+                "these names; rename it"
+            )
+            problems.append(Problem.of(item.path, message))
+    return shared, problems

@@ -1,0 +1,65 @@
+"""Regions: the part of a picture in which one animal lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mpar.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of the picture, as it is shown.
+
+    Parameters
+    ----------
+    animal : str
+        Who lives there; may be empty if the video has one region.
+    x, y : int
+        Its left and upper edge in px from those of the picture.
+    width, height : int
+        In px.
+    """
+
+    animal: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y},{self.width},{self.height}"
+
+    @classmethod
+    def parse(cls, text: str, animal: str = "") -> Region:
+        """Rebuild from the text of a region; ConfigError if it is none."""
+        try:
+            x, y, width, height = map(int, text.split(","))
+        except ValueError:
+            raise ConfigError(f"region: found {text!r}, expected x,y,width,height in px") from None
+        return cls(animal, x, y, width, height)
+
+    def is_inside(self, height: int, width: int) -> bool:
+        """Tell whether it lies in a picture of that size in px."""
+        return self.x + self.width <= width and self.y + self.height <= height
+
+    def overlaps(self, other: Region) -> bool:
+        """Tell whether two regions share a pixel."""
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
+    def cut(self, picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+        """Return its part of an (H, W) uint8 picture, a copy, resized to (height, width) px."""
+        part = picture[self.y : self.y + self.height, self.x : self.x + self.width]
+        if size is None or part.shape == size:
+            return part.copy()
+        shrinks = part.shape[0] >= size[0] and part.shape[1] >= size[1]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(np.ascontiguousarray(part), size[::-1], interpolation=how)
