@@ -113,17 +113,7 @@ def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
 
 
 def show_table(rows: list[list[str]]) -> None:
-    """Print rows in aligned columns, the first one as header; numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for number, row in enumerate(rows):
-        cells = [
-            cell.ljust(width) if i == 0 or not _is_number(rows[-1][i]) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())
-        if number == 0:
-            click.echo("  ".join("-" * width for width in widths))
+    """Print rows in aligned columns, the first one as header."""
+    from mpar.system.text import text_table
 
-
-def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").replace("%", "").strip().isdigit()
+    click.echo("\n".join(text_table(rows)))

@@ -8,8 +8,8 @@ from typing import Any
 from mpar.cache.store import Store
 from mpar.learning.splits import class_counts
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
-from mpar.report.score_report import text_table
 from mpar.scores.metrics import score_text
+from mpar.system.text import text_table
 from mpar.train import best_checkpoint
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 
 # The same examples in every run, and no failure because a machine is busy.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -25,7 +26,7 @@ def _one_thread_per_worker():
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Write empty figures of an evaluation: half a second each, and other tests look at them."""
+    """Draw and write empty figures of an evaluation: others take a second, and have other tests."""
 
     def save_empty(figure, path):
         for suffix in (".png", ".pdf"):
@@ -34,6 +35,8 @@ def no_figures(monkeypatch):
             file.touch()
 
     monkeypatch.setattr("mpar.evaluation.save_figure", save_empty)
+    for name in ("bland_altman", "class_f1", "confusion", "ethogram", "event_f1", "reliability"):
+        monkeypatch.setattr(f"mpar.evaluation.plot_{name}", lambda *_, **__: Figure())
 
 
 class Study(NamedTuple):

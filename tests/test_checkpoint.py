@@ -83,7 +83,7 @@ def assert_equal_checkpoints(first, second):
 def test_cut_files_are_refused(path, keep):
     """A half-copied checkpoint is refused."""
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=r"is damaged, or no checkpoint of mpar"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint of mpar, or is damaged"):
         load_checkpoint(path)
 
 

@@ -187,7 +187,7 @@ def test_bad_video_is_skipped_and_named(numbers, tmp_path):
         predict_multiple_videos(
             make_checkpoint(tmp_path / "net.pt"), [videos, tmp_path / "gone.mp4"], tmp_path / "out"
         )
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    names = sorted(path.name for path in (tmp_path / "out").glob("[!.]*"))
     assert names == ["a_bouts.csv", "a_predictions.csv", "a_predictions.json", "summary.csv"]
 
 
@@ -222,7 +222,7 @@ def test_interrupt_leaves_whole_files(numbers, tmp_path, monkeypatch):
     monkeypatch.setattr("mpar.inference.write_prediction", write)
     with pytest.raises(KeyboardInterrupt):
         predict_multiple_videos(make_checkpoint(tmp_path / "net.pt"), [videos], tmp_path / "out")
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    names = sorted(path.name for path in (tmp_path / "out").glob("[!.]*"))
     (name,) = written  # whichever was done first
     endings = ["_bouts.csv", "_predictions.csv", "_predictions.json"]
     assert names == [*(f"{name}{ending}" for ending in endings), "summary.csv"]
@@ -313,7 +313,7 @@ def test_foreign_summary_is_kept(numbers, tmp_path, content):
     video = numbers / "v" / "numbers.mp4"
     with pytest.raises(ConfigError, match=r"summary\.csv: is not a summary of the classes rest"):
         predict_multiple_videos(checkpoint, [video], out)
-    assert [path.name for path in out.iterdir()] == ["summary.csv"]
+    assert [path.name for path in out.glob("[!.]*")] == ["summary.csv"]
     assert (out / "summary.csv").read_bytes() == content
     predict_multiple_videos(checkpoint, [video], out, overwrite=True)
     assert read_rows(out / "summary.csv")[0]["video"] == "numbers"

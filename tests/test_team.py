@@ -103,7 +103,6 @@ def test_a_team_that_is_stopped_can_go_on(study, tmp_path):
     (run,) = (tmp_path / "runs").iterdir()
     checkpoint = load_checkpoint(run / "last.pt")
     assert 1 <= checkpoint.state["epoch"] < 40
-    assert not list(run.glob("*.lock"))
     done = checkpoint.state["epoch"] + 1
     shorter = replace(checkpoint, training={**checkpoint.training, "num_epochs": done})
     save_checkpoint(run / "last.pt", shorter)
@@ -133,7 +132,7 @@ def test_shares_are_put_together_in_order(monkeypatch, num_items, size):
 
 def files_of(folder):
     """Return the bytes of all files of a folder by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*"))}
 
 
 def contents_of(cache):
@@ -262,34 +261,76 @@ def test_any_members_signal_stops_all(study, tmp_path, monkeypatch):
     assert run._agree([15], False) == (15, True)
 
 
-@pytest.fixture
-def pulses(monkeypatch):
-    """Two members of a team in one process, whose hearts beat fast."""
+class ScriptedStore:
+    """A store in which a member comes after so many rounds; until then it beats or is silent."""
+
+    def __init__(self, num_rounds, *, beats):
+        self.rounds_left, self.beats = num_rounds, beats
+        self.num_waits = 0
+
+    def set(self, *_):
+        """Be told that this member waits."""
+
+    def delete_key(self, *_):
+        """Forget that it did."""
+
+    def add(self, key, number):
+        """Tell how often a member has beaten."""
+        return self.num_waits if self.beats or key == "beats of 0" else 7
+
+    def wait(self, *_):
+        """Let a round pass."""
+        self.num_waits += 1
+        if self.num_waits <= self.rounds_left:
+            raise dist.DistStoreError
+
+
+def pulse_of(monkeypatch, store):
+    """Return the pulse of one of two members, which writes no beats of its own."""
+    monkeypatch.setattr(Pulse, "_open_store", lambda self: store)
+    monkeypatch.setattr(Pulse, "_beat", lambda self, store: None)
+    return Pulse(0, 2)
+
+
+PATIENT_ROUNDS = int(mpar.system.team.PATIENCE_SECONDS / (2 * mpar.system.team._BEAT_SECONDS))
+
+
+def test_a_busy_member_is_waited_for(monkeypatch):
+    """Far longer than one that gives no sign of life."""
+    store = ScriptedStore(5 * PATIENT_ROUNDS, beats=True)
+    pulse_of(monkeypatch, store).wait_for_all()
+    assert store.num_waits == 5 * PATIENT_ROUNDS + 1
+
+
+def test_a_silent_member_is_named(monkeypatch):
+    """The others stop waiting for it after ten minutes, not before, and say what to do."""
+    store = ScriptedStore(5 * PATIENT_ROUNDS, beats=False)
+    message = r"process 1 of 2 gave no sign of life for 10 minutes: .*--resume\)"
+    with pytest.raises(TeamError, match=message):
+        pulse_of(monkeypatch, store).wait_for_all()
+    assert store.num_waits == PATIENT_ROUNDS + 1
+    pulse_of(monkeypatch, ScriptedStore(PATIENT_ROUNDS, beats=False)).wait_for_all()
+
+
+def test_members_beat_and_meet(monkeypatch):
+    """Two pulses over a store of torch count up by themselves and wait for each other."""
     store = dist.HashStore()
     monkeypatch.setattr(mpar.system.team, "_BEAT_SECONDS", 0.02)
-    monkeypatch.setattr(mpar.system.team, "PATIENCE_SECONDS", 0.4)
     monkeypatch.setattr(Pulse, "_open_store", lambda self: store)
     pulses = [Pulse(rank, 2) for rank in range(2)]
-    yield pulses
+    for _ in range(3):
+        threads = [threading.Thread(target=pulse.wait_for_all) for pulse in pulses]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+    deadline = time.monotonic() + 60
+    while min(store.add(f"beats of {rank}", 0) for rank in (0, 1)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     for pulse in pulses:
         pulse.stop()
-
-
-def test_a_busy_member_is_waited_for(pulses):
-    """Again and again, far longer than one that gives no sign of life."""
-    for seconds in (1.2, 0.0, 0.0):
-        other = threading.Timer(seconds, pulses[1].wait_for_all)
-        other.start()
-        pulses[0].wait_for_all()
-        other.join()
-
-
-def test_a_silent_member_is_named(pulses):
-    """The others stop waiting for it, and say what to do."""
-    pulses[1].stop()
-    message = r"process 1 of 2 gave no sign of life for .* minutes: .*--resume\)"
-    with pytest.raises(TeamError, match=message):
-        pulses[0].wait_for_all()
 
 
 @pytest.mark.parametrize(

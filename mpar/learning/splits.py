@@ -6,8 +6,6 @@ same animal, a score says how well animals are remembered, not how well actions 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.classes import UNLABELLED
-from mpar.system.files import spreadsheet_plain, write_rows
+from mpar.system.files import read_rows, write_rows
 
 PARTS = ("train", "val", "test")
 _NUM_TRIES = 2000
@@ -317,13 +315,9 @@ def read_split(path: Path | str, store: Store) -> Split:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError.of(path, f"cannot be read as UTF-8 text ({error})") from None
-    try:
-        rows = list(csv.reader(io.StringIO(text)))
-    except csv.Error as error:
-        raise InputError.of(path, f"is not a well-formed CSV ({error}); fix it") from None
+        rows = read_rows(path)
+    except (OSError, ValueError) as error:
+        raise InputError.of(path, f"cannot be read as CSV in UTF-8 ({error})") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "recording" not in header or "part" not in header:
         raise InputError.of(
@@ -337,7 +331,7 @@ def read_split(path: Path | str, store: Store) -> Split:
     for line, row in enumerate(rows[1:], start=2):
         if not any(cell.strip() for cell in row):
             continue
-        cells = dict(zip(header, map(spreadsheet_plain, row), strict=False))
+        cells = dict(zip(header, row, strict=False))
         name, part = cells.get("recording", ""), cells.get("part", "").strip()
         position = exact.get(name, typed.get(name.strip(), -1))
         message = ""

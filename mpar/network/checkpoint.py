@@ -232,7 +232,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         ) from None
     except zipfile.BadZipFile as error:
         raise CheckpointError(
-            f"{path}: is damaged, or no checkpoint of mpar ({error}); copy it again, or use "
+            f"{path}: is not a checkpoint of mpar, or is damaged ({error}); copy it again, or use "
             "another checkpoint of the run"
         ) from None
 

@@ -12,6 +12,7 @@ from mpar.scores.agreement import Agreement, Calibration, RaterPair
 from mpar.scores.bootstrap import LEVEL
 from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, EventScores
 from mpar.scores.metrics import score_text
+from mpar.system.text import text_table
 
 FEW_ANIMALS = 10
 
@@ -53,19 +54,6 @@ def report_text(
     if raters:
         blocks.append(_rater_block(raters, agreement.frames.class_names))
     return "\n\n".join(blocks)
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns, the first to the left and numbers to the right, with a rule below the head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}"]
-            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
 def _pain_block(agreement: Agreement) -> str:

@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix
 
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED
+from mpar.system.text import text_table
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -181,15 +182,6 @@ class FrameScores:
             ("macro average", *map(score_text, averages), f"{total:,}"),
             ("accuracy", "", "", score_text(self.accuracy), f"{total:,}"),
         ]
-        widths = [max(map(len, column)) for column in zip(head, *classes, *feet, strict=True)]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-
-        def line(cells: Sequence[str]) -> str:
-            numbers = (
-                f"{cell:>{width}}" for cell, width in zip(cells[1:], widths[1:], strict=True)
-            )
-            return "  ".join([f"{cells[0]:<{widths[0]}}", *numbers])
-
         notes = [
             f"macro-F1 {score_text(self.macro_f1)}: mean of F1 over the {has_support.sum()}"
             f" of {len(self.class_names)} classes with frames in the truth"
@@ -200,9 +192,7 @@ class FrameScores:
             notes.append(f"predicted as unlabelled, all misses: {self.num_unpredicted:,}")
         if self.num_unlabelled_ignored:
             notes.append(f"unlabelled in the truth, ignored: {self.num_unlabelled_ignored:,}")
-        return "\n".join(
-            [line(head), rule, *map(line, classes), rule, *map(line, feet), "", *notes]
-        )
+        return "\n".join([*text_table([head, *classes, (), *feet]), "", *notes])
 
 
 def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[str]) -> FrameScores:

@@ -6,7 +6,6 @@ For a recording NAME a folder gets ``NAME_predictions.csv`` (one row a frame),
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.exchange import write_labels
 from mpar.labels.scorings import Labelled
 from mpar.scores.postprocess import PostConfig
-from mpar.system.files import locked, spreadsheet_plain, write_json, write_rows, write_table
+from mpar.system.files import locked, read_rows, write_json, write_rows, write_table
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.timeline import TimeLine
 
@@ -270,11 +269,10 @@ def check_summary(path: Path, class_names: Sequence[str]) -> None:
 def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] | None:
     """Return the rows of a summary by video, none if it is missing, None if it is another's."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = ([spreadsheet_plain(cell) for cell in row] for row in csv.reader(file))
+        header, *rows = read_rows(path)
     except FileNotFoundError:
         return {}
-    except (ValueError, csv.Error):
+    except ValueError:
         return None
     if header != columns or any(len(row) != len(columns) for row in rows):
         return None

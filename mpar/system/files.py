@@ -128,6 +128,22 @@ def write_rows(path: Path | str, rows: Iterable[Sequence[Any]], *, durable: bool
     write_text(path, buffer.getvalue(), durable=durable)
 
 
+def read_rows(path: Path | str) -> list[list[str]]:
+    """Read the rows of a CSV in UTF-8, the header first, as `write_rows` was given them.
+
+    Raises
+    ------
+    OSError, ValueError
+        The file cannot be opened; it is no CSV in UTF-8.
+    """
+    text = Path(path).read_bytes().decode("utf-8-sig")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"is not a well-formed CSV ({error}); fix it") from None
+    return [[spreadsheet_plain(cell) for cell in row] for row in rows]
+
+
 def _safe_or_same(value: Any) -> Any:
     return spreadsheet_safe(value) if isinstance(value, str) else value
 

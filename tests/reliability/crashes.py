@@ -51,8 +51,9 @@ def spread(number: int, total: int) -> list[int]:
 
 
 def leftovers(folder: Path, expected: set[str]) -> str:
-    """Name files that a finished command left lying about."""
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*")} - expected
+    """Name files, other than locks, that a finished command left lying about."""
+    paths = [path for path in folder.rglob("*") if path.suffix != ".lock"]
+    found = {str(path.relative_to(folder)) for path in paths} - expected
     return f"left over: {sorted(found)}" if found else ""
 
 

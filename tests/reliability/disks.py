@@ -171,7 +171,9 @@ def judge_fault(case: tuple[Path, str, str, int]) -> str:
     if command == "train":
         return compare_runs(sorted(out.glob("run_*/last.pt"))[-1].parent, folder / "undisturbed")
     # who predicts and evaluates holds no lock, so cannot know a temporary file to be nobody's
-    hidden = [str(path) for path in out.rglob(".*")] if command == "preprocess" else []
+    hidden = (
+        [str(p) for p in out.rglob(".*") if p.suffix != ".lock"] if command == "preprocess" else []
+    )
     return _compare(contents(out), {}, new, is_done=True) or (f"left over: {hidden}" * bool(hidden))
 
 

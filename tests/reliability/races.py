@@ -82,7 +82,7 @@ def judge_race(case: tuple[Path, float | None]) -> str:
     for outcome in outcomes:
         if bad := outcome.crash():
             return bad
-        if outcome.code and "is being written by process" not in outcome.output:
+        if outcome.code and "is being written by another process" not in outcome.output:
             return f"refused for another reason: {outcome.output[-500:]}"
     done = [name for name, o in zip(STUDIES, outcomes, strict=True) if o.code == 0]
     if not done:

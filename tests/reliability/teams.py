@@ -87,7 +87,7 @@ def judge_hang(command: str, folder: Path, at: float) -> str:
 def _compare(work: Path, undisturbed: Path) -> str:
     found, expected = contents(work / "out"), contents(undisturbed)
     names = {name for name in {*found, *expected} if found.get(name) != expected.get(name)}
-    hidden = [str(path) for path in (work / "out").rglob(".*") if "cache" in path.name]
+    hidden = [str(path) for path in (work / "out").rglob(".*cache*[!k]")]
     return f"differ: {sorted(names)}" * bool(names) or f"left over: {hidden}" * bool(hidden)
 
 
