@@ -166,7 +166,7 @@ def test_one_module_decodes():
 
 
 def test_label_files_and_class_maps_are_parsed_in_one_place_each():
-    """No second parser of labels: splits and predictions read back only what they wrote."""
+    """No second parser of labels; the third module reads back what mpar wrote itself."""
     readers = {"reader", "DictReader", "Sniffer", "read_csv", "read_table", "genfromtxt", "loadtxt"}
     parsers = {
         module
@@ -176,8 +176,7 @@ def test_label_files_and_class_maps_are_parsed_in_one_place_each():
     assert parsers == {
         "labels.annotations",
         "labels.classes",
-        "learning.splits",
-        "scores.predictions",
+        "system.files",
     }
 
 

@@ -132,7 +132,7 @@ def test_plain_h5py_reads_the_cache(cache, recordings):
         assert sorted(file["recordings"]) == [f"{i:06d}" for i in range(len(recordings))]
         attrs = file.attrs
         assert attrs["format"].decode() == "mpar-cache"
-        assert attrs["format_version"] == 1
+        assert attrs["format_version"] == 2
         assert attrs["generator"].decode() == f"mpar {mpar.__version__}"
         assert attrs["created_utc"].decode()[10:].startswith("T")
         assert [n.decode() for n in attrs["class_names"]] == list(DEFAULT_CLASS_MAP.class_names)
@@ -148,11 +148,12 @@ def test_plain_h5py_reads_the_cache(cache, recordings):
             assert attrs["fps"].decode() == "30000/1001"
             for key in ("annotators", "warnings"):
                 assert [text.decode() for text in attrs[key]] == list(getattr(info, key))
-            assert len(attrs) == 12
+            assert (attrs["rate"].decode(), attrs["region"].decode()) == ("30000/1001", "")
+            assert len(attrs) == 15
             for item in (group, *group.values()):  # no bytes that say when they were written
                 assert not item.id.get_create_plist().get_obj_track_times()
             np.testing.assert_array_equal(group["frames"][:16], recording.frames[:16], strict=True)
-            for key in ("frames", "labels", "codes", "chunk_hashes"):
+            for key in ("frames", "labels", "codes", "chunk_hashes", "times", "source_frame"):
                 np.testing.assert_array_equal(
                     group[key][:], content_of(recording, key), strict=True
                 )
@@ -478,8 +479,8 @@ def test_an_index_that_leads_elsewhere_is_refused(tmp_path, small_cache, plant):
     [
         ({"format": "other"}, "found an HDF5 file of another kind"),
         ({"format": None}, "found an HDF5 file of another kind"),
-        ({"format_version": 2}, "found cache format version 2, expected 1; make it again"),
-        ({"format_version": None}, "found cache format version None, expected 1"),
+        ({"format_version": 3}, "found cache format version 3, expected 1 or 2; make it again"),
+        ({"format_version": None}, "found cache format version None, expected 1 or 2"),
         ({"index_hash": None}, "its index does not match its checksum"),
     ],
     ids=["other format", "no format", "newer version", "no version", "no checksum"],
@@ -494,6 +495,93 @@ def test_another_format_or_version_is_refused(tmp_path, small_cache, change, mes
                 file.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
     with pytest.raises(StoreError, match=rf"other\.h5: {message}"):
         Store(path)
+
+
+def make_version_1(path, *, is_steady):
+    """Rewrite a cache as version 1 had it: without times and steps."""
+    with h5py.File(path, "r+") as file:
+        index = json.loads(file["index"][:].tobytes())
+        for number, entry in enumerate(index["recordings"]):
+            group = file[f"recordings/{number:06d}"]
+            for key in ("times", "source_frame"):
+                del group[key], entry[f"{key}_offset"], entry[f"{key}_hash"]
+            for key in ("rate", "num_steps", "has_own_steps", "region"):
+                del group.attrs[key], entry[key]
+            group.attrs["is_steady"] = entry["is_steady"] = int(is_steady)
+        data = np.frombuffer(json.dumps(index).encode(), np.uint8)
+        del file["index"]
+        file["index"] = data
+        file.attrs["format_version"] = 1
+        file.attrs["index_hash"] = np.uint64(hash_bytes(data))
+
+
+@pytest.mark.parametrize("is_steady", [True, False])
+def test_version_1_is_still_read(tmp_path, small_cache, is_steady):
+    """Its steps are its frames, and it knows the times of steady videos only."""
+    path = Path(shutil.copy(small_cache, tmp_path / "old.h5"))
+    make_version_1(path, is_steady=is_steady)
+    with Store(path) as old, Store(small_cache) as new:
+        assert old.verify() == []
+        assert old.recordings == tuple(replace(r, has_times=is_steady) for r in new.recordings)
+        for i, info in enumerate(old.recordings):
+            np.testing.assert_array_equal(old.frames(i), new.frames(i))
+            np.testing.assert_array_equal(old.step_labels(i), new.labels(i))
+            assert [frame.sum() for frame in old.stream_steps(i)] == new.frames(i).sum(
+                (1, 2)
+            ).tolist()
+            assert old.line(i).fps == (info.fps if is_steady else None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("times", lambda a: a[::-1]),
+        ("times", lambda a: a * np.nan),
+        ("source_frame", lambda a: a + 1),
+    ],
+)
+def test_times_and_steps_that_make_no_sense(tmp_path, key, value):
+    """Even with a sound checksum, no frame is taken from beyond a recording."""
+    recording = make_recording("one", 17)
+    array = np.ascontiguousarray(value(getattr(recording, key)))
+    path = write(tmp_path / "cache.h5", [replace(recording, **{key: array})])
+    with Store(path) as store:
+        read = store.line if key == "times" else store.source_frame
+        with pytest.raises(StoreError, match=f"the {key} of recording one are not as mpar writes"):
+            read(0)
+        assert len(store.verify()) == 1
+
+
+@pytest.mark.parametrize("access", ["mmap", "pread"])
+def test_steps_of_another_rate(tmp_path, access):
+    """Batches, stretches and streams walk in steps, whatever lies between them."""
+    rng = np.random.default_rng(3)
+    recordings = []
+    for name, num_frames, num_steps in (("slow", 20, 50), ("fast", 90, 31), ("even", 40, 40)):
+        recording = make_recording(name, num_frames)
+        steps = np.sort(rng.integers(0, num_frames, num_steps))
+        own = {"num_steps": num_steps, "rate": Fraction(30), "has_own_steps": True}
+        if name == "even":
+            recordings.append(recording)
+        else:
+            info = replace(recording.info, **own)
+            recordings.append(replace(recording, info=info, source_frame=steps))
+    path = write(tmp_path / "cache.h5", recordings)
+    with Store(path, access=access) as store:
+        expected = [r.frames[r.source_frame] for r in recordings]
+        for i, frames in enumerate(expected):
+            np.testing.assert_array_equal(np.stack([*store.stream_steps(i)]), frames)
+            np.testing.assert_array_equal(
+                store.step_labels(i), recordings[i].labels[recordings[i].source_frame]
+            )
+        which = rng.integers(0, 3, 64)
+        starts = np.array([rng.integers(0, len(expected[i]) - 16 + 1) for i in which])
+        out = np.zeros((64, 16, 5, 7), np.uint8)
+        store.copy_batch(which, starts, out, np.arange(64))
+        for row, (i, start) in enumerate(zip(which, starts, strict=True)):
+            np.testing.assert_array_equal(out[row], expected[i][start : start + 16])
+        with pytest.raises(ValueError, match="beyond the end of its recording"):
+            store.copy_batch(np.array([1]), np.array([16]), out, np.array([0]))
 
 
 def test_what_is_no_hdf5_is_refused(tmp_path):
