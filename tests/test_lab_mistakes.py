@@ -10,6 +10,7 @@ import json
 
 import pytest
 
+from mpar.labels.classes import ClassMap
 from tests.test_lab_inputs import (
     LAID_THIRDS,
     THIRDS,
@@ -599,3 +600,149 @@ COMMAS = {"m1": "paw_lick 15-44, walk 45-74"}
 def test_decimal_marks(tmp_path, videos, files, options, labels, texts):
     """All numbers of a file have the same decimal mark."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+NAMES = ("rest", "paw_lick", "walk")
+
+
+def one_hot(first=0, step=1, stop=90, numbers="Frame", one="1", zero="0", add=None, sep=","):
+    """Return a table with a column for each of three classes, each a third of the rows."""
+    add = add or (lambda _: "")
+    rows = [sep.join([numbers, *NAMES]) + add(-1)] if numbers else [sep.join(NAMES) + add(-1)]
+    for i in range(first, stop, step):
+        cells = [one if i // 30 == k else zero for k in range(3)]
+        rows.append(sep.join([str(i), *cells] if numbers else cells) + add(i))
+    return "\n".join(rows) + "\n"
+
+
+def timed(name, scale=1 / 30):
+    """Return such a table by time."""
+    lines = one_hot(numbers="").splitlines()
+    return "\n".join(
+        [f"{name},{lines[0]}", *(f"{i * scale:.4f},{x}" for i, x in enumerate(lines[1:]))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "nothing for 0",
+            {"m1.csv": one_hot(zero="")},
+            {"m1": LAID_THIRDS},
+            "notice: m1.csv: has no 0: its empty cells count as 0",
+        ),
+        case(
+            "nothing for 0, by time",
+            {"m1.csv": timed("time").replace(",0", ",")},
+            {"m1": LAID_THIRDS},
+            "has no 0",
+        ),
+        case(
+            "nothing beside 0",
+            {"m1.csv": one_hot().replace("\n40,0,1,0", "\n40,,1,0")},
+            {},
+            "m1.csv:42: column 'rest': found '', expected 0, 1 or -1; fix the row",
+        ),
+        case(
+            "remarks",
+            {"m1.csv": one_hot(add=lambda i: ",Comment" if i < 0 else ",x" if i % 7 == 0 else ",")},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "the time as last column",
+            {"m1.csv": one_hot(add=lambda i: ",Time" if i < 0 else f",{i / 30:.3f}")},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "the time of a copy at 25 as last column",
+            {"m1.csv": one_hot(add=lambda i: ",Time" if i < 0 else f",{i / 25:.3f}")},
+            {},
+            "m1.csv: says that frame 89 is shown at 3.56 s",
+        ),
+        case(
+            "a column without a name at the end",
+            {"m1.csv": one_hot(numbers="", add=lambda i: ",")},
+            {"m1": LAID_THIRDS},
+        ),
+        *(
+            case(f"times in a column {name}", {"m1.csv": timed(name)}, {"m1": LAID_THIRDS})
+            for name in ("timestamp", "time_s", "Time [s]", "Time (sec)")
+        ),
+        case(
+            "rows numbered from 15, with the offset",
+            {"m1.csv": one_hot(first=15)},
+            {"m1": "rest 15-29, paw_lick 30-59, walk 60-89"},
+            options="--label-offset 15",
+        ),
+        case(
+            "every second frame",
+            {"m1.csv": one_hot(step=2)},
+            {},
+            "m1.csv: has a row for only one frame in 2, expected one for each frame; add the",
+        ),
+        case(
+            "a frame that is missing",
+            {"m1.csv": one_hot().replace("\n40,0,1,0", "")},
+            {},
+            "m1.csv:42: frame is '41', expected 40; fix the row",
+        ),
+    ],
+)
+def test_columns_of_behaviours(tmp_path, videos, files, options, labels, texts):
+    """Tables by hand are read if they can mean one thing only."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        *(
+            case(f"{what} above {name}", {"m1.csv": above + text.replace(",", ";")}, labels)
+            for what, above in (
+                ("sep=", "sep=;\n"),
+                ("a blank line", "\n"),
+                ("blank cells", ";;;\n"),
+                ("both", '"sep=;"\n\n'),
+            )
+            for name, text, labels in (
+                ("labels of mpar", WHOLE_VIDEO, {"m1": LAID_THIRDS}),
+                ("a table of behaviours", one_hot(), {"m1": LAID_THIRDS}),
+                ("tabular events", boris("m1.mp4", *THIRDS), {"m1": LAID_THIRDS}),
+                ("bouts", SIMBA + "m1,walk,1,2,30,59,1\n", {"m1": "walk 30-59"}),
+            )
+        ),
+        case(
+            "lines are counted from the top of the file",
+            {"m1.csv": "sep=,\n\n" + WHOLE_VIDEO.replace("5,rest", "5,lick", 1)},
+            {},
+            "m1.csv:9: action 'lick' is not in the class map",
+        ),
+        case(
+            "SimBA with blanks in its header",
+            {"m1.csv": SIMBA.replace("_", " ").upper() + "m1,walk,1,2,30,59,1\n"},
+            {"m1": "walk 30-59"},
+        ),
+        case(
+            "words for nothing",
+            {"m1.csv": WHOLE_VIDEO.replace("\n5,rest", "\n5,NA")},
+            {},
+            "m1.csv:7: action is 'NA', expected a code or a name; leave the cell empty, or write "
+            "-1, if nobody scored the frame",
+        ),
+    ],
+)
+def test_what_spreadsheets_write(tmp_path, videos, files, options, labels, texts):
+    """Lines above the header do not count, except in the numbers of lines."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+def test_class_map_with_semicolons(tmp_path):
+    """As spreadsheets of some countries write it."""
+    path = tmp_path / "classes.csv"
+    path.write_text("code;name;class\n0;still;rest\n1;lick left;lick\n2;lick right;lick\n")
+    assert ClassMap.from_csv(path).rows == (
+        (0, "still", "rest"),
+        (1, "lick left", "lick"),
+        (2, "lick right", "lick"),
+    )

@@ -22,6 +22,7 @@ from mpar.labels.annotations import (
     COLUMNS,
     DELIMITERS,
     Annotation,
+    header_of,
     plain_cells,
     read_annotation,
     read_text,
@@ -100,7 +101,7 @@ def _write_deepethogram(
 
 
 def _is_simba(cells: list[str]) -> bool:
-    return {"event", "start_frame", "end_frame"} <= {*cells}
+    return {"event", "start_frame", "end_frame"} <= {cell.replace(" ", "_") for cell in cells}
 
 
 def _read_simba(path: Path, text: str) -> list[Scoring]:
@@ -111,11 +112,11 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
     starts: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     ends: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     for line, cells in table.rows:
-        start = problems.frame(table.cell(cells, "start_frame"), "start frame", line)
-        last = problems.frame(table.cell(cells, "end_frame"), "end frame", line)
+        start = problems.frame(table.cell(cells, "start_frame", "start frame"), "start frame", line)
+        last = problems.frame(table.cell(cells, "end_frame", "end frame"), "end frame", line)
         video = table.cell(cells, "video")
         events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
-        if (time := table.cell(cells, "start_time")).lower() not in NOTHING:
+        if (time := table.cell(cells, "start_time", "start time")).lower() not in NOTHING:
             starts[video].append((problems.number(time, "start time", line), int(start)))
         if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
             ends[video].append((problems.number(time, "end time", line), int(last) + 1))
@@ -342,7 +343,7 @@ WRITABLE = tuple(name for name, item in FORMATS.items() if item.write)
 
 def _recognise(text: str) -> str:
     """Return the name of the format of a label file; mpar's own where no other fits."""
-    header = text.partition("\n")[0].strip()
+    header = header_of(text)
     if any({*plain_cells(header, delimiter)} >= COLUMNS for delimiter in DELIMITERS):
         return "mpar"
     return next((name for name, item in FORMATS.items() if item.is_text(text)), "mpar")
