@@ -484,7 +484,10 @@ def test_problems_of_boris(tmp_path, rows, expected):
         ),
         (PROJECT.replace('[2.0, "", "flinch"', '[2.0, "", "run"'), "'run' at 2 s is not in the"),
         (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects none, 'b', expected one"),
-        (PROJECT.replace("[1.1, ", '["NA", '), "observation 'obs 1' cannot be read; save it with"),
+        (
+            PROJECT.replace("[1.1, ", '["NA", '),
+            "observation 'obs 1': 'paw_lick' has the time 'NA', expected seconds",
+        ),
     ],
 )
 def test_problems_of_the_others(tmp_path, text, expected):

@@ -746,3 +746,90 @@ def test_class_map_with_semicolons(tmp_path):
         (1, "lick left", "lick"),
         (2, "lick right", "lick"),
     )
+
+
+OUT_OF_ORDER = project(events=(("x", "paw_lick"), (1.5, "paw_lick")))
+PLAYER_2 = project().replace(
+    '"file": {"1": ["/films/m1.mp4"]}', '"file": {"1": [], "2": ["m1.mp4"]}'
+)
+LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\no,", "\nlive,")
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "an event without a time",
+            {"m1.boris": OUT_OF_ORDER},
+            {},
+            "m1.boris: observation 'o': 'paw_lick' has the time 'x', expected seconds; fix the",
+        ),
+        case("the only video is player 2", {"p.boris": PLAYER_2}, {"m1": "paw_lick 15-44"}),
+        case(
+            "a list instead of a project",
+            {"m1.boris": "[1,2]"},
+            {},
+            "m1.boris: is not a BORIS project that can be read; save it with BORIS 7 or newer",
+        ),
+        case(
+            "a table instead of a project",
+            {"m1.boris": LICK},
+            {},
+            "m1.boris: is not a BORIS project that can be read",
+        ),
+        case(
+            "a live observation beside one of a video",
+            {"s.csv": LICK + LIVE.split("\n", 1)[1]},
+            {"m1": "paw_lick 15-44"},
+            "observation 'live' is not of a video (Live); make one of its video, or remove it",
+            "not:'NA'",
+        ),
+        case(
+            "times of minutes and seconds",
+            {"m1.csv": LICK.replace("0.500,m1", "00:00.5,m1").replace("1.500,m1", "00:01.5,m1")},
+            {},
+            "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds as in "
+            "00:01:30.5; export it in seconds (2 such rows)",
+        ),
+        case(
+            "predictions of every third frame without their json",
+            {
+                "m1_predictions.csv": "Frame,Action\n"
+                + "".join(f"{i},walk\n" for i in range(0, 90, 3))
+            },
+            {},
+            "has a row for only one frame in 3, as predictions with --stride, which need "
+            "m1_predictions.json beside them",
+        ),
+        case(
+            "short trials",
+            {"m1_1.csv": by_frame(*["rest"] * 35), "m1_2.csv": by_frame(*["walk"] * 35)},
+            {},
+            "if they are trials that each lost their first 10 frames, pass --several trials "
+            "--label-offset 10",
+        ),
+        case(
+            "rows numbered from 15",
+            {"m1.csv": "\n".join(["Frame,Action", *WHOLE_VIDEO.splitlines()[16:]]) + "\n"},
+            {},
+            "(its Frame column begins at 15); pass --label-offset 15",
+            "not:copy",
+        ),
+    ],
+)
+def test_messages_that_lead_on(tmp_path, videos, files, options, labels, texts):
+    """Each names what is wrong where, and what to do."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+def test_a_table_that_is_not_utf8_may_hold_all_labels(tmp_path):
+    """The video without labels names the file that has to be mended first."""
+
+    def make(folder):
+        film(folder, "Mäus.mp4")
+        text = boris("Mäus.mp4", *THIRDS)
+        (folder / "Annotations" / "all.csv").write_bytes(text.encode("latin-1"))
+
+    output = preprocessed(tmp_path, make)
+    assert "all.csv:2: is not UTF-8 text; save it as 'CSV UTF-8'" in output
+    assert "Mäus.mp4: has no labels, expected Mäus.csv or Mäus_*.csv; mend all.csv, or" in output

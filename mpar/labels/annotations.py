@@ -402,6 +402,11 @@ def _find_order_problems(
             f"has a row for only one frame in {steps[0]}, expected one for each frame; add the "
             "others (empty Action = unlabelled)"
         )
+        if path.stem.endswith("_predictions"):
+            message = (
+                f"has a row for only one frame in {steps[0]}, as predictions with --stride, which "
+                f"need {path.stem}.json beside them; copy it there, or predict every frame"
+            )
         return [*problems, Problem.of(path, message)]
     for i in np.flatnonzero(steps > 1):
         first, last = int(frames[i]) + 1, int(frames[i + 1]) - 1

@@ -159,7 +159,8 @@ def _media_of(table: Table, rows: Rows) -> list[str]:
         return found
     sources = (table.cell(cells, "source") for _, cells in rows)
     played = (re.match(r"player #1:([^;|]+)", source) for source in sources)
-    return list(dict.fromkeys(file_name(match[1].strip()) for match in played if match))
+    names = (file_name(match[1].strip()) for match in played if match)
+    return list(dict.fromkeys(name for name in names if name.lower() not in NOTHING))
 
 
 def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
@@ -266,8 +267,8 @@ def _in_order(marks: Sequence[Mark]) -> list[Mark]:
 
 
 def is_project(text: str) -> bool:
-    """Tell whether a text is a project: JSON."""
-    return text.lstrip()[:1] == "{"
+    """Tell whether a text is a project, or should be one: JSON."""
+    return text.lstrip()[:1] in {"{", "["}
 
 
 def read_project(path: Path, text: str) -> list[Scoring]:
@@ -314,15 +315,32 @@ _MALFORMED = (
 def _media_of_project(observation: Any) -> list[str]:
     """Return the paths of the videos that an observation plays, one after the other."""
     try:
-        media = observation["file"]["1"] if observation["type"] == "MEDIA" else []
+        is_media = observation["type"] == "MEDIA"
+        media = observation["file"][_player_of(observation)] if is_media else []
     except _MALFORMED:
         return []
     return [str(path) for path in media] if isinstance(media, list) else []
 
 
+def _player_of(observation: dict[str, Any]) -> str:
+    """Return the player whose times count: the first, or the only one that plays anything."""
+    players = [player for player, media in observation["file"].items() if media]
+    return players[0] if len(players) == 1 else "1"
+
+
+def _seconds_of(event: Any) -> Fraction | None:
+    """Return the time of an event, None if it has none."""
+    try:
+        return Fraction(event[0])
+    except _MALFORMED:
+        return None
+
+
 def _fact_of(facts: dict[str, Any], what: str, media: list[str]) -> str:
     """Return what a project says of its video: under its path, its name, or as the only one."""
-    found = facts.get(what) or {}
+    found = facts.get(what)
+    if not isinstance(found, dict):
+        return ""
     names = {folded(file_name(str(key))): value for key, value in found.items()}
     if not media or not found:
         return ""
@@ -340,7 +358,8 @@ def _observation(
     if len(media) > 1:
         problems.note(_QUEUE.format(name))
     facts = observation.get("media_info") or {}
-    for shift in (observation.get("time offset"), (facts.get("offset") or {}).get("1")):
+    player = _player_of(observation) if media else "1"
+    for shift in (observation.get("time offset"), (facts.get("offset") or {}).get(player)):
         _check_offset(str(float(shift or 0)), problems, 0)
     subjects = [event[1] or "" for event in observation["events"]]
     _check_subjects(subjects, name, problems)
@@ -348,6 +367,11 @@ def _observation(
     num_seen: dict[tuple[str, str], int] = defaultdict(int)
     indices: list[tuple[Fraction, int]] = []
     events = observation["events"] if kind == "MEDIA" else []  # others may have no times
+    bad = [event for event in events if _seconds_of(event) is None]
+    for event in bad:
+        found = f"{event[2]!r} has the time {event[0]!r}"
+        problems.note(f"observation {name!r}: {found}, expected seconds; fix the event in BORIS")
+    events = [] if bad else events  # problems of the others would follow from it
     for event in sorted(events, key=lambda event: Fraction(event[0])):
         time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
         if len(event) > 5 and isinstance(event[5], (int, Fraction)):

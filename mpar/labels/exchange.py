@@ -64,7 +64,9 @@ def read_label_file(
         Nothing of the file can be read.
     """
     text = read_text(path)
-    name = label_format if label_format != AUTO else _recognise(text)
+    name = label_format
+    if name == AUTO:
+        name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
     if name == "mpar":
         return [read_annotation(path, class_map)]
     return [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]

@@ -122,12 +122,14 @@ def find_recordings(
         ],
     )
     problems += more
+    # a file that cannot be read may hold the labels of any video
+    unreadable = [Path(problem.path).name for problem in more if "UTF-8" in problem.message]
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
     problems += [
         Problem.of(
             source.video,
-            f"has no labels, expected {source.video.stem}.csv or {source.video.stem}_*.csv; add "
-            "them",
+            f"has no labels, expected {source.video.stem}.csv or {source.video.stem}_*.csv; "
+            + (f"mend {unreadable[0]}, or add them" if unreadable else "add them"),
         )
         for source in alone
         if not source.labels and not source.problems
