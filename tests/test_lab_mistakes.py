@@ -493,6 +493,12 @@ LINES = boris("m1.mp4", ("paw_lick", 0.5, 1), ("paw_lick", 1, 1.5)).splitlines()
             videos="m1.mp4 m2.mp4",
         ),
         case(
+            "a row that lost its cells stays with its observation",
+            {"m1.csv": LICK + "o,x\n"},
+            {},
+            "m1.csv:4: time is '', expected a number from 0",
+        ),
+        case(
             "a queue of videos",
             {
                 "study.csv": STUDY.replace("#1:m1.mp4", "#1:m1.mp4;m2.mp4").replace(
@@ -788,8 +794,8 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             "times of minutes and seconds",
             {"m1.csv": LICK.replace("0.500,m1", "00:00.5,m1").replace("1.500,m1", "00:01.5,m1")},
             {},
-            "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds as in "
-            "00:01:30.5; export it in seconds (2 such rows)",
+            "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds "
+            "as in 00:01:30.5; export it in seconds (2 such rows)",
         ),
         case(
             "predictions of every third frame without their json",

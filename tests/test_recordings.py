@@ -267,9 +267,10 @@ def test_short_trials_name_the_offset_of_all():
     """Each trial lost as many frames: the offset is theirs, not that of each file in the video."""
     files = [annotation("mouse_7_0.csv", [4] * 345), annotation("mouse_7_1.csv", [4] * 345)]
     assert refuse(files, 720) == {
-        "mouse_7.mp4": "its 2 label files have 345 + 345 = 690 rows, but it has 720 frames: "
-        "neither trials (rows add up) nor annotators (each as long as the video); if they are "
-        "trials that each lost their first 15 frames, pass --several trials --label-offset 15; else fix them"
+        "mouse_7.mp4": "its 2 label files have 345 + 345 = 690 rows, but it has 720 "
+        "frames: neither trials (rows add up) nor annotators (each as long as the video); if they "
+        "are trials that each lost their first 15 frames, pass --several trials --label-offset 15; "
+        "else fix them"
     }
 
 

@@ -6,6 +6,7 @@ Source of columns and meanings: BORIS' ``export_observation.py`` and ``config.py
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -89,7 +90,7 @@ Rows = list[tuple[int, list[str]]]
 
 def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
     """Group rows by observation, and those of one name by video where each plays just its own."""
-    observations: dict[tuple[str, str], Rows] = defaultdict(list)
+    observations: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     for line, cells in table.rows:
         name = table.cell(cells, "observation id") or default
         media = next(iter(_media_of(table, [(line, cells)])), "")
@@ -97,8 +98,15 @@ def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
             r"player #1:\s*([^;|]+?)\s*([;|]\s*player #.*)?", table.cell(cells, "source")
         )
         is_alone = source is not None and file_name(source[1]) == media
-        observations[name, media if is_alone else ""].append((line, cells))
-    return [(name, rows) for (name, _), rows in observations.items()]
+        observations[name][media if is_alone else ""].append((line, cells))
+    groups = []
+    for name, by_media in observations.items():
+        # a row that names no video may be of any of them
+        parts = (
+            [sorted(itertools.chain(*by_media.values()))] if "" in by_media else by_media.values()
+        )
+        groups += [(name, rows) for rows in parts]
+    return groups
 
 
 def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
