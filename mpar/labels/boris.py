@@ -1,29 +1,21 @@
-"""The files of BORIS: tabular events, aggregated events and projects (binary tables: `one_hot`).
+"""Tables of BORIS: tabular and aggregated events (binary: `one_hot`, projects: `boris_project`).
 
 Source of columns and meanings: BORIS' ``export_observation.py`` and ``config.py``.
 """
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-from mpar.errors import InputError, Problem
 from mpar.labels.annotations import shorten
-from mpar.labels.bouts import find_bouts
 from mpar.labels.names import file_name, folded
-from mpar.labels.scorings import Event, Labelled, Scoring
+from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, Table, parse_table, parse_time
-from mpar.system.files import write_text
-
-PROJECT_NAME = "predictions.boris"
 
 
 def is_tabular(cells: list[str]) -> bool:
@@ -43,7 +35,7 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
     scorings = []
     for name, rows in _group(table, above.get("observation id", "")):
         problems = _check_observation(table, name, rows)
-        _check_offset(above.get("time offset (s)", ""), problems, table.header_line)
+        check_offset(above.get("time offset (s)", ""), problems, table.header_line)
         marks = [
             (
                 problems.time(table.cell(cells, "time"), "time", line),
@@ -58,7 +50,7 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             (time, table.cell(cells, "image index"))
             for (time, *_), (_, cells) in zip(marks, rows, strict=True)
         ]
-        events = _pair_marks(marks, problems)
+        events = pair_marks(marks, problems)
         scorings.append(_scoring(table, name, rows, events, indices, problems))
     return scorings
 
@@ -113,22 +105,22 @@ def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
     """Return what would make the times of an observation mean something else."""
     problems = ProblemList(table.path, table.decimal)
     line, cells = rows[0]
-    _check_offset(table.cell(cells, "time offset (s)"), problems, line)
-    _check_kind(table.cell(cells, "observation type"), name, problems, line)
+    check_offset(table.cell(cells, "time offset (s)"), problems, line)
+    check_kind(table.cell(cells, "observation type"), name, problems, line)
     lengths = table.cell(cells, "media duration (s)", "fps (frame/s)", "fps").partition("|")[0]
     if len(_media_of(table, rows)) > 1 or ";" in lengths:
-        problems.note(_QUEUE.format(name), line)
-    _check_subjects([table.cell(cells, "subject") for _, cells in rows], name, problems, line)
+        problems.note(QUEUE.format(name), line)
+    check_subjects([table.cell(cells, "subject") for _, cells in rows], name, problems, line)
     return problems
 
 
-_QUEUE = (
+QUEUE = (
     "observation {!r} plays several videos one after the other, so that its times are not those of "
     "one video; make one observation a video"
 )
 
 
-def _check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> None:
+def check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> None:
     """Note an observation whose times are not those of a video."""
     if kind.lower().startswith(("live", "image", "picture", "from director")):
         problems.note(
@@ -137,12 +129,12 @@ def _check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> N
         )
 
 
-def _check_subjects(
+def check_subjects(
     subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
 ) -> None:
     """Note an observation of several animals."""
     found: dict[str, str] = {}
-    for subject in map(_subject_of, subjects):
+    for subject in map(subject_of, subjects):
         found.setdefault(folded(subject), repr(subject) if subject else "none")
     if len(found) > 1:
         problems.note(
@@ -152,7 +144,7 @@ def _check_subjects(
         )
 
 
-def _subject_of(subject: str) -> str:
+def subject_of(subject: str) -> str:
     """Return the animal that a subject is, nothing if it is BORIS' word for none."""
     return "" if subject.lower() in {*NOTHING, "no focal subject"} else subject
 
@@ -195,9 +187,9 @@ def _scoring(
         tuple(events),
         video=next(iter(_media_of(table, rows)), ""),
         annotator=name,
-        subject=_subject_of(table.cell(cells, "subject")),
-        frame_rate=_positive(table.cell(cells, "fps (frame/s)", "fps"), table.decimal),
-        media_seconds=_positive(
+        subject=subject_of(table.cell(cells, "subject")),
+        frame_rate=positive(table.cell(cells, "fps (frame/s)", "fps"), table.decimal),
+        media_seconds=positive(
             table.cell(cells, "media duration (s)", "total length"), table.decimal
         ),
         frame_times=tuple(
@@ -210,7 +202,7 @@ def _scoring(
     )
 
 
-def _positive(cell: str, decimal: str = ".") -> Fraction | None:
+def positive(cell: str, decimal: str = ".") -> Fraction | None:
     """Return a positive number, None for anything else; of several players that of the first.
 
     A unit may follow it, as in 25 fps, and a length may be 00:05:00.
@@ -222,7 +214,8 @@ def _positive(cell: str, decimal: str = ".") -> Fraction | None:
     return parse_time(text, decimal) or None
 
 
-def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
+def check_offset(cell: str, problems: ProblemList, line: int) -> None:
+    """Note a time offset that is not 0."""
     if cell.lower() not in NOTHING and not re.fullmatch(r"[0.,:]*", cell):
         problems.note(
             f"has a time offset of {cell} s, expected 0, so that times count from the video's "
@@ -234,7 +227,7 @@ def _check_offset(cell: str, problems: ProblemList, line: int) -> None:
 Mark = tuple[Fraction, str, tuple[str, ...], str, int]
 
 
-def _pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
+def pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
     """Pair START and STOP of each behaviour (time, behaviour, modifiers, mark, line)."""
     events = []
     begun: dict[tuple[str, tuple[str, ...]], tuple[Fraction, int]] = {}
@@ -272,211 +265,3 @@ def _in_order(marks: Sequence[Mark]) -> list[Mark]:
         marks,
         key=lambda m: (m[0], m[3] == "START" and first[m[1], m[2]] < m[0]),
     )
-
-
-def is_project(text: str) -> bool:
-    """Tell whether a text is a project, or should be one: JSON."""
-    return text.lstrip()[:1] in {"{", "["}
-
-
-def read_project(path: Path, text: str) -> list[Scoring]:
-    """Read all observations with events of a BORIS project."""
-    scorings = []
-    try:
-        project = json.loads(text, parse_float=_fraction)
-        is_point = {
-            behaviour["code"]: behaviour["type"].lower().startswith("point")
-            for behaviour in project["behaviors_conf"].values()
-        }
-        observations = {
-            name: observation
-            for name, observation in project["observations"].items()
-            if observation["events"]
-        }
-    except _MALFORMED:
-        raise InputError.of(
-            path, "is not a BORIS project that can be read; save it with BORIS 7 or newer"
-        ) from None
-    if not observations:
-        raise InputError.of(path, "has no observation with events; score it or remove it")
-    for name, observation in observations.items():
-        try:
-            scorings.append(_observation(path, name, observation, is_point))
-        except _MALFORMED:
-            message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
-            problems = (Problem.of(path, message),)
-            video = _media_of_project(observation)[:1]
-            scorings.append(Scoring(path, (), video="".join(video), problems=problems))
-    return scorings
-
-
-def _fraction(text: str) -> Fraction:
-    """Return a number of a project exactly; one with an exponent may be too large to write out."""
-    return Fraction(float(text)) if "e" in text.lower() or len(text) > 40 else Fraction(text)
-
-
-_MALFORMED = (
-    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
-)
-
-
-def _media_of_project(observation: Any) -> list[str]:
-    """Return the paths of the videos that an observation plays, one after the other."""
-    try:
-        is_media = observation["type"] == "MEDIA"
-        media = observation["file"][_player_of(observation)] if is_media else []
-    except _MALFORMED:
-        return []
-    return [str(path) for path in media] if isinstance(media, list) else []
-
-
-def _player_of(observation: dict[str, Any]) -> str:
-    """Return the player whose times count: the first, or the only one that plays anything."""
-    players = [player for player, media in observation["file"].items() if media]
-    return players[0] if len(players) == 1 else "1"
-
-
-def _seconds_of(event: Any) -> Fraction | None:
-    """Return the time of an event, None if it has none."""
-    try:
-        return Fraction(event[0])
-    except _MALFORMED:
-        return None
-
-
-def _fact_of(facts: dict[str, Any], what: str, media: list[str]) -> str:
-    """Return what a project says of its video: under its path, its name, or as the only one."""
-    found = facts.get(what)
-    if not isinstance(found, dict):
-        return ""
-    names = {folded(file_name(str(key))): value for key, value in found.items()}
-    if not media or not found:
-        return ""
-    alone = next(iter(found.values())) if len(found) == 1 else ""
-    return str(found.get(media[0], names.get(folded(file_name(media[0])), alone)))
-
-
-def _observation(
-    path: Path, name: str, observation: dict[str, Any], is_point: dict[str, bool]
-) -> Scoring:
-    problems = ProblemList(path)
-    kind = observation["type"]
-    _check_kind(kind, name, problems)
-    media = _media_of_project(observation)
-    if len(media) > 1:
-        problems.note(_QUEUE.format(name))
-    facts = observation.get("media_info") or {}
-    player = _player_of(observation) if media else "1"
-    for shift in (observation.get("time offset"), (facts.get("offset") or {}).get(player)):
-        _check_offset(str(float(shift or 0)), problems, 0)
-    subjects = [event[1] or "" for event in observation["events"]]
-    _check_subjects(subjects, name, problems)
-    marks: list[Mark] = []
-    num_seen: dict[tuple[str, str], int] = defaultdict(int)
-    indices: list[tuple[Fraction, int]] = []
-    events = observation["events"] if kind == "MEDIA" else []  # others may have no times
-    bad = [event for event in events if _seconds_of(event) is None]
-    for event in bad:
-        found = f"{event[2]!r} has the time {event[0]!r}"
-        problems.note(f"observation {name!r}: {found}, expected seconds; fix the event in BORIS")
-    events = [] if bad else events  # problems of the others would follow from it
-    for event in sorted(events, key=lambda event: Fraction(event[0])):
-        time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
-        if len(event) > 5 and isinstance(event[5], (int, Fraction)):
-            indices.append((time, int(event[5])))
-        if behaviour not in is_point:
-            problems.note(f"{behaviour!r} at {float(time):g} s is not in the project's ethogram")
-            continue
-        mark = "POINT" if is_point[behaviour] else ("START", "STOP")[num_seen[behaviour, modifiers]]
-        num_seen[behaviour, modifiers] ^= 1
-        marks.append((time, behaviour, (modifiers,), mark, 0))
-    first, last = map(Fraction, observation.get("observation time interval") or (0, 0))
-    gaps: list[tuple[Fraction, Fraction | None]] = []
-    if last > 0:
-        gaps = [(Fraction(0), first), (last, None)]
-    has_modifiers = any(modifiers for _, _, (modifiers,), _, _ in marks)
-    paired = _pair_marks(marks, problems)
-    return Scoring(
-        path,
-        tuple(paired),
-        video=media[0] if media else "",
-        annotator=name,
-        subject=_subject_of(str(subjects[0])),
-        frame_rate=_positive(_fact_of(facts, "fps", media)),
-        media_seconds=_positive(_fact_of(facts, "length", media)),
-        frame_times=tuple(indices),
-        unscored=tuple(gaps),
-        notices=("has modifiers, which are not read",) if has_modifiers else (),
-        problems=tuple(shorten(path, problems)),
-    )
-
-
-def write_project(
-    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
-) -> None:
-    """Write one project with an observation a video, which looks for the videos beside itself."""
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-    names = [name for name in class_names if name != unscored]
-    observations = {}
-    for item in videos:
-        events: list[list[Any]] = []
-        for bout in find_bouts(item.without(class_names, unscored)).itertuples():
-            name = class_names[int(bout.label)]
-            for frame in (int(bout.start), int(bout.stop)):
-                events.append([_milliseconds(item.start_of(frame)), "", name, "", "", frame])
-        observations[item.name] = {
-            "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
-            "type": "MEDIA",
-            "date": now,
-            "description": "predicted by mpar",
-            "time offset": 0.0,
-            "events": sorted(events, key=lambda event: event[0]),
-            "observation time interval": [0, 0],
-            "independent_variables": {},
-            "visualize_spectrogram": False,
-            "visualize_waveform": False,
-            "close_behaviors_between_videos": False,
-            "media_info": {
-                "length": {item.video: _milliseconds(item.start_of(len(item.labels)))},
-                "fps": {item.video: float(item.fps)},
-                "hasVideo": {item.video: True},
-                "hasAudio": {item.video: False},
-                "offset": {"1": 0.0},
-            },
-        }
-    behaviours = {
-        str(i): {
-            "type": "State event",
-            "key": "123456789abcdefghijklmnopqrstuvwxyz"[i : i + 1],
-            "code": name,
-            "description": "",
-            "color": "",
-            "category": "",
-            "modifiers": "",
-            # BORIS then ends one behaviour when another begins, as mpar's classes need
-            "excluded": ",".join(other for other in names if other != name),
-            "coding map": "",
-        }
-        for i, name in enumerate(names)
-    }
-    project = {
-        "time_format": "s",
-        "project_date": now,
-        "project_name": "mpar predictions",
-        "project_description": "",
-        "project_format_version": "7.0",
-        "subjects_conf": {},
-        "behaviors_conf": behaviours,
-        "observations": observations,
-        "behavioral_categories": [],
-        "independent_variables": {},
-        "coding_map": {},
-        "behaviors_coding_map": [],
-        "converters": {},
-    }
-    # BORIS reads it in the encoding of the machine, on Windows another than UTF-8: plain ASCII
-    write_text(folder / PROJECT_NAME, json.dumps(project, indent=2, allow_nan=False) + "\n")
-
-
-def _milliseconds(time: Fraction) -> float:
-    return float(round(time, 3))
