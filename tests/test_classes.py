@@ -301,9 +301,9 @@ def test_class_map_file(tmp_path, data):
     [
         pytest.param(b"", r"classes.csv: found the columns \(none\), expected", id="empty"),
         pytest.param(
-            b"code;name;class\n0;a;a\n",
-            "classes.csv: found the columns code;name;class, expected code,name,class or ",
-            id="semicolons",
+            b"code:name:class\n0:a:a\n",
+            "classes.csv: found the columns code:name:class, expected code,name,class or ",
+            id="colons",
         ),
         pytest.param(
             b"code,name,class,mirror\n0,a,a,b\n1,b,b\n",

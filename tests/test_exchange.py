@@ -450,7 +450,7 @@ def test_problems_of_boris(tmp_path, rows, expected):
         ("time,walk\n0.0,on\n0.033,0\n", "m1.csv:2: 'walk' is 'on', expected a number from 0"),
         (",background,walk\n0,1,0\n1,0,0\n", "m1.csv:3: its background is not 1 where, and only"),
         (",background,walk\n0,1,0\n2,0,1\n", "m1.csv:3: frame is '2', expected 1"),
-        (",background,walk\n0,1,2\n", "m1.csv:2: found '2', expected 0, 1 or -1"),
+        (",background,walk\n0,1,2\n", "m1.csv:2: column 'walk': found '2', expected 0, 1 or -1"),
         (
             ",background,walk,active\n0,1,0,0\n1,0,1,1\n",
             "m1.csv:3: 'active' (frames 1-1) overlaps 'walk' (frames 1-1) in frame 1",
@@ -484,7 +484,10 @@ def test_problems_of_boris(tmp_path, rows, expected):
         ),
         (PROJECT.replace('[2.0, "", "flinch"', '[2.0, "", "run"'), "'run' at 2 s is not in the"),
         (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects none, 'b', expected one"),
-        (PROJECT.replace("[1.1, ", '["NA", '), "observation 'obs 1' cannot be read; save it with"),
+        (
+            PROJECT.replace("[1.1, ", '["NA", '),
+            "observation 'obs 1': 'paw_lick' has the time 'NA', expected seconds",
+        ),
     ],
 )
 def test_problems_of_the_others(tmp_path, text, expected):

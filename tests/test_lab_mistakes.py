@@ -10,6 +10,7 @@ import json
 
 import pytest
 
+from mpar.labels.classes import ClassMap
 from tests.test_lab_inputs import (
     LAID_THIRDS,
     THIRDS,
@@ -492,6 +493,12 @@ LINES = boris("m1.mp4", ("paw_lick", 0.5, 1), ("paw_lick", 1, 1.5)).splitlines()
             videos="m1.mp4 m2.mp4",
         ),
         case(
+            "a row that lost its cells stays with its observation",
+            {"m1.csv": LICK + "o,x\n"},
+            {},
+            "m1.csv:4: time is '', expected a number from 0",
+        ),
+        case(
             "a queue of videos",
             {
                 "study.csv": STUDY.replace("#1:m1.mp4", "#1:m1.mp4;m2.mp4").replace(
@@ -599,3 +606,236 @@ COMMAS = {"m1": "paw_lick 15-44, walk 45-74"}
 def test_decimal_marks(tmp_path, videos, files, options, labels, texts):
     """All numbers of a file have the same decimal mark."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+NAMES = ("rest", "paw_lick", "walk")
+
+
+def one_hot(first=0, step=1, stop=90, numbers="Frame", one="1", zero="0", add=None, sep=","):
+    """Return a table with a column for each of three classes, each a third of the rows."""
+    add = add or (lambda _: "")
+    rows = [sep.join([numbers, *NAMES]) + add(-1)] if numbers else [sep.join(NAMES) + add(-1)]
+    for i in range(first, stop, step):
+        cells = [one if i // 30 == k else zero for k in range(3)]
+        rows.append(sep.join([str(i), *cells] if numbers else cells) + add(i))
+    return "\n".join(rows) + "\n"
+
+
+def timed(name, scale=1 / 30):
+    """Return such a table by time."""
+    lines = one_hot(numbers="").splitlines()
+    return "\n".join(
+        [f"{name},{lines[0]}", *(f"{i * scale:.4f},{x}" for i, x in enumerate(lines[1:]))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "nothing for 0",
+            {"m1.csv": one_hot(zero="")},
+            {"m1": LAID_THIRDS},
+            "notice: m1.csv: has no 0: its empty cells count as 0",
+        ),
+        case(
+            "nothing for 0, by time",
+            {"m1.csv": timed("time").replace(",0", ",")},
+            {"m1": LAID_THIRDS},
+            "has no 0",
+        ),
+        case(
+            "nothing beside 0",
+            {"m1.csv": one_hot().replace("\n40,0,1,0", "\n40,,1,0")},
+            {},
+            "m1.csv:42: column 'rest': found '', expected 0, 1 or -1; fix the row",
+        ),
+        case(
+            "remarks",
+            {"m1.csv": one_hot(add=lambda i: ",Comment" if i < 0 else ",x" if i % 7 == 0 else ",")},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "the time as last column",
+            {"m1.csv": one_hot(add=lambda i: ",Time" if i < 0 else f",{i / 30:.3f}")},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "the time of a copy at 25 as last column",
+            {"m1.csv": one_hot(add=lambda i: ",Time" if i < 0 else f",{i / 25:.3f}")},
+            {},
+            "m1.csv: says that frame 89 is shown at 3.56 s",
+        ),
+        case(
+            "a column without a name at the end",
+            {"m1.csv": one_hot(numbers="", add=lambda i: ",")},
+            {"m1": LAID_THIRDS},
+        ),
+        *(
+            case(f"times in a column {name}", {"m1.csv": timed(name)}, {"m1": LAID_THIRDS})
+            for name in ("timestamp", "time_s", "Time [s]", "Time (sec)")
+        ),
+        case(
+            "rows numbered from 15, with the offset",
+            {"m1.csv": one_hot(first=15)},
+            {"m1": "rest 15-29, paw_lick 30-59, walk 60-89"},
+            options="--label-offset 15",
+        ),
+        case(
+            "every second frame",
+            {"m1.csv": one_hot(step=2)},
+            {},
+            "m1.csv: has a row for only one frame in 2, expected one for each frame; add the",
+        ),
+        case(
+            "a frame that is missing",
+            {"m1.csv": one_hot().replace("\n40,0,1,0", "")},
+            {},
+            "m1.csv:42: frame is '41', expected 40; fix the row",
+        ),
+    ],
+)
+def test_columns_of_behaviours(tmp_path, videos, files, options, labels, texts):
+    """Tables by hand are read if they can mean one thing only."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        *(
+            case(f"{what} above {name}", {"m1.csv": above + text.replace(",", ";")}, labels)
+            for what, above in (
+                ("sep=", "sep=;\n"),
+                ("a blank line", "\n"),
+                ("blank cells", ";;;\n"),
+                ("both", '"sep=;"\n\n'),
+            )
+            for name, text, labels in (
+                ("labels of mpar", WHOLE_VIDEO, {"m1": LAID_THIRDS}),
+                ("a table of behaviours", one_hot(), {"m1": LAID_THIRDS}),
+                ("tabular events", boris("m1.mp4", *THIRDS), {"m1": LAID_THIRDS}),
+                ("bouts", SIMBA + "m1,walk,1,2,30,59,1\n", {"m1": "walk 30-59"}),
+            )
+        ),
+        case(
+            "lines are counted from the top of the file",
+            {"m1.csv": "sep=,\n\n" + WHOLE_VIDEO.replace("5,rest", "5,lick", 1)},
+            {},
+            "m1.csv:9: action 'lick' is not in the class map",
+        ),
+        case(
+            "SimBA with blanks in its header",
+            {"m1.csv": SIMBA.replace("_", " ").upper() + "m1,walk,1,2,30,59,1\n"},
+            {"m1": "walk 30-59"},
+        ),
+        case(
+            "words for nothing",
+            {"m1.csv": WHOLE_VIDEO.replace("\n5,rest", "\n5,NA")},
+            {},
+            "m1.csv:7: action is 'NA', expected a code or a name; leave the cell empty, or write "
+            "-1, if nobody scored the frame",
+        ),
+    ],
+)
+def test_what_spreadsheets_write(tmp_path, videos, files, options, labels, texts):
+    """Lines above the header do not count, except in the numbers of lines."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+def test_class_map_with_semicolons(tmp_path):
+    """As spreadsheets of some countries write it."""
+    path = tmp_path / "classes.csv"
+    path.write_text("code;name;class\n0;still;rest\n1;lick left;lick\n2;lick right;lick\n")
+    assert ClassMap.from_csv(path).rows == (
+        (0, "still", "rest"),
+        (1, "lick left", "lick"),
+        (2, "lick right", "lick"),
+    )
+
+
+OUT_OF_ORDER = project(events=(("x", "paw_lick"), (1.5, "paw_lick")))
+PLAYER_2 = project().replace(
+    '"file": {"1": ["/films/m1.mp4"]}', '"file": {"1": [], "2": ["m1.mp4"]}'
+)
+LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\no,", "\nlive,")
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "an event without a time",
+            {"m1.boris": OUT_OF_ORDER},
+            {},
+            "m1.boris: observation 'o': 'paw_lick' has the time 'x', expected seconds; fix the",
+        ),
+        case("the only video is player 2", {"p.boris": PLAYER_2}, {"m1": "paw_lick 15-44"}),
+        case(
+            "a list instead of a project",
+            {"m1.boris": "[1,2]"},
+            {},
+            "m1.boris: is not a BORIS project that can be read; save it with BORIS 7 or newer",
+        ),
+        case(
+            "a table instead of a project",
+            {"m1.boris": LICK},
+            {},
+            "m1.boris: is not a BORIS project that can be read",
+        ),
+        case(
+            "a live observation beside one of a video",
+            {"s.csv": LICK + LIVE.split("\n", 1)[1]},
+            {"m1": "paw_lick 15-44"},
+            "observation 'live' is not of a video (Live); make one of its video, or remove it",
+            "not:'NA'",
+        ),
+        case(
+            "times of minutes and seconds",
+            {"m1.csv": LICK.replace("0.500,m1", "00:00.5,m1").replace("1.500,m1", "00:01.5,m1")},
+            {},
+            "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds "
+            "as in 00:01:30.5; export it in seconds (2 such rows)",
+        ),
+        case(
+            "predictions of every third frame without their json",
+            {
+                "m1_predictions.csv": "Frame,Action\n"
+                + "".join(f"{i},walk\n" for i in range(0, 90, 3))
+            },
+            {},
+            "has a row for only one frame in 3, as predictions with --stride, which need "
+            "m1_predictions.json beside them",
+        ),
+        case(
+            "short trials",
+            {"m1_1.csv": by_frame(*["rest"] * 35), "m1_2.csv": by_frame(*["walk"] * 35)},
+            {},
+            "if they are trials that each lost their first 10 frames, pass --several trials "
+            "--label-offset 10",
+        ),
+        case(
+            "rows numbered from 15",
+            {"m1.csv": "\n".join(["Frame,Action", *WHOLE_VIDEO.splitlines()[16:]]) + "\n"},
+            {},
+            "(its Frame column begins at 15); pass --label-offset 15",
+            "not:copy",
+        ),
+    ],
+)
+def test_messages_that_lead_on(tmp_path, videos, files, options, labels, texts):
+    """Each names what is wrong where, and what to do."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
+def test_a_table_that_is_not_utf8_may_hold_all_labels(tmp_path):
+    """The video without labels names the file that has to be mended first."""
+
+    def make(folder):
+        film(folder, "Mäus.mp4")
+        text = boris("Mäus.mp4", *THIRDS)
+        (folder / "Annotations" / "all.csv").write_bytes(text.encode("latin-1"))
+
+    output = preprocessed(tmp_path, make)
+    assert "all.csv:2: is not UTF-8 text; save it as 'CSV UTF-8'" in output
+    assert "Mäus.mp4: has no labels, expected Mäus.csv or Mäus_*.csv; mend all.csv, or" in output

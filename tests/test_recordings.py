@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from mpar.errors import InputError
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.recordings import check_recording
+
+CHECK = "check that they are of this video, and number its first frame 0"
 
 
 def composed(name):
@@ -60,13 +63,13 @@ def test_labels_as_long_as_the_video_are_laid_on_it(first):
 def test_rows_that_begin_elsewhere_are_refused(first):
     """As many rows as frames, but their numbers say that they belong to others."""
     assert refuse([annotation("mouse_7.csv", [0] * 4, first)], 4) == {
-        "mouse_7.csv": f"its frames begin at {first}, expected 0; renumber them"
+        "mouse_7.csv": f"its frames begin at {first}, expected 0; {CHECK}"
     }
 
 
 @pytest.mark.parametrize(
     ("first", "numbered"),
-    [(0, ""), (1, " (its Frame column begins at 1)"), (15, " (its Frame column begins at 15)")],
+    [(0, ""), (1, " (its Frame column begins at 1)"), (99, " (its Frame column begins at 99)")],
 )
 def test_short_labels_are_refused_with_both_offsets(first, numbered):
     """345 rows for 360 frames can lie at two places: the person says which, 1-based or not."""
@@ -101,10 +104,10 @@ def test_label_offset_that_the_frame_numbers_contradict_is_refused():
     rows = annotation("mouse_7.csv", [0] * 345, 15)
     lay([rows], 360, label_offset=15)
     assert refuse([rows], 360, label_offset=0) == {
-        "mouse_7.csv": "its frames begin at 15, expected 0; renumber them"
+        "mouse_7.csv": "its frames begin at 15, expected 0; pass --label-offset 15"
     }
     assert refuse([rows], 360, label_offset=5) == {
-        "mouse_7.csv": "its frames begin at 15, expected 0 or 5; renumber them"
+        "mouse_7.csv": "its frames begin at 15, expected 0 or 5; pass --label-offset 15"
     }
 
 
@@ -160,11 +163,9 @@ def test_trials_follow_each_other_in_order_of_number(firsts, why, several):
 def test_trial_that_begins_elsewhere_is_refused_by_name():
     """The numbers of one trial say that the order is wrong."""
     files = [annotation("mouse_7_1.csv", [0, 0], 3), annotation("mouse_7_2.csv", [0, 0, 0], 0)]
-    assert refuse(files, 5) == {"mouse_7_1.csv": "its frames begin at 3, expected 0; renumber them"}
+    assert refuse(files, 5) == {"mouse_7_1.csv": f"its frames begin at 3, expected 0; {CHECK}"}
     files = [annotation("mouse_7_1.csv", [0, 0], 0), annotation("mouse_7_2.csv", [0, 0, 0], 9)]
-    assert refuse(files, 5) == {
-        "mouse_7_2.csv": "its frames begin at 9, expected 0 or 2; renumber them"
-    }
+    assert refuse(files, 5) == {"mouse_7_2.csv": f"its frames begin at 9, expected 0 or 2; {CHECK}"}
 
 
 @pytest.mark.parametrize(
@@ -256,10 +257,49 @@ def test_labels_that_are_neither_trials_nor_annotators_are_refused(offset):
     files = [annotation("mouse_7_0.csv", [4] * 345), annotation("mouse_7_1.csv", [4] * 330)]
     messages = refuse(files, 720, label_offset=offset)
     assert messages["mouse_7.mp4"].startswith(
-        "has 2 label files with 345 + 330 rows for 720 frames: neither trials (rows add up) nor "
-        "annotators (each as long as the video); fix them, or pass --several trials|annotators"
+        "its 2 label files have 345 + 330 = 675 rows, but it has 720 frames: neither trials (rows "
+        "add up) nor annotators (each as long as the video); fix them, or pass --several "
     )
-    assert set(messages) <= {"mouse_7.mp4", "mouse_7_0.csv", "mouse_7_1.csv"}
+    assert set(messages) == {"mouse_7.mp4"}, "offsets of single files would be wrong"
+
+
+def test_short_trials_name_the_offset_of_all():
+    """Each trial lost as many frames: the offset is theirs, not that of each file in the video."""
+    files = [annotation("mouse_7_0.csv", [4] * 345), annotation("mouse_7_1.csv", [4] * 345)]
+    assert refuse(files, 720) == {
+        "mouse_7.mp4": "its 2 label files have 345 + 345 = 690 rows, but it has 720 "
+        "frames: neither trials (rows add up) nor annotators (each as long as the video); if they "
+        "are trials that each lost their first 15 frames, pass --several trials --label-offset 15; "
+        "else fix them"
+    }
+
+
+def test_trials_of_another_rate_are_compared_as_one():
+    """The rows of all trials are those of the video; 75 alone would be half of 25 a second."""
+    files = [annotation(f"mouse_7_{i}.csv", [4] * 75) for i in (1, 2)]
+    messages = refuse(files, 180, fps=Fraction(30))
+    assert messages["mouse_7.mp4"].startswith(
+        "its 2 label files have 75 + 75 = 150 rows, but it has 180 frames; they seem made on a "
+        "copy at 25 frames per second, where the video has 30"
+    )
+    files = [annotation(f"mouse_7_{name}.csv", [4] * 75) for name in ("anna", "ben")]
+    messages = refuse(files, 90, fps=Fraction(30))
+    assert [*messages] == ["mouse_7_anna.csv", "mouse_7_ben.csv"]
+    assert all("a copy at 25 frames" in message for message in messages.values())
+
+
+@pytest.mark.parametrize(
+    ("first", "offset", "named"),
+    [(15, None, 15), (16, None, 15), (15, 0, 15), (5, 0, 5)],
+)
+def test_numbers_of_frames_name_the_offset(first, offset, named):
+    """75 of 90 rows look like another rate, but their numbers say where they lie."""
+    messages = refuse(
+        [annotation("mouse_7.csv", [0] * 75, first)], 90, fps=Fraction(30), label_offset=offset
+    )
+    assert f"; pass --label-offset {named}" in messages["mouse_7.csv"]
+    assert "renumber" not in messages["mouse_7.csv"]
+    assert "copy" not in messages["mouse_7.csv"]
 
 
 @pytest.mark.parametrize("several", [None, "annotators"])
@@ -363,10 +403,8 @@ def test_annotators_have_a_name_each(names, annotators):
 def test_bad_file_among_annotators_is_named():
     """The message is about the file that does not fit, not about the video."""
     files = [annotation("mouse_7_a.csv", [4] * 6), annotation("mouse_7_b.csv", [4] * 5)]
-    messages = refuse(files, 6, several="annotators")
-    assert {*messages} == {"mouse_7_b.csv"}
-    messages = refuse(files, 6)
-    assert {*messages} == {"mouse_7.mp4", "mouse_7_b.csv"}
+    for several in (None, "annotators"):
+        assert {*refuse(files, 6, several=several)} == {"mouse_7_b.csv"}
 
 
 @pytest.mark.parametrize(

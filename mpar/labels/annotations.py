@@ -110,7 +110,7 @@ def read_annotation(
     """
     path = Path(path)
     text = read_text(path)
-    header = _LINE_BREAK.split(text, maxsplit=1)[0]
+    header = header_of(text)
     delimiter = max(
         DELIMITERS, key=lambda d: (len(COLUMNS & {*plain_cells(header, d)}), header.count(d))
     )
@@ -232,11 +232,12 @@ def read_text(path: Path) -> str:
     if "\0" in text:
         line = _line_of(text[: text.index("\0")])
         raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
-    return text
+    # Excel reads and writes what separates the cells in a line above the header
+    return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text)
 
 
 def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (line it begins in, cells) of every row of a table; blank ones at the end are dropped.
+    """Return (line it begins in, cells) of every row of a table, without blank ones at its ends.
 
     Raises
     ------
@@ -256,7 +257,14 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
         ) from None
     while rows and not any(rows[-1][1]):
         rows.pop()
+    while rows and not any(rows[0][1]):
+        rows.pop(0)
     return rows
+
+
+def header_of(text: str) -> str:
+    """Return the first line of a table that is not blank."""
+    return next((line for line in _LINE_BREAK.split(text) if line.strip(" \t,;")), "")
 
 
 def plain_cells(line: str, delimiter: str) -> list[str]:
@@ -355,6 +363,11 @@ def _parse_action(cell: str, class_map: ClassMap, guessed: dict[str, str]) -> in
         if not class_map.has_name(cell):
             guessed[cell] = class_map.name_of(code)
         return code
+    if cell.lower() in {"na", "n/a", "nan", "none", "null"}:
+        raise ValueError(
+            f"action is {cell!r}, expected a code or a name; leave the cell empty, or write -1, if "
+            "nobody scored the frame"
+        )
     known = f"{_shown(class_map.codes)} or {', '.join(class_map.class_names)}"
     raise ValueError(
         f"action {cell[:40]!r} is not in the class map ({known}); fix the row or pass --class-map"
@@ -389,6 +402,11 @@ def _find_order_problems(
             f"has a row for only one frame in {steps[0]}, expected one for each frame; add the "
             "others (empty Action = unlabelled)"
         )
+        if path.stem.endswith("_predictions"):
+            message = (
+                f"has a row for only one frame in {steps[0]}, as predictions with --stride, which "
+                f"need {path.stem}.json beside them; copy it there, or predict every frame"
+            )
         return [*problems, Problem.of(path, message)]
     for i in np.flatnonzero(steps > 1):
         first, last = int(frames[i]) + 1, int(frames[i + 1]) - 1

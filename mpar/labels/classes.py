@@ -274,7 +274,9 @@ class ClassMap:
                 f"{path.name}: cannot be read as a UTF-8 text file ({error}); check the path, "
                 "or save it as 'CSV UTF-8'"
             ) from None
-        reader = csv.reader(io.StringIO(text, newline=""))
+        header_line = next((line for line in text.splitlines() if line.strip()), "")
+        delimiter = max(",;\t", key=header_line.count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         lines: list[tuple[int, list[str]]] = []
         line = 1
         try:

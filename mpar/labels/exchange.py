@@ -1,7 +1,7 @@
 """Label files of any format, recognised by their content and read; labels written for others.
 
 Each format has one entry in `FORMATS`: how it is recognised, its reader, and its writer if it has
-one. DeepEthogram, SimBA and MARS/Bento are here, BORIS is in `mpar.labels.boris`.
+one. DeepEthogram and SimBA are here, the others in modules of their own.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import floor
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels import boris, one_hot
+from mpar.labels import annot, boris, boris_project, one_hot
 from mpar.labels.annotations import (
     COLUMNS,
     DELIMITERS,
     Annotation,
+    header_of,
     plain_cells,
     read_annotation,
     read_text,
@@ -29,8 +29,8 @@ from mpar.labels.annotations import (
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, find_decimal, find_header, parse_table
-from mpar.system.files import write_table, write_text
+from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
+from mpar.system.files import write_table
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
 AUTO = "auto"
@@ -63,7 +63,9 @@ def read_label_file(
         Nothing of the file can be read.
     """
     text = read_text(path)
-    name = label_format if label_format != AUTO else _recognise(text)
+    name = label_format
+    if name == AUTO:
+        name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
     if name == "mpar":
         return [read_annotation(path, class_map)]
     return [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
@@ -100,7 +102,7 @@ def _write_deepethogram(
 
 
 def _is_simba(cells: list[str]) -> bool:
-    return {"event", "start_frame", "end_frame"} <= {*cells}
+    return {"event", "start_frame", "end_frame"} <= {cell.replace(" ", "_") for cell in cells}
 
 
 def _read_simba(path: Path, text: str) -> list[Scoring]:
@@ -111,11 +113,11 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
     starts: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     ends: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
     for line, cells in table.rows:
-        start = problems.frame(table.cell(cells, "start_frame"), "start frame", line)
-        last = problems.frame(table.cell(cells, "end_frame"), "end frame", line)
+        start = problems.frame(table.cell(cells, "start_frame", "start frame"), "start frame", line)
+        last = problems.frame(table.cell(cells, "end_frame", "end frame"), "end frame", line)
         video = table.cell(cells, "video")
         events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
-        if (time := table.cell(cells, "start_time")).lower() not in NOTHING:
+        if (time := table.cell(cells, "start_time", "start time")).lower() not in NOTHING:
             starts[video].append((problems.number(time, "start time", line), int(start)))
         if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
             ends[video].append((problems.number(time, "end time", line), int(last) + 1))
@@ -177,135 +179,6 @@ def _write_simba(
     write_table(folder / SIMBA_NAME, pd.concat(tables))
 
 
-# MARS/Bento: text, frames from 1, the last one included.
-
-_ANNOT_TITLE = "bento annotation file"
-_ANNOT_KEYS = {
-    "movie file(s)",
-    "stimulus name",
-    "start date time",
-    "annotation start frame",
-    "annotation stop frame",
-    "annotation start time",
-    "annotation stop time",
-    "annotation framerate",
-    "list of channels",
-    "list of annotations",
-}
-
-
-def _is_annot(text: str) -> bool:
-    return text.lstrip()[: len(_ANNOT_TITLE)].lower() == _ANNOT_TITLE
-
-
-def _read_annot(path: Path, text: str) -> list[Scoring]:
-    """Read a MARS/Bento annotation file.
-
-    Notes
-    -----
-    Starts and stops with a point are frames, from 1, divided by the file's own frame rate.
-    Source: Bento's ``saveAnnot.m`` and ``loadAnnotSheetTxt.m``.
-    """
-    if not _is_annot(text):
-        raise InputError.of(path, "does not begin with 'Bento annotation file'; export it again")
-    head: dict[str, str] = {}
-    key = channel = behaviour = ""
-    rows = []
-    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
-        name, colon, value = line.partition(":")
-        if line.endswith("-----"):
-            channel, behaviour = line.rstrip("-"), ""
-        elif channel and line.startswith(">"):
-            behaviour = line[1:].strip()
-        elif channel and line and not line.lower().startswith("start"):
-            rows.append((channel, behaviour, line.split(), number))
-        elif colon and name.lower() in _ANNOT_KEYS:
-            key = name.lower()
-            head[key] = value.strip()
-        elif line and key and not head[key]:  # MARS writes the movie into the next line
-            head[key] = line
-
-    numbers = [cell for _, _, cells, _ in rows for cell in cells]
-    problems = ProblemList(path, find_decimal(numbers, "\t"))
-    if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
-        problems.note(
-            f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one; save "
-            "each to a file of its own"
-        )
-    first = head.get("annotation start frame", "1")
-    if first != "1":
-        problems.note(f"begins at frame {first!r}, expected 1; save it from the first frame on")
-    rate = head.get("annotation framerate", "")
-    frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
-    is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:2])
-    if is_time and not frame_rate:
-        problems.note("has times, but no annotation framerate to read them with; add it")
-        frame_rate = Fraction(1)
-    scale = frame_rate if is_time and frame_rate else Fraction(1)
-
-    events = []
-    for _, behaviour, cells, number in rows:
-        if not behaviour or len(cells) < 2:
-            problems.note("is no bout below a >behaviour; fix the line", number)
-            continue
-        start, last = (
-            Fraction(floor(problems.number(cell, what, number) * scale + Fraction(1, 2)))
-            for cell, what in zip(cells, ("start", "stop"), strict=False)
-        )
-        if start < 1:
-            problems.note(f"starts at frame {start}, but frames count from 1; fix the line", number)
-        events.append(Event(behaviour, start - 1, last, number))
-    gaps = []
-    num_scored = None
-    if stop := head.get("annotation stop frame"):
-        gaps.append((problems.frame(stop, "annotation stop frame", 0), None))
-        num_scored = int(gaps[0][0])
-    problems.check()
-    movie = PureWindowsPath(head.get("movie file(s)", "")).name
-    return [
-        Scoring(
-            path,
-            tuple(events),
-            in_frames=True,
-            video=movie,
-            unscored=tuple(gaps),
-            num_scored=num_scored,
-            frame_rate=frame_rate,
-        )
-    ]
-
-
-def _write_annot(
-    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
-) -> None:
-    names = [name for name in class_names if name != unscored]
-    for item in videos:
-        bouts = find_bouts(item.without(class_names, unscored))
-        lines = [
-            "Bento annotation file",
-            f"Movie file(s): {item.video}",
-            "",
-            "Stimulus name:",
-            "Annotation start frame: 1",
-            f"Annotation stop frame: {len(item.labels)}",
-            f"Annotation framerate: {float(item.fps):f}",
-            "",
-            "List of channels:",
-            "Ch1",
-            "",
-            "List of annotations:",
-            *names,
-            "",
-            "Ch1----------",
-        ]
-        for label in sorted({*bouts["label"].tolist()}):
-            lines += [f">{class_names[label]}", "Start\tStop\tDuration"]
-            for bout in bouts[bouts["label"] == label].itertuples():
-                lines.append(f"{bout.start + 1}\t{bout.stop}\t{bout.stop - bout.start}")
-            lines.append("")
-        write_text(folder / f"{item.name}.annot", "\n".join([*lines, "", ""]))
-
-
 Reader = Callable[[Path, str], list[Scoring]]
 Writer = Callable[[Path, Sequence[Labelled], Sequence[str], "str | None"], None]
 
@@ -326,8 +199,13 @@ class Format:
 
 # In the order in which they are tried
 FORMATS = {
-    "boris": Format(boris.is_project, boris.read_project, boris.write_project, boris.PROJECT_NAME),
-    "annot": Format(_is_annot, _read_annot, _write_annot, "{name}.annot"),
+    "boris": Format(
+        boris_project.is_project,
+        boris_project.read_project,
+        boris_project.write_project,
+        boris_project.PROJECT_NAME,
+    ),
+    "annot": Format(annot.is_annot, annot.read_annot, annot.write_annot, "{name}.annot"),
     "boris-tabular": Format(_has(boris.is_tabular), boris.read_tabular),
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),
     "simba": Format(_has(_is_simba), _read_simba, _write_simba, SIMBA_NAME),
@@ -342,7 +220,7 @@ WRITABLE = tuple(name for name, item in FORMATS.items() if item.write)
 
 def _recognise(text: str) -> str:
     """Return the name of the format of a label file; mpar's own where no other fits."""
-    header = text.partition("\n")[0].strip()
+    header = header_of(text)
     if any({*plain_cells(header, delimiter)} >= COLUMNS for delimiter in DELIMITERS):
         return "mpar"
     return next((name for name, item in FORMATS.items() if item.is_text(text)), "mpar")

@@ -149,7 +149,7 @@ def _lay_scoring(
             codes[is_free] = class_map.code_of(unscored, forgiving=True)
     return Annotation(
         scoring.path,
-        np.arange(total),
+        np.arange(total) + scoring.first_row,
         codes,
         tuple(notices),
         scoring.annotator,

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import DELIMITERS, parse_rows, plain_cells, read_text
+from mpar.labels.annotations import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import Labelled
 from mpar.labels.tables import find_decimal, parse_number
@@ -200,7 +200,7 @@ def _read_rows(
 ) -> tuple[list[str], list[tuple[int, dict[str, str]]], str]:
     """Return columns without Recording and Animal, (line, row by column) of all rows, delimiter."""
     text = read_text(path)
-    header = text.partition("\n")[0].strip()
+    header = header_of(text)
     delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
     lines = parse_rows(path, text, delimiter)
     titles = {"recording": "Recording", "animal": "Animal"}

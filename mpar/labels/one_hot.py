@@ -14,15 +14,26 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.labels.annotations import DELIMITERS, plain_cells
+from mpar.labels.annotations import DELIMITERS, header_of, plain_cells
 from mpar.labels.bouts import find_bouts
 from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import ProblemList, Table, parse_number, parse_table, with_point
 
-# columns that number the rows, and that say when they are; others are behaviours
+# columns of row numbers, of times, and of remarks; others are behaviours
 _NUMBERS = {"", "frame", "frames", "framenumber", "frameno", "framenr", "frameid", "frameindex"}
 _NUMBERS |= {"frameidx", "index", "unnamed0"}
-_TIMES = {"time", "times", "seconds"}
+_TIMES = {
+    "time",
+    "times",
+    "timestamp",
+    "timestamps",
+    "seconds",
+    "timeseconds",
+    "timesec",
+    "timeins",
+}
+_REMARKS = {"comment", "comments", "note", "notes", "remark", "remarks", "bemerkung", "kommentar"}
+_OTHERS = _NUMBERS | _TIMES | _REMARKS
 _BACKGROUND = "background"
 _VALUE = re.compile(r"-1([.,]0*)?|[01]([.,]0*)?|true|false", re.IGNORECASE)
 _WORDS = {"true": "1", "false": "0"}  # as R and Python write them
@@ -37,16 +48,20 @@ def is_by_time(text: str) -> bool:
     return _has_time(header) and any(cell[:1].isdigit() or cell in _WORDS for cell in cells)
 
 
-def _has_time(header: list[str]) -> bool:
-    first = _behaviour_columns(header)[:1]
-    leading = header[: first[0]] if first else []
-    leading = [_letters(name) for name in leading]
-    return bool({*leading} & _TIMES) and not {*leading} & _NUMBERS and "behavior" not in header
+def _has_time(header: Sequence[str]) -> bool:
+    """Tell whether rows have times and no numbers, and behaviours beside them."""
+    names = {_letters(name) for name in header}
+    is_table = bool(names & _TIMES) and "behavior" not in names
+    return is_table and _number_column(header) is None and bool(_behaviour_columns(header))
 
 
 def _letters(name: str) -> str:
-    """Return a column's name without signs: frame_number, Frame No. and frame# are alike."""
-    return re.sub(r"[\W_]+", "", name.lower())
+    """Return a column's name without signs: frame_number, Frame No. and frame# are alike.
+
+    A unit does not count: Time [s], time_s and Time (s) are all the time.
+    """
+    letters = re.sub(r"[\W_]+", "", name.lower())
+    return re.sub(r"^(time|times|timestamp)s$", r"\1", letters)
 
 
 def _digits(cell: str) -> str:
@@ -62,23 +77,34 @@ def is_by_frame(text: str) -> bool:
     columns = _behaviour_columns(header)
     is_named = all(header[column] and not _VALUE.fullmatch(header[column]) for column in columns)
     cells = [row[column] for row in rows for column in columns if column < len(row)]
-    is_table = is_named and bool(cells) and all(map(_VALUE.fullmatch, cells))
-    return is_table and not _has_time(header)
+    is_table = is_named and bool(cells) and all(not c or _VALUE.fullmatch(c) for c in cells)
+    # without a single number it may be any table with empty columns
+    has_rows = any(cells) or bool({*map(_letters, header)} & (_NUMBERS - {""}))
+    return is_table and has_rows and not _has_time(header)
 
 
 def _first_rows(text: str) -> list[list[str]]:
     """Return the header, in lower case, and some rows below it, split by the likeliest sign."""
-    lines = text.lstrip("\ufeff").splitlines()[: _NUM_LOOKED_AT + 1] or [""]
+    header = header_of(text)
+    lines = text[text.index(header) :].splitlines()[: _NUM_LOOKED_AT + 1] or [""]
     delimiter = max(DELIMITERS, key=lines[0].count)
     return [plain_cells(line, delimiter) for line in lines if line.strip() or line is lines[0]]
 
 
 def _behaviour_columns(names: Sequence[str]) -> list[int]:
-    """Return the columns that are behaviours: all after those of numbers and times."""
-    first = next(
-        (i for i, name in enumerate(names) if _letters(name) not in _NUMBERS | _TIMES), len(names)
-    )
-    return list(range(first, len(names)))
+    """Return the columns that are behaviours: all but those of numbers, times and remarks."""
+    return [i for i, name in enumerate(names) if _letters(name) not in _OTHERS]
+
+
+def _filled(table: Table, columns: Sequence[int], notices: list[str]) -> list[list[str]]:
+    """Return the rows with 0 in empty cells, where the table writes 1 and nothing, else as is."""
+    cells = [cells for _, cells in table.rows]
+    used = {_digits(row[column]) for row in cells for column in columns}
+    is_zero = {re.sub(r"[.,]0*$", "", cell) for cell in used} == {"", "1"}
+    if not is_zero:
+        return cells
+    notices.append("has no 0: its empty cells count as 0")
+    return [[cell or ("0" if i in columns else "") for i, cell in enumerate(row)] for row in cells]
 
 
 def read_by_frame(path: Path, text: str) -> list[Scoring]:
@@ -90,14 +116,17 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     header = _first_rows(text)[0]
     table = parse_table(path, text, lambda cells: cells == header and is_by_frame(text))
     problems = ProblemList(path, table.decimal)
-    _check_numbers(table, problems)
+    first_row = _check_numbers(table, problems)
     columns = _behaviour_columns(table.columns)
     values = np.zeros((len(table.rows), len(table.names)), int)
-    for row, (line, cells) in enumerate(table.rows):
+    notices: list[str] = []
+    lines = [line for line, _ in table.rows]
+    for row, cells in enumerate(_filled(table, columns, notices)):
         for column in columns:
             if not _VALUE.fullmatch(cells[column]):
-                found = cells[column][:40]
-                problems.note(f"found {found!r}, expected 0, 1 or -1; fix the row", line)
+                found, name = cells[column][:40], table.names[column]
+                message = f"column {name!r}: found {found!r}, expected 0, 1 or -1; fix the row"
+                problems.note(message, lines[row])
                 continue
             values[row, column] = int(float(_digits(cells[column]).replace(",", ".")))
     backgrounds = [column for column in columns if table.columns[column] == _BACKGROUND]
@@ -112,7 +141,6 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
             )
     problems.check()
     values[is_unscored] = 0
-    lines = [line for line, _ in table.rows]
     events = [
         Event(table.names[column], Fraction(start), Fraction(stop), lines[start])
         for column in behaviours
@@ -126,6 +154,8 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
             in_frames=True,
             unscored=gaps,
             num_rows=len(table.rows),
+            first_row=first_row,
+            notices=tuple(notices),
             frame_times=_last_time(table),
             columns=tuple(table.names[column] for column in behaviours),
         )
@@ -139,18 +169,42 @@ def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
     return () if time is None else ((time, len(table.rows) - 1),)
 
 
-def _check_numbers(table: Table, problems: ProblemList) -> None:
-    """Note rows whose number is not the next one, from 0 or 1 on."""
-    column = next((i for i, name in enumerate(table.columns) if _letters(name) in _NUMBERS), None)
+def _check_numbers(table: Table, problems: ProblemList) -> int:
+    """Return the number of the first row; note one that does not follow the row above it."""
+    column = _number_column(table.columns)
     if column is None:
-        return
-    first = with_point(table.rows[0][1][column], table.decimal)
-    start = 1 if re.fullmatch(r"\+?0*1(\.0*)?", first) else 0
-    for row, (line, cells) in enumerate(table.rows, start=start):
-        number = with_point(cells[column], table.decimal)
-        if not re.fullmatch(rf"\+?0*{row}(\.0*)?", number):
-            problems.note(f"frame is {cells[column]!r}, expected {row}; fix the row", line)
-            return  # all others would follow from it
+        return 0
+    numbers: list[int] = []
+    for line, cells in table.rows:
+        match = re.fullmatch(r"\+?([0-9]{1,9})(\.0*)?", with_point(cells[column], table.decimal))
+        if match is None:
+            found = cells[column][:40]
+            problems.note(f"frame is {found!r}, expected a whole number from 0; fix the row", line)
+            return 0
+        numbers.append(int(match[1]))
+    steps = [b - a for a, b in itertools.pairwise(numbers)]
+    if len(steps) > 1 and {*steps} == {steps[0]} and steps[0] > 1:
+        problems.note(
+            f"has a row for only one frame in {steps[0]}, expected one for each frame; add the "
+            "others (-1 = unlabelled)"
+        )
+    elif wrong := next((i for i, step in enumerate(steps) if step != 1), -1) + 1:
+        found, expected = table.rows[wrong][1][column], numbers[wrong - 1] + 1
+        message = f"frame is {found!r}, expected {expected}; fix the row"
+        problems.note(message, table.rows[wrong][0])  # all others would follow from it
+    return numbers[0]
+
+
+def _number_column(names: Sequence[str]) -> int | None:
+    """Return the column that numbers the rows; without a name, only the first may."""
+    return next(
+        (
+            i
+            for i, name in enumerate(names)
+            if _letters(name) in _NUMBERS and (_letters(name) or not i)
+        ),
+        None,
+    )
 
 
 def _runs(is_on: np.ndarray) -> list[tuple[int, int]]:
@@ -171,20 +225,24 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     """
     table = parse_table(path, text, _has_time)
     problems = ProblemList(path, table.decimal)
-    times = [problems.number(cells[0], "time", line) for line, cells in table.rows]
+    time = next(i for i, name in enumerate(table.columns) if _letters(name) in _TIMES)
+    times = [problems.time(cells[time], "time", line) for line, cells in table.rows]
     problems.check()
     steps = [b - a for a, b in itertools.pairwise(times)]
     if not steps or min(steps) <= 0:
         raise InputError.of(path, "needs at least two rows with rising times; export it again")
     end_of_table = times[-1] + max(steps)
     events, names = [], []
-    for column in _behaviour_columns(table.columns):
+    notices: list[str] = []
+    columns = _behaviour_columns(table.columns)
+    filled = _filled(table, columns, notices)
+    for column in columns:
         if table.columns[column] == _BACKGROUND:
             continue
         names.append(name := table.names[column])
         is_on = [
             problems.frame(_digits(cells[column]), repr(name), line) > 0
-            for line, cells in table.rows
+            for (line, _), cells in zip(table.rows, filled, strict=True)
         ]
         for start, stop in _runs(np.array(is_on)):
             end = times[stop] if stop < len(times) else end_of_table
@@ -202,5 +260,6 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
             row_times=tuple(times),
             columns=tuple(names),
             is_of_subject=True,
+            notices=tuple(notices),
         )
     ]

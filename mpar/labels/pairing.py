@@ -136,6 +136,8 @@ def find_recordings(
         ],
     )
     problems += more
+    # a file that cannot be read may hold the labels of any video
+    unreadable = [Path(problem.path).name for problem in more if "UTF-8" in problem.message]
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
     if regions is not None:
         alone, more = split_sources(alone, regions)
@@ -143,7 +145,8 @@ def find_recordings(
     problems += [
         Problem.of(
             source.path,
-            f"has no labels, expected {source.path.stem}.csv or {source.path.stem}_*.csv; add them",
+            f"has no labels, expected {source.path.stem}.csv or {source.path.stem}_*.csv; "
+            + (f"mend {unreadable[0]}, or add them" if unreadable else "add them"),
         )
         for source in alone
         if not source.labels and not source.problems

@@ -100,6 +100,14 @@ def check_recording(
     """
     if _are_trials(annotations, num_frames, several, label_offset):
         return _lay_trials(video, annotations, num_frames, class_map, group, fps, label_offset)
+    counts = {len(a.frames) for a in annotations}
+    is_unclear = (
+        len(annotations) > 1
+        and several is None
+        and counts - {num_frames, num_frames - (label_offset or 0)}
+    )
+    if is_unclear and num_frames not in counts:
+        raise InputError(_find_unclear(video, annotations, num_frames, fps, label_offset))
     problems: list[Problem] = []
     rows = []
     for annotation in annotations:
@@ -107,23 +115,10 @@ def check_recording(
             rows.append(_lay(annotation, num_frames, label_offset, fps=fps))
         except InputError as error:
             problems += error.problems
-    is_unclear = several is None and any(
-        len(a.frames) not in {num_frames, num_frames - (label_offset or 0)} for a in annotations
-    )
-    if problems or (len(annotations) > 1 and is_unclear):
-        # an offset would shift labels of a copy at another rate
-        is_other_rate = any(_describe_rate(len(a.frames), num_frames, fps) for a in annotations)
-        if len(annotations) > 1 and several is None and not is_other_rate:
-            counts = " + ".join(str(len(a.frames)) for a in annotations)
-            problems.append(
-                Problem.of(
-                    video,
-                    f"has {len(annotations)} label files with {counts} rows for {num_frames} "
-                    "frames: neither trials (rows add up) nor annotators (each as long as the "
-                    "video); fix them, or pass --several trials|annotators with --label-offset",
-                )
-            )
+    if problems:
         raise InputError(problems)
+    if is_unclear:
+        raise InputError(_find_unclear(video, annotations, num_frames, fps, label_offset))
     codes = np.stack(rows)
     names = _name_annotators(video, annotations)
     return [
@@ -149,6 +144,49 @@ def _are_trials(
         return len(annotations) > 1 and several == "trials"
     num_rows = sum(len(a.frames) for a in annotations)
     return num_frames in {num_rows, num_rows + len(annotations) * (label_offset or 0)}
+
+
+def _find_unclear(
+    video: Path,
+    annotations: Sequence[Annotation],
+    num_frames: int,
+    fps: Fraction | None,
+    label_offset: int | None,
+) -> list[Problem]:
+    """Return why several label files, none as long as the video, are of no use."""
+    counts = [len(a.frames) for a in annotations]
+    total = sum(counts)
+    shown = f"{' + '.join(map(str, counts))} = {total} rows"
+    numbers = [_trial_number(video, a.path) for a in annotations]
+    is_numbered = None not in numbers and len({*numbers}) == len(numbers)
+    rate = _describe_rate(total, num_frames, fps) if is_numbered else ""
+    if rate:
+        message = (
+            f"its {len(counts)} label files have {shown}, but it has {num_frames} frames; {rate}"
+        )
+        return [Problem.of(video, message)]
+    if all(_describe_rate(count, num_frames, fps) for count in counts):
+        problems: list[Problem] = []
+        for annotation in annotations:
+            try:
+                _lay(annotation, num_frames, None, fps=fps)
+            except InputError as error:
+                problems += error.problems
+        return problems
+    each, rest = divmod(num_frames - total, len(counts))
+    hint = "fix them, or pass --several trials|annotators with --label-offset"
+    if each > 0 and not rest:
+        hint = (
+            f"if they are trials that each lost their first {each} frames, pass --several trials "
+            f"--label-offset {each}; else fix them"
+        )
+    return [
+        Problem.of(
+            video,
+            f"its {len(counts)} label files have {shown}, but it has {num_frames} frames: neither "
+            f"trials (rows add up) nor annotators (each as long as the video); {hint}",
+        )
+    ]
 
 
 def describe_trials(annotations: Sequence[Annotation]) -> str:
@@ -251,10 +289,15 @@ def _lay(
         and first - 1 not in origins
         and (num_rows == num_frames or label_offset is not None)
     ):
+        begin = first if first <= num_frames - num_rows else first - 1
+        advice = (
+            f"pass --label-offset {begin}"
+            if 0 < begin <= num_frames - num_rows
+            else "check that they are of this video, and number its first frame 0"
+        )
         raise InputError.of(
             path,
-            f"its frames begin at {first}, expected {' or '.join(map(str, origins))}; "
-            "renumber them",
+            f"its frames begin at {first}, expected {' or '.join(map(str, origins))}; {advice}",
         )
     if num_rows == num_frames:
         return annotation.codes
@@ -267,7 +310,9 @@ def _lay(
     short = num_frames - num_rows
     if label_offset is None:
         numbered = f" (its Frame column begins at {first})" if first else ""
-        hint = by_rate or (
+        begin = first if first <= short else first - 1
+        by_number = f"pass --label-offset {begin}, as its frames are numbered so"
+        hint = (by_number if 1 < first <= short + 1 else by_rate) or (
             f"if the first {short} frames have no row pass --label-offset {short}, if the last "
             f"{short} have none pass --label-offset 0"
         )

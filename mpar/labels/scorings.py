@@ -65,6 +65,8 @@ class Scoring:
         Stretches that nobody looked at, half-open, None for the end; in the unit of the events.
     num_rows : int, optional
         Rows of a file that has one a frame.
+    first_row : int
+        Number of the first of them, as written.
     num_scored : int, optional
         Frames of the video, or of the first part of it that was looked at, by the file.
     frame_rate : Fraction, optional
@@ -92,6 +94,7 @@ class Scoring:
     is_of_subject: bool = False
     unscored: tuple[tuple[Fraction, Fraction | None], ...] = ()
     num_rows: int | None = None
+    first_row: int = 0
     num_scored: int | None = None
     frame_rate: Fraction | None = None
     media_seconds: Fraction | None = None

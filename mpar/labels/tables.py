@@ -188,6 +188,13 @@ class ProblemList(list[Problem]):
     def time(self, cell: str, what: str, line: int) -> Fraction:
         """Read seconds from 0; notes a problem and returns 0 if they are none."""
         seconds = parse_time(cell, self.decimal)
+        if seconds is None and ":" in cell:  # the same in every row, so that one is shown
+            self.note(
+                f"{what} is written with colons, expected seconds or hours:minutes:seconds as in "
+                "00:01:30.5; export it in seconds",
+                line,
+            )
+            return Fraction(0)
         return self.number(cell, what, line) if seconds is None else seconds
 
     def frame(self, cell: str, what: str, line: int) -> Fraction:

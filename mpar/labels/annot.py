@@ -1,0 +1,142 @@
+"""Files of MARS/Bento: text, frames from 1, the last one included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import floor
+from pathlib import Path, PureWindowsPath
+
+from mpar.errors import InputError
+from mpar.labels.bouts import find_bouts
+from mpar.labels.scorings import Event, Labelled, Scoring
+from mpar.labels.tables import ProblemList, find_decimal
+from mpar.system.files import write_text
+
+_TITLE = "bento annotation file"
+_KEYS = {
+    "movie file(s)",
+    "stimulus name",
+    "start date time",
+    "annotation start frame",
+    "annotation stop frame",
+    "annotation start time",
+    "annotation stop time",
+    "annotation framerate",
+    "list of channels",
+    "list of annotations",
+}
+
+
+def is_annot(text: str) -> bool:
+    """Tell whether a text is such a file."""
+    return text.lstrip()[: len(_TITLE)].lower() == _TITLE
+
+
+def read_annot(path: Path, text: str) -> list[Scoring]:
+    """Read a MARS/Bento annotation file.
+
+    Notes
+    -----
+    Starts and stops with a point are frames, from 1, divided by the file's own frame rate.
+    Source: Bento's ``saveAnnot.m`` and ``loadAnnotSheetTxt.m``.
+    """
+    if not is_annot(text):
+        raise InputError.of(path, "does not begin with 'Bento annotation file'; export it again")
+    head: dict[str, str] = {}
+    key = channel = behaviour = ""
+    rows = []
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        name, colon, value = line.partition(":")
+        if line.endswith("-----"):
+            channel, behaviour = line.rstrip("-"), ""
+        elif channel and line.startswith(">"):
+            behaviour = line[1:].strip()
+        elif channel and line and not line.lower().startswith("start"):
+            rows.append((channel, behaviour, line.split(), number))
+        elif colon and name.lower() in _KEYS:
+            key = name.lower()
+            head[key] = value.strip()
+        elif line and key and not head[key]:  # MARS writes the movie into the next line
+            head[key] = line
+
+    numbers = [cell for _, _, cells, _ in rows for cell in cells]
+    problems = ProblemList(path, find_decimal(numbers, "\t"))
+    if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
+        problems.note(
+            f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one; save "
+            "each to a file of its own"
+        )
+    first = head.get("annotation start frame", "1")
+    if first != "1":
+        problems.note(f"begins at frame {first!r}, expected 1; save it from the first frame on")
+    rate = head.get("annotation framerate", "")
+    frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
+    is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:2])
+    if is_time and not frame_rate:
+        problems.note("has times, but no annotation framerate to read them with; add it")
+        frame_rate = Fraction(1)
+    scale = frame_rate if is_time and frame_rate else Fraction(1)
+
+    events = []
+    for _, behaviour, cells, number in rows:
+        if not behaviour or len(cells) < 2:
+            problems.note("is no bout below a >behaviour; fix the line", number)
+            continue
+        start, last = (
+            Fraction(floor(problems.number(cell, what, number) * scale + Fraction(1, 2)))
+            for cell, what in zip(cells, ("start", "stop"), strict=False)
+        )
+        if start < 1:
+            problems.note(f"starts at frame {start}, but frames count from 1; fix the line", number)
+        events.append(Event(behaviour, start - 1, last, number))
+    gaps = []
+    num_scored = None
+    if stop := head.get("annotation stop frame"):
+        gaps.append((problems.frame(stop, "annotation stop frame", 0), None))
+        num_scored = int(gaps[0][0])
+    problems.check()
+    movie = PureWindowsPath(head.get("movie file(s)", "")).name
+    return [
+        Scoring(
+            path,
+            tuple(events),
+            in_frames=True,
+            video=movie,
+            unscored=tuple(gaps),
+            num_scored=num_scored,
+            frame_rate=frame_rate,
+        )
+    ]
+
+
+def write_annot(
+    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+) -> None:
+    """Write a file for each video."""
+    names = [name for name in class_names if name != unscored]
+    for item in videos:
+        bouts = find_bouts(item.without(class_names, unscored))
+        lines = [
+            "Bento annotation file",
+            f"Movie file(s): {item.video}",
+            "",
+            "Stimulus name:",
+            "Annotation start frame: 1",
+            f"Annotation stop frame: {len(item.labels)}",
+            f"Annotation framerate: {float(item.fps):f}",
+            "",
+            "List of channels:",
+            "Ch1",
+            "",
+            "List of annotations:",
+            *names,
+            "",
+            "Ch1----------",
+        ]
+        for label in sorted({*bouts["label"].tolist()}):
+            lines += [f">{class_names[label]}", "Start\tStop\tDuration"]
+            for bout in bouts[bouts["label"] == label].itertuples():
+                lines.append(f"{bout.start + 1}\t{bout.stop}\t{bout.stop - bout.start}")
+            lines.append("")
+        write_text(folder / f"{item.name}.annot", "\n".join([*lines, "", ""]))

@@ -1,0 +1,242 @@
+"""Projects of BORIS, read and written.
+
+Source of fields and meanings: BORIS' ``config.py`` and ``write_event.py``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from mpar.errors import InputError, Problem
+from mpar.labels.annotations import shorten
+from mpar.labels.boris import (
+    QUEUE,
+    Mark,
+    check_kind,
+    check_offset,
+    check_subjects,
+    pair_marks,
+    positive,
+    subject_of,
+)
+from mpar.labels.bouts import find_bouts
+from mpar.labels.names import file_name, folded
+from mpar.labels.scorings import Labelled, Scoring
+from mpar.labels.tables import ProblemList
+from mpar.system.files import write_text
+
+PROJECT_NAME = "predictions.boris"
+
+
+def is_project(text: str) -> bool:
+    """Tell whether a text is a project, or should be one: JSON."""
+    return text.lstrip()[:1] in {"{", "["}
+
+
+def read_project(path: Path, text: str) -> list[Scoring]:
+    """Read all observations with events of a BORIS project."""
+    scorings = []
+    try:
+        project = json.loads(text, parse_float=_fraction)
+        is_point = {
+            behaviour["code"]: behaviour["type"].lower().startswith("point")
+            for behaviour in project["behaviors_conf"].values()
+        }
+        observations = {
+            name: observation
+            for name, observation in project["observations"].items()
+            if observation["events"]
+        }
+    except _MALFORMED:
+        raise InputError.of(
+            path, "is not a BORIS project that can be read; save it with BORIS 7 or newer"
+        ) from None
+    if not observations:
+        raise InputError.of(path, "has no observation with events; score it or remove it")
+    for name, observation in observations.items():
+        try:
+            scorings.append(_observation(path, name, observation, is_point))
+        except _MALFORMED:
+            message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
+            problems = (Problem.of(path, message),)
+            video = _media_of_project(observation)[:1]
+            scorings.append(Scoring(path, (), video="".join(video), problems=problems))
+    return scorings
+
+
+def _fraction(text: str) -> Fraction:
+    """Return a number of a project exactly; one with an exponent may be too large to write out."""
+    return Fraction(float(text)) if "e" in text.lower() or len(text) > 40 else Fraction(text)
+
+
+_MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+
+
+def _media_of_project(observation: Any) -> list[str]:
+    """Return the paths of the videos that an observation plays, one after the other."""
+    try:
+        is_media = observation["type"] == "MEDIA"
+        media = observation["file"][_player_of(observation)] if is_media else []
+    except _MALFORMED:
+        return []
+    return [str(path) for path in media] if isinstance(media, list) else []
+
+
+def _player_of(observation: dict[str, Any]) -> str:
+    """Return the player whose times count: the first, or the only one that plays anything."""
+    players = [player for player, media in observation["file"].items() if media]
+    return players[0] if len(players) == 1 else "1"
+
+
+def _seconds_of(event: Any) -> Fraction | None:
+    """Return the time of an event, None if it has none."""
+    try:
+        return Fraction(event[0])
+    except _MALFORMED:
+        return None
+
+
+def _fact_of(facts: dict[str, Any], what: str, media: list[str]) -> str:
+    """Return what a project says of its video: under its path, its name, or as the only one."""
+    found = facts.get(what)
+    if not isinstance(found, dict):
+        return ""
+    names = {folded(file_name(str(key))): value for key, value in found.items()}
+    if not media or not found:
+        return ""
+    alone = next(iter(found.values())) if len(found) == 1 else ""
+    return str(found.get(media[0], names.get(folded(file_name(media[0])), alone)))
+
+
+def _observation(
+    path: Path, name: str, observation: dict[str, Any], is_point: dict[str, bool]
+) -> Scoring:
+    problems = ProblemList(path)
+    kind = observation["type"]
+    check_kind(kind, name, problems)
+    media = _media_of_project(observation)
+    if len(media) > 1:
+        problems.note(QUEUE.format(name))
+    facts = observation.get("media_info") or {}
+    player = _player_of(observation) if media else "1"
+    for shift in (observation.get("time offset"), (facts.get("offset") or {}).get(player)):
+        check_offset(str(float(shift or 0)), problems, 0)
+    subjects = [event[1] or "" for event in observation["events"]]
+    check_subjects(subjects, name, problems)
+    marks: list[Mark] = []
+    num_seen: dict[tuple[str, str], int] = defaultdict(int)
+    indices: list[tuple[Fraction, int]] = []
+    events = observation["events"] if kind == "MEDIA" else []  # others may have no times
+    bad = [event for event in events if _seconds_of(event) is None]
+    for event in bad:
+        found = f"{event[2]!r} has the time {event[0]!r}"
+        problems.note(f"observation {name!r}: {found}, expected seconds; fix the event in BORIS")
+    events = [] if bad else events  # problems of the others would follow from it
+    for event in sorted(events, key=lambda event: Fraction(event[0])):
+        time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
+        if len(event) > 5 and isinstance(event[5], (int, Fraction)):
+            indices.append((time, int(event[5])))
+        if behaviour not in is_point:
+            problems.note(f"{behaviour!r} at {float(time):g} s is not in the project's ethogram")
+            continue
+        mark = "POINT" if is_point[behaviour] else ("START", "STOP")[num_seen[behaviour, modifiers]]
+        num_seen[behaviour, modifiers] ^= 1
+        marks.append((time, behaviour, (modifiers,), mark, 0))
+    first, last = map(Fraction, observation.get("observation time interval") or (0, 0))
+    gaps: list[tuple[Fraction, Fraction | None]] = []
+    if last > 0:
+        gaps = [(Fraction(0), first), (last, None)]
+    has_modifiers = any(modifiers for _, _, (modifiers,), _, _ in marks)
+    paired = pair_marks(marks, problems)
+    return Scoring(
+        path,
+        tuple(paired),
+        video=media[0] if media else "",
+        annotator=name,
+        subject=subject_of(str(subjects[0])),
+        frame_rate=positive(_fact_of(facts, "fps", media)),
+        media_seconds=positive(_fact_of(facts, "length", media)),
+        frame_times=tuple(indices),
+        unscored=tuple(gaps),
+        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        problems=tuple(shorten(path, problems)),
+    )
+
+
+def write_project(
+    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+) -> None:
+    """Write one project with an observation a video, which looks for the videos beside itself."""
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    names = [name for name in class_names if name != unscored]
+    observations = {}
+    for item in videos:
+        events: list[list[Any]] = []
+        for bout in find_bouts(item.without(class_names, unscored)).itertuples():
+            name = class_names[int(bout.label)]
+            for frame in (int(bout.start), int(bout.stop)):
+                events.append([_milliseconds(item.start_of(frame)), "", name, "", "", frame])
+        observations[item.name] = {
+            "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
+            "type": "MEDIA",
+            "date": now,
+            "description": "predicted by mpar",
+            "time offset": 0.0,
+            "events": sorted(events, key=lambda event: event[0]),
+            "observation time interval": [0, 0],
+            "independent_variables": {},
+            "visualize_spectrogram": False,
+            "visualize_waveform": False,
+            "close_behaviors_between_videos": False,
+            "media_info": {
+                "length": {item.video: _milliseconds(item.start_of(len(item.labels)))},
+                "fps": {item.video: float(item.fps)},
+                "hasVideo": {item.video: True},
+                "hasAudio": {item.video: False},
+                "offset": {"1": 0.0},
+            },
+        }
+    behaviours = {
+        str(i): {
+            "type": "State event",
+            "key": "123456789abcdefghijklmnopqrstuvwxyz"[i : i + 1],
+            "code": name,
+            "description": "",
+            "color": "",
+            "category": "",
+            "modifiers": "",
+            # BORIS then ends one behaviour when another begins, as mpar's classes need
+            "excluded": ",".join(other for other in names if other != name),
+            "coding map": "",
+        }
+        for i, name in enumerate(names)
+    }
+    project = {
+        "time_format": "s",
+        "project_date": now,
+        "project_name": "mpar predictions",
+        "project_description": "",
+        "project_format_version": "7.0",
+        "subjects_conf": {},
+        "behaviors_conf": behaviours,
+        "observations": observations,
+        "behavioral_categories": [],
+        "independent_variables": {},
+        "coding_map": {},
+        "behaviors_coding_map": [],
+        "converters": {},
+    }
+    # BORIS reads it in the encoding of the machine, on Windows another than UTF-8: plain ASCII
+    write_text(folder / PROJECT_NAME, json.dumps(project, indent=2, allow_nan=False) + "\n")
+
+
+def _milliseconds(time: Fraction) -> float:
+    return float(round(time, 3))
