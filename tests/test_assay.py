@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mpar.assay
-from mpar.assay import (
-    AssayConfig,
-    Window,
-    make_windows,
-    parse_time,
-    parse_window,
-    summarize_animals,
-    summarize_assay,
-    summarize_groups,
-    summarize_window,
-)
+from mpar.assay import AssayConfig, summarize_assay
 from mpar.errors import ConfigError, InputError
 from mpar.inference import predict_multiple_videos
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Labelled
 from mpar.network.checkpoint import load_checkpoint
 from mpar.scores.agreement import SAME_ANIMAL
+from mpar.scores.windows import (
+    Window,
+    make_windows,
+    parse_time,
+    parse_window,
+    summarize_animals,
+    summarize_groups,
+    summarize_window,
+)
+from mpar.video.timeline import TimeLine
 from tests.helpers import put_prediction, run
 from tests.sample.cartoon import write_script
 
@@ -97,7 +97,7 @@ def test_times_and_names_that_are_none():
 
 def test_bins_are_named_in_their_unit():
     """As many as the longest recording needs."""
-    windows = make_windows(AssayConfig(bin_length="5min", windows=["a=0-1s"]), Fraction(601))
+    windows = make_windows(Fraction(601), "5min", [parse_window("a=0-1s")])
     assert [(w.kind, w.name) for w in windows] == [
         ("whole", "whole"),
         ("bin", "0-5 min"),
@@ -181,7 +181,7 @@ def test_frame_rate_is_a_fraction():
 def test_bins_add_up(labels, fps, length):
     """Every frame and every bout is in exactly one bin, at any rate."""
     item = recording(labels, fps)
-    windows = make_windows(AssayConfig(bin_length=length), len(labels) / fps)
+    windows = make_windows(len(labels) / fps, length)
     whole, *bins = (summarize_window(item, window, NAMES) for window in windows)
     for k, row in enumerate(whole):
         parts = [part[k] for part in bins if part[k]["Seconds"] is not None]
@@ -557,8 +557,25 @@ def test_real_predictions(study, tmp_path, monkeypatch):
 
 def test_summing_up_keeps_the_order_of_animals():
     """`summarize_animals` is one row a recording, window and class, in their order."""
-    from mpar.assay import Animal
+    from mpar.labels.metadata import Animal
 
     animals = [Animal(recording([0, 2]), name, "a", Fraction(0), {}) for name in ("x", "y")]
     table = summarize_animals(animals, [WHOLE], NAMES)
     assert table["Animal"].tolist() == ["x"] * 6 + ["y"] * 6
+
+
+def test_windows_of_an_uneven_recording():
+    """By hand: frames at 0, 1, 2, 6 and 7 s, the last for 1 s; licks from 2 to 7 s."""
+    line = TimeLine(5, Fraction(1), np.array([0.0, 1, 2, 6, 7]))
+    item = Labelled("m", "m.mp4", Fraction(1), np.array([0, 0, 1, 1, 0], np.int8), line=line)
+    whole, first, second = (
+        summarize_window(
+            item, Window("window", "w", Fraction(a), b and Fraction(b)), ("rest", "lick")
+        )
+        for a, b in ((0, None), (0, 4), (4, 8))
+    )
+    assert [row["Seconds"] for row in whole] == [3, 5]
+    assert (whole[1]["Percent"], whole[1]["Mean_bout_s"], whole[1]["Latency_s"]) == (62.5, 5, 2)
+    assert [row["Seconds"] for row in first] == [2, 4]  # frame 2 begins here and lasts to 6 s
+    assert [row["Seconds"] for row in second] == [1, 1]
+    assert (second[1]["Bouts"], second[1]["Observed_s"], second[1]["Complete"]) == (0, 2, "no")

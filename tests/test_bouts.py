@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpar.labels.bouts import bout_table, find_bouts, find_runs, summarize
+from mpar.video.timeline import TimeLine
 
 NAMES = ("rest", "lick", "walk")
 label_lists = st.lists(st.integers(-1, 2), max_size=60)
@@ -159,8 +160,8 @@ def test_summarize_gives_one_row():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"fps": 0}, "fps", id="fps zero"),
-        pytest.param({"fps": float("nan")}, "fps", id="fps unknown"),
+        pytest.param({"line": 0}, "fps", id="fps zero"),
+        pytest.param({"line": float("nan")}, "fps", id="fps unknown"),
         pytest.param({"class_names": NAMES[:2]}, "from 0 to 1", id="more classes than names"),
         pytest.param({"stride": 0}, "stride", id="stride zero"),
         pytest.param({"stride": 2}, "num_frames: must be given", id="length not told"),
@@ -174,7 +175,7 @@ def test_summarize_gives_one_row():
 )
 def test_bout_table_refuses_what_does_not_fit(options, message):
     """Options that are out of range or disagree with the labels are refused."""
-    arguments = {"labels": [0, 1, 2], "fps": 30, "class_names": NAMES} | options
+    arguments = {"labels": [0, 1, 2], "line": 30, "class_names": NAMES} | options
     with pytest.raises(ValueError, match=message):
         bout_table(**arguments)
 
@@ -183,3 +184,17 @@ def test_summarize_refuses_no_frames():
     """There are no percentages of nothing."""
     with pytest.raises(ValueError, match="no frames"):
         summarize(np.zeros(0, dtype=int), 30, NAMES)
+
+
+def test_bouts_of_an_uneven_recording():
+    """By hand: frames at 0, 1, 2, 6 and 7 s, the last for 1 s, and 0.5 s of sound before them."""
+    line = TimeLine(5, Fraction(1), np.array([0, 1, 2, 6, 7]) + 0.5)
+    table = bout_table([0, 0, 1, 1, 0], line, NAMES)
+    assert table["Start_s"].tolist() == [0.5, 2.5, 7.5]
+    assert table["Stop_s"].tolist() == [2.5, 7.5, 8.5]
+    assert table["Duration_s"].tolist() == [2, 5, 1]
+    row = summarize([0, 0, 1, 1, 0], line, NAMES)
+    assert (row["seconds"], row["lick_percent"], row["rest_percent"]) == (8, 62.5, 37.5)
+    assert (row["lick_frames"], row["lick_latency_s"]) == (2, 2.5)
+    strided = bout_table([0, 1, 0], line, NAMES, stride=2)
+    assert strided["Stop_s"].tolist() == [2.5, 7.5, 8.5]

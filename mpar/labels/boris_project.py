@@ -183,7 +183,7 @@ def write_project(
         for bout in find_bouts(item.without(class_names, unscored)).itertuples():
             name = class_names[int(bout.label)]
             for frame in (int(bout.start), int(bout.stop)):
-                events.append([_milliseconds(item.start_of(frame)), "", name, "", "", frame])
+                events.append([_milliseconds(item.clock.start_of(frame)), "", name, "", "", frame])
         observations[item.name] = {
             "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
             "type": "MEDIA",
@@ -197,7 +197,7 @@ def write_project(
             "visualize_waveform": False,
             "close_behaviors_between_videos": False,
             "media_info": {
-                "length": {item.video: _milliseconds(item.start_of(len(item.labels)))},
+                "length": {item.video: _milliseconds(item.clock.start_of(len(item.labels)))},
                 "fps": {item.video: float(item.fps)},
                 "hasVideo": {item.video: True},
                 "hasAudio": {item.video: False},

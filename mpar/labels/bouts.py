@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mpar.labels.classes import UNLABELLED
+from mpar.video.timeline import TimeLine
 
 
 def as_labels(
@@ -107,7 +108,7 @@ def find_bouts(labels: ArrayLike) -> pd.DataFrame:
 
 def bout_table(
     labels: ArrayLike,
-    fps: Fraction | float,
+    line: TimeLine | Fraction | float,
     class_names: Sequence[str],
     *,
     confidence: ArrayLike | None = None,
@@ -120,8 +121,8 @@ def bout_table(
     ----------
     labels : array_like of int, shape (N,)
         Class index per row, -1 where unlabelled. Row i is frame ``i * stride``.
-    fps : fractions.Fraction or float
-        Frames per second; times are exact to float rounding for a Fraction.
+    line : TimeLine, Fraction or float
+        When each frame is shown; or frames per second, if a frame is shown every 1 / fps seconds.
     class_names : sequence of str, length K
         Name of each class.
     confidence : array_like of float, shape (N,), optional
@@ -129,8 +130,8 @@ def bout_table(
     stride : int
         Only every stride-th frame was scored.
     num_frames : int, optional
-        Frames T of the recording; must be given where `stride` is above 1, as the rows do not
-        tell it.
+        Frames T of the recording; must be given where `stride` is above 1 and there is no
+        time line, as the rows do not tell it.
 
     Returns
     -------
@@ -145,9 +146,9 @@ def bout_table(
         ``Frames``
             ``Last_frame - First_frame + 1``.
         ``Start_s``, ``Stop_s``, ``Duration_s``
-            Seconds from the start of the recording. A frame is shown from frame/fps until the
-            next one is, so ``Start_s = First_frame / fps``, ``Stop_s = (Last_frame + 1) / fps``
-            and ``Duration_s = Frames / fps``: adjoining bouts share their boundary.
+            Seconds on the clock of the recording. A frame is shown until the next one is:
+            adjoining bouts share their boundary, and ``Duration_s = Stop_s - Start_s``. At an even
+            rate ``Start_s = First_frame / fps`` and ``Duration_s = Frames / fps``.
         ``Mean_confidence``
             Mean over the rows of the bout; only with `confidence`.
 
@@ -175,20 +176,21 @@ def bout_table(
     >>> table[["Class", "First_frame", "Last_frame", "Stop_s"]].values.tolist()
     [['rest', 0, 2, 0.1], ['walk', 3, 6, 0.23333333333333334]]
     """
-    _check_fps(fps)
     array = as_labels(labels, num_classes=len(class_names))
+    line = _as_line(line, len(array), stride, num_frames)
     rows = find_bouts(array)
-    frames = _rows_to_frames(rows, len(array), stride, num_frames)
-    first, stop = frames["start"], frames["stop"]
+    first = rows["start"] * stride
+    stop = (rows["stop"] * stride).clip(upper=line.num_frames)
+    starts, stops = ([line.start_of(frame) for frame in at.tolist()] for at in (first, stop))
     table = pd.DataFrame(
         {
-            "Class": np.array(class_names, dtype=object)[frames["label"]],
+            "Class": np.array(class_names, dtype=object)[rows["label"]],
             "First_frame": first,
             "Last_frame": stop - 1,
             "Frames": stop - first,
-            "Start_s": _seconds(first, fps),
-            "Stop_s": _seconds(stop, fps),
-            "Duration_s": _seconds(stop - first, fps),
+            "Start_s": list(map(float, starts)),
+            "Stop_s": list(map(float, stops)),
+            "Duration_s": [float(b - a) for a, b in zip(starts, stops, strict=True)],
         }
     )
     if confidence is not None:
@@ -207,7 +209,7 @@ def bout_table(
 
 def summarize(
     labels: ArrayLike,
-    fps: Fraction | float,
+    line: TimeLine | Fraction | float,
     class_names: Sequence[str],
     *,
     stride: int = 1,
@@ -217,7 +219,7 @@ def summarize(
 
     Parameters
     ----------
-    labels, fps, class_names, stride, num_frames
+    labels, line, class_names, stride, num_frames
         As in `bout_table`, where the meaning of rows under a stride is defined.
 
     Returns
@@ -228,61 +230,50 @@ def summarize(
         ``<class>_frames``
             Frames with this label.
         ``<class>_percent``
-            The same in percent of ALL frames of the recording, unlabelled ones included, so
-            that the classes add up to less than 100 where some are unlabelled.
+            Time with this label in percent of ALL of the recording, unlabelled frames included,
+            so that the classes add up to less than 100 where some are unlabelled.
         ``<class>_bouts``
             Number of bouts.
         ``<class>_latency_s``
-            Seconds from the start of the recording to the first frame of the first bout; None
-            where there is none.
+            Second on the clock of the recording at which the first bout begins; None where
+            there is none.
 
     Raises
     ------
     ValueError
         As in `bout_table`, or the recording has no frames.
     """
-    table = bout_table(labels, fps, class_names, stride=stride, num_frames=num_frames)
-    total = len(np.asarray(labels)) if num_frames is None else num_frames
-    if total == 0:
+    line = _as_line(line, len(np.asarray(labels)), stride, num_frames)
+    table = bout_table(labels, line, class_names, stride=stride)
+    if line.num_frames == 0:
         raise ValueError("labels: found no frames, expected at least one")
-    row: dict[str, Any] = {"frames": total, "seconds": float(total / fps)}
+    seconds = float(line.seconds - line.lead_seconds)
+    row: dict[str, Any] = {"frames": line.num_frames, "seconds": seconds}
     for name in class_names:
         bouts = table[table["Class"] == name]
-        frames = int(bouts["Frames"].sum())
-        row[f"{name}_frames"] = frames
-        row[f"{name}_percent"] = 100 * frames / total
+        row[f"{name}_frames"] = int(bouts["Frames"].sum())
+        row[f"{name}_percent"] = 100 * float(bouts["Duration_s"].sum()) / seconds
         row[f"{name}_bouts"] = len(bouts)
         row[f"{name}_latency_s"] = float(bouts["Start_s"].iloc[0]) if len(bouts) else None
     return row
 
 
-def _check_fps(fps: Fraction | float) -> None:
-    """Refuse a frame rate that is not positive and finite."""
-    if not 0 < fps < float("inf"):
-        raise ValueError(f"fps: found {fps}, expected a positive number")
-
-
-def _rows_to_frames(
-    rows: pd.DataFrame, num_rows: int, stride: int, num_frames: int | None
-) -> pd.DataFrame:
-    """Turn bouts of every stride-th frame into bouts of the whole recording."""
+def _as_line(
+    line: TimeLine | Fraction | float, num_rows: int, stride: int, num_frames: int | None
+) -> TimeLine:
+    """Return the time line of a recording of which every stride-th frame has a row."""
     if stride < 1:
         raise ValueError(f"stride: found {stride}, expected 1 or more")
-    if num_frames is None:
-        if stride > 1:
+    if not isinstance(line, TimeLine):
+        if not 0 < line < float("inf"):
+            raise ValueError(f"fps: found {line}, expected a positive number")
+        if num_frames is None and stride > 1:
             raise ValueError("num_frames: must be given where stride is above 1")
-        num_frames = num_rows
-    expected = -(-num_frames // stride)
+        line = TimeLine(num_rows if num_frames is None else num_frames, Fraction(line))
+    expected = -(-line.num_frames // stride)
     if num_rows != expected:
         raise ValueError(
             f"labels: found {num_rows} rows, expected {expected}:"
-            f" every {stride}. of {num_frames} frames"
+            f" every {stride}. of {line.num_frames} frames"
         )
-    return rows.assign(
-        start=rows["start"] * stride, stop=(rows["stop"] * stride).clip(upper=num_frames)
-    )
-
-
-def _seconds(frames: pd.Series, fps: Fraction | float) -> list[float]:
-    """Divide frame counts by fps, in whole numbers where fps is a Fraction."""
-    return [float(frame / fps) for frame in frames.tolist()]
+    return line

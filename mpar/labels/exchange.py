@@ -162,13 +162,15 @@ def _write_simba(
                     "Video": item.name,
                     "Event": np.array(class_names, dtype=object)[bouts["label"]],
                     "Start_time": [
-                        float(item.start_of(frame)) for frame in bouts["start"].tolist()
+                        float(item.clock.start_of(frame)) for frame in bouts["start"].tolist()
                     ],
-                    "End Time": [float(item.start_of(frame)) for frame in bouts["stop"].tolist()],
+                    "End Time": [
+                        float(item.clock.start_of(frame)) for frame in bouts["stop"].tolist()
+                    ],
                     "Start_frame": bouts["start"],
                     "End_frame": bouts["stop"] - 1,
                     "Bout_time": [
-                        float(item.start_of(stop) - item.start_of(start))
+                        float(item.clock.start_of(stop) - item.clock.start_of(start))
                         for start, stop in zip(
                             bouts["start"].tolist(), bouts["stop"].tolist(), strict=True
                         )

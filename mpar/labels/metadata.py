@@ -45,7 +45,7 @@ class Animal:
     @property
     def seconds(self) -> Fraction:
         """Seconds from time 0 to the end of the recording."""
-        return len(self.recording.labels) / self.recording.fps - self.onset
+        return self.recording.clock.seconds - self.onset
 
 
 def read_animals(
@@ -177,7 +177,7 @@ def _join(
     if not all(row[column] for column in by):
         raise ValueError(f"recording {name!r} has no {' or no '.join(by)}; fill it in")
     onset = parse_number(row[onset_column], decimal) if onset_column else Fraction(0)
-    length = len(recording.labels) / recording.fps
+    length = recording.clock.seconds
     if onset is None or onset >= length:
         raise ValueError(
             f"recording {name!r} has the onset {row[onset_column or '']!r}, "

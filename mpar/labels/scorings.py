@@ -149,8 +149,9 @@ class Labelled:
     video_num_frames: int = 0
     line: TimeLine | None = None
 
-    def start_of(self, frame: int) -> Fraction:
-        """Return the second at which a frame begins.
+    @property
+    def clock(self) -> TimeLine:
+        """When its frames are shown.
 
         Raises
         ------
@@ -164,7 +165,7 @@ class Labelled:
                 "has a variable frame rate, and a prediction made from a cache does not hold the "
                 "times of its frames; predict the video itself",
             )
-        return line.start_of(frame)
+        return line
 
     @property
     def is_trial(self) -> bool:
