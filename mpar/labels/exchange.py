@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels import annot, boris, boris_project, one_hot
+from mpar.labels import annot, boris, one_hot
 from mpar.labels.annotations import (
     COLUMNS,
     DELIMITERS,
@@ -26,6 +26,7 @@ from mpar.labels.annotations import (
     read_annotation,
     read_text,
 )
+from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
@@ -199,12 +200,7 @@ class Format:
 
 # In the order in which they are tried
 FORMATS = {
-    "boris": Format(
-        boris_project.is_project,
-        boris_project.read_project,
-        boris_project.write_project,
-        boris_project.PROJECT_NAME,
-    ),
+    "boris": Format(is_project, read_project, write_project, PROJECT_NAME),
     "annot": Format(annot.is_annot, annot.read_annot, annot.write_annot, "{name}.annot"),
     "boris-tabular": Format(_has(boris.is_tabular), boris.read_tabular),
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),
