@@ -383,6 +383,13 @@ def by_time(times, behaviour="paw_lick"):
             "SimBA at the rate of its video",
             {"m1.csv": SIMBA + "m1,paw_lick,0.133,0.3,4,8,0.167\n"},
             {"m1": "paw_lick 4-8"},
+            "not:End_frame",
+        ),
+        case(
+            "SimBA with ends that may be the frames after the last",
+            {"m1.csv": SIMBA + "m1,paw_lick,0.5,1.5,15,45,1.0\n"},
+            {"m1": "paw_lick 15-45"},
+            "mpar takes End_frame for the last frame of a bout: if it is the one after, subtract 1",
         ),
         case(
             "images of BORIS at 25",
