@@ -17,6 +17,7 @@ from tests.test_lab_inputs import (
     boris,
     by_frame,
     film,
+    film_of_two_rates,
     preprocessed,
     read_labels,
     write,
@@ -382,6 +383,13 @@ def by_time(times, behaviour="paw_lick"):
             "SimBA at the rate of its video",
             {"m1.csv": SIMBA + "m1,paw_lick,0.133,0.3,4,8,0.167\n"},
             {"m1": "paw_lick 4-8"},
+            "not:End_frame",
+        ),
+        case(
+            "SimBA with ends that may be the frames after the last",
+            {"m1.csv": SIMBA + "m1,paw_lick,0.5,1.5,15,45,1.0\n"},
+            {"m1": "paw_lick 15-45"},
+            "mpar takes End_frame for the last frame of a bout: if it is the one after, subtract 1",
         ),
         case(
             "images of BORIS at 25",
@@ -839,3 +847,15 @@ def test_a_table_that_is_not_utf8_may_hold_all_labels(tmp_path):
     output = preprocessed(tmp_path, make)
     assert "all.csv:2: is not UTF-8 text; save it as 'CSV UTF-8'" in output
     assert "Mäus.mp4: has no labels, expected Mäus.csv or Mäus_*.csv; mend all.csv, or" in output
+
+
+def test_a_table_behind_a_video_whose_rate_varies(tmp_path):
+    """A table without a row inside the video is none of it, however the video counts time."""
+
+    def make(folder):
+        film_of_two_rates(folder / "Videos" / "m1.mkv")
+        write(folder, "m1.csv", by_time(12 + i / 30 for i in range(150)))
+
+    output = preprocessed(tmp_path, make)
+    assert "m1.csv: begins at 12 s, behind the end of its video (5.000 s)" in output
+    assert read_labels(tmp_path / "c.h5") == {}

@@ -15,7 +15,7 @@ from pathlib import Path
 from mpar.labels.annotations import shorten
 from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, Table, parse_table, parse_time
+from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table, parse_time
 
 
 def is_tabular(cells: list[str]) -> bool:
@@ -193,9 +193,9 @@ def _scoring(
             table.cell(cells, "media duration (s)", "total length"), table.decimal
         ),
         frame_times=tuple(
-            (time, int(re.split("[.,]", index)[0]))
+            (time, int(number))
             for time, index in indices
-            if re.fullmatch(r"[0-9]{1,9}([.,]0*)?", index, re.ASCII)
+            if (number := parse_number(index, table.decimal)) is not None
         ),
         notices=("has modifiers, which are not read",) if has_modifiers else (),
         problems=tuple(shorten(table.path, problems)),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels import annot, boris, boris_project, one_hot
+from mpar.labels import annot, boris, one_hot
 from mpar.labels.annotations import (
     COLUMNS,
     DELIMITERS,
@@ -26,6 +26,7 @@ from mpar.labels.annotations import (
     read_annotation,
     read_text,
 )
+from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
@@ -122,32 +123,37 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
         if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
             ends[video].append((problems.number(time, "end time", line), int(last) + 1))
     problems.check()
-    return [
-        Scoring(
-            path,
-            tuple(mine),
-            in_frames=True,
-            video=video,
-            frame_times=(*starts[video], *_place_ends(starts[video], ends[video])),
+    scorings = []
+    for video, mine in events.items():
+        is_early = _are_last_frames(starts[video], ends[video])
+        scorings.append(
+            Scoring(
+                path,
+                tuple(mine),
+                in_frames=True,
+                video=video,
+                frame_times=(*starts[video], *((t, stop - is_early) for t, stop in ends[video])),
+                notices=(_EARLY_ENDS,) * is_early,
+            )
         )
-        for video, mine in events.items()
-    ]
+    return scorings
 
 
-def _place_ends(
-    starts: list[tuple[Fraction, int]], ends: list[tuple[Fraction, int]]
-) -> list[tuple[Fraction, int]]:
-    """Return the times at which bouts end, each with its frame.
+_EARLY_ENDS = (
+    "has end times that are those of its end frames, where SimBA gives those of the frames after "
+    "them; mpar takes End_frame for the last frame of a bout: if it is the one after, subtract 1"
+)
 
-    SimBA gives the time of the frame after the last; tables by hand that of the last one, which the
-    rate of the starts tells.
-    """
+
+def _are_last_frames(
+    starts: Sequence[tuple[Fraction, int]], ends: Sequence[tuple[Fraction, int]]
+) -> bool:
+    """Tell whether end times are those of the last frames, at the rate that the starts show."""
     time, frame = max(starts, default=(Fraction(0), 0))
-    if time <= 0:
-        return ends
+    if time <= 0 or not ends:
+        return False
     rate = frame / time
-    early = all(abs(t * rate - (stop - 1)) < abs(t * rate - stop) for t, stop in ends)
-    return [(t, stop - early) for t, stop in ends]
+    return all(abs(t * rate - (stop - 1)) < abs(t * rate - stop) for t, stop in ends)
 
 
 def _write_simba(
@@ -201,12 +207,7 @@ class Format:
 
 # In the order in which they are tried
 FORMATS = {
-    "boris": Format(
-        boris_project.is_project,
-        boris_project.read_project,
-        boris_project.write_project,
-        boris_project.PROJECT_NAME,
-    ),
+    "boris": Format(is_project, read_project, write_project, PROJECT_NAME),
     "annot": Format(annot.is_annot, annot.read_annot, annot.write_annot, "{name}.annot"),
     "boris-tabular": Format(_has(boris.is_tabular), boris.read_tabular),
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),

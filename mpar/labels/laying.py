@@ -212,7 +212,14 @@ def _check_rate(scoring: Scoring, line: TimeLine, notices: list[str]) -> TimeLin
 
 
 def _check_count(scoring: Scoring, line: TimeLine) -> None:
-    """Raise InputError if a file counts other frames than its video has."""
+    """Raise InputError if a file is of other frames than its video has."""
+    if scoring.row_times and scoring.row_times[0] >= line.seconds:
+        raise InputError.of(
+            scoring.path,
+            f"begins at {float(scoring.row_times[0]):g} s, behind the end of its video "
+            f"({float(line.seconds):.3f} s); check that they belong together, and that times count "
+            "from the video's first frame",
+        )
     found, total = scoring.num_scored, line.num_frames
     if found is None or line.fps is None:
         return
@@ -348,13 +355,6 @@ def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:
     times = scoring.row_times
     if len(times) < 2 or line.fps is None:
         return []
-    if times[0] >= line.seconds:
-        message = (
-            f"begins at {float(times[0]):g} s, behind the end of its video "
-            f"({float(line.seconds):.3f} s); check that they belong together, and that times count "
-            "from the video's first frame"
-        )
-        return [Problem.of(scoring.path, message)]
     longest = max(b - a for a, b in itertools.pairwise(times))
     mean = (times[-1] - times[0]) / (len(times) - 1)
     # times are rounded: a row may come half a frame late, but on average there is one a frame
