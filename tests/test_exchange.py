@@ -210,7 +210,8 @@ def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, 
         raise InputError(problems + source.problems)
     line = TimeLine(num_frames, fps)
     (annotation,) = lay(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
-    assert annotation.frames.tolist() == list(range(len(annotation.codes)))
+    first = int(annotation.frames[0])  # rows may count from 1
+    assert annotation.frames.tolist() == list(range(first, first + len(annotation.codes)))
     return annotation
 
 
