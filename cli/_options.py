@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ EXISTING = click.Path(exists=True, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _parse_rate(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+    """Turn "30", "29.97" or "30000/1001" into a Fraction."""
+    if value is None:
+        return None
+    try:
+        rate = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"found {value!r}, expected frames per second, as 30") from None
+    if rate <= 0:
+        raise click.BadParameter(f"found {value!r}, expected frames per second above 0")
+    return rate
+
 
 version = click.version_option(mpar.__version__, prog_name="mpar")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress bar and no notes.")
@@ -79,9 +94,36 @@ stream = click.option(
     help="Read stream N of files that hold several videos; by default the one that players show, "
     "and in prediction the one of training.",
 )
+fps = click.option(
+    "--fps",
+    metavar="R",
+    callback=_parse_rate,
+    help="Frames per second of videos that do not state them, such as bare .h264.",
+)
+rate = click.option(
+    "--rate",
+    metavar="R",
+    callback=_parse_rate,
+    help="Frames per second that the network learns at; by default the rate of most videos. Videos "
+    "of another rate are sampled at it.",
+)
+regions = click.option(
+    "--regions",
+    "regions_path",
+    type=FILE,
+    help="CSV Video,Animal,X,Y,Width,Height, in px: where each animal lives, if a video shows "
+    "several; * stands for every video.",
+)
 raw = click.option(
     "--raw", is_flag=True, help="Take the best class of each frame; no post-processing."
 )
+
+
+def read_regions(path: Path | None) -> Any:
+    """Return the regions of a file, if one was given."""
+    from mpar.labels.regions import read_regions
+
+    return None if path is None else read_regions(path)
 
 
 def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import click
@@ -44,6 +45,8 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     help="Write class names, or raw codes.",
 )
 @_options.stream
+@_options.fps
+@_options.regions
 @_options.raw
 @click.option(
     "--smooth", "smooth_frames", type=int, help="Average probabilities over so many frames; odd."
@@ -78,6 +81,8 @@ def main(
     min_confidence: float,
     action_format: str,
     stream: int | None,
+    fps: Fraction | None,
+    regions_path: Path | None,
     raw: bool,
     smooth_frames: int | None,
     close_gaps: int | None,
@@ -101,7 +106,7 @@ def main(
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     with joined_team() as team:
-        network = ActionRecognitionInference(checkpoint, device, stream=stream)
+        network = ActionRecognitionInference(checkpoint, device, stream=stream, fps=fps)
         network.post = change_post(
             PostConfig() if raw else network.post,
             network.class_names,
@@ -110,7 +115,9 @@ def main(
             weights=weights,
             thresholds=thresholds,
         )
-        found, problems = find_sources(sources)
+        found, problems = find_sources(
+            sources, _options.read_regions(regions_path) or network.regions
+        )
         written, more = predict_sources(
             network,
             found,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from mpar_cli._run import (
 
 if TYPE_CHECKING:
     from mpar.labels.classes import ClassMap
+    from mpar.labels.regions import RegionTable
     from mpar.preprocess import PreprocessReport
 
 
@@ -46,6 +48,16 @@ if TYPE_CHECKING:
 @_options.unscored
 @_options.group_pattern
 @_options.stream
+@_options.rate
+@_options.fps
+@_options.regions
+@click.option(
+    "--preview",
+    "preview_path",
+    type=_options.ANY_PATH,
+    metavar="FILE.png",
+    help="Draw each video with its regions and what the network will see, and stop.",
+)
 @click.option("--check", "check_only", is_flag=True, help="Decode and check all, write nothing.")
 @click.option("--allow-problems", is_flag=True, help="Exit with 0 though some inputs are bad.")
 @_options.overwrite
@@ -65,6 +77,10 @@ def main(
     unscored: str | None,
     group_pattern: str | None,
     stream: int | None,
+    rate: Fraction | None,
+    fps: Fraction | None,
+    regions_path: Path | None,
+    preview_path: Path | None,
     check_only: bool,
     allow_problems: bool,
     overwrite: bool,
@@ -80,6 +96,9 @@ def main(
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
     from mpar.system.team import joined_team
 
+    regions = _options.read_regions(regions_path)
+    if preview_path is not None:
+        return _draw_preview(video_folder, preview_path, regions, size, stream, overwrite, quiet)
     class_map = _options.read_class_map(class_map_path)
     with joined_team() as team:
         report = preprocess(
@@ -95,6 +114,9 @@ def main(
                 label_format=label_format,
                 unscored=unscored,
                 stream=stream,
+                rate=rate,
+                fps=fps,
+                regions=regions,
             ),
             workers=workers,
             check_only=check_only,
@@ -119,6 +141,32 @@ def main(
     if not report.recordings:
         return ERROR_EXIT
     return PROBLEMS_EXIT if report.problems and not allow_problems else 0
+
+
+def _draw_preview(
+    video_folder: Path,
+    path: Path,
+    regions: RegionTable | None,
+    size: tuple[int, int] | None,
+    stream: int | None,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
+    from mpar.preview import preview
+
+    problems = preview(
+        video_folder,
+        path,
+        regions=regions,
+        size=size,
+        stream=stream,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    click.echo(f"wrote {path}; nothing was preprocessed")
+    if problems:
+        show_problems(problems)
+    return PROBLEMS_EXIT if problems else 0
 
 
 def _show_report(report: PreprocessReport, class_map: ClassMap) -> None:

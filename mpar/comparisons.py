@@ -18,12 +18,14 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.laying import check_unscored, lay
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import Source, find_group, share_out, warn_of_groups
+from mpar.labels.pairing import Source, find_group, share_out, split_source, warn_of_groups
 from mpar.labels.recordings import check_recording
+from mpar.labels.regions import JOINT, recording_name
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.agreement import Comparison
 from mpar.scores.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
 from mpar.system.folders import find_files, warn_of_unread
+from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
 
 if TYPE_CHECKING:  # scoring CSVs does not wait for torch
@@ -112,7 +114,7 @@ def compare_with_store(
                 name=prediction.name,
                 truth=store.labels(recording),
                 predicted=prediction.labels(),
-                fps=prediction.fps,
+                fps=prediction.line.fps or Fraction(30),
                 is_learnt=bool(prediction.learnt_part),
                 group=store.recordings[recording].group,
                 confidence=prediction.confidence(),
@@ -179,50 +181,51 @@ def compare_folders(
     if not paths:
         raise ConfigError(f"{prediction_folder}: found no NAME_predictions.csv; check the path")
     problems: list[Problem] = []
-    sidecars = {}
+    predicted: list[_Predicted] = []
     left_out = set()  # they still own their label files, which fit no other video
     for path, name in paths.items():
         try:
-            sidecars[path] = read_sidecar(path)
+            sidecar = read_sidecar(path)
+            predicted.append(_Predicted(path, name, sidecar))
         except InputError as error:
             problems += error.problems
             left_out.add(Path(f"{name}.mp4"))
-    class_map = class_map or _shared_class_map(prediction_folder, sidecars.values())
+    class_map = class_map or _shared_class_map(prediction_folder, [p.sidecar for p in predicted])
     check_unscored(config.unscored, class_map)
-    videos: dict[Path, Path] = {}
-    for path, sidecar in sidecars.items():
-        video = Path(sidecar.get("video", f"{paths[path]}.mp4"))
-        if video.stem != paths[path]:
-            left_out.add(video)
+    chosen: dict[tuple[Path, Region | None], _Predicted] = {}
+    for item in predicted:
+        other = chosen.setdefault((item.video, item.region), item)
+        if item.name != recording_name(item.video.stem, item.region):
+            del chosen[item.video, item.region]
+            left_out.add(item.video)
             problems.append(
                 Problem.of(
-                    path,
-                    f"is named other than its video {video}, like a trial of a cache, so that its "
-                    "labels cannot be laid on it; predict the video, or evaluate checkpoint and "
-                    "cache",
+                    item.path,
+                    f"is named other than its video {item.video}, like a trial of a cache, so that "
+                    "its labels cannot be laid on it; predict the video, or evaluate checkpoint "
+                    "and cache",
                 )
             )
-        elif videos.setdefault(video, path) != path:
-            problems.append(
-                Problem.of(path, f"predicts {video} like {videos[video]}; move one of them away")
-            )
-    sources = _find_labels(
-        annotation_folder, set(paths), [*videos, *left_out], class_map, problems, config
+        elif other is not item:
+            message = f"predicts {item.video} like {other.path}; move one of them away"
+            problems.append(Problem.of(item.path, message))
+    sources, more = _find_labels(
+        annotation_folder, set(paths), [*chosen], left_out, class_map, config
     )
+    problems += more
     comparisons: list[Comparison] = []
     learnt = set()
-    for video, path in videos.items():
+    for key, item in chosen.items():
+        source = sources.get(key, Source(item.video, region=item.region))
         try:
-            group = find_group(video, config.group_pattern)
-            if sidecars[path].get("learnt_part"):
+            group = find_group(source.path, config.group_pattern)
+            if item.sidecar.get("learnt_part"):
                 learnt.add(group)
-            if sources[video].problems:
-                raise InputError(sources[video].problems)
-            if not sources[video].labels:
-                raise InputError.of(path, f"has no labels in {annotation_folder}")
-            comparisons += _compare_files(
-                sources[video], group, path, sidecars[path], class_map, config
-            )
+            if source.problems:
+                raise InputError(source.problems)
+            if not source.labels:
+                raise InputError.of(item.path, f"has no labels in {annotation_folder}")
+            comparisons += _compare_files(source, group, item.path, item.sidecar, class_map, config)
         except InputError as error:
             problems += error.problems
     found: dict[str, Comparison] = {}
@@ -234,6 +237,25 @@ def compare_folders(
     warn_of_groups([c.group for c in comparisons], config.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Predicted:
+    """A prediction on the disk and the json beside it."""
+
+    path: Path
+    name: str
+    sidecar: dict[str, Any]
+
+    @property
+    def video(self) -> Path:
+        return Path(self.sidecar.get("video", f"{self.name}.mp4"))
+
+    @property
+    def region(self) -> Region | None:
+        text = self.sidecar.get("region", "")
+        animal = self.name.removeprefix(self.video.stem).removeprefix(JOINT)
+        return Region.parse(text, animal) if text else None
 
 
 def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:
@@ -250,14 +272,14 @@ def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) ->
 def _find_labels(
     folder: Path | str,
     predictions: set[Path],
-    videos: list[Path],
+    wanted: Sequence[tuple[Path, Region | None]],
+    others: Iterable[Path],
     class_map: ClassMap,
-    problems: list[Problem],
     config: PreprocessConfig,
-) -> dict[Path, Source]:
-    """Return what the label files say of each video."""
+) -> tuple[dict[tuple[Path, Region | None], Source], list[Problem]]:
+    """Return what the label files say of each animal of each video."""
     predictions = {path.resolve() for path in predictions}
-    paths = []
+    paths, problems = [], []
     for path in find_files(folder, ANNOTATION_SUFFIXES):
         if path.resolve() in predictions:
             problems.append(
@@ -265,9 +287,16 @@ def _find_labels(
             )
         else:
             paths.append(path)
+    videos = list(dict.fromkeys([*(video for video, _ in wanted), *others]))
     sources, more = share_out(paths, videos, class_map, label_format=config.label_format)
     problems += more
-    return {source.video: source for source in sources}
+    found: dict[tuple[Path, Region | None], Source] = {}
+    for source in sources:
+        regions = [r for video, r in wanted if video == source.video and r is not None]
+        split, more = split_source(source, regions) if regions else ([source], [])
+        problems += more
+        found |= {(source.video, part.region): part for part in split}
+    return found, problems
 
 
 def _compare_files(
@@ -289,7 +318,7 @@ def _compare_files(
         )
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
-        source.video,
+        source.path,
         lay(source.labels, class_map, line, unscored=config.unscored, several=config.several),
         num_frames,
         class_map,

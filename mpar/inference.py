@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
+from mpar.labels.regions import RegionTable, recording_name
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.devices import select_device
+from mpar.network.pacing import walk_video
 from mpar.scores.postprocess import PostConfig, postprocess
 from mpar.scores.predictions import (
     SUMMARY_NAME,
@@ -34,7 +37,9 @@ from mpar.scores.predictions import (
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.system.team import ALONE, Team, local_device
 from mpar.system.workers import HangError, side_by_side
-from mpar.video.videos import Decoding, probe_video, squeeze_of
+from mpar.video.regions import Region
+from mpar.video.timeline import find_steps
+from mpar.video.videos import probe_video, squeeze_of
 
 STORE_SUFFIXES = (".h5", ".hdf5")
 
@@ -54,6 +59,8 @@ class ActionRecognitionInference:
     stream : int, optional
         Index of the video stream to read; by default the one that preprocessing was told to
         read, else the one that players show.
+    fps : Fraction, optional
+        Frames per second of videos that do not state them; by default as in preprocessing.
 
     Attributes
     ----------
@@ -65,6 +72,10 @@ class ActionRecognitionInference:
         Names of the classes.
     stream : int or None
         Index of the video stream that it reads.
+    rate : Fraction or None
+        Steps per second in which it walks through videos (`mpar.cache.layout`).
+    regions : tuple of Region
+        What preprocessing cut out of every video.
     device : torch.device
         Where it computes.
 
@@ -80,12 +91,18 @@ class ActionRecognitionInference:
         device: str = "auto",
         post: PostConfig | None = None,
         stream: int | None = None,
+        fps: Fraction | None = None,
     ) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
         self.post = fitted_post(self.checkpoint) if post is None else post
         self.class_names = self.checkpoint.class_map.class_names
-        given = self.checkpoint.data["config"].get("stream")
-        self.stream: int | None = given if stream is None else stream
+        given = self.checkpoint.data["config"]
+        self.stream: int | None = given.get("stream") if stream is None else stream
+        self.rate = Fraction(given["rate"]) if given.get("rate") else None
+        self.fps = fps or (Fraction(given["fps"]) if given.get("fps") else None)
+        self.regions = tuple(
+            Region.parse(text, animal) for animal, text in given.get("regions") or ()
+        )
         self.device = local_device(select_device(device))
         self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
 
@@ -134,7 +151,7 @@ class ActionRecognitionInference:
         return {
             "video": prediction.video,
             "num_frames": len(prediction.probabilities),
-            "fps": float(prediction.fps),
+            "fps": float(prediction.line.fps or 0),
             "class_names": list(self.class_names),
             "warnings": list(prediction.warnings),
             "predictions": rows,
@@ -147,31 +164,58 @@ class ActionRecognitionInference:
     ) -> Prediction:
         """Predict a video, as arrays. Raises InputError when it cannot be decoded."""
         path = Path(video_path)
+        return self.predict_regions(path, (None,), on_frames)[0]
+
+    def predict_regions(
+        self,
+        video_path: Path | str,
+        regions: Sequence[Region | None],
+        on_frames: Callable[[int], object] = lambda num_frames: None,
+    ) -> list[Prediction]:
+        """Predict the animals of a video, decoding it once.
+
+        Raises
+        ------
+        InputError
+            The video cannot be decoded, or a region lies beyond its picture.
+        """
+        path, size = Path(video_path), self.checkpoint.frame_size
         info = probe_video(path, stream=self.stream)
-        source, size = (info.height, info.width), self.checkpoint.frame_size
-        decoding = Decoding(path, size=None if source == size else size, stream=self.stream)
-        meter = LookMeter()
-        found = self._predictor.predict(meter.watch(decoding), on_frames)
-        fps = decoding.info.fps if decoding.line.fps is None else decoding.line.fps
-        labels, probabilities = postprocess(found, self.post)
-        warnings = [
-            *_find_resizing(source, size),
-            *decoding.warnings,
-            *find_drift(meter.look(fps), self.checkpoint.data["look"]),
-        ]
-        return Prediction(
-            name=path.stem,
-            video=path.name,
-            fps=fps,
-            probabilities=probabilities,
-            classes=labels,
-            raw=found.argmax(axis=1).astype(np.int8),
-            warnings=tuple(warnings),
-            learnt_part=self.checkpoint.learnt_part(sha256=sha256_of(path, lambda: on_frames(0))),
-            times=decoding.line.times,
-            is_steady=decoding.line.times is None,
-            is_rate_guessed=info.is_rate_guessed,
+        is_whole = all(region is None for region in regions)
+        keeps_size = is_whole and (info.height, info.width) == size
+        walked = walk_video(
+            self._predictor,
+            path,
+            size=None if keeps_size else size,
+            stream=self.stream,
+            rate=self.rate,
+            fps=self.fps,
+            regions=regions,
+            on_frames=on_frames,
         )
+        sha256 = sha256_of(path, lambda: on_frames(0))
+        predictions = []
+        for region, walk in zip(regions, walked.walks, strict=True):
+            labels, probabilities = postprocess(walk.probabilities, self.post)
+            shown = (region.height, region.width) if region else (info.height, info.width)
+            predictions.append(
+                Prediction(
+                    name=recording_name(path.stem, region),
+                    video=path.name,
+                    line=walked.line,
+                    probabilities=probabilities[walk.steps],
+                    classes=labels[walk.steps],
+                    raw=walk.probabilities.argmax(axis=1).astype(np.int8)[walk.steps],
+                    warnings=(
+                        *_find_resizing(shown, size),
+                        *walked.warnings,
+                        *find_drift(walk.look, self.checkpoint.data["look"]),
+                    ),
+                    learnt_part=self.checkpoint.learnt_part(sha256=sha256),
+                    region="" if region is None else str(region),
+                )
+            )
+        return predictions
 
     def predict_recording(
         self,
@@ -194,25 +238,35 @@ class ActionRecognitionInference:
                 f"{height}x{width} (height x width) into another --output"
             )
         info = store.recordings[recording]
+        if not info.has_times:
+            raise ConfigError(
+                f"{store.path}: does not hold the times of {info.name}, whose rate varies; make it "
+                "again with mpar-preprocess"
+            )
         meter = LookMeter()
-        frames = meter.watch(store.stream(recording))
-        found = self._predictor.predict(frames, on_frames)
+        found = self._predictor.predict(meter.watch(store.stream_steps(recording)), on_frames)
         labels, probabilities = postprocess(found, self.post)
+        line = store.line(recording)
+        assert info.rate is not None
+        if info.has_own_steps:
+            steps = find_steps(line, info.rate, info.num_steps)
+        else:
+            steps = np.arange(info.num_frames)
         return Prediction(
             name=info.name,
             video=info.video,
-            fps=info.fps,
-            probabilities=probabilities,
-            classes=labels,
-            raw=found.argmax(axis=1).astype(np.int8),
+            line=line,
+            probabilities=probabilities[steps],
+            classes=labels[steps],
+            raw=found.argmax(axis=1).astype(np.int8)[steps],
             warnings=(
                 *info.warnings,
-                *find_drift(meter.look(info.fps), self.checkpoint.data["look"]),
+                *find_drift(meter.look(info.rate), self.checkpoint.data["look"]),
             ),
             learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
-            is_steady=info.has_times,
+            region=info.region,
         )
 
 
@@ -238,15 +292,37 @@ def fitted_post(checkpoint: Checkpoint) -> PostConfig:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A video, or a recording of a cache, to be predicted."""
+    """A video, or a recording of a cache, to be predicted.
 
-    name: str
+    Parameters
+    ----------
+    path : Path
+        The video or the cache.
+    names : tuple of str
+        Of its recordings: one an animal.
+    regions : tuple of (Region or None)
+        Where each animal lives, None for the whole picture.
+    recording : int, optional
+        Position in a cache.
+    """
+
     path: Path
+    names: tuple[str, ...]
+    regions: tuple[Region | None, ...] = (None,)
     recording: int | None = None
 
 
-def find_sources(paths: Iterable[Path | str]) -> tuple[list[Source], list[Problem]]:
+def find_sources(
+    paths: Iterable[Path | str], regions: RegionTable | Sequence[Region] = ()
+) -> tuple[list[Source], list[Problem]]:
     """List what is to be predicted: videos, the videos of folders, the recordings of caches.
+
+    Parameters
+    ----------
+    paths : iterable of Path or str
+        Videos, folders and caches.
+    regions : RegionTable or sequence of Region
+        Where animals live: by video, or in all videos alike.
 
     Returns
     -------
@@ -260,35 +336,53 @@ def find_sources(paths: Iterable[Path | str]) -> tuple[list[Source], list[Proble
     ConfigError
         There is nothing to predict.
     """
-    sources: list[Source] = []
+    recordings: list[Source] = []
+    videos: list[Path] = []
     problems = []
     for path in map(Path, paths):
         if path.is_dir():
             warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], path)
-            sources += [Source(video.stem, video) for video in find_files(path, VIDEO_SUFFIXES)]
+            videos += find_files(path, VIDEO_SUFFIXES)
         elif path.suffix.lower() in STORE_SUFFIXES:
             try:
                 with Store(path) as store:
-                    sources += [Source(r.name, path, i) for i, r in enumerate(store.recordings)]
+                    recordings += [
+                        Source(path, (info.name,), recording=i)
+                        for i, info in enumerate(store.recordings)
+                    ]
             except StoreError as error:
                 problems.append(Problem(path.name, 0, str(error)))
         else:
-            sources.append(Source(path.stem, path))
+            videos.append(path)
+    if isinstance(regions, RegionTable):
+        found, more = regions.share_out(videos)
+        problems += more
+    else:
+        found = {video: tuple(regions) for video in videos if regions}
+    sources = [*(_of_video(video, found.get(video, (None,))) for video in videos), *recordings]
     first: dict[str, Source] = {}
+    good = []
     for source in sources:
         # disks of Windows and macOS do not tell capitals apart
-        if first.setdefault(folded(source.name), source) is not source:
-            other = first[folded(source.name)].path
-            problems.append(
-                Problem.of(
-                    source.path,
-                    f"its predictions would have the same file name as those of {other}; rename "
-                    "one, or predict it into another folder",
-                )
+        others = [first.setdefault(folded(name), source) for name in source.names]
+        other = next((other for other in others if other is not source), None)
+        if other is None:
+            good.append(source)
+            continue
+        problems.append(
+            Problem.of(
+                source.path,
+                f"its predictions would have the same file name as those of {other.path}; rename "
+                "one, or predict it into another folder",
             )
+        )
     if not sources and not problems:
         raise ConfigError("sources: found no video in them; check the paths")
-    return list(first.values()), problems
+    return good, problems
+
+
+def _of_video(video: Path, regions: Sequence[Region | None]) -> Source:
+    return Source(video, tuple(recording_name(video.stem, r) for r in regions), tuple(regions))
 
 
 def predict_sources(
@@ -337,7 +431,7 @@ def predict_sources(
     if not overwrite:
         team.led(lambda: _refuse_existing(folder, sources, network.class_names))
     own = team.share_of(sources)
-    results: list[Written | list[Problem]] = [[]] * len(own)
+    results: list[tuple[list[Written], list[Problem]]] = [([], [])] * len(own)
     num_frames = 0
     with tqdm(
         total=len(own),
@@ -346,7 +440,7 @@ def predict_sources(
         disable=quiet or not team.is_leader or None,
     ) as bar:
 
-        def predict_one(source: Source, on_step: Callable[[], None]) -> Prediction | list[Problem]:
+        def predict_one(source: Source, on_step: Callable[[], None]) -> list[Prediction]:
             def on_frames(num_new: int) -> None:
                 nonlocal num_frames
                 on_step()
@@ -360,30 +454,34 @@ def predict_sources(
             for i, get_result in done:
                 bar.update()
                 try:
-                    result = get_result()
+                    predictions = get_result()
+                except InputError as error:
+                    results[i] = [], list(error.problems)
+                    continue
                 except HangError as error:
-                    result = [Problem.of(own[i].path, str(error))]
-                if isinstance(result, Prediction):
-                    row = write_prediction(
-                        folder,
-                        result,
-                        network.checkpoint.class_map,
-                        config,
-                        network.post,
-                        network.checkpoint.provenance(),
-                    )
-                    update_summary(folder / SUMMARY_NAME, row)
-                    results[i] = Written(
-                        name=result.name,
-                        video=result.video,
-                        num_frames=len(result.probabilities),
-                        warnings=result.warnings,
-                    )
-                else:
-                    results[i] = result
+                    results[i] = [], [Problem.of(own[i].path, str(error))]
+                    continue
+                written = [_write(network, folder, p, config) for p in predictions]
+                results[i] = written, []
     results = team.gather_shares(results)
-    written = [result for result in results if isinstance(result, Written)]
-    return written, [p for result in results if not isinstance(result, Written) for p in result]
+    return [w for found, _ in results for w in found], [p for _, bad in results for p in bad]
+
+
+def _write(
+    network: ActionRecognitionInference, folder: Path, found: Prediction, config: OutputConfig
+) -> Written:
+    """Write a prediction and its row of the summary."""
+    checkpoint = network.checkpoint
+    row = write_prediction(
+        folder, found, checkpoint.class_map, config, network.post, checkpoint.provenance()
+    )
+    update_summary(folder / SUMMARY_NAME, row)
+    return Written(
+        name=found.name,
+        video=found.video,
+        num_frames=len(found.probabilities),
+        warnings=found.warnings,
+    )
 
 
 def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Sequence[str]) -> None:
@@ -391,7 +489,8 @@ def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Seque
     existing = [
         path.name
         for source in sources
-        for path in output_paths(folder, source.name).values()
+        for name in source.names
+        for path in output_paths(folder, name).values()
         if path.exists()
     ]
     if existing:
@@ -405,17 +504,15 @@ def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Seque
 
 def _predict(
     network: ActionRecognitionInference, source: Source, on_frames: Callable[[int], object]
-) -> Prediction | list[Problem]:
-    """Predict a source, or say why not."""
+) -> list[Prediction]:
+    """Predict a source; InputError says why not."""
     try:
         if source.recording is None:
-            return network.predict(source.path, on_frames)
+            return network.predict_regions(source.path, source.regions, on_frames)
         with Store(source.path) as store:
-            return network.predict_recording(store, source.recording, on_frames)
-    except InputError as error:
-        return list(error.problems)
+            return [network.predict_recording(store, source.recording, on_frames)]
     except (ConfigError, StoreError) as error:
-        return [Problem(source.path.name, 0, str(error))]
+        raise InputError([Problem(source.path.name, 0, str(error))]) from None
 
 
 def predict_multiple_videos(
@@ -454,7 +551,7 @@ def predict_multiple_videos(
         Some videos could not be predicted; all others are done and written.
     """
     network = ActionRecognitionInference(checkpoint_path, device)
-    sources, problems = find_sources(video_paths)
+    sources, problems = find_sources(video_paths, network.regions)
     written, more = predict_sources(
         network,
         sources,

@@ -161,17 +161,24 @@ def split_sources(
     found, problems = regions.share_out([source.video for source in sources])
     split: list[Source] = []
     for source in sources:
-        if source.video not in found:
-            split.append(source)
-            continue
-        shared, more = share_labels(source.video, source.labels, found[source.video])
-        problems += source.problems + more
-        split += [
-            Source(source.video, labels, region=region)
-            for region, labels in shared.items()
-            if labels or not source.problems
-        ]
+        mine, more = split_source(source, found.get(source.video, ()))
+        split += mine
+        problems += more
     return split, problems
+
+
+def split_source(source: Source, regions: Sequence[Region]) -> tuple[list[Source], list[Problem]]:
+    """Make one source of each region; without regions the source stays as it is.
+
+    What is wrong with the labels of the video is wrong with those of no animal alone.
+    """
+    if not regions:
+        return [source], []
+    shared, problems = share_labels(source.video, source.labels, regions)
+    split = [Source(source.video, labels, region=region) for region, labels in shared.items()]
+    if source.problems:  # an animal without labels may have them in what could not be read
+        split = [part for part in split if part.labels]
+    return split, source.problems + problems
 
 
 def share_out(

@@ -138,6 +138,8 @@ class Labelled:
         Frames of the video, more than `labels` has for a trial; 0 for just those.
     line : TimeLine, optional
         Its time line; by default one frame every 1 / fps seconds.
+    region : str
+        What was cut out of the pictures, as "x,y,width,height" in px; "" for all of them.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Labelled:
     start_frame: int = 0
     video_num_frames: int = 0
     line: TimeLine | None = None
+    region: str = ""
 
     @property
     def clock(self) -> TimeLine:

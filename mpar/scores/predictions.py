@@ -28,7 +28,7 @@ from mpar.labels.scorings import Labelled
 from mpar.scores.postprocess import PostConfig
 from mpar.system.files import locked, read_rows, write_json, write_rows, write_table
 from mpar.system.folders import find_files, warn_of_unread
-from mpar.video.timeline import TimeLine
+from mpar.video.timeline import TimeLine, join_lines
 
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
@@ -79,8 +79,8 @@ class Prediction:
         Names the output files: the video's name without suffix, or the recording's.
     video : str
         File name of the video.
-    fps : Fraction
-        Frames per second.
+    line : TimeLine
+        When its frames are shown.
     probabilities : (T, K) float32 array
         One row a frame; rows add up to 1.
     classes : (T,) int8 array, optional
@@ -93,18 +93,13 @@ class Prediction:
         "train" or "val" if the network learnt from this very video or animal, else empty.
     start_frame, video_num_frames : int
         Where a trial lies in its video; by default it is all of it.
-    times : (T,) float64 array, optional
-        Seconds from the first frame to each, where the rate of the video varies.
-    is_steady : bool
-        The video shows a frame every 1 / fps seconds; if not, and there are no `times`, nobody
-        knows which second a frame is at.
-    is_rate_guessed : bool
-        The video does not state its rate.
+    region : str
+        What was cut out of the pictures, as "x,y,width,height" in px; "" for all of them.
     """
 
     name: str
     video: str
-    fps: Fraction
+    line: TimeLine
     probabilities: np.ndarray
     classes: np.ndarray | None = None
     raw: np.ndarray | None = None
@@ -112,9 +107,7 @@ class Prediction:
     learnt_part: str = ""
     start_frame: int = 0
     video_num_frames: int = 0
-    times: np.ndarray | None = None
-    is_steady: bool = True
-    is_rate_guessed: bool = False
+    region: str = ""
 
     def labels(self, min_confidence: float = 0.0) -> np.ndarray:
         """Return the class of each frame, (T,) int8, -1 below `min_confidence`."""
@@ -199,11 +192,10 @@ def write_prediction(
     paths = output_paths(folder, prediction.name)
     bouts = bout_table(
         labels,
-        prediction.fps,
+        prediction.line,
         class_map.class_names,
         confidence=np.clip(confidence, 0, 1),
         stride=config.stride,
-        num_frames=num_frames,
     )
     write_table(paths["bouts"], bouts)
     write_json(
@@ -212,13 +204,10 @@ def write_prediction(
             "mpar_version": mpar.__version__,
             **provenance,
             "video": prediction.video,
-            "num_frames": num_frames,
+            **prediction.line.to_dict(),
             "start_frame": prediction.start_frame,
             "video_num_frames": prediction.video_num_frames or num_frames,
-            "fps": str(prediction.fps),
-            "is_steady": prediction.is_steady,
-            "times": None if prediction.times is None else prediction.times.tolist(),
-            "is_rate_guessed": prediction.is_rate_guessed,
+            "region": prediction.region,
             "stride": config.stride,
             "min_confidence": config.min_confidence,
             "postprocessing": post.to_dict(),
@@ -230,6 +219,7 @@ def write_prediction(
     table = pd.DataFrame(
         {
             "Frame": np.arange(0, num_frames, config.stride),
+            "Time": prediction.line.starts[:: config.stride],
             "Action": _actions(class_map, config.action_format)[labels],
             "Confidence": confidence,
             **{
@@ -239,12 +229,9 @@ def write_prediction(
         }
     )
     write_table(paths["predictions"], table)
-    return {"video": prediction.name, "fps": float(prediction.fps)} | summarize(
-        labels,
-        prediction.fps,
-        class_map.class_names,
-        stride=config.stride,
-        num_frames=num_frames,
+    fps = float(prediction.line.fps or 0)
+    return {"video": prediction.name, "fps": fps} | summarize(
+        labels, prediction.line, class_map.class_names, stride=config.stride
     )
 
 
@@ -336,15 +323,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def line_of(sidecar: dict[str, Any]) -> TimeLine:
-    """Return the time line of a predicted video; without a rate if its times are not known."""
-    times = sidecar.get("times")
-    is_known = bool(sidecar.get("is_steady", True)) or times is not None
-    return TimeLine(
-        int(sidecar["num_frames"]),
-        Fraction(sidecar["fps"]) if is_known else None,
-        None if times is None else np.array(times, np.float64),
-        bool(sidecar.get("is_rate_guessed", False)),
-    )
+    """Return the time line of a predicted recording."""
+    return TimeLine.from_dict(sidecar)
 
 
 def read_predictions(
@@ -428,6 +408,7 @@ def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
         start_frame=int(sidecar.get("start_frame", 0)),
         video_num_frames=int(sidecar.get("video_num_frames", 0)),
         line=line_of(sidecar),
+        region=str(sidecar.get("region", "")),
     )
     return item, class_map
 
@@ -476,13 +457,13 @@ def export_predictions(
 def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[Problem]]:
     """Return whole videos, by name; trials that do not make one up are problems."""
     videos: dict[str, Labelled] = {}
-    trials: dict[str, list[Labelled]] = defaultdict(list)
+    trials: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
     problems = []
     for item in predictions:
         if item.is_trial:
-            trials[item.video].append(item)
-        elif Path(item.video).stem == item.name:
-            videos[item.video] = item
+            trials[item.video, item.region].append(item)
+        elif Path(item.video).stem == item.name or item.region:
+            videos[item.name] = item
         else:
             problems.append(
                 Problem.of(
@@ -491,12 +472,13 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
                     "the video's; predict the video",
                 )
             )
-    for video, parts in trials.items():
+    for (video, region), parts in trials.items():
         parts.sort(key=lambda part: part.start_frame)
         stops = np.cumsum([len(part.labels) for part in parts]).tolist()
         names = ", ".join(part.name for part in parts)
         path = f"{parts[0].name}{_SUFFIX}.csv"
-        if video in videos:
+        whole = parts[0].name.rpartition("_trial")[0] if region else Path(video).stem
+        if whole in videos:
             message = f"is a trial of {video}, which is predicted whole too; move one away"
             problems.append(Problem.of(path, message))
         elif [part.start_frame for part in parts] != [0, *stops[:-1]] or {
@@ -511,6 +493,6 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
             )
         else:
             labels = np.concatenate([part.labels for part in parts])
-            line = parts[0].line and TimeLine(len(labels), parts[0].line.fps)
-            videos[video] = Labelled(Path(video).stem, video, parts[0].fps, labels, line=line)
+            line = join_lines([part.clock for part in parts])
+            videos[whole] = Labelled(whole, video, parts[0].fps, labels, line=line, region=region)
     return sorted(videos.values(), key=lambda item: item.name), problems

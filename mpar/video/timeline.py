@@ -215,6 +215,21 @@ def line_from_times(times: np.ndarray, fps: Fraction | None, start_frame: int = 
     return TimeLine(len(times), fps, times - times[0] if start_frame else times)
 
 
+def join_lines(pieces: Sequence[TimeLine]) -> TimeLine:
+    """Return the time line of a video from those of all of its pieces, in order.
+
+    Between two pieces lies the usual time from frame to frame.
+    """
+    num_frames = sum(piece.num_frames for piece in pieces)
+    if all(piece.times is None for piece in pieces):
+        return TimeLine(num_frames, pieces[0].fps)
+    starts, begin = [], Fraction(0)
+    for piece in pieces:
+        starts.append(piece.starts + float(begin))
+        begin += piece.seconds
+    return TimeLine(num_frames, pieces[0].fps, np.concatenate(starts))
+
+
 def is_same_tempo(fps: Fraction, rate: Fraction) -> bool:
     """Tell whether two rates differ by 2 % at most, as 30 and 30000/1001 do."""
     return abs(fps / rate - 1) <= _SAME_TEMPO

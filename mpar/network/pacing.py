@@ -1,0 +1,217 @@
+"""Let a network walk through a video at the rate that it learnt at."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from mpar.cache.drift import Look, LookMeter
+from mpar.network.dense import DensePredictor
+from mpar.video.regions import Region
+from mpar.video.streams import VideoInfo
+from mpar.video.timeline import TimeLine, find_grid, find_steps, is_same_tempo, take
+from mpar.video.videos import Decoding
+
+_WAITING_FRAMES = 64  # of each region, between the decoder and the network
+_PATIENCE_SECONDS = 1.0
+
+Pictures = list[np.ndarray]  # one frame: a picture for each region
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a network made of a region of a video.
+
+    Parameters
+    ----------
+    probabilities : (N, K) float32 array
+        One row a step.
+    steps : (T,) int64 array
+        Step that is nearest to each frame of the video.
+    look : Look
+        Of the frames that it saw.
+    """
+
+    probabilities: np.ndarray
+    steps: np.ndarray
+    look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class WalkedVideo:
+    """What a network made of a video.
+
+    Parameters
+    ----------
+    info : VideoInfo
+        What the video says of itself.
+    line : TimeLine
+        When its frames are shown.
+    warnings : tuple of str
+        From decoding.
+    walks : tuple of Walk
+        One a region.
+    """
+
+    info: VideoInfo
+    line: TimeLine
+    warnings: tuple[str, ...]
+    walks: tuple[Walk, ...]
+
+
+def walk_video(
+    predictor: DensePredictor,
+    path: Path,
+    *,
+    size: tuple[int, int] | None,
+    stream: int | None,
+    rate: Fraction | None,
+    fps: Fraction | None = None,
+    regions: Sequence[Region | None] = (None,),
+    on_frames: Callable[[int], object] = lambda num_frames: None,
+) -> WalkedVideo:
+    """Predict a video in steps of a rate, all regions in one pass.
+
+    Parameters
+    ----------
+    predictor : DensePredictor
+        The network.
+    path : Path
+        The video.
+    size, stream, regions
+        As of `Decoding`.
+    rate : Fraction, optional
+        Steps per second; by default, and where the video does not state its own rate, a step is a
+        frame.
+    fps : Fraction, optional
+        Frames per second of a video that does not state them.
+    on_frames : callable
+        Called with the number of steps predicted since the last call; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        The video cannot be decoded, or a region lies beyond its picture.
+
+    Notes
+    -----
+    Which frames are nearest to the steps is known only when all are decoded. The first pass takes
+    the video for steady; where that was wrong, as with lost frames, a second one follows.
+    """
+
+    def walk(source: np.ndarray | None) -> tuple[Decoding, np.ndarray, list[np.ndarray]]:
+        decoding = Decoding(path, size=size, stream=stream, regions=regions)
+        meters[:] = [LookMeter() for _ in regions]
+        chosen = _Chosen(decoding, rate, fps, source)
+        return decoding, chosen.used, _predict_each(predictor, chosen, meters, on_frames)
+
+    meters: list[LookMeter] = []
+    decoding, used, found = walk(None)
+    line = decoding.line
+    if line.is_guess and fps is not None:
+        line = replace(line, fps=fps, is_guess=False)
+    source, step_rate = find_grid(line, None if line.is_guess else rate)
+    if not np.array_equal(source, used):
+        decoding, _, found = walk(source)
+    steps = find_steps(line, step_rate, len(source))
+    walks = tuple(
+        Walk(probabilities, steps, meter.look(step_rate))
+        for probabilities, meter in zip(found, meters, strict=True)
+    )
+    return WalkedVideo(decoding.info, line, decoding.warnings, walks)
+
+
+class _Chosen:
+    """Yields the frame of each step of a video; `used` then tells which these were."""
+
+    def __init__(
+        self,
+        decoding: Decoding,
+        rate: Fraction | None,
+        fps: Fraction | None,
+        source: np.ndarray | None,
+    ) -> None:
+        self._decoding, self._rate, self._fps, self._source = decoding, rate, fps, source
+        self._used: list[int] = []
+
+    @property
+    def used(self) -> np.ndarray:
+        return np.array(self._used, np.int64)
+
+    def __iter__(self) -> Iterator[Pictures]:
+        pictures = self._decoding.pictures()
+        if self._source is not None:
+            yield from take(pictures, self._source)
+            return
+        before: tuple[int, Pictures] | None = None
+        for number, frame in enumerate(pictures):
+            if before is not None:
+                yield from self._steps(*before)
+            before = number, frame
+        if before is not None:
+            yield from self._steps(*before, is_last=True)
+
+    def _steps(self, number: int, frame: Pictures, *, is_last: bool = False) -> Iterator[Pictures]:
+        """Yield a frame as often as `find_grid` chooses it in a steady video."""
+        info = self._decoding.info
+        fps = self._fps if info.is_rate_guessed else info.fps
+        if fps is None or self._rate is None or is_same_tempo(fps, self._rate):
+            self._used.append(number)
+            yield frame
+            return
+        num_steps = max(1, round((number + 1) / fps * self._rate))
+        end = (number + 0.5) / float(fps)
+        while (
+            len(self._used) < num_steps
+            if is_last
+            else len(self._used) / float(self._rate) - 1e-9 <= end
+        ):
+            self._used.append(number)
+            yield frame
+
+
+def _predict_each(
+    predictor: DensePredictor,
+    frames: Iterable[Pictures],
+    meters: Sequence[LookMeter],
+    on_frames: Callable[[int], object],
+) -> list[np.ndarray]:
+    """Predict each region of frames that come once."""
+    if len(meters) == 1:
+        return [predictor.predict(meters[0].watch(p[0] for p in frames), on_frames)]
+    waiting: list[queue.Queue[np.ndarray | None]] = [queue.Queue(_WAITING_FRAMES) for _ in meters]
+    with ThreadPoolExecutor(len(meters)) as pool:
+        found = [
+            pool.submit(predictor.predict, meter.watch(_emptied(line)), on_frames)
+            for meter, line in zip(meters, waiting, strict=True)
+        ]
+        try:
+            for pictures in frames:
+                for place, picture in enumerate(pictures):
+                    _put(waiting[place], picture, found[place])
+        finally:
+            for place, line in enumerate(waiting):
+                _put(line, None, found[place])
+    return [future.result() for future in found]
+
+
+def _emptied(line: queue.Queue[np.ndarray | None]) -> Iterator[np.ndarray]:
+    """Yield what comes until there is None."""
+    while (item := line.get()) is not None:
+        yield item
+
+
+def _put(line: queue.Queue[np.ndarray | None], item: np.ndarray | None, user: Future) -> None:
+    """Wait for room in a queue, unless whoever empties it has failed."""
+    while not user.done():
+        try:
+            line.put(item, timeout=_PATIENCE_SECONDS)
+        except queue.Full:
+            continue
+        return

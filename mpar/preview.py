@@ -1,0 +1,110 @@
+"""Show what a network will see of videos, before anything is decoded in full."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.labels.regions import RegionTable
+from mpar.report.preview_plot import PreviewRow, plot_preview
+from mpar.system.files import atomic_path
+from mpar.system.folders import find_files
+from mpar.video.regions import Region
+from mpar.video.videos import Decoding
+
+MAX_VIDEOS = 24
+_NUM_FRAMES, _EVERY = 300, 12  # of the beginning of each video
+
+log = logging.getLogger(__name__)
+
+
+def preview(
+    video_folder: Path | str,
+    path: Path | str,
+    *,
+    regions: RegionTable | None = None,
+    size: tuple[int, int] | None = None,
+    stream: int | None = None,
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> list[Problem]:
+    """Draw each video with its regions, and what the network sees of them.
+
+    Parameters
+    ----------
+    video_folder : Path or str
+        Searched with its subfolders. The first 24 videos are drawn.
+    path : Path or str
+        The PNG to make.
+    regions, size, stream
+        As in `mpar.preprocess.PreprocessConfig`.
+    overwrite : bool
+        Replace a picture that is there already.
+    quiet : bool
+        Show no progress bar.
+
+    Returns
+    -------
+    list of Problem
+        Videos that cannot be decoded, regions beyond a picture, and rows of other videos.
+
+    Raises
+    ------
+    ConfigError
+        There is no video, or the picture exists already.
+    InputError
+        No video can be drawn.
+
+    Notes
+    -----
+    The median frame is that of every twelfth of the first 300 frames: the animal, which moves, is
+    mostly gone from it.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"preview: found {path.name!r}, expected a name that ends in .png")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path}: exists already; pass --overwrite to replace it")
+    videos = find_files(video_folder, VIDEO_SUFFIXES)
+    if not videos:
+        raise ConfigError(f"{video_folder}: found no video; check the path")
+    found, problems = regions.share_out(videos) if regions else ({}, [])
+    if len(videos) > MAX_VIDEOS:
+        log.warning("draws the first %d of %d videos", MAX_VIDEOS, len(videos))
+    rows = []
+    for video in tqdm(videos[:MAX_VIDEOS], desc="looking", unit="video", disable=quiet or None):
+        try:
+            rows.append(_look_at(video, found.get(video, ()), size, stream))
+        except InputError as error:
+            problems += error.problems
+    if not rows:
+        raise InputError(problems)
+    with atomic_path(path) as temporary:
+        plot_preview(rows).savefig(temporary, format="png", dpi=150)
+    return problems
+
+
+def _look_at(
+    video: Path, regions: Sequence[Region], size: tuple[int, int] | None, stream: int | None
+) -> PreviewRow:
+    """Return the median frame of a video and what is cut out of its first one."""
+    decoding = Decoding(video, stream=stream)
+    frames = [*itertools.islice(decoding, 0, _NUM_FRAMES, _EVERY)]
+    height, width = frames[0].shape
+    beyond = [region for region in regions if not region.is_inside(height, width)]
+    if beyond:
+        raise InputError(
+            Problem.of(video, f"its region {region} lies beyond its picture of {width}x{height} px")
+            for region in beyond
+        )
+    whole = Region("", 0, 0, width, height)
+    middle = frames[len(frames) // 2]
+    cuts = [region.cut(middle, size) for region in regions or (whole,)]
+    return PreviewRow(video.name, np.median(frames, axis=0), tuple(regions), tuple(cuts))

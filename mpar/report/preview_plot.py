@@ -1,0 +1,90 @@
+"""A picture of what a network will see: frames, regions, and what is cut out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mpar.report.plots import SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, plain
+from mpar.video.regions import Region
+
+_ROW_IN = 1.9
+_MAX_CUTS = 4
+_EDGE = "#F8B010"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """One video.
+
+    Parameters
+    ----------
+    name : str
+        Its file name.
+    median : (H, W) array
+        Its median frame, 0-255.
+    regions : tuple of Region
+        What is cut out; none for the whole picture.
+    cuts : tuple of (h, w) uint8 array
+        Of one frame, as the network sees them: one a region.
+    """
+
+    name: str
+    median: np.ndarray
+    regions: tuple[Region, ...]
+    cuts: tuple[np.ndarray, ...]
+
+
+def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
+    """Draw one row a video: its median frame with the regions, and up to four cut-outs."""
+    num_cuts = min(_MAX_CUTS, max(len(row.cuts) for row in rows))
+    figure = Figure(figsize=(TEXT_WIDTH_IN, 0.35 + _ROW_IN * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(
+        len(rows),
+        1 + num_cuts,
+        squeeze=False,
+        width_ratios=[1.6, *[1.0] * num_cuts],
+    )
+    for axes_row, row in zip(grid, rows, strict=True):
+        for axes in axes_row:
+            axes.set_axis_off()
+        first, *others = axes_row
+        height, width = row.median.shape
+        first.imshow(row.median, cmap="gray", vmin=0, vmax=255)
+        first.set_title(f"{plain(row.name)}, {width}x{height} px", fontsize=TEXT_PT, loc="left")
+        for region in row.regions:
+            corner = (region.x - 0.5, region.y - 0.5)
+            box = Rectangle(corner, region.width, region.height, fill=False, ec=_EDGE, lw=1.2)
+            first.add_patch(box)
+            first.text(
+                region.x + 2,
+                region.y + 2,
+                plain(region.animal),
+                color=_EDGE,
+                fontsize=SMALL_PT,
+                va="top",
+            )
+        for number, axes in enumerate(others[: len(row.cuts)]):
+            cut = row.cuts[number]
+            axes.imshow(cut, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            animal = plain(row.regions[number].animal) if row.regions else ""
+            size = f"{cut.shape[1]}x{cut.shape[0]} px"
+            axes.set_title(f"{animal} {size}".strip(), fontsize=SMALL_PT, loc="left")
+        hidden = len(row.cuts) - num_cuts
+        if hidden > 0:
+            others[-1].text(
+                1,
+                -0.04,
+                f"and {hidden} more",
+                fontsize=SMALL_PT,
+                ha="right",
+                va="top",
+                transform=others[-1].transAxes,
+            )
+    return figure
