@@ -362,7 +362,7 @@ def by_time(times, behaviour="paw_lick"):
     [
         case(
             "SimBA at 25, all in the first second",
-            {"m1.csv": SIMBA + "m1,paw_lick,0.4,0.84,10,20,0.44\n"},
+            {"m1.csv": SIMBA + "m1,paw_lick,0.4,0.52,10,12,0.12\n"},
             {},
             "m1.csv: says that frame ",
             "(30 frames per second)",

@@ -313,6 +313,18 @@ def test_pattern_that_finds_one_animal_in_all_videos_is_warned_of(caplog):
     ]
 
 
+def test_pattern_that_finds_one_animal_in_two_spellings(caplog):
+    """M1 and m1 would be on both sides of a split; without a pattern they are two videos."""
+    with caplog.at_level(logging.WARNING):
+        warn_of_groups(["M1", "m1"], None)
+        assert not caplog.messages
+        warn_of_groups(["M1", "m2", "m1"], r"(?i)m\d")
+    assert caplog.messages == [
+        "--group-pattern '(?i)m\\d' finds the animals 'M1' and 'm1', which differ only in capitals "
+        "or blanks and count as 2; if they are one, rename the videos"
+    ]
+
+
 SIMBA = "Video,Event,Start_frame,End_frame\n"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import DELIMITERS, header_of, parse_rows, plain_cells, read_text
-from mpar.labels.names import NameIndex, folded
+from mpar.labels.names import NameIndex, spelled_alike
 from mpar.labels.scorings import Labelled
 from mpar.labels.tables import find_decimal, parse_number
 
@@ -150,16 +149,12 @@ def read_animals(
 
 def _warn_of_spellings(names: Sequence[str], what: str, file: str) -> None:
     """Warn of groups or animals whose names differ only in capitals or blanks."""
-    spellings: dict[str, dict[str, None]] = defaultdict(dict)
-    for name in names:
-        spellings[folded(name)][name] = None
-    for alike in spellings.values():
-        if len(alike) > 1:
-            log.warning(
-                "%s: the %s %s differ only in capitals or blanks and count as %d; if they are one, "
-                "write them alike",
-                *(file, what, " and ".join(map(repr, alike)), len(alike)),
-            )
+    for alike in spelled_alike(names):
+        log.warning(
+            "%s: the %s %s differ only in capitals or blanks and count as %d; if they are one, "
+            "write them alike",
+            *(file, what, " and ".join(map(repr, alike)), len(alike)),
+        )
 
 
 def _join(

@@ -44,6 +44,20 @@ def folded(name: str) -> str:
     return " ".join(normal(normal(name).casefold()).split())
 
 
+def spelled_alike(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that differ only in capitals or blanks, together.
+
+    Examples
+    --------
+    >>> spelled_alike(["CFA", "saline", "cfa ", "CFA"])
+    [['CFA', 'cfa ']]
+    """
+    spellings: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in names:
+        spellings[folded(name)][name] = None
+    return [[*alike] for alike in spellings.values() if len(alike) > 1]
+
+
 def file_name(written: str) -> str:
     r"""Return the last part of a path of any system.
 

@@ -154,7 +154,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
             in_frames=True,
             unscored=gaps,
             num_rows=len(table.rows),
-            first_row=first_row,
+            first_row=first_row if first_row > 1 else 0,  # from 1 means from the first frame
             notices=tuple(notices),
             frame_times=_last_time(table),
             columns=tuple(table.names[column] for column in behaviours),

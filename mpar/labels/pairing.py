@@ -25,6 +25,7 @@ from mpar.labels.names import (
     file_name,
     folded,
     normal,
+    spelled_alike,
     unread_video,
     without_suffix,
 )
@@ -397,7 +398,13 @@ def find_group(video: Path, pattern: str | None) -> str:
 
 
 def warn_of_groups(groups: Sequence[str], pattern: str | None) -> None:
-    """Warn of a pattern that finds one animal in all videos."""
+    """Warn of a pattern that finds one animal in all videos, or one in two spellings."""
+    for alike in spelled_alike(groups) if pattern is not None else ():
+        log.warning(
+            "--group-pattern '%s' finds the animals %s, which differ only in capitals or blanks "
+            "and count as %d; if they are one, rename the videos",
+            *(pattern, " and ".join(map(repr, alike)), len(alike)),
+        )
     if pattern is not None and len(groups) > 1 and len({*groups}) == 1:
         log.warning(
             "--group-pattern '%s' finds the same animal, %r, in all %d videos; if they show "

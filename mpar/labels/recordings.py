@@ -281,6 +281,8 @@ def _lay(
     and from the offset instead if one is given.
     """
     num_rows, first = len(annotation.frames), int(annotation.frames[0])
+    short = num_frames - num_rows
+    by_number = _offset_of(first, short)
     path = annotation.path
     offset = label_offset or 0 if num_rows < num_frames else 0
     origins = sorted({0, offset, start_frame, start_frame + offset})
@@ -289,10 +291,9 @@ def _lay(
         and first - 1 not in origins
         and (num_rows == num_frames or label_offset is not None)
     ):
-        begin = first if first <= num_frames - num_rows else first - 1
         advice = (
-            f"pass --label-offset {begin}"
-            if 0 < begin <= num_frames - num_rows
+            f"pass --label-offset {by_number}"
+            if by_number
             else "check that they are of this video, and number its first frame 0"
         )
         raise InputError.of(
@@ -307,14 +308,16 @@ def _lay(
         raise InputError.of(
             path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
         )
-    short = num_frames - num_rows
     if label_offset is None:
         numbered = f" (its Frame column begins at {first})" if first else ""
-        begin = first if first <= short else first - 1
-        by_number = f"pass --label-offset {begin}, as its frames are numbered so"
-        hint = (by_number if 1 < first <= short + 1 else by_rate) or (
-            f"if the first {short} frames have no row pass --label-offset {short}, if the last "
-            f"{short} have none pass --label-offset 0"
+        hint = f"pass --label-offset {by_number}, as its frames are numbered so" * (by_number > 0)
+        hint = (
+            hint
+            or by_rate
+            or (
+                f"if the first {short} frames have no row pass --label-offset {short}, if the last "
+                f"{short} have none pass --label-offset 0"
+            )
         )
         raise InputError.of(
             path,
@@ -329,6 +332,11 @@ def _lay(
     codes = np.full(num_frames, UNLABELLED, np.int16)
     codes[label_offset : label_offset + num_rows] = annotation.codes
     return codes
+
+
+def _offset_of(first: int, short: int) -> int:
+    """Return the offset that the number of the first row means, from 0 or 1; 0 if it means none."""
+    return min(first, short) if 1 < first <= short + 1 else 0
 
 
 def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
