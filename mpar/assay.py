@@ -27,9 +27,9 @@ from mpar.labels.metadata import Animal, read_animals
 from mpar.labels.scorings import Labelled
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.html_report import summary_page
-from mpar.report.plots import add_remark, save_figure
-from mpar.scores.agreement import same_animal_remark
-from mpar.scores.predictions import read_predictions
+from mpar.report.style import add_remark, save_figure
+from mpar.scores.comparison import same_animal_remark
+from mpar.scores.stored_predictions import read_predictions
 from mpar.system.files import write_json, write_table, write_text
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"

@@ -21,8 +21,9 @@ from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import Source, find_group, share_out, warn_of_groups
 from mpar.labels.recordings import check_recording
 from mpar.preprocess import PreprocessConfig
-from mpar.scores.agreement import Comparison
-from mpar.scores.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
+from mpar.scores.comparison import Comparison
+from mpar.scores.predictions import OUTPUT_ENDINGS
+from mpar.scores.stored_predictions import line_of, name_of, read_sidecar
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.timeline import TimeLine
 

@@ -19,7 +19,7 @@ from mpar.evaluation import (
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig
-from mpar.scores.agreement import SAME_ANIMAL
+from mpar.scores.comparison import SAME_ANIMAL
 from mpar.scores.postprocess import PostConfig
 from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
 from tests.sample.synthetic import write_annotation
