@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -149,6 +150,37 @@ def plot_class_f1(
     figure = new_figure(2.4 + text_inches(labels, TEXT_PT), 0.34 * num_classes + 0.9)
     axes = figure.add_subplot()
     has_support = scores.support > 0
+    _draw_class_f1(axes, scores, intervals, human)
+    label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
+    if macro_interval is not None and not np.isnan(macro_interval).any():
+        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
+    # The white rim keeps the line in sight across dark bars.
+    rim = [withStroke(linewidth=2.5, foreground="white")]
+    axes.axvline(
+        scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(num_classes - 0.5, -0.5)
+    axes.set_yticks(range(num_classes), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=TEXT_PT)
+    has_whiskers = intervals is not None and not np.isnan(intervals).all()
+    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
+    axes.set_xlabel(f"F1{over}", size=TEXT_PT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
+    return figure
+
+
+def _draw_class_f1(
+    axes: Axes,
+    scores: FrameScores,
+    intervals: np.ndarray | None,
+    human: Sequence[np.ndarray],
+) -> None:
+    """Draw a bar a class, with whiskers, diamonds of annotators, and the score beside it."""
+    num_classes = len(scores.class_names)
+    has_support = scores.support > 0
     heights = np.where(has_support, scores.f1, 0.0)
     axes.barh(
         range(num_classes),
@@ -174,25 +206,6 @@ def plot_class_f1(
         axes.text(1.03, k, text, size=TEXT_PT, va="center", color=INK)
         if not has_support[k]:
             axes.add_patch(Rectangle((0, k - 0.35), 1, 0.7, linewidth=0, **NO_DATA))
-    label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
-    if macro_interval is not None and not np.isnan(macro_interval).any():
-        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
-    # The white rim keeps the line in sight across dark bars.
-    rim = [withStroke(linewidth=2.5, foreground="white")]
-    axes.axvline(
-        scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
-    )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(num_classes - 0.5, -0.5)
-    axes.set_yticks(range(num_classes), labels)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(labelsize=TEXT_PT)
-    has_whiskers = intervals is not None and not np.isnan(intervals).all()
-    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
-    axes.set_xlabel(f"F1{over}", size=TEXT_PT)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
-    return figure
 
 
 def plot_ethogram(

@@ -198,27 +198,8 @@ def write_prediction(
         num_frames=num_frames,
     )
     write_table(paths["bouts"], bouts)
-    write_json(
-        paths["sidecar"],
-        {
-            "mpar_version": mpar.__version__,
-            **provenance,
-            "video": prediction.video,
-            "num_frames": num_frames,
-            "start_frame": prediction.start_frame,
-            "video_num_frames": prediction.video_num_frames or num_frames,
-            "fps": str(prediction.fps),
-            "is_steady": prediction.is_steady,
-            "times": None if prediction.times is None else prediction.times.tolist(),
-            "is_rate_guessed": prediction.is_rate_guessed,
-            "stride": config.stride,
-            "min_confidence": config.min_confidence,
-            "postprocessing": post.to_dict(),
-            "class_map": class_map.to_dict(),
-            "warnings": list(prediction.warnings),
-            "learnt_part": prediction.learnt_part,
-        },
-    )
+    how = _sidecar(prediction, class_map, config, post)
+    write_json(paths["sidecar"], {**provenance, **how})
     table = pd.DataFrame(
         {
             "Frame": np.arange(0, num_frames, config.stride),
@@ -238,6 +219,30 @@ def write_prediction(
         stride=config.stride,
         num_frames=num_frames,
     )
+
+
+def _sidecar(
+    prediction: Prediction, class_map: ClassMap, config: OutputConfig, post: PostConfig
+) -> dict[str, Any]:
+    """Say how a prediction was made, and of what."""
+    num_frames = len(prediction.probabilities)
+    return {
+        "mpar_version": mpar.__version__,
+        "video": prediction.video,
+        "num_frames": num_frames,
+        "start_frame": prediction.start_frame,
+        "video_num_frames": prediction.video_num_frames or num_frames,
+        "fps": str(prediction.fps),
+        "is_steady": prediction.is_steady,
+        "times": None if prediction.times is None else prediction.times.tolist(),
+        "is_rate_guessed": prediction.is_rate_guessed,
+        "stride": config.stride,
+        "min_confidence": config.min_confidence,
+        "postprocessing": post.to_dict(),
+        "class_map": class_map.to_dict(),
+        "warnings": list(prediction.warnings),
+        "learnt_part": prediction.learnt_part,
+    }
 
 
 def _actions(class_map: ClassMap, action_format: str) -> np.ndarray:
