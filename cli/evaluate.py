@@ -65,25 +65,18 @@ def main(
     ANNOTATIONS. Writes scores of frames and of bouts with intervals over animals, tables, and
     figures as PNG and PDF.
     """
-    from mpar.errors import ConfigError, Problem
+    from mpar.errors import Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline
     from mpar.preprocess import PreprocessConfig
 
-    if predictions.is_dir() != labels.is_dir():
-        raise ConfigError(
-            "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
-            "PREDICTIONS and ANNOTATIONS (two folders)"
-        )
-    about_files = class_map_path or several or unscored or group_pattern or label_format != "auto"
-    if predictions.is_file() and (about_files or label_offset is not None):
-        raise ConfigError(
-            "--class-map, --several, --annotation-format, --unscored, --group-pattern and "
-            "--label-offset are about label files; a cache knows its labels and animals"
-        )
-    if predictions.is_dir() and (selection != "held-out" or raw):
-        raise ConfigError(
-            "--part and --raw are for a checkpoint and a cache; folders are evaluated as they are"
-        )
+    _check_options(
+        predictions,
+        labels,
+        is_of_files=bool(class_map_path or several or unscored or group_pattern)
+        or label_format != "auto"
+        or label_offset is not None,
+        is_of_networks=selection != "held-out" or raw,
+    )
     problems: list[Problem] = []
     if predictions.is_dir():
         result, problems = evaluate_folders(
@@ -119,6 +112,28 @@ def main(
     if problems:
         show_problems(problems)
     return PROBLEMS_EXIT if problems else 0
+
+
+def _check_options(
+    predictions: Path, labels: Path, *, is_of_files: bool, is_of_networks: bool
+) -> None:
+    """Refuse what does not go together: two files and two folders have options of their own."""
+    from mpar.errors import ConfigError
+
+    if predictions.is_dir() != labels.is_dir():
+        raise ConfigError(
+            "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
+            "PREDICTIONS and ANNOTATIONS (two folders)"
+        )
+    if predictions.is_file() and is_of_files:
+        raise ConfigError(
+            "--class-map, --several, --annotation-format, --unscored, --group-pattern and "
+            "--label-offset are about label files; a cache knows its labels and animals"
+        )
+    if predictions.is_dir() and is_of_networks:
+        raise ConfigError(
+            "--part and --raw are for a checkpoint and a cache; folders are evaluated as they are"
+        )
 
 
 if __name__ == "__main__":

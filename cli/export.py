@@ -46,7 +46,7 @@ def main(
 
     mpar-preprocess reads all of them back, corrected or not.
     """
-    from mpar.scores.predictions import export_predictions
+    from mpar.scores.stored_predictions import export_predictions
 
     paths, problems = export_predictions(
         predictions, output_folder, label_format, unscored=unscored, overwrite=overwrite

@@ -67,12 +67,9 @@ def main(
     --resume goes on, with the options the run began with. --folds trains several networks, so that
     every animal is scored by one that never saw it.
     """
-    from mpar.evaluation import evaluate_checkpoint
-    from mpar.folds import begin_folds, is_folds, run_folds
+    from mpar.folds import begin_folds, is_folds
     from mpar.learning.recipe import named_recipe
-    from mpar.summary import summarize_folds, summarize_run
-    from mpar.system.team import is_leading
-    from mpar.train import best_checkpoint, resume_training, train
+    from mpar.train import resume_training, train
 
     is_cross_validated = num_folds is not None or leave_one_out
     if run_folder is not None:
@@ -110,6 +107,25 @@ def main(
             )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
+    _evaluate(run_folder, cache_path, is_cross_validated, html=html, device=device, quiet=quiet)
+
+
+def _evaluate(
+    run_folder: Path,
+    cache_path: Path | None,
+    is_cross_validated: bool,
+    *,
+    html: bool,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Score what was trained and show a summary; of a cross-validation, train all folds first."""
+    from mpar.evaluation import evaluate_checkpoint
+    from mpar.folds import run_folds
+    from mpar.summary import summarize_folds, summarize_run
+    from mpar.system.team import is_leading
+    from mpar.train import best_checkpoint
+
     if is_cross_validated:
         result = run_folds(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet)
         click.echo(summarize_folds(run_folder, result))
@@ -123,7 +139,3 @@ def main(
             overwrite=True,
         )
         click.echo(summarize_run(run_folder, result, cache_path=cache_path))
-
-
-if __name__ == "__main__":
-    main()

@@ -16,9 +16,9 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.metadata import Animal, read_animals
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.html_report import summary_page
-from mpar.report.plots import add_remark, save_figure
-from mpar.scores.agreement import same_animal_remark
-from mpar.scores.predictions import read_predictions
+from mpar.report.style import add_remark, save_figure
+from mpar.scores.comparison import same_animal_remark
+from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
     MEASURES,

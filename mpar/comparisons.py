@@ -20,10 +20,12 @@ from mpar.labels.laying import check_unscored, lay
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import Source, find_group, share_out, split_source, warn_of_groups
 from mpar.labels.recordings import check_recording
-from mpar.labels.regions import JOINT, recording_name
+from mpar.labels.regions import recording_name
+from mpar.labels.scorings import JOINT
 from mpar.preprocess import PreprocessConfig
-from mpar.scores.agreement import Comparison
-from mpar.scores.predictions import OUTPUT_ENDINGS, line_of, name_of, read_sidecar
+from mpar.scores.comparison import Comparison
+from mpar.scores.predictions import OUTPUT_ENDINGS
+from mpar.scores.stored_predictions import line_of, name_of, read_sidecar
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine

@@ -24,21 +24,18 @@ from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.preprocess import PreprocessConfig
 from mpar.report.html_report import evaluation_page
-from mpar.report.plots import add_remark, plot_class_f1, plot_confusion, plot_ethogram, save_figure
+from mpar.report.plots import plot_class_f1, plot_confusion, plot_ethogram
 from mpar.report.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.report.score_report import report_text
+from mpar.report.style import add_remark, save_figure
 from mpar.scores.agreement import (
-    MODEL,
-    TRUTH,
-    Comparison,
     compare_raters,
     effect_of_postprocessing,
     measure_agreement,
-    measure_calibration,
-    one_class_remark,
     recording_table,
-    same_animal_remark,
 )
+from mpar.scores.calibration import measure_calibration
+from mpar.scores.comparison import MODEL, TRUTH, Comparison, one_class_remark, same_animal_remark
 from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
 from mpar.scores.postprocess import PostConfig

@@ -14,7 +14,8 @@ from mpar.evaluation import Strips, film_strips, wants_page, write_evaluation
 from mpar.inference import ActionRecognitionInference
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import check_learnable, fold_splits, write_split
-from mpar.scores.agreement import Comparison, measure_agreement
+from mpar.scores.agreement import measure_agreement
+from mpar.scores.comparison import Comparison
 from mpar.system.files import write_json
 from mpar.system.team import num_processes
 from mpar.train import best_checkpoint, make_run_folder, resume_training, train

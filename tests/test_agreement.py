@@ -10,15 +10,9 @@ import pytest
 
 from mpar.report.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
 from mpar.report.score_report import report_text
-from mpar.scores.agreement import (
-    Comparison,
-    bland_altman,
-    compare_raters,
-    measure_agreement,
-    measure_calibration,
-    recording_table,
-    row_names,
-)
+from mpar.scores.agreement import bland_altman, compare_raters, measure_agreement, recording_table
+from mpar.scores.calibration import measure_calibration
+from mpar.scores.comparison import Comparison, row_names
 from mpar.scores.events import CRITERIA, Criterion
 
 NAMES = ("rest", "paw_lick", "walk")

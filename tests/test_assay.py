@@ -20,7 +20,7 @@ from mpar.inference import predict_multiple_videos
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Labelled
 from mpar.network.checkpoint import load_checkpoint
-from mpar.scores.agreement import SAME_ANIMAL
+from mpar.scores.comparison import SAME_ANIMAL
 from mpar.scores.windows import (
     Window,
     make_windows,

@@ -19,9 +19,10 @@ from mpar.evaluation import (
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig
-from mpar.scores.agreement import SAME_ANIMAL
+from mpar.scores.comparison import SAME_ANIMAL
 from mpar.scores.postprocess import PostConfig
 from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
+from mpar.video.timeline import TimeLine
 from tests.sample.synthetic import write_annotation
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
@@ -35,7 +36,7 @@ def write_fake_prediction(folder, checkpoint, name, codes, *, stride=1, video=No
     prediction = Prediction(
         name=name,
         video=video or f"{name}.mp4",
-        fps=Fraction(30),
+        line=TimeLine(len(labels), Fraction(30)),
         probabilities=probabilities,
     )
     write_prediction(

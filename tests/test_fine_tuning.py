@@ -8,8 +8,9 @@ import torch
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.classes import ClassMap
-from mpar.learning.loop import TrainingInterruptedError, TrainingRun
+from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import split_store
 from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig, preprocess

@@ -11,8 +11,8 @@ import pytest
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.folds import begin_folds, is_folds, run_folds
-from mpar.learning.loop import TrainingInterruptedError
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import fold_splits
 from mpar.network.checkpoint import load_checkpoint
 from mpar.train import best_checkpoint

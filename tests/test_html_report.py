@@ -19,8 +19,9 @@ from mpar.evaluation import (
     write_evaluation,
 )
 from mpar.report.html_report import evaluation_page
-from mpar.report.plots import class_colors, plot_class_f1
-from mpar.scores.agreement import SAME_ANIMAL, Comparison
+from mpar.report.plots import plot_class_f1
+from mpar.report.style import class_colors
+from mpar.scores.comparison import SAME_ANIMAL, Comparison
 from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
 from tests.helpers import Page, put_prediction, run

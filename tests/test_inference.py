@@ -23,6 +23,7 @@ from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.preprocess import preprocess
 from mpar.scores.postprocess import PostConfig
 from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
+from mpar.video.timeline import TimeLine
 from tests.helpers import make_checkpoint, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
@@ -112,7 +113,8 @@ def test_predictions_are_read_back_as_annotations(numbers, tmp_path):
 def test_low_confidence_is_unlabelled():
     """Below the threshold a frame has no label; at it, it has."""
     probabilities = np.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]], np.float32)
-    prediction = Prediction(name="a", video="a.mp4", fps=Fraction(30), probabilities=probabilities)
+    line = TimeLine(3, Fraction(30))
+    prediction = Prediction(name="a", video="a.mp4", line=line, probabilities=probabilities)
     assert prediction.labels(0.55).tolist() == [0, -1, 1]
     assert prediction.labels().tolist() == [0, 0, 1]
 

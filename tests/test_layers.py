@@ -166,18 +166,14 @@ def test_one_module_decodes():
 
 
 def test_label_files_and_class_maps_are_parsed_in_one_place_each():
-    """No second parser of labels; the third module reads back what mpar wrote itself."""
+    """No second parser of labels: `system.files` reads back only what mpar wrote."""
     readers = {"reader", "DictReader", "Sniffer", "read_csv", "read_table", "genfromtxt", "loadtxt"}
     parsers = {
         module
         for module in MODULES
         if {name.rpartition(".")[2] for name in find_calls(parse(module))} & readers
     }
-    assert parsers == {
-        "labels.annotations",
-        "labels.classes",
-        "system.files",
-    }
+    assert parsers == {"labels.annotations", "labels.classes", "system.files"}
 
 
 @pytest.mark.parametrize("module", MODULES)

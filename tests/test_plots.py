@@ -17,15 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
-from mpar.report.plots import (
-    add_remark,
-    class_colors,
-    plot_class_f1,
-    plot_clips,
-    plot_confusion,
-    plot_ethogram,
-    save_figure,
-)
+from mpar.report.plots import plot_class_f1, plot_clips, plot_confusion, plot_ethogram
+from mpar.report.style import add_remark, class_colors, save_figure
 from mpar.scores.metrics import frame_scores
 
 NAMES = ("rest", "paw_lick", "walk")

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 import mpar.scores.postprocess
 from mpar.errors import ConfigError
 from mpar.scores.metrics import mean_log_loss
-from mpar.scores.postprocess import (
-    PostConfig,
-    change_post,
-    fit_postprocessing,
-    fit_temperature,
-    postprocess,
-    shortest_bouts,
-    smooth,
-)
+from mpar.scores.post_fitting import fit_postprocessing, fit_temperature, shortest_bouts
+from mpar.scores.postprocess import PostConfig, change_post, postprocess, smooth
 
 NAMES = ("rest", "lick", "walk")
 

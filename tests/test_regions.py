@@ -107,7 +107,16 @@ def test_a_rack_is_predicted_as_if_filmed_alone(lab, tmp_path):
     exported = tmp_path / "exported"
     result = run("export", tmp_path / "rack", "--format", "boris", "-o", exported)
     assert result.exit_code == 0, result.output
-    assert len([*exported.iterdir()]) == 4
+    again = run(
+        "preprocess",
+        lab / "rack",
+        exported,
+        "-o",
+        tmp_path / "again.h5",
+        "--regions",
+        lab / "regions.csv",
+    )
+    assert "4 recordings of 4 animals" in again.output
 
 
 def test_subjects_of_a_boris_file_are_the_animals(lab, tmp_path):

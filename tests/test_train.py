@@ -22,8 +22,9 @@ from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError, InputError, MparError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.learner import Learner
-from mpar.learning.loop import TrainingInterruptedError, TrainingRun, Validation
+from mpar.learning.loop import TrainingRun, Validation
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import split_store
 from mpar.network.checkpoint import load_checkpoint
 from mpar.scores.metrics import WorstFrame, frame_scores

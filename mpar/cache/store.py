@@ -5,30 +5,23 @@ from __future__ import annotations
 import json
 import math
 import mmap
-import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from mpar.cache.index import compare_with_hdf5, read_index
 from mpar.cache.layout import (
     CHUNK_FRAMES,
-    FORMAT,
-    MAX_INDEX_BYTES,
-    READABLE_VERSIONS,
     RecordingInfo,
     arrays_of,
     bytes_of,
     chunk_length,
-    chunk_offsets,
-    end_to_end,
     hash_bytes,
     num_chunks,
     places_of,
-    read_attributes,
     stored_frames,
 )
 from mpar.errors import ConfigError, StoreError
@@ -97,7 +90,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be opened ({error.strerror})") from None
         try:
-            index_bytes = self._read_index()
+            index_bytes, self.fingerprint, self._version = read_index(self.path, self._file.stat())
             self._size_bytes, self._mtime_ns = self._stat()
             self._adopt(index_bytes)
             self._map = (
@@ -143,53 +136,6 @@ class Store:
         self._mtime_ns = mtime_ns
         self._forget_checks()
         return True
-
-    def _read_index(self) -> bytes:
-        try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                attrs = read_attributes(file, ("format", "format_version", "index_hash"))
-                if attrs.get("format") != FORMAT:
-                    raise StoreError(
-                        f"{self.path}: found an HDF5 file of another kind, expected a cache made "
-                        "by mpar-preprocess; check the path"
-                    )
-                if (version := attrs.get("format_version")) not in READABLE_VERSIONS:
-                    raise StoreError(
-                        f"{self.path}: found cache format version {version}, expected "
-                        f"{' or '.join(map(str, READABLE_VERSIONS))}; make it again with "
-                        "mpar-preprocess"
-                    )
-                self._version: int = version
-                link = file.get("index", getlink=True)
-                dataset = file.get("index") if isinstance(link, h5py.HardLink) else None
-                if (
-                    not isinstance(dataset, h5py.Dataset)
-                    or dataset.dtype != np.uint8
-                    or dataset.ndim != 1
-                    or not 0 < dataset.size <= MAX_INDEX_BYTES
-                    or dataset.chunks
-                    or dataset.external
-                    or dataset.is_virtual
-                ):
-                    raise StoreError(
-                        f"{self.path}: its index is not as mpar writes it; make it again with "
-                        "mpar-preprocess"
-                    )
-                data = dataset[:]
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise StoreError(
-                f"{self.path}: cannot be read as an HDF5 file ({str(error)[:200]}); it is damaged "
-                "or no cache, check the path or make it again with mpar-preprocess"
-            ) from None
-        if not os.path.samestat(self.path.stat(), self._file.stat()):
-            raise StoreError(f"{self.path}: was replaced while it was being opened; try again")
-        if hash_bytes(data) != attrs.get("index_hash"):
-            raise StoreError(
-                f"{self.path}: its index does not match its checksum; the file is damaged, make it "
-                "again with mpar-preprocess"
-            )
-        self.fingerprint = f"{attrs['index_hash']:016x}"
-        return data.tobytes()
 
     def _adopt(self, index_bytes: bytes) -> None:
         """Take over the index after checking that all it points at lies within the file."""
@@ -554,33 +500,6 @@ class Store:
                     on_frames(stop - start)
             except StoreError as error:
                 problems.append(str(error))
-        return problems + self._compare_with_hdf5()
-
-    def _compare_with_hdf5(self) -> list[str]:
-        problems = []
-        with h5py.File(self.path, "r", locking=False) as file:
-            for number, (info, entry) in enumerate(
-                zip(self.recordings, self._entries, strict=True)
-            ):
-                try:
-                    group = file[f"recordings/{number:06d}"]
-                    attrs = read_attributes(group, group.attrs)
-                    is_same = (
-                        RecordingInfo.from_dict(attrs) == info
-                        and group["frames"].shape == (info.num_frames, *self.frame_size)
-                        and group["frames"].dtype == np.uint8
-                        and chunk_offsets(group["frames"].id)
-                        == end_to_end(entry["frames_offset"], info.num_frames, self.frame_size)
-                        and all(
-                            group[key].id.get_offset() == entry[f"{key}_offset"]
-                            for key in arrays_of(self._version)
-                        )
-                    )
-                except (OSError, KeyError, ValueError, TypeError, RuntimeError):
-                    is_same = False
-                if not is_same:
-                    problems.append(
-                        f"{self.path}: recording {info.name} is not the same in the index and in "
-                        "the HDF5 tree; make it again with mpar-preprocess"
-                    )
-        return problems
+        return problems + compare_with_hdf5(
+            self.path, self.recordings, self._entries, self.frame_size, self._version
+        )

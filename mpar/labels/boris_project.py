@@ -183,7 +183,8 @@ def write_project(
         for bout in find_bouts(item.without(class_names, unscored)).itertuples():
             name = class_names[int(bout.label)]
             for frame in (int(bout.start), int(bout.stop)):
-                events.append([_milliseconds(item.clock.start_of(frame)), "", name, "", "", frame])
+                time = _milliseconds(item.clock.start_of(frame))
+                events.append([time, item.animal, name, "", "", frame])
         observations[item.name] = {
             "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
             "type": "MEDIA",
@@ -225,7 +226,10 @@ def write_project(
         "project_name": "mpar predictions",
         "project_description": "",
         "project_format_version": "7.0",
-        "subjects_conf": {},
+        "subjects_conf": {
+            str(i): {"key": "", "name": animal, "description": ""}
+            for i, animal in enumerate(sorted({item.animal for item in videos} - {""}))
+        },
         "behaviors_conf": behaviours,
         "observations": observations,
         "behavioral_categories": [],

@@ -60,7 +60,7 @@ def read_animals(
     Parameters
     ----------
     predictions : sequence of Labelled
-        From `mpar.scores.predictions.read_predictions`.
+        From `mpar.scores.stored_predictions.read_predictions`.
     metadata_path : Path or str, optional
         CSV with a column ``Recording`` (the video's name, with or without suffix), ``Animal`` where
         an animal has several, and any others. Without it each recording is an animal and all are

@@ -10,13 +10,12 @@ from pathlib import Path
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import DELIMITERS, Annotation, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, folded
-from mpar.labels.scorings import Scoring
+from mpar.labels.scorings import JOINT, Scoring
 from mpar.video.regions import Region
 from mpar.video.streams import MIN_SIDE_PX
 
 COLUMNS = ("video", "animal", "x", "y", "width", "height")
 EVERY = "*"  # in the column Video: of each video without a row of its own
-JOINT = "__"  # between the names of a video and its animal
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.video.timeline import TimeLine
 
+JOINT = "__"  # between the names of a video and an animal in it
 MAX_FPS = 1000  # above it, times in milliseconds cannot tell frames apart
 
 
@@ -169,6 +170,11 @@ class Labelled:
                 "times of its frames; predict the video itself",
             )
         return line
+
+    @property
+    def animal(self) -> str:
+        """Name of the animal in its region, empty where the video shows one."""
+        return self.name.partition(JOINT)[2] if self.region else ""
 
     @property
     def is_trial(self) -> bool:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,11 @@ from mpar.cache.clips import (
 )
 from mpar.cache.drift import look_range
 from mpar.cache.store import Store
-from mpar.errors import MparError
 from mpar.learning.board import TrainingBoard, plot_worst_clips
+from mpar.learning.history import by_class, write_history
 from mpar.learning.learner import Learner, derive_seeds
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.signals import TrainingInterruptedError, caught_signals
 from mpar.learning.splits import PARTS, Split
 from mpar.network.checkpoint import Checkpoint, save_checkpoint
 from mpar.network.dense import DensePredictor
@@ -40,33 +39,14 @@ from mpar.scores.metrics import (
     frame_scores,
     mean_log_loss,
 )
-from mpar.scores.postprocess import fit_postprocessing, shortest_bouts
-from mpar.system.files import locked, remove_temporaries, write_rows
+from mpar.scores.post_fitting import fit_postprocessing, shortest_bouts
+from mpar.system.files import locked, remove_temporaries
 from mpar.system.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 600  # within a long epoch
 _NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
-
-
-class TrainingInterruptedError(MparError):
-    """A signal stopped training after its state was saved.
-
-    Parameters
-    ----------
-    signum : int
-        The signal.
-    run_folder : Path
-        Pass it to `resume_training`.
-    """
-
-    def __init__(self, signum: int, run_folder: Path) -> None:
-        self.signum = signum
-        self.run_folder = run_folder
-        super().__init__(
-            f"stopped by {signal.Signals(signum).name}; go on with mpar-train --resume {run_folder}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +148,7 @@ class TrainingRun:
         try:
             with (
                 locked(self.folder / "last.pt") if is_leader else contextlib.nullcontext(),
-                _caught_signals() as caught,
+                caught_signals() as caught,
                 torch.random.fork_rng(devices=cuda),
                 bar,
             ):
@@ -261,8 +241,8 @@ class TrainingRun:
                 "Val_loss": validation.loss,
                 "Val_macro_F1": scores.macro_f1,
                 "Val_accuracy": scores.accuracy,
-                **_columns("Val_F1", scores.class_names, scores.f1),
-                **_columns("Val_recall", scores.class_names, scores.recall),
+                **by_class("Val_F1", scores.class_names, scores.f1),
+                **by_class("Val_recall", scores.class_names, scores.recall),
                 "Learning_rate": float(learner.optimizers[-1].param_groups[0]["lr"]),
                 "Seconds": seconds,
                 "Frames_per_second": num_learnt / seconds if is_timed else np.nan,
@@ -279,7 +259,7 @@ class TrainingRun:
             return
         if is_best:
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
-        self._write_metrics()
+        write_history(self.folder / "metrics.csv", self.history)
         # before last.pt: a run killed in between repeats the epoch, and no curve has a gap
         board.add(self.epoch, self.history[-1], lambda: self._draw(validation))
         self.save_last()
@@ -420,40 +400,3 @@ class TrainingRun:
             post=self.post,
             state=state,
         )
-
-    def _write_metrics(self) -> None:
-        # rows from a device that counts no peak memory have fewer columns
-        columns = list(dict.fromkeys(key for row in self.history for key in row))
-        rows = [
-            [_show(key, row[key]) if key in row else "" for key in columns] for row in self.history
-        ]
-        write_rows(self.folder / "metrics.csv", [columns, *rows])
-
-
-def _show(key: str, value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}" if key != "Epoch" else str(value)
-
-
-def _columns(prefix: str, class_names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
-    return {f"{prefix}_{name}": float(v) for name, v in zip(class_names, values, strict=True)}
-
-
-@contextlib.contextmanager
-def _caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is not held back."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught  # only the main thread may handle signals
-        return
-
-    def handle(signum: int, _frame: object) -> None:
-        if caught and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(signum)
-
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)

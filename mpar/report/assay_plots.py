@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED
-from mpar.report.plots import (
+from mpar.report.style import (
     INK,
     SMALL_PT,
     TEXT_PT,

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mpar.report.plots import class_colors
+from mpar.report.style import class_colors
 from mpar.scores.metrics import score_text
 
 _HERE = Path(__file__).parent

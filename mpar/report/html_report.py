@@ -21,7 +21,7 @@ from mpar.labels.bouts import find_runs
 from mpar.labels.classes import PAIN_CLASSES
 from mpar.report.html_page import make_page
 from mpar.report.score_report import FEW_ANIMALS
-from mpar.scores.agreement import MODEL, TRUTH, Comparison, row_names
+from mpar.scores.comparison import MODEL, TRUTH, Comparison, row_names
 from mpar.scores.disagreements import MAX_BY_RECORDING, find_disagreements
 from mpar.scores.events import SHOWN_CRITERIA
 

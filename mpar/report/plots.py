@@ -7,35 +7,38 @@ inside other programs.
 
 from __future__ import annotations
 
-import functools
-import io
-import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike, NDArray
 
-from mpar.labels.bouts import as_labels, find_runs
+from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED
+from mpar.report.style import (
+    INK,
+    NO_DATA,
+    PALETTE,
+    SMALL_PT,
+    TEXT_PT,
+    TEXT_WIDTH_IN,
+    WHISKER,
+    add_legend,
+    class_colors,
+    draw_strip,
+    new_figure,
+    num_legend_columns,
+    plain,
+    strip_styles,
+    text_inches,
+)
 from mpar.scores.metrics import FrameScores
-from mpar.system.files import atomic_path
 
-TEXT_PT = 8.0
-SMALL_PT = 7.0
-INK = "#222222"
-NO_DATA: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "//////"}
-WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1, "capsize": 2.5}
 HUMAN: dict[str, Any] = {
     "linestyle": "none",
     "marker": "D",
@@ -43,60 +46,9 @@ HUMAN: dict[str, Any] = {
     "color": "white",
     "markeredgecolor": INK,
 }
-PNG_DPI = 300
-TEXT_WIDTH_IN = 7.2
-OUTLINE_PT = 0.4
+
+
 _TILE_IN, _TILE_PX = 0.8, 128  # longer side of a frame in a film strip
-
-# Found by a search that makes the smallest CIELAB distance between any two of them as large as
-# it can, as seen with normal vision and with full protanopia, deuteranopia and tritanopia
-# (Machado et al. 2009, doi:10.1109/TVCG.2009.113), while each has a lightness of its own for
-# grey print. The first is pale, since class 0 (rest) is the background that events stand out from.
-_PALETTE = (
-    "#E0E0E0",
-    "#D04838",
-    "#002890",
-    "#F8B010",
-    "#10A0E8",
-    "#803860",
-    "#90B888",
-    "#9000F8",
-    "#880020",
-    "#30F078",
-    "#A880A8",
-    "#380048",
-)
-
-
-def class_colors(num_classes: int) -> tuple[str, ...]:
-    """Give each class its colour, the same in every figure.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes K.
-
-    Returns
-    -------
-    tuple of str, length K
-        Distinct colours as ``#rrggbb``; class k has the same one for every K. The first 12 can
-        be told apart by colour-blind readers and in grey print. The later ones are darker
-        shades of these and should be read with the legend at hand.
-
-    Raises
-    ------
-    ValueError
-        `num_classes` is negative.
-    """
-    if num_classes < 0:
-        raise ValueError(f"num_classes: found {num_classes}, expected 0 or more")
-    colors = []
-    for k in range(num_classes):
-        cycle, position = divmod(k, len(_PALETTE))
-        # The black put into each further cycle tends to, but never reaches, all black.
-        red, green, blue = (0.8**cycle * value for value in to_rgb(_PALETTE[position]))
-        colors.append(to_hex((red, green, blue)))
-    return tuple(colors)
 
 
 def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
@@ -198,6 +150,37 @@ def plot_class_f1(
     figure = new_figure(2.4 + text_inches(labels, TEXT_PT), 0.34 * num_classes + 0.9)
     axes = figure.add_subplot()
     has_support = scores.support > 0
+    _draw_class_f1(axes, scores, intervals, human)
+    label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
+    if macro_interval is not None and not np.isnan(macro_interval).any():
+        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
+    # The white rim keeps the line in sight across dark bars.
+    rim = [withStroke(linewidth=2.5, foreground="white")]
+    axes.axvline(
+        scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(num_classes - 0.5, -0.5)
+    axes.set_yticks(range(num_classes), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=TEXT_PT)
+    has_whiskers = intervals is not None and not np.isnan(intervals).all()
+    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
+    axes.set_xlabel(f"F1{over}", size=TEXT_PT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
+    return figure
+
+
+def _draw_class_f1(
+    axes: Axes,
+    scores: FrameScores,
+    intervals: np.ndarray | None,
+    human: Sequence[np.ndarray],
+) -> None:
+    """Draw a bar a class, with whiskers, diamonds of annotators, and the score beside it."""
+    num_classes = len(scores.class_names)
+    has_support = scores.support > 0
     heights = np.where(has_support, scores.f1, 0.0)
     axes.barh(
         range(num_classes),
@@ -223,25 +206,6 @@ def plot_class_f1(
         axes.text(1.03, k, text, size=TEXT_PT, va="center", color=INK)
         if not has_support[k]:
             axes.add_patch(Rectangle((0, k - 0.35), 1, 0.7, linewidth=0, **NO_DATA))
-    label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
-    if macro_interval is not None and not np.isnan(macro_interval).any():
-        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
-    # The white rim keeps the line in sight across dark bars.
-    rim = [withStroke(linewidth=2.5, foreground="white")]
-    axes.axvline(
-        scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
-    )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(num_classes - 0.5, -0.5)
-    axes.set_yticks(range(num_classes), labels)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(labelsize=TEXT_PT)
-    has_whiskers = intervals is not None and not np.isnan(intervals).all()
-    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
-    axes.set_xlabel(f"F1{over}", size=TEXT_PT)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
-    return figure
 
 
 def plot_ethogram(
@@ -367,7 +331,7 @@ def plot_clips(
         corner = (marked * (width + 2) - 0.5, row * pitch + (pitch - height) // 2 - 1.5)
         axes.add_patch(
             Rectangle(
-                corner, width + 2, height + 2, fill=False, edgecolor=_PALETTE[1], linewidth=1.5
+                corner, width + 2, height + 2, fill=False, edgecolor=PALETTE[1], linewidth=1.5
             )
         )
     centres = np.arange(num_frames) * (width + 2) + width / 2
@@ -377,147 +341,6 @@ def plot_clips(
     axes.spines[:].set_visible(False)
     axes.set_xlabel("frames before and after the one that is named", size=TEXT_PT)
     return figure
-
-
-def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
-    """Save a figure as PNG (300 dpi) and as PDF beside it.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to save.
-    path : pathlib.Path or str
-        Where to, without a suffix: ``.png`` and ``.pdf`` are appended.
-
-    Returns
-    -------
-    tuple of pathlib.Path
-        The PNG and the PDF.
-
-    Raises
-    ------
-    OSError
-        A file cannot be written.
-
-    Notes
-    -----
-    Both files are complete under temporary names before either takes its place, so a file under
-    its final name is never a part of one. The PDF holds no date, so that equal figures are equal
-    files, and embeds its fonts as TrueType, since many journals refuse Type 3.
-    """
-    path = Path(path)
-    finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
-    drawn: dict[str, bytes] = {}
-    for kind, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
-        buffer = io.BytesIO()  # a disk that is full or fails confuses matplotlib
-        with mpl.rc_context({"pdf.fonttype": 42}):
-            figure.savefig(
-                buffer,
-                format=kind,
-                dpi=PNG_DPI,
-                bbox_inches="tight",
-                pad_inches=0.04,
-                metadata=metadata,
-            )
-        drawn[kind] = buffer.getvalue()
-    with atomic_path(finals[0]) as png, atomic_path(finals[1]) as pdf:
-        png.write_bytes(drawn["png"])
-        pdf.write_bytes(drawn["pdf"])
-    return finals
-
-
-def add_remark(figure: Figure, remark: str) -> Figure:
-    """Write a remark above all of a figure, no wider than it, and return the figure."""
-    if remark:
-        figure.draw_without_rendering()  # else legends do not know their place
-        top = max(1.0, figure.get_tightbbox().y1 / figure.get_figheight())
-        text = textwrap.fill(remark, int(18 * figure.get_figwidth()))
-        figure.text(0.5, top, text, ha="center", va="bottom", size=SMALL_PT, style="italic")
-    return figure
-
-
-def new_figure(
-    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
-) -> Figure:
-    """Make an empty figure of so many inches that draws itself without a display."""
-    figure = Figure(figsize=(width, height), layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def strip_styles(num_classes: int) -> list[dict[str, Any]]:
-    """Return how the runs of each class are drawn, and last those without a label."""
-    styles: list[dict[str, Any]] = [
-        {"facecolor": color, "edgecolor": color} for color in class_colors(num_classes)
-    ]
-    return [*styles, NO_DATA]
-
-
-def add_legend(
-    figure: Figure, styles: Sequence[dict[str, Any]], names: Sequence[str], num_columns: int
-) -> None:
-    """Add the names of the classes below a figure of strips."""
-    figure.legend(
-        [Patch(linewidth=OUTLINE_PT, **style) for style in styles[: len(names)]],
-        names,
-        loc="outside lower center",
-        ncols=num_columns,
-        frameon=False,
-        fontsize=TEXT_PT,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
-
-
-def draw_strip(
-    axes: Axes,
-    row: int,
-    labels: np.ndarray,
-    styles: Sequence[dict[str, Any]],
-    fps: float,
-    num_frames: int,
-    *,
-    left: float = 0.0,
-) -> None:
-    """Draw the runs of every label; `styles` has that of unlabelled last, at index -1."""
-    runs = find_runs(labels)
-    values, counts = np.unique(labels, return_counts=True)
-    for label in values[np.argsort(-counts, kind="stable")]:
-        mine = runs[runs["label"] == label]
-        start, stop = mine["start"].to_numpy(), mine["stop"].to_numpy()
-        # Gaps that the outlines close anyway need no edges: this bounds the size of the PDF.
-        is_apart = start[1:] - stop[:-1] > num_frames / 4000
-        start, stop = start[np.append(True, is_apart)], stop[np.append(is_apart, True)]
-        spans = list(zip(left + start / fps, (stop - start) / fps, strict=True))
-        axes.broken_barh(spans, (row - 0.4, 0.8), linewidth=OUTLINE_PT, **styles[label])
-
-
-def num_legend_columns(names: Sequence[str]) -> int:
-    """Find the most columns of legend entries that fit, filled evenly as matplotlib does."""
-    for num_columns in range(len(names), 1, -1):
-        columns = np.array_split(np.array(names, dtype=object), num_columns)
-        widths = [text_inches(column.tolist(), TEXT_PT) + 0.4 for column in columns]
-        if sum(widths) < TEXT_WIDTH_IN:
-            return num_columns
-    return 1
-
-
-def text_inches(texts: Sequence[str], size: float) -> float:
-    """Measure the widest line of some texts, in inches."""
-    lines = {line for text in texts for line in text.split("\n") if line.strip()}
-    # Hinting can widen text by some percent where pixels are coarse.
-    return 1.05 * max((_line_points(line, size) for line in lines), default=0) / 72
-
-
-@functools.lru_cache(maxsize=1024)
-def _line_points(line: str, size: float) -> float:
-    """Measure a line of text; slow, and the same names come in every figure."""
-    return float(TextPath((0, 0), line, size=size).get_extents().width)
-
-
-def plain(text: str) -> str:
-    """Keep a name from being read as a formula."""
-    return text.replace("$", r"\$")
 
 
 def _percent_text(percent: float) -> str:

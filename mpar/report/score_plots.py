@@ -12,8 +12,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from mpar.report.plots import INK, SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, class_colors, new_figure, plain
-from mpar.scores.agreement import Calibration, bland_altman
+from mpar.report.style import INK, SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, class_colors, new_figure, plain
+from mpar.scores.agreement import bland_altman
+from mpar.scores.calibration import Calibration
 from mpar.scores.events import CRITERIA, EventScores
 
 _TINY = 1e-9

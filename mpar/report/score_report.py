@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpar.labels.classes import PAIN_CLASSES
-from mpar.scores.agreement import Agreement, Calibration, RaterPair
+from mpar.scores.agreement import Agreement, RaterPair
 from mpar.scores.bootstrap import LEVEL
+from mpar.scores.calibration import Calibration
 from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, EventScores
 from mpar.scores.metrics import score_text
 from mpar.system.text import text_table

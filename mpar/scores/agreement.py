@@ -6,9 +6,8 @@ Shapes: T frames, K classes, G animals, C criteria of matching bouts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,72 +18,15 @@ from sklearn.metrics import cohen_kappa_score
 from mpar.labels.bouts import summarize
 from mpar.labels.classes import UNLABELLED
 from mpar.scores.bootstrap import LEVEL, NUM_RESAMPLES, bootstrap_intervals
+from mpar.scores.comparison import Comparison, row_names
 from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, EventScores, event_scores
 from mpar.scores.metrics import FrameScores, frame_scores, none_for_nan, ratio
-from mpar.scores.postprocess import score_labels
+from mpar.scores.post_fitting import score_labels
 
 FloatArray = NDArray[np.float64]
 
 _MEANS = ("macro_f1", "balanced_accuracy", "accuracy")
 _BY_CLASS = ("recall", "specificity", "precision", "f1")
-NUM_BINS = 15
-SAME_ANIMAL = "same-animal: holds recordings of animals that the network was trained or chosen on"
-
-
-def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
-    """Say what scores and figures hold that the network had learnt from; empty for nothing."""
-    return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
-
-
-def one_class_remark(frames: FrameScores) -> str:
-    """Say what scores mean where all labels are of one class; empty where there are more."""
-    named = [n for n, support in zip(frames.class_names, frames.support, strict=True) if support]
-    if len(named) > 1:
-        return ""
-    return (
-        f"one class: every labelled frame is {named[0]}, so that macro-F1 and accuracy say how "
-        "many of these frames were found, and nothing about false ones"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """True and predicted labels of one recording, for every frame of it.
-
-    Parameters
-    ----------
-    name : str
-        The recording.
-    truth, predicted : (T,) integer arrays
-        Class index, -1 for unlabelled.
-    fps : Fraction
-        Frames per second of the video.
-    is_learnt : bool
-        The network learnt from this video or animal.
-    group : str
-        The animal; empty for one of its own.
-    confidence : (T,) float array, optional
-        Probability of the predicted class.
-    raw : (T,) integer array, optional
-        What was predicted before post-processing.
-    annotators : mapping of str to (T,) integer array
-        The labels of each annotator, if there are several.
-    """
-
-    name: str
-    truth: np.ndarray
-    predicted: np.ndarray
-    fps: Fraction
-    is_learnt: bool = False
-    group: str = ""
-    confidence: np.ndarray | None = None
-    raw: np.ndarray | None = None
-    annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def animal(self) -> str:
-        """The animal that the recording is of."""
-        return self.group or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,68 +235,6 @@ def bland_altman(true: FloatArray, predicted: FloatArray) -> BlandAltman:
     return BlandAltman(num, bias, bias - reach, bias + reach)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
-    """How often predictions of some confidence are right.
-
-    Parameters
-    ----------
-    num_frames : (B,) int64 array
-        Frames in each of B equal bins of confidence, 0 to 1.
-    confidence, accuracy : (B,) float arrays
-        Mean confidence, and share of right frames; NaN in empty bins.
-
-    Notes
-    -----
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
-    """
-
-    num_frames: NDArray[np.int64]
-    confidence: FloatArray
-    accuracy: FloatArray
-
-    @property
-    def expected_error(self) -> float:
-        """Mean distance of confidence and accuracy over frames, 0 to 1 (ECE)."""
-        distance = np.abs(self.confidence - self.accuracy)
-        return float(np.nansum(distance * self.num_frames) / self.num_frames.sum())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give bins and error as plain values for JSON."""
-        bins = zip(self.num_frames.tolist(), self.confidence, self.accuracy, strict=True)
-        return {
-            "expected_calibration_error": self.expected_error,
-            "bins": [
-                {"frames": n, "confidence": float(c), "accuracy": float(a)} for n, c, a in bins if n
-            ],
-        }
-
-
-def measure_calibration(comparisons: Sequence[Comparison]) -> Calibration | None:
-    """Compare confidence with what is right, over all labelled frames that have both.
-
-    Returns
-    -------
-    Calibration or None
-        None where no recording has confidences.
-    """
-    pairs = []
-    for c in comparisons:
-        if c.confidence is not None:
-            known = (c.truth != UNLABELLED) & (c.predicted != UNLABELLED)
-            pairs.append((c.confidence[known], (c.truth == c.predicted)[known]))
-    if not sum(len(confidence) for confidence, _ in pairs):
-        return None
-    confidence, is_right = (
-        np.concatenate(part).astype(np.float64) for part in zip(*pairs, strict=True)
-    )
-    bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
-    counts, sums, rights = (
-        np.bincount(bins, weights, minlength=NUM_BINS) for weights in (None, confidence, is_right)
-    )
-    return Calibration(counts, ratio(sums, counts), ratio(rights, counts))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaterPair:
     """How two scorings of the same frames agree: of two annotators, or of the network and one.
@@ -399,7 +279,7 @@ class RaterPair:
 def effect_of_postprocessing(
     comparisons: Sequence[Comparison], class_names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Return `mpar.scores.postprocess.score_labels` of the predictions, ``raw`` and ``post``.
+    """Return `mpar.scores.post_fitting.score_labels` of the predictions, ``raw`` and ``post``.
 
     Nothing where what was predicted before post-processing is not known.
     """
@@ -411,18 +291,6 @@ def effect_of_postprocessing(
         "raw": score_labels(truths, raw, class_names),
         "post": score_labels(truths, post, class_names),
     }
-
-
-TRUTH, MODEL = "human", "mpar"
-
-
-def row_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
-    """Return what true and predicted labels are called, told apart from every annotator's name."""
-    taken = {name for c in comparisons for name in c.annotators}
-    return (
-        f"{TRUTH} (majority)" if TRUTH in taken else TRUTH,
-        f"{MODEL} (network)" if MODEL in taken else MODEL,
-    )
 
 
 def compare_raters(

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
-from mpar.scores.agreement import Comparison
+from mpar.scores.comparison import Comparison
 
 MAX_DISAGREEMENTS, MAX_BY_RECORDING = 12, 3
 

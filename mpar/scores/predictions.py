@@ -6,33 +6,25 @@ For a recording NAME a folder gets ``NAME_predictions.csv`` (one row a frame),
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 import mpar
-from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import read_annotation
+from mpar.errors import ConfigError
 from mpar.labels.bouts import bout_table, summarize
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.exchange import write_labels
-from mpar.labels.scorings import Labelled
 from mpar.scores.postprocess import PostConfig
 from mpar.system.files import locked, read_rows, write_json, write_rows, write_table
-from mpar.system.folders import find_files, warn_of_unread
-from mpar.video.timeline import TimeLine, join_lines
+from mpar.video.timeline import TimeLine
 
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
-_SUFFIX = "_predictions"
+SUFFIX = "_predictions"
 # of what lies in a folder of predictions: theirs, and figures and tables made of them
 OUTPUT_ENDINGS = (
     *("_predictions.csv", "_predictions.json", "_bouts.csv", "summary.csv", "by_animal.csv"),
@@ -198,24 +190,8 @@ def write_prediction(
         stride=config.stride,
     )
     write_table(paths["bouts"], bouts)
-    write_json(
-        paths["sidecar"],
-        {
-            "mpar_version": mpar.__version__,
-            **provenance,
-            "video": prediction.video,
-            **prediction.line.to_dict(),
-            "start_frame": prediction.start_frame,
-            "video_num_frames": prediction.video_num_frames or num_frames,
-            "region": prediction.region,
-            "stride": config.stride,
-            "min_confidence": config.min_confidence,
-            "postprocessing": post.to_dict(),
-            "class_map": class_map.to_dict(),
-            "warnings": list(prediction.warnings),
-            "learnt_part": prediction.learnt_part,
-        },
-    )
+    how = _sidecar(prediction, class_map, config, post)
+    write_json(paths["sidecar"], {**provenance, **how})
     table = pd.DataFrame(
         {
             "Frame": np.arange(0, num_frames, config.stride),
@@ -233,6 +209,26 @@ def write_prediction(
     return {"video": prediction.name, "fps": fps} | summarize(
         labels, prediction.line, class_map.class_names, stride=config.stride
     )
+
+
+def _sidecar(
+    prediction: Prediction, class_map: ClassMap, config: OutputConfig, post: PostConfig
+) -> dict[str, Any]:
+    """Say how a prediction was made, and of what."""
+    return {
+        "mpar_version": mpar.__version__,
+        "video": prediction.video,
+        **prediction.line.to_dict(),
+        "start_frame": prediction.start_frame,
+        "video_num_frames": prediction.video_num_frames or len(prediction.probabilities),
+        "region": prediction.region,
+        "stride": config.stride,
+        "min_confidence": config.min_confidence,
+        "postprocessing": post.to_dict(),
+        "class_map": class_map.to_dict(),
+        "warnings": list(prediction.warnings),
+        "learnt_part": prediction.learnt_part,
+    }
 
 
 def _actions(class_map: ClassMap, action_format: str) -> np.ndarray:
@@ -284,215 +280,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
-
-
-def name_of(path: Path) -> str | None:
-    """Return NAME of ``NAME_predictions.csv``, or None for other files."""
-    is_prediction = path.suffix == ".csv" and path.stem.endswith(_SUFFIX)
-    return path.stem.removesuffix(_SUFFIX) if is_prediction else None
-
-
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Return how a prediction CSV was made; nothing if it has no json beside it.
-
-    Raises
-    ------
-    InputError
-        The json cannot be read.
-    """
-    sidecar_path = path.with_suffix(".json")
-    try:
-        sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
-        ClassMap.from_dict(sidecar["class_map"])
-        is_sound = (
-            isinstance(sidecar["video"], str)
-            and int(sidecar["num_frames"]) > 0
-            and int(sidecar["stride"]) > 0
-            and Fraction(sidecar["fps"]) > 0
-            and int(sidecar.get("start_frame", 0)) >= 0
-            and int(sidecar.get("video_num_frames", 0)) >= 0
-            and line_of(sidecar) is not None
-        )
-    except FileNotFoundError:
-        return {}
-    except (OSError, ArithmeticError, KeyError, TypeError, ValueError):  # ConfigError is one
-        is_sound = False
-    if not is_sound:
-        raise InputError.of(sidecar_path, "is not as mpar-predict writes it; predict again")
-    return sidecar
-
-
-def line_of(sidecar: dict[str, Any]) -> TimeLine:
-    """Return the time line of a predicted recording."""
-    return TimeLine.from_dict(sidecar)
-
-
-def read_predictions(
-    folder: Path | str, *, quiet: bool = True
-) -> tuple[list[Labelled], tuple[str, ...], list[Problem]]:
-    """Read the predictions of a folder, one label for every frame.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Searched with its subfolders for ``NAME_predictions.csv`` with their json. A row of
-        predictions of every n-th frame stands for its n frames (`mpar.labels.bouts.bout_table`).
-    quiet : bool
-        Show no progress bar.
-
-    Returns
-    -------
-    predictions : list of Labelled
-        In order of name.
-    class_names : tuple of str
-        Their classes.
-    problems : list of Problem
-        Predictions that cannot be read, or whose name occurs twice.
-
-    Raises
-    ------
-    ConfigError
-        There are none, or they have different class maps.
-    InputError
-        None can be read.
-    """
-    warn_of_unread(OUTPUT_ENDINGS, folder)
-    names = {path: name_of(path) for path in find_files(folder, [".csv"])}
-    paths = sorted((name, path) for path, name in names.items() if name is not None)
-    found: dict[str, Labelled] = {}
-    maps: set[ClassMap] = set()
-    problems: list[Problem] = []
-    for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
-        try:
-            item, class_map = _read_prediction(path, name)
-        except InputError as error:
-            problems += error.problems
-            continue
-        maps.add(class_map)
-        if found.setdefault(name, item) is not item:
-            problems.append(Problem.of(path, "has the name of another prediction; move one away"))
-    if problems and not found:
-        raise InputError(problems)
-    if not found:
-        raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
-    if len(maps) > 1:
-        raise ConfigError(
-            f"{folder}: found predictions of {len(maps)} different class maps; keep those of one "
-            "network in a folder"
-        )
-    return list(found.values()), maps.pop().class_names, problems
-
-
-def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
-    sidecar = read_sidecar(path)
-    if not sidecar:
-        raise InputError.of(
-            path, f"lacks {path.with_suffix('.json').name}, which has its frame rate; predict again"
-        )
-    class_map = ClassMap.from_dict(sidecar["class_map"])
-    rows = read_annotation(path, class_map, allow_gaps=True)
-    num_frames, stride = int(sidecar["num_frames"]), int(sidecar["stride"])
-    if not np.array_equal(rows.frames, np.arange(0, num_frames, stride)):
-        raise InputError.of(
-            path,
-            f"does not have the frames 0 to {num_frames - 1}, every {stride}., that its json "
-            "names; predict again",
-        )
-    labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
-    item = Labelled(
-        name,
-        sidecar["video"],
-        Fraction(sidecar["fps"]),
-        labels,
-        learnt_part=str(sidecar.get("learnt_part", "")),
-        start_frame=int(sidecar.get("start_frame", 0)),
-        video_num_frames=int(sidecar.get("video_num_frames", 0)),
-        line=line_of(sidecar),
-        region=str(sidecar.get("region", "")),
-    )
-    return item, class_map
-
-
-def export_predictions(
-    folder: Path | str,
-    output_folder: Path | str,
-    label_format: str,
-    *,
-    unscored: str | None = None,
-    overwrite: bool = False,
-) -> tuple[list[Path], list[Problem]]:
-    """Write the predictions of a folder as files of another program.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Holds ``NAME_predictions.csv`` of mpar-predict with their json. The trials of a video are
-        put together, since other programs count the frames of videos.
-    output_folder, label_format, unscored, overwrite
-        As for `mpar.labels.exchange.write_labels`.
-
-    Returns
-    -------
-    paths : list of Path
-        What was written.
-    problems : list of Problem
-        Predictions that were left out, as those of a video of which a trial is missing.
-
-    Raises
-    ------
-    ConfigError, InputError
-        As `read_predictions` and `mpar.labels.exchange.write_labels`.
-    """
-    predictions, class_names, problems = read_predictions(folder)
-    whole, more = _join_trials(predictions)
-    problems += more
-    if not whole:
-        raise InputError(problems)
-    paths = write_labels(
-        output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
-    )
-    return paths, sorted(problems)
-
-
-def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[Problem]]:
-    """Return whole videos, by name; trials that do not make one up are problems."""
-    videos: dict[str, Labelled] = {}
-    trials: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
-    problems = []
-    for item in predictions:
-        if item.is_trial:
-            trials[item.video, item.region].append(item)
-        elif Path(item.video).stem == item.name or item.region:
-            videos[item.name] = item
-        else:
-            problems.append(
-                Problem.of(
-                    f"{item.name}{_SUFFIX}.csv",
-                    f"is named other than its video {item.video}, so that its frames may not be "
-                    "the video's; predict the video",
-                )
-            )
-    for (video, region), parts in trials.items():
-        parts.sort(key=lambda part: part.start_frame)
-        stops = np.cumsum([len(part.labels) for part in parts]).tolist()
-        names = ", ".join(part.name for part in parts)
-        path = f"{parts[0].name}{_SUFFIX}.csv"
-        whole = parts[0].name.rpartition("_trial")[0] if region else Path(video).stem
-        if whole in videos:
-            message = f"is a trial of {video}, which is predicted whole too; move one away"
-            problems.append(Problem.of(path, message))
-        elif [part.start_frame for part in parts] != [0, *stops[:-1]] or {
-            part.video_num_frames for part in parts
-        } != {stops[-1]}:
-            problems.append(
-                Problem.of(
-                    path,
-                    f"the trials of {video} that are here ({names}) do not make up its "
-                    f"{parts[0].video_num_frames} frames; predict all of them out of one cache",
-                )
-            )
-        else:
-            labels = np.concatenate([part.labels for part in parts])
-            line = join_lines([part.clock for part in parts])
-            videos[whole] = Labelled(whole, video, parts[0].fps, labels, line=line, region=region)
-    return sorted(videos.values(), key=lambda item: item.name), problems

@@ -16,6 +16,7 @@ import click
 import numpy as np
 
 from mpar.cache.clips import ClipSampler, labelled_frames
+from mpar.cache.index import read_index
 from mpar.cache.store import Store
 from mpar.preprocess import PreprocessConfig, preprocess
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_cache, make_folders
@@ -181,7 +182,7 @@ def _open_large(folder: Path) -> list[Row]:
             started = time.perf_counter()
             with Store(cache) as store:
                 times.append(time.perf_counter() - started)
-                index_mb = len(store._read_index()) / 1e6
+                index_mb = len(read_index(store.path, store.path.stat())[0]) / 1e6
         case = f"open {number} recordings, index {index_mb:.1f} MB"
         rows.append(Row(case, OURS, 1 / statistics.median(times), "times/s"))
         click.echo(rows[-1])

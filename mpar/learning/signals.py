@@ -1,0 +1,51 @@
+"""Signals that stop training after the step that it is at."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from mpar.errors import MparError
+
+
+class TrainingInterruptedError(MparError):
+    """A signal stopped training after its state was saved.
+
+    Parameters
+    ----------
+    signum : int
+        The signal.
+    run_folder : Path
+        Pass it to `resume_training`.
+    """
+
+    def __init__(self, signum: int, run_folder: Path) -> None:
+        self.signum = signum
+        self.run_folder = run_folder
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name}; go on with mpar-train --resume {run_folder}"
+        )
+
+
+@contextlib.contextmanager
+def caught_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is not held back."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught  # only the main thread may handle signals
+        return
+
+    def handle(signum: int, _frame: object) -> None:
+        if caught and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(signum)
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

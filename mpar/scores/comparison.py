@@ -1,0 +1,81 @@
+"""True and predicted labels side by side, and what is said of them. Shapes: T frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from mpar.scores.metrics import FrameScores
+
+SAME_ANIMAL = "same-animal: holds recordings of animals that the network was trained or chosen on"
+
+
+def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
+    """Say what scores and figures hold that the network had learnt from; empty for nothing."""
+    return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
+
+
+def one_class_remark(frames: FrameScores) -> str:
+    """Say what scores mean where all labels are of one class; empty where there are more."""
+    named = [n for n, support in zip(frames.class_names, frames.support, strict=True) if support]
+    if len(named) > 1:
+        return ""
+    return (
+        f"one class: every labelled frame is {named[0]}, so that macro-F1 and accuracy say how "
+        "many of these frames were found, and nothing about false ones"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """True and predicted labels of one recording, for every frame of it.
+
+    Parameters
+    ----------
+    name : str
+        The recording.
+    truth, predicted : (T,) integer arrays
+        Class index, -1 for unlabelled.
+    fps : Fraction
+        Frames per second of the video.
+    is_learnt : bool
+        The network learnt from this video or animal.
+    group : str
+        The animal; empty for one of its own.
+    confidence : (T,) float array, optional
+        Probability of the predicted class.
+    raw : (T,) integer array, optional
+        What was predicted before post-processing.
+    annotators : mapping of str to (T,) integer array
+        The labels of each annotator, if there are several.
+    """
+
+    name: str
+    truth: np.ndarray
+    predicted: np.ndarray
+    fps: Fraction
+    is_learnt: bool = False
+    group: str = ""
+    confidence: np.ndarray | None = None
+    raw: np.ndarray | None = None
+    annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def animal(self) -> str:
+        """The animal that the recording is of."""
+        return self.group or self.name
+
+
+TRUTH, MODEL = "human", "mpar"
+
+
+def row_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """Return what true and predicted labels are called, told apart from every annotator's name."""
+    taken = {name for c in comparisons for name in c.annotators}
+    return (
+        f"{TRUTH} (majority)" if TRUTH in taken else TRUTH,
+        f"{MODEL} (network)" if MODEL in taken else MODEL,
+    )
