@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -203,8 +201,7 @@ def summarize_assay(
         paths.append(save_figure(add_remark(figure, remark), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
     if html or (folder / PAGE).exists():
-        rows = [_raster_row(animal) for animal in animals]
-        page = summary_page(settings, by_group, rows, class_names, figures, warnings, learnt)
+        page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
         write_text(folder / PAGE, page)
         paths.append(folder / PAGE)
     return AssayReport(
@@ -225,7 +222,7 @@ def _draw_figures(
     by_group: pd.DataFrame,
 ) -> dict[str, Figure]:
     """Return the figures by file name; windows and bins that nobody fills have none."""
-    figures = {"ethograms": plot_raster([_raster_row(a) for a in animals], class_names)}
+    figures = {"ethograms": plot_raster(animals, class_names)}
     for window in windows:
         rows = by_animal[(by_animal["Window"] == window.name) & (by_animal["Complete"] == "yes")]
         if window.kind != "bin" and len(rows):
@@ -235,11 +232,6 @@ def _draw_figures(
     if bins["N"].sum():
         figures["time_course"] = plot_time_course(bins, class_names)
     return figures
-
-
-def _raster_row(animal: Animal) -> tuple[str, str, np.ndarray, Fraction, Fraction]:
-    recording = animal.recording
-    return animal.group, recording.name, recording.labels, recording.fps, animal.onset
 
 
 def _find_warnings(

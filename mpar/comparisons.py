@@ -117,6 +117,7 @@ def compare_with_store(
                 truth=store.labels(recording),
                 predicted=prediction.labels(),
                 fps=prediction.line.fps or Fraction(30),
+                line=prediction.line,
                 is_learnt=bool(prediction.learnt_part),
                 group=store.recordings[recording].group,
                 confidence=prediction.confidence(),
@@ -344,6 +345,7 @@ def _compare_files(
                 truth=np.where(is_predicted, recording.labels, UNLABELLED),
                 predicted=labels_T[span],
                 fps=Fraction(sidecar.get("fps", 30)),
+                line=line.piece(span.start, span.stop) if sidecar else None,
                 group=recording.group,
                 confidence=None if confidence_T is None else confidence_T[span],
                 annotators=_by_annotator(

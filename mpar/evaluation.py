@@ -212,7 +212,7 @@ def write_evaluation(
     for c in comparisons:
         if len(c.truth):
             rows = [(TRUTH, c.truth), (MODEL, c.predicted)]
-            figure = plot_ethogram(rows, class_names, fps=c.fps, title=c.name)
+            figure = plot_ethogram(rows, class_names, fps=c.fps, line=c.clock, title=c.name)
             file_name = _file_name(c.name, file_names)
             save_figure(add_remark(figure, remark), folder / "ethograms" / file_name)
     if wants_page(folder, html):

@@ -16,10 +16,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from mpar.labels.metadata import Animal
+from mpar.labels.scorings import Labelled
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.plots import plot_class_f1, plot_clips, plot_confusion, plot_ethogram
 from mpar.report.style import add_remark, class_colors, save_figure
 from mpar.scores.metrics import frame_scores
+from mpar.video.timeline import TimeLine
 
 NAMES = ("rest", "paw_lick", "walk")
 LONG_NAMES = tuple(f"a_long_name_of_some_behaviour_{k}" for k in range(12))
@@ -376,9 +379,14 @@ def test_captions_of_film_strips_stay_apart(shape):
 def raster_rows(onset=0):
     labels = np.repeat([0, 1, 2, -1, 0], 30)
     return [
-        (group, f"m{i}", labels, Fraction(30) / (1 + i % 2), Fraction(onset))
+        animal_of(group, f"m{i}", labels, Fraction(30) / (1 + i % 2), onset)
         for i, group in enumerate(["vehicle", "vehicle", "10 $mg$/kg"])
     ]
+
+
+def animal_of(group, name, labels, fps, onset=0):
+    recording = Labelled(name, f"{name}.mp4", Fraction(fps), labels)
+    return Animal(recording, name, group, Fraction(onset), {})
 
 
 def test_raster_has_a_strip_an_animal_on_one_clock():
@@ -393,13 +401,22 @@ def test_raster_has_a_strip_an_animal_on_one_clock():
     assert any(end == pytest.approx(5) for end in ends)
 
 
+def test_frames_of_an_uneven_recording_are_drawn_when_they_were_shown():
+    """By hand: frames at 0, 1, 2 and 6 s, the last for 4 s as the one before it."""
+    line = TimeLine(4, Fraction(1), np.array([0.0, 1, 2, 6]))
+    (axes,) = plot_ethogram([("a", [0, 0, 1, 1])], NAMES, fps=1, line=line).axes
+    assert axes.get_xlim() == (0, 7)
+    starts = sorted(bar.get_paths()[0].get_extents().x0 for bar in axes.collections)
+    assert starts == [0, 2]
+
+
 def test_raster_counts_from_the_stimulus():
     """Time 0 is marked, and what came before it is negative."""
     (axes,) = plot_raster(raster_rows(onset=2), NAMES).axes
     assert axes.get_xlim() == (-2, 8)
     assert axes.get_xlabel() == "time from the stimulus (s)"
     assert [line.get_xdata()[0] for line in axes.lines] == [0]
-    minutes = [("a", "m", np.zeros(3000, int), Fraction(10), Fraction(0))]
+    minutes = [animal_of("a", "m", np.zeros(3000, int), 10)]
     (axes,) = plot_raster(minutes, NAMES).axes
     assert (axes.get_xlim(), axes.get_xlabel()) == ((0, 5), "time (min)")
 
@@ -489,5 +506,5 @@ def test_figures_of_an_assay_of_any_shape(tmp_path):
     figure = plot_groups(window_table(groups, names, 1), names, title="late_$1$")
     figure.savefig(tmp_path / "groups.png", dpi=30)
     plot_time_course(bins_table(groups, names), names).savefig(tmp_path / "course.png", dpi=30)
-    rows = [(group, LONG_NAMES[0], np.zeros(9, int), Fraction(30), Fraction(0)) for group in groups]
+    rows = [animal_of(group, LONG_NAMES[0], np.zeros(9, int), 30) for group in groups]
     plot_raster(rows, names).savefig(tmp_path / "raster.png", dpi=30)

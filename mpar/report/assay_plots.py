@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED
+from mpar.labels.metadata import Animal
 from mpar.report.style import (
     INK,
     SMALL_PT,
@@ -44,16 +43,13 @@ _GROUP_STYLES: tuple[dict[str, Any], ...] = (
 _MIN_BOX = 3  # quartiles of fewer are only these points again
 
 
-def plot_raster(
-    rows: Sequence[tuple[str, str, ArrayLike, Fraction, Fraction]], class_names: Sequence[str]
-) -> Figure:
+def plot_raster(animals: Sequence[Animal], class_names: Sequence[str]) -> Figure:
     """Plot the scorings of many animals, one thin strip each, below the name of their group.
 
     Parameters
     ----------
-    rows : sequence of (str, str, array_like of int of shape (T,), Fraction, Fraction)
-        Group, name, labels (class index per frame, -1 where unlabelled), frames per second, and
-        the second at which time 0 lies, of each animal; those of a group one after the other.
+    animals : sequence of Animal
+        Those of a group one after the other.
     class_names : sequence of str, length K
         Name of each class.
 
@@ -63,44 +59,39 @@ def plot_raster(
         Time runs from 0 (a dashed line if there is anything before it), in minutes if that is more
         than three. Bouts are drawn as in `plot_ethogram`.
     """
-    arrays = [as_labels(labels, num_classes=len(class_names)) for _, _, labels, _, _ in rows]
-    spans = [
-        (-onset, len(array) / fps - onset)
-        for array, (_, _, _, fps, onset) in zip(arrays, rows, strict=True)
-    ]
-    begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
-    unit, unit_seconds = _time_unit(float(end))
-    longest = max(len(array) for array in arrays)
+    arrays = [as_labels(a.recording.labels, num_classes=len(class_names)) for a in animals]
+    edges = [animal.recording.clock.edges - float(animal.onset) for animal in animals]
+    begin, end = min(0.0, *(e[0] for e in edges)), max(e[-1] for e in edges)
+    unit, unit_seconds = _time_unit(end)
     styles = strip_styles(len(class_names))
     names = [plain(name) for name in class_names]
     if any((array == UNLABELLED).any() for array in arrays):
         names.append("unlabelled")
 
-    groups = [group for group, *_ in rows]
+    groups = [animal.group for animal in animals]
     counts = {group: groups.count(group) for group in groups}
-    num_lines = len(rows) + len(counts)
+    num_lines = len(animals) + len(counts)
     num_columns = num_legend_columns(names)
     num_legend_lines = -(-len(names) // num_columns)
     figure = new_figure(TEXT_WIDTH_IN, 0.17 * num_lines + 0.17 * num_legend_lines + 0.6)
     axes = figure.add_subplot()
     positions = []
     line = 0
-    for i, (group, _, _, fps, onset) in enumerate(rows):
+    for i, group in enumerate(groups):
         if i == 0 or group != groups[i - 1]:
             text = f"{plain(group)} (n = {counts[group]})"
-            left = float(begin) / unit_seconds
+            left = begin / unit_seconds
             axes.text(left, line + 0.1, text, size=TEXT_PT, va="center", weight="bold", color=INK)
             line += 1
-        frames_a_unit = float(fps * unit_seconds)
-        left = float(-onset) / unit_seconds
-        draw_strip(axes, line, arrays[i], styles, frames_a_unit, longest, left=left)
+        length = (end - begin) / unit_seconds
+        draw_strip(axes, line, arrays[i], styles, edges[i] / unit_seconds, length)
         positions.append(line)
         line += 1
     if begin < 0:
         axes.axvline(0, color=INK, linewidth=0.8, linestyle="--")
-    axes.set_xlim(float(begin) / unit_seconds, float(end) / unit_seconds)
+    axes.set_xlim(begin / unit_seconds, end / unit_seconds)
     axes.set_ylim(num_lines - 0.4, -0.6)
-    axes.set_yticks(positions, [plain(name) for _, name, *_ in rows])
+    axes.set_yticks(positions, [plain(animal.recording.name) for animal in animals])
     axes.tick_params(labelsize=TEXT_PT)
     axes.tick_params(axis="y", length=0, labelsize=SMALL_PT)
     axes.spines[["top", "left", "right"]].set_visible(False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import PAIN_CLASSES
+from mpar.labels.metadata import Animal
 from mpar.report.html_page import make_page
 from mpar.report.score_report import FEW_ANIMALS
 from mpar.scores.comparison import MODEL, TRUTH, Comparison, row_names
@@ -83,7 +83,7 @@ def evaluation_page(
 def summary_page(
     settings: Mapping[str, Any],
     by_group: pd.DataFrame,
-    rows: Sequence[tuple[str, str, NDArray[np.integer], Fraction, Fraction]],
+    animals: Sequence[Animal],
     class_names: Sequence[str],
     figures: Mapping[str, Figure],
     warnings: Sequence[str] = (),
@@ -97,8 +97,8 @@ def summary_page(
         Where the numbers come from, as in ``settings.json``.
     by_group : pandas.DataFrame
         From `mpar.assay.summarize_groups`; bins are left to the figure of the time course.
-    rows : sequence of (str, str, (T,) integer array, Fraction, Fraction)
-        As for `mpar.report.assay_plots.plot_raster`: an ethogram each.
+    animals : sequence of Animal
+        An ethogram each.
     class_names : sequence of str, length K
         Name of each class.
     figures : mapping of str to Figure
@@ -114,9 +114,12 @@ def summary_page(
         The page. Equal inputs give equal pages.
     """
     data = []
-    for _, name, labels, fps, onset in rows:
-        comparison = Comparison(name=name, truth=labels, predicted=labels, fps=fps)
-        only = {"rows": [{"name": MODEL, "runs": _runs(labels)}], "onset": float(onset)}
+    for animal in animals:
+        item, labels = animal.recording, animal.recording.labels
+        comparison = Comparison(
+            name=item.name, truth=labels, predicted=labels, fps=item.fps, line=item.line
+        )
+        only = {"rows": [{"name": MODEL, "runs": _runs(labels)}], "onset": float(animal.onset)}
         data.append(_ethogram_data(comparison) | only)
     shown = by_group[by_group["Window_type"] != "bin"]
     return make_page(
@@ -130,7 +133,7 @@ def summary_page(
             (window, *_group_rows(part, class_names))
             for window, part in shown.groupby("Window", sort=False)
         ],
-        places=[row[:2] for row in rows],
+        places=[(animal.group, animal.recording.name) for animal in animals],
         learnt=learnt,
         figures=figures,
         captions={name: _caption_of(name) for name in figures},
@@ -180,7 +183,7 @@ def _worst(
                 "is_learnt": c.is_learnt,
                 "start": item.start,
                 "stop": item.stop,
-                "seconds": float(item.start / c.fps),
+                "seconds": float(c.clock.start_of(item.start)),
                 "truth": names[item.truth],
                 "predicted": "unlabelled" if item.predicted < 0 else names[item.predicted],
                 "confidence": sure,
@@ -213,6 +216,7 @@ def _ethogram_data(c: Comparison) -> dict[str, Any]:
     return {
         "name": c.name,
         "fps": float(c.fps),
+        "edges": None if c.clock.times is None else c.clock.edges.round(3).tolist(),
         "onset": 0,
         "numFrames": len(c.truth),
         "rows": [{"name": name, "runs": _runs(labels)} for name, labels in rows],

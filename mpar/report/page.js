@@ -70,7 +70,17 @@ function ethogram(figure, recording) {
   const confidence = recording.confidence &&
     Uint8Array.from(atob(recording.confidence), (c) => c.charCodeAt(0));
   const differ = rows.length > 1 && differences(rows[0].runs, rows.at(-1).runs, numFrames);
-  const secondsAt = (frame) => frame / recording.fps - recording.onset;
+  const edges = recording.edges;  // seconds; null if a frame is shown every 1 / fps seconds
+  const shownAt = (frame) => edges ? edges[Math.round(frame)] : frame / recording.fps;
+  const secondsAt = (frame) => shownAt(frame) - recording.onset;
+  const placeOf = (seconds) => {  // also between two frames
+    const time = seconds + recording.onset;
+    if (!edges) return time * recording.fps;
+    let after = edges.findIndex((edge) => edge > time);
+    if (after < 0) after = numFrames;
+    after = Math.max(1, after);
+    return after - 1 + (time - edges[after - 1]) / (edges[after] - edges[after - 1]);
+  };
   const orders = rows.map(({runs}) => {  // of drawing: rare classes above frequent ones
     const counts = new Map();
     for (let run = 0; run < runs.length / 2; run++) {
@@ -182,7 +192,7 @@ function ethogram(figure, recording) {
       pen.strokeRect(LEFT, top, width, TRACE);
       top += TRACE + GAP;
     }
-    const seconds = (stop - start) / recording.fps;
+    const seconds = secondsAt(stop) - secondsAt(start);
     const step = STEPS.find((s) => seconds / s <= 8) || STEPS.at(-1);
     pen.fillStyle = pen.strokeStyle = INK;
     pen.textAlign = "center";
@@ -191,7 +201,7 @@ function ethogram(figure, recording) {
     pen.lineTo(LEFT + width, top + 0.5);
     for (let n = Math.ceil(secondsAt(start) / step - 1e-9);
          n * step <= secondsAt(stop) + 1e-9; n++) {
-      const at = x((n * step + recording.onset) * recording.fps);
+      const at = x(placeOf(n * step));
       pen.moveTo(at, top);
       pen.lineTo(at, top + 4);
       if (at < LEFT + width - 8) pen.fillText(timeText(n * step, step), at, top + 13);

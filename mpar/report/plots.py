@@ -38,6 +38,7 @@ from mpar.report.style import (
     text_inches,
 )
 from mpar.scores.metrics import FrameScores
+from mpar.video.timeline import TimeLine
 
 HUMAN: dict[str, Any] = {
     "linestyle": "none",
@@ -213,6 +214,7 @@ def plot_ethogram(
     class_names: Sequence[str],
     *,
     fps: Fraction | float,
+    line: TimeLine | None = None,
     title: str = "",
 ) -> Figure:
     """Plot scorings over time, one coloured strip per row.
@@ -226,6 +228,8 @@ def plot_ethogram(
         Name of each class.
     fps : fractions.Fraction or float
         Frames per second.
+    line : TimeLine, optional
+        When the frames of all rows are shown; by default one every 1 / fps seconds.
     title : str
         Shown above the strips.
 
@@ -264,9 +268,10 @@ def plot_ethogram(
     height = 0.36 * len(arrays) + 0.17 * num_legend_lines + 0.65 + 0.2 * bool(title)
     figure = new_figure(TEXT_WIDTH_IN, height)
     axes = figure.add_subplot()
+    edges = (line or TimeLine(num_frames, Fraction(fps))).edges
     for row, (_, array) in enumerate(arrays):
-        draw_strip(axes, row, array, styles, float(fps), num_frames)
-    axes.set_xlim(0, num_frames / float(fps))
+        draw_strip(axes, row, array, styles, edges, edges[-1] - edges[0])
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(len(arrays) - 0.5, -0.5)
     axes.set_yticks(range(len(arrays)), [plain(name) for name, _ in arrays])
     axes.tick_params(labelsize=TEXT_PT)

@@ -191,21 +191,33 @@ def draw_strip(
     row: int,
     labels: np.ndarray,
     styles: Sequence[dict[str, Any]],
-    fps: float,
-    num_frames: int,
-    *,
-    left: float = 0.0,
+    edges: np.ndarray,
+    length: float,
 ) -> None:
-    """Draw the runs of every label; `styles` has that of unlabelled last, at index -1."""
+    """Draw the runs of every label.
+
+    Parameters
+    ----------
+    axes, row
+        Where.
+    labels : (T,) integer array
+        Class index, -1 for unlabelled.
+    styles : sequence of dict
+        Of each class; that of unlabelled last, at index -1.
+    edges : (T + 1,) array
+        Where each frame begins on the axis of time, and where the last one ends.
+    length : float
+        Of the whole axis.
+    """
     runs = find_runs(labels)
     values, counts = np.unique(labels, return_counts=True)
     for label in values[np.argsort(-counts, kind="stable")]:
         mine = runs[runs["label"] == label]
         start, stop = mine["start"].to_numpy(), mine["stop"].to_numpy()
         # Gaps that the outlines close anyway need no edges: this bounds the size of the PDF.
-        is_apart = start[1:] - stop[:-1] > num_frames / 4000
+        is_apart = edges[start[1:]] - edges[stop[:-1]] > length / 4000
         start, stop = start[np.append(True, is_apart)], stop[np.append(is_apart, True)]
-        spans = list(zip(left + start / fps, (stop - start) / fps, strict=True))
+        spans = list(zip(edges[start], edges[stop] - edges[start], strict=True))
         axes.broken_barh(spans, (row - 0.4, 0.8), linewidth=OUTLINE_PT, **styles[label])
 
 

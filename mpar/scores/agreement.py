@@ -181,12 +181,12 @@ def recording_table(comparisons: Sequence[Comparison], class_names: Sequence[str
         if not (c.truth != UNLABELLED).any():
             continue
         predicted = np.where(c.truth == UNLABELLED, UNLABELLED, c.predicted)
-        found = [summarize(labels, c.fps, class_names) for labels in (c.truth, predicted)]
+        found = [summarize(labels, c.clock, class_names) for labels in (c.truth, predicted)]
         for name in class_names:
             row: dict[str, Any] = {"Recording": c.name, "Animal": c.animal, "Class": name}
             for which, summary in zip(("True", "Predicted"), found, strict=True):
                 row[f"{which}_bouts"] = summary[f"{name}_bouts"]
-                row[f"{which}_s"] = float(summary[f"{name}_frames"] / c.fps)
+                row[f"{which}_s"] = summary["seconds"] * summary[f"{name}_percent"] / 100
                 row[f"{which}_latency_s"] = summary[f"{name}_latency_s"]
             rows.append(row)
     return pd.DataFrame(rows)

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from mpar.scores.metrics import FrameScores
+from mpar.video.timeline import TimeLine
 
 SAME_ANIMAL = "same-animal: holds recordings of animals that the network was trained or chosen on"
 
@@ -41,6 +42,8 @@ class Comparison:
         Class index, -1 for unlabelled.
     fps : Fraction
         Frames per second of the video.
+    line : TimeLine, optional
+        When its frames are shown; by default one every 1 / fps seconds.
     is_learnt : bool
         The network learnt from this video or animal.
     group : str
@@ -62,6 +65,12 @@ class Comparison:
     confidence: np.ndarray | None = None
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
+    line: TimeLine | None = None
+
+    @property
+    def clock(self) -> TimeLine:
+        """When its frames are shown."""
+        return self.line or TimeLine(len(self.truth), self.fps)
 
     @property
     def animal(self) -> str:

@@ -84,10 +84,6 @@ def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[st
 
 def _describe_steps(line: TimeLine, fps: str) -> str:
     """Say how the time from frame to frame varies."""
-    effect = (
-        "; events in seconds are put on frames by time stamps, but mpar's tables use the rate of "
-        f"{fps}"
-    )
     steps_ms = 1000 * line.steps
     if line.has_gaps:
         num_long = int(np.count_nonzero(line.is_long))
@@ -96,11 +92,12 @@ def _describe_steps(line: TimeLine, fps: str) -> str:
         return (
             f"has lost frames: {num_long:,} {are} longer than the usual "
             f"{np.median(steps_ms):.1f} ms, the longest {steps_ms[longest] / 1000:.3g} s after "
-            f"frame {longest}{effect}"
+            f"frame {longest}; seconds follow the time stamps"
         )
     return (
         f"has a variable frame rate: {fps} on average, {steps_ms.min():.1f} to "
-        f"{steps_ms.max():.1f} ms from frame to frame{effect}"
+        f"{steps_ms.max():.1f} ms from frame to frame; seconds follow the time "
+        "stamps"
     )
 
 

@@ -163,6 +163,11 @@ class TimeLine:
             return np.arange(self.num_frames) / float(self._rate)
         return self.times
 
+    @property
+    def edges(self) -> np.ndarray:
+        """Second at which each frame begins, and the end of the last one, (T + 1,) float64."""
+        return np.append(self.starts, float(self.seconds))
+
     def first_at(self, seconds: Fraction) -> int:
         """Return the first frame that begins at a time or later, T if none does."""
         if self.times is None:
