@@ -139,3 +139,7 @@ def _evaluate(
             overwrite=True,
         )
         click.echo(summarize_run(run_folder, result, cache_path=cache_path))
+
+
+if __name__ == "__main__":
+    main()
