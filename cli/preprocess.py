@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import (
-    ERROR_EXIT,
-    PROBLEMS_EXIT,
-    command,
-    show_problems,
-    show_table,
-    show_warnings,
-)
-
-if TYPE_CHECKING:
-    from mpar.labels.classes import ClassMap
-    from mpar.labels.regions import RegionTable
-    from mpar.preprocess import PreprocessReport
+from mpar_cli._preprocess import draw_preview, show_report
+from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
 
 
 @click.command()
@@ -98,7 +86,7 @@ def main(
 
     regions = _options.read_regions(regions_path)
     if preview_path is not None:
-        return _draw_preview(video_folder, preview_path, regions, size, stream, overwrite, quiet)
+        return draw_preview(video_folder, preview_path, regions, size, stream, overwrite, quiet)
     class_map = _options.read_class_map(class_map_path)
     with joined_team() as team:
         report = preprocess(
@@ -126,7 +114,7 @@ def main(
         )
     if not team.is_leader:
         return 0
-    _show_report(report, class_map)
+    show_report(report, class_map)
     if report.problems:
         show_problems(report.problems)
         if not check_only:
@@ -141,55 +129,6 @@ def main(
     if not report.recordings:
         return ERROR_EXIT
     return PROBLEMS_EXIT if report.problems and not allow_problems else 0
-
-
-def _draw_preview(
-    video_folder: Path,
-    path: Path,
-    regions: RegionTable | None,
-    size: tuple[int, int] | None,
-    stream: int | None,
-    overwrite: bool,
-    quiet: bool,
-) -> int:
-    from mpar.preview import preview
-
-    problems = preview(
-        video_folder,
-        path,
-        regions=regions,
-        size=size,
-        stream=stream,
-        overwrite=overwrite,
-        quiet=quiet,
-    )
-    click.echo(f"wrote {path}; nothing was preprocessed")
-    if problems:
-        show_problems(problems)
-    return PROBLEMS_EXIT if problems else 0
-
-
-def _show_report(report: PreprocessReport, class_map: ClassMap) -> None:
-    for line in report.notices:
-        click.echo(f"notice: {line}")
-    videos = {info.video: info.warnings for info in report.recordings}
-    show_warnings((video, warning) for video, warnings in videos.items() for warning in warnings)
-    num_frames = sum(info.num_frames for info in report.recordings)
-    seconds = float(sum(info.num_frames / info.fps for info in report.recordings))
-    groups = len({info.group for info in report.recordings})
-    click.echo(
-        f"{len(report.recordings)} recordings of {groups} animals, {num_frames:,} frames, "
-        f"{seconds:,.1f} s; {report.num_decoded} videos decoded"
-    )
-    rows = [["code", "name", "frames", "->", "class", "frames"]]
-    shown: set[str] = set()
-    for code, name, class_name in class_map.rows:
-        merged = f"{report.class_counts[class_name]:,}" if class_name not in shown else ""
-        shown.add(class_name)
-        rows.append([str(code), name, f"{report.code_counts[code]:,}", "", class_name, merged])
-    unlabelled = f"{report.class_counts['unlabelled']:,}"
-    rows.append(["-1", "unlabelled", f"{report.code_counts[-1]:,}", "", "unlabelled", unlabelled])
-    show_table(rows)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def test_help_shows_what_both_recipes_have():
 
 def test_commands_stay_short():
     """A command is options, one call and a report: under 150 lines each."""
-    for path in (PROJECT / "cli").glob("*.py"):
+    for path in (PROJECT / "cli").glob("[a-z]*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 150, path.name
 
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from mpar.cache.staging import count_frames, stage_video
+from mpar.cache.staging import Making, count_frames, stage_video
 from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.video.endings import is_cut_short
@@ -112,11 +112,11 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
         num_read += 1
         assert len(others) == len(frames)
         assert len(frames) == NUM_FRAMES or warnings
-        how = {"size": None, "threads": 2, "on_frames": lambda num_frames: None}
-        staged = stage_video(path, "ab", tmp_path / f"parts{k}", **how)
-        counted = count_frames(path, **how)
+        how = {"threads": 2, "on_frames": lambda num_frames: None}
+        (staged,) = stage_video(path, "ab", tmp_path / f"parts{k}", Making(), **how)
+        (counted,) = count_frames(path, Making(), **how)
         assert len(staged.frames) == len(counted.frames) == len(frames)
-        assert list(staged.warnings) == list(counted.warnings) == warnings
+        assert list(staged.facts.warnings) == list(counted.facts.warnings) == warnings
         prediction = network.predict(path)
         assert len(prediction.probabilities) == len(frames)
         assert [w for w in prediction.warnings if w in warnings] == warnings

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pandas as pd
 import pytest
 
 from mpar.cache.store import Store
@@ -392,11 +393,9 @@ def test_labels_by_the_clock_go_out_and_come_back(study, tmp_path):
     result = run("predict", study.checkpoint, tmp_path / "m1.mkv", "-o", tmp_path / "p")
     assert result.exit_code == 0, result.output
     path = tmp_path / "p" / "m1_predictions.csv"
-    lines = path.read_text().splitlines()
-    names = np.repeat(["rest", "paw_lick", "walk", "rest"], [30, 20, 40, 30])
-    cells = [line.split(",") for line in lines[1:]]
-    rows = [",".join([row[0], name, *row[2:]]) for row, name in zip(cells, names, strict=True)]
-    path.write_text("\n".join([lines[0], *rows]) + "\n")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["Action"] = np.repeat(["rest", "paw_lick", "walk", "rest"], [30, 20, 40, 30])
+    table.to_csv(path, index=False)
     for label_format in ("boris", "simba", "deepethogram", "annot"):
         out = tmp_path / label_format
         assert run("export", tmp_path / "p", "--format", label_format, "-o", out).exit_code == 0

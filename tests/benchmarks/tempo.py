@@ -66,7 +66,7 @@ def measure(folder: Path, seed: int, *, quiet: bool) -> dict[str, dict[str, floa
         cache = make_animals(
             folder / f"tempo_{seed}.h5",
             3000 + seed,
-            num_animals=NUM_TRAIN + 2,
+            num_animals=NUM_TRAIN + 3,  # two validate, the last is scored by the way
             pain_fraction=PAIN_FRACTION,
         )
         with Store(cache) as store:

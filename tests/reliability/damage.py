@@ -141,6 +141,8 @@ def read_all(damaged: Path, access: str) -> tuple[str, set[int] | None]:
                 (recording.frames, lambda i=i, b=batch: _read_batch(store, i, b)),
                 (recording.labels, lambda i=i: store.labels(i)),
                 (recording.codes, lambda i=i: store.codes(i)),
+                (recording.times, lambda i=i: store.times(i)),
+                (recording.source_frame, lambda i=i: store.source_frame(i)),
             )
             for expected, read in reads:
                 try:

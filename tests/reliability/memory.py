@@ -199,7 +199,7 @@ def with_whole_videos_in_memory() -> None:
     from mpar.cache import staging
 
     class Whole(staging.Decoding):
-        def __iter__(self) -> Iterator[np.ndarray]:
-            return iter([*super().__iter__()])
+        def pictures(self) -> Iterator[list[np.ndarray]]:
+            return iter([*super().pictures()])
 
     staging.Decoding = Whole  # type: ignore[misc]

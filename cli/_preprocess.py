@@ -1,0 +1,65 @@
+"""What mpar-preprocess shows: the counts of a cache, or a picture of the videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from mpar_cli._run import PROBLEMS_EXIT, show_problems, show_table, show_warnings
+
+if TYPE_CHECKING:
+    from mpar.labels.classes import ClassMap
+    from mpar.labels.regions import RegionTable
+    from mpar.preprocess import PreprocessReport
+
+
+def draw_preview(
+    video_folder: Path,
+    path: Path,
+    regions: RegionTable | None,
+    size: tuple[int, int] | None,
+    stream: int | None,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
+    """Draw videos and regions; return the exit code."""
+    from mpar.preview import preview
+
+    problems = preview(
+        video_folder,
+        path,
+        regions=regions,
+        size=size,
+        stream=stream,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    click.echo(f"wrote {path}; nothing was preprocessed")
+    if problems:
+        show_problems(problems)
+    return PROBLEMS_EXIT if problems else 0
+
+
+def show_report(report: PreprocessReport, class_map: ClassMap) -> None:
+    """Show notices, warnings, and what was counted before and after merging."""
+    for line in report.notices:
+        click.echo(f"notice: {line}")
+    videos = {info.video: info.warnings for info in report.recordings}
+    show_warnings((video, warning) for video, warnings in videos.items() for warning in warnings)
+    num_frames = sum(info.num_frames for info in report.recordings)
+    seconds = float(sum(info.num_frames / info.fps for info in report.recordings))
+    groups = len({info.group for info in report.recordings})
+    click.echo(
+        f"{len(report.recordings)} recordings of {groups} animals, {num_frames:,} frames, "
+        f"{seconds:,.1f} s; {report.num_decoded} videos decoded"
+    )
+    rows = [["code", "name", "frames", "->", "class", "frames"]]
+    shown: set[str] = set()
+    for code, name, class_name in class_map.rows:
+        merged = f"{report.class_counts[class_name]:,}" if class_name not in shown else ""
+        shown.add(class_name)
+        rows.append([str(code), name, f"{report.code_counts[code]:,}", "", class_name, merged])
+    unlabelled = f"{report.class_counts['unlabelled']:,}"
+    rows.append(["-1", "unlabelled", f"{report.code_counts[-1]:,}", "", "unlabelled", unlabelled])
+    show_table(rows)
