@@ -45,11 +45,11 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             with lost_pages_are_told():
                 code = function(*args, **options) or 0
         except InputError as error:
-            if not hasattr(error, "is_told"):
+            if not hasattr(error, "is_reported"):
                 show_problems(error.problems)
             code = ERROR_EXIT
         except MparError as error:
-            if not hasattr(error, "is_told"):
+            if not hasattr(error, "is_reported"):
                 click.echo(f"error: {error}", err=True)
             code = 128 + error.signum if hasattr(error, "signum") else ERROR_EXIT
         except KeyboardInterrupt:

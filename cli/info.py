@@ -64,8 +64,8 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _show_checkpoint(path: Path) -> None:
-    from mpar.inference import fitted_post
     from mpar.network.checkpoint import load_checkpoint
+    from mpar.network.predictor import fitted_post
 
     checkpoint = load_checkpoint(path)
     net = checkpoint.build_net()

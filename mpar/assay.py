@@ -14,8 +14,8 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.metadata import Animal, read_animals
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.html_report import summary_page
-from mpar.report.style import add_remark, save_figure
-from mpar.scores.comparison import same_animal_remark
+from mpar.report.style import add_warning, save_figure
+from mpar.scores.comparison import same_animal_warning
 from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
@@ -179,14 +179,14 @@ def summarize_assay(
     by_animal = summarize_animals(animals, windows, class_names)
     by_group = summarize_groups(by_animal)
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
-    remark = same_animal_remark(len(learnt), len(animals))
+    warning = same_animal_warning(len(learnt), len(animals))
 
     paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
     write_table(paths[0], by_animal)
     write_table(paths[1], by_group)
     settings = {
         "mpar_version": mpar.__version__,
-        "remark": remark,
+        "warning": warning,
         "predictions": str(prediction_folder),
         "metadata": str(metadata_path) if metadata_path else None,
         "bin": config.bin_length,
@@ -198,7 +198,7 @@ def summarize_assay(
     write_json(paths[2], settings)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
     for name, figure in figures.items():
-        paths.append(save_figure(add_remark(figure, remark), folder / name)[0])
+        paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
     if html or (folder / PAGE).exists():
         page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
@@ -209,7 +209,7 @@ def summarize_assay(
         num_animals=len({animal.animal for animal in animals}),
         groups=tuple(dict.fromkeys(animal.group for animal in animals)),
         paths=tuple(paths),
-        warnings=tuple([remark] * bool(remark) + warnings),
+        warnings=tuple([warning] * bool(warning) + warnings),
         problems=tuple(sorted(problems)),
     )
 

@@ -10,10 +10,10 @@ from typing import Any
 from mpar.cache.store import Store
 from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
-from mpar.evaluation import Strips, film_strips, wants_page, write_evaluation
 from mpar.inference import ActionRecognitionInference
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import check_learnable, fold_splits, write_split
+from mpar.report.evaluation_files import Strips, film_strips, wants_page, write_evaluation
 from mpar.scores.agreement import measure_agreement
 from mpar.scores.comparison import Comparison
 from mpar.system.files import write_json

@@ -5,25 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from mpar.cache.drift import LookMeter, find_drift
-from mpar.cache.staging import sha256_of
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
 from mpar.labels.regions import RegionTable, recording_name
-from mpar.network.checkpoint import Checkpoint, load_checkpoint
-from mpar.network.dense import DensePredictor
-from mpar.network.devices import select_device
-from mpar.network.pacing import walk_video
-from mpar.scores.postprocess import PostConfig, postprocess
+from mpar.network.predictor import ActionRecognitionInference
 from mpar.scores.predictions import (
     SUMMARY_NAME,
     OutputConfig,
@@ -35,259 +26,11 @@ from mpar.scores.predictions import (
     write_prediction,
 )
 from mpar.system.folders import find_files, warn_of_unread
-from mpar.system.team import ALONE, Team, local_device
-from mpar.system.workers import HangError, side_by_side
+from mpar.system.team import ALONE, Team
+from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
-from mpar.video.timeline import find_steps
-from mpar.video.videos import probe_video, squeeze_of
 
 STORE_SUFFIXES = (".h5", ".hdf5")
-
-
-class ActionRecognitionInference:
-    """A trained network, ready to predict.
-
-    Parameters
-    ----------
-    checkpoint_path : Path or str
-        A ``.pt`` file of mpar-train.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    post : PostConfig, optional
-        How probabilities become labels; by default as the checkpoint says, which fitted it on
-        validation recordings.
-    stream : int, optional
-        Index of the video stream to read; by default the one that preprocessing was told to
-        read, else the one that players show.
-    fps : Fraction, optional
-        Frames per second of videos that do not state them; by default as in preprocessing.
-
-    Attributes
-    ----------
-    checkpoint : Checkpoint
-        Where it comes from.
-    post : PostConfig
-        How probabilities become labels.
-    class_names : tuple of str
-        Names of the classes.
-    stream : int or None
-        Index of the video stream that it reads.
-    rate : Fraction or None
-        Steps per second in which it walks through videos (`mpar.cache.layout`).
-    regions : tuple of Region
-        What preprocessing cut out of every video.
-    device : torch.device
-        Where it computes.
-
-    Raises
-    ------
-    CheckpointError
-        The file is not a checkpoint of mpar, or is damaged.
-    """
-
-    def __init__(
-        self,
-        checkpoint_path: Path | str,
-        device: str = "auto",
-        post: PostConfig | None = None,
-        stream: int | None = None,
-        fps: Fraction | None = None,
-    ) -> None:
-        self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
-        self.post = fitted_post(self.checkpoint) if post is None else post
-        self.class_names = self.checkpoint.class_map.class_names
-        given = self.checkpoint.data["config"]
-        self.stream: int | None = given.get("stream") if stream is None else stream
-        self.rate = Fraction(given["rate"]) if given.get("rate") else None
-        self.fps = fps or (Fraction(given["fps"]) if given.get("fps") else None)
-        self.regions = tuple(
-            Region.parse(text, animal) for animal, text in given.get("regions") or ()
-        )
-        self.device = local_device(select_device(device))
-        self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
-
-    def predict_video(
-        self, video_path: Path | str, stride: int = 1, return_probs: bool = False
-    ) -> dict[str, Any]:
-        """Predict a video.
-
-        Parameters
-        ----------
-        video_path : Path or str
-            A video of any size; resized as the training frames were.
-        stride : int
-            Return every `stride`-th frame.
-        return_probs : bool
-            Return the probabilities of all classes too.
-
-        Returns
-        -------
-        dict
-            ``video``, ``num_frames``, ``fps``, ``class_names``, ``warnings`` and
-            ``predictions``: for each frame a dict of ``frame`` (int), ``action`` (class name),
-            ``confidence`` (0-1) and, if asked, ``probabilities`` (class name to 0-1).
-
-        Raises
-        ------
-        InputError
-            The video cannot be decoded.
-        """
-        if stride < 1:
-            raise ConfigError(f"stride: found {stride}, expected 1 or more")
-        prediction = self.predict(video_path)
-        labels, confidence = prediction.labels().tolist(), prediction.confidence().tolist()
-        actions = [*self.class_names, ""]  # the last, at -1, for none
-        rows = []
-        for frame in range(0, len(labels), stride):
-            row = {
-                "frame": frame,
-                "action": actions[labels[frame]],
-                "confidence": confidence[frame],
-            }
-            if return_probs:
-                probabilities = prediction.probabilities[frame].tolist()
-                row["probabilities"] = dict(zip(self.class_names, probabilities, strict=True))
-            rows.append(row)
-        return {
-            "video": prediction.video,
-            "num_frames": len(prediction.probabilities),
-            "fps": float(prediction.line.fps or 0),
-            "class_names": list(self.class_names),
-            "warnings": list(prediction.warnings),
-            "predictions": rows,
-        }
-
-    def predict(
-        self,
-        video_path: Path | str,
-        on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> Prediction:
-        """Predict a video, as arrays. Raises InputError when it cannot be decoded."""
-        path = Path(video_path)
-        return self.predict_regions(path, (None,), on_frames)[0]
-
-    def predict_regions(
-        self,
-        video_path: Path | str,
-        regions: Sequence[Region | None],
-        on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> list[Prediction]:
-        """Predict the animals of a video, decoding it once.
-
-        Raises
-        ------
-        InputError
-            The video cannot be decoded, or a region lies beyond its picture.
-        """
-        path, size = Path(video_path), self.checkpoint.frame_size
-        info = probe_video(path, stream=self.stream)
-        is_whole = all(region is None for region in regions)
-        keeps_size = is_whole and (info.height, info.width) == size
-        walked = walk_video(
-            self._predictor,
-            path,
-            size=None if keeps_size else size,
-            stream=self.stream,
-            rate=self.rate,
-            fps=self.fps,
-            regions=regions,
-            on_frames=on_frames,
-        )
-        sha256 = sha256_of(path, lambda: on_frames(0))
-        predictions = []
-        for region, walk in zip(regions, walked.walks, strict=True):
-            labels, probabilities = postprocess(walk.probabilities, self.post)
-            shown = (region.height, region.width) if region else (info.height, info.width)
-            predictions.append(
-                Prediction(
-                    name=recording_name(path.stem, region),
-                    video=path.name,
-                    line=walked.line,
-                    probabilities=probabilities[walk.steps],
-                    classes=labels[walk.steps],
-                    raw=walk.probabilities.argmax(axis=1).astype(np.int8)[walk.steps],
-                    warnings=(
-                        *_find_resizing(shown, size),
-                        *walked.warnings,
-                        *find_drift(walk.look, self.checkpoint.data["look"]),
-                    ),
-                    learnt_part=self.checkpoint.learnt_part(sha256=sha256),
-                    region="" if region is None else str(region),
-                )
-            )
-        return predictions
-
-    def predict_recording(
-        self,
-        store: Store,
-        recording: int,
-        on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> Prediction:
-        """Predict a recording of a cache.
-
-        Raises
-        ------
-        ConfigError
-            Its frames have another size than those of training.
-        """
-        if store.frame_size != self.checkpoint.frame_size:
-            height, width = self.checkpoint.frame_size
-            raise ConfigError(
-                f"{store.path}: frames are {store.frame_size[1]}x{store.frame_size[0]} px, the "
-                f"network learnt from {width}x{height}; preprocess with --size "
-                f"{height}x{width} (height x width) into another --output"
-            )
-        info = store.recordings[recording]
-        if not info.has_times:
-            raise ConfigError(
-                f"{store.path}: does not hold the times of {info.name}, whose rate varies; make it "
-                "again with mpar-preprocess"
-            )
-        meter = LookMeter()
-        found = self._predictor.predict(meter.watch(store.stream_steps(recording)), on_frames)
-        labels, probabilities = postprocess(found, self.post)
-        line = store.line(recording)
-        assert info.rate is not None
-        if info.has_own_steps:
-            steps = find_steps(line, info.rate, info.num_steps)
-        else:
-            steps = np.arange(info.num_frames)
-        return Prediction(
-            name=info.name,
-            video=info.video,
-            line=line,
-            probabilities=probabilities[steps],
-            classes=labels[steps],
-            raw=found.argmax(axis=1).astype(np.int8)[steps],
-            warnings=(
-                *info.warnings,
-                *find_drift(meter.look(info.rate), self.checkpoint.data["look"]),
-            ),
-            learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
-            start_frame=info.start_frame,
-            video_num_frames=info.video_num_frames,
-            region=info.region,
-        )
-
-
-def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:
-    """Say that frames of a (height, width) are resized to that of the training frames."""
-    if source == size:
-        return []
-    squeeze = squeeze_of(
-        source,
-        size,
-        "this is right only if the videos of training had its shape: else crop it, or film alike",
-    )
-    return [
-        squeeze
-        or f"frames are {source[1]}x{source[0]} px, resized to {size[1]}x{size[0]} as in training"
-    ]
-
-
-def fitted_post(checkpoint: Checkpoint) -> PostConfig:
-    """Return the post-processing that was fitted with a network."""
-    return PostConfig.from_dict(checkpoint.post.get("config", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +172,7 @@ def predict_sources(
     config = config or OutputConfig()
     folder = Path(output_folder)
     if not overwrite:
-        team.led(lambda: _refuse_existing(folder, sources, network.class_names))
+        team.on_leader(lambda: _refuse_existing(folder, sources, network.class_names))
     own = team.share_of(sources)
     results: list[tuple[list[Written], list[Problem]]] = [([], [])] * len(own)
     num_frames = 0
@@ -450,7 +193,7 @@ def predict_sources(
             return _predict(network, source, on_frames)
 
         # while the last stretches of one video are evaluated the next is being decoded
-        with contextlib.closing(side_by_side(predict_one, own, workers=2)) as done:
+        with contextlib.closing(run_parallel(predict_one, own, workers=2)) as done:
             for i, get_result in done:
                 bar.update()
                 try:

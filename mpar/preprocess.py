@@ -129,7 +129,7 @@ def preprocess(
         decoded, bad = count_all(videos, run.config, workers, quiet, team)
         return run.report(join_labels(videos, decoded, class_map, run.config), bad, len(decoded))
     with contextlib.ExitStack() as stack:
-        done = team.led(lambda: run.begin(stack))
+        done = team.on_leader(lambda: run.begin(stack))
         run.config = dataclasses.replace(config, rate=done[0])
         todo = [video for video in videos if video.sha256 not in done[1]]
         share = team.share_of(todo)
@@ -138,7 +138,7 @@ def preprocess(
         bad = [problem for found in team.gather(bad) for problem in found]
         if not team.is_leader:  # Windows removes no file that is still mapped
             decoded.clear()
-        return team.led(lambda: run.finish(decoded, staged, bad))
+        return team.on_leader(lambda: run.finish(decoded, staged, bad))
 
 
 @dataclass

@@ -55,8 +55,8 @@ def summarize_run(
         )
     else:
         lines.append("test        there is no test part: nothing says how new animals are scored")
-    if evaluation["remark"]:
-        lines.append(f"note        {evaluation['remark']}")
+    if evaluation["warning"]:
+        lines.append(f"warning     {evaluation['warning']}")
 
     head = ["class", "training frames", "validation F1"]
     head += [f"{part} F1", f"{part} recall", f"{part} frames"] if part else []

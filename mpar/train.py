@@ -108,7 +108,7 @@ def train(
                     "another --split"
                 )
         check_learnable(store, split)
-        run_folder = team.led(lambda: make_run_folder(Path(output_folder), run_name))
+        run_folder = team.on_leader(lambda: make_run_folder(Path(output_folder), run_name))
         run = TrainingRun(run_folder, store, split, config, chosen, init, team)
         if team.is_leader:
             write_split(run_folder / "split.csv", split, store)
@@ -120,10 +120,8 @@ def train(
                     "training": config.to_dict(),
                 },
             )
-            for remark in (*check_split(split, store), *run.describe()):
-                log.info("%s", remark)
-            for warning in () if init is None else _warnings_of_init(init, store, split):
-                log.warning("%s", warning)
+            odd_init = [] if init is None else _warnings_of_init(init, store, split)
+            _log_start(run, [*check_split(split, store), *odd_init])
         run.execute(quiet=quiet)
     return run_folder
 
@@ -132,6 +130,14 @@ def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:
     """Return the recipe with the network of a checkpoint."""
     names = ("model_type", "clip_length", "centre_frames")
     return dataclasses.replace(config, **{name: getattr(init.model_config, name) for name in names})
+
+
+def _log_start(run: TrainingRun, warnings: Sequence[str]) -> None:
+    """Describe a run before its first step."""
+    for line in run.describe():
+        log.info("%s", line)
+    for warning in warnings:
+        log.warning("%s", warning)
 
 
 def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]:
@@ -214,8 +220,8 @@ def resume_training(
         )
         run = TrainingRun(run_folder, store, split, config, chosen, team=team)
         run.restore(checkpoint)
-        for remark in run.describe() if team.is_leader else ():
-            log.info("%s", remark)
+        if team.is_leader:
+            _log_start(run, check_split(split, store))
         run.execute(quiet=quiet)
     return run_folder
 

@@ -34,9 +34,9 @@ def no_figures(monkeypatch):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
 
-    monkeypatch.setattr("mpar.evaluation.save_figure", save_empty)
+    monkeypatch.setattr("mpar.report.evaluation_files.save_figure", save_empty)
     for name in ("bland_altman", "class_f1", "confusion", "ethogram", "event_f1", "reliability"):
-        monkeypatch.setattr(f"mpar.evaluation.plot_{name}", lambda *_, **__: Figure())
+        monkeypatch.setattr(f"mpar.report.evaluation_files.plot_{name}", lambda *_, **__: Figure())
 
 
 class Study(NamedTuple):

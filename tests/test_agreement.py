@@ -92,14 +92,14 @@ def test_report_names_pain_first_and_says_what_its_intervals_are():
 
 def test_report_says_what_an_interval_without_width_is():
     """Where no animal has an error there is none, which proves little; only then is it said."""
-    remark = "an interval without width: all animals scored alike; with so few, others may differ"
+    warning = "an interval without width: all animals scored alike; with so few, others may differ"
     right = [compare(name, "0001110000", "0001110000") for name in "abc"]
-    assert remark in report_text(measure_agreement(right, NAMES)).splitlines()
+    assert warning in report_text(measure_agreement(right, NAMES)).splitlines()
     guesses = ("0011110011", "1000110000", "0011111111")
     wrong = [compare(str(i), "0001110000", guess) for i, guess in enumerate(guesses)]
     found = measure_agreement(wrong, NAMES)
     assert min(np.ptp(found.intervals[name][1]) for name in ("recall", "f1")) > 0
-    assert remark not in report_text(found).splitlines()
+    assert warning not in report_text(found).splitlines()
 
 
 def test_table_has_what_each_recording_holds():

@@ -369,10 +369,10 @@ def test_animals_that_the_network_learnt_from_are_marked(predictions):
     put_prediction(predictions, "m3", [0] * 20, Fraction(10), learnt_part="val")
     text = "Recording,Animal,group\nm1,A,x\nm2,B,x\nm3,A,y\n"
     report = summarize(predictions, text)
-    remark = f"{SAME_ANIMAL} (2 of 3)"
-    assert report.warnings[0] == remark
+    warning = f"{SAME_ANIMAL} (2 of 3)"
+    assert report.warnings[0] == warning
     folder = predictions.parent / "s"
-    assert json.loads((folder / "settings.json").read_text())["remark"] == remark
+    assert json.loads((folder / "settings.json").read_text())["warning"] == warning
     marks = {r["Recording"]: r["Same_animal"] for r in read_rows(folder / "by_animal.csv")}
     assert marks == {"m1": "yes", "m2": "no", "m3": "yes"}
     counts = {

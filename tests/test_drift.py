@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpar.cache.drift import Look, LookMeter, find_drift, look_range
+from mpar.cache.drift import Appearance, AppearanceMeter, appearance_range, find_drift
 from mpar.cache.store import Store
 from mpar.inference import ActionRecognitionInference
 from tests.helpers import read_frames
@@ -21,9 +21,9 @@ def test_every_tenth_frame_is_looked_at():
     frames = np.full((25, 4, 6), 255, np.uint8)
     frames[::10] = 0
     frames[::10, :2] = np.array([40, 60, 80])[:, None, None]
-    meter = LookMeter()
+    meter = AppearanceMeter()
     assert (np.stack(list(meter.watch(frames))) == frames).all()
-    look = meter.look(Fraction(30000, 1001))
+    look = meter.appearance(Fraction(30000, 1001))
     assert (look.brightness, look.contrast) == (30, 30)
     assert look.fps == pytest.approx(29.97, abs=1e-3)
 
@@ -31,13 +31,13 @@ def test_every_tenth_frame_is_looked_at():
 def test_nothing_seen_is_an_error():
     """A recording without frames has no look."""
     with pytest.raises(ValueError, match="no frame"):
-        LookMeter().look(Fraction(30))
+        AppearanceMeter().appearance(Fraction(30))
 
 
 def test_range_of_a_cache_holds_every_recording(study):
     """Least and greatest over the recordings asked for, as the whole frames have it."""
     with Store(study.cache) as store:
-        found = look_range(store, [1, 4])
+        found = appearance_range(store, [1, 4])
         frames = [np.stack(list(store.frames(i))) for i in (1, 4)]
     means = sorted(float(f.mean()) for f in frames)
     assert found["brightness"] == pytest.approx(means)
@@ -64,7 +64,7 @@ def test_range_of_a_cache_holds_every_recording(study):
 )
 def test_warnings(change, fragment):
     """Each attribute warns beyond its margin and names what was learnt."""
-    warnings = find_drift(Look(**LIKE | change), LEARNT)
+    warnings = find_drift(Appearance(**LIKE | change), LEARNT)
     if fragment is None:
         assert warnings == []
     else:
@@ -91,7 +91,7 @@ def test_predicting_warns_of_a_brightened_and_of_a_60_fps_video(study, tmp_path)
     }
     assert "mean grey level" in found["bright"][0]
     assert found["alike"] == found["new"] == found["quick"] == []  # it walks at its own rate
-    look = Look(brightness=learnt["brightness"][0], contrast=learnt["contrast"][0], fps=60)
+    look = Appearance(brightness=learnt["brightness"][0], contrast=learnt["contrast"][0], fps=60)
     assert "60 frames per second" in find_drift(look, learnt)[0]
 
 

@@ -117,8 +117,8 @@ def test_held_out_recordings_are_those_of_unseen_animals(study, checkpoint):
 def test_same_animal_scores_say_so(study, tmp_path, selection, num_learnt):
     """Scores of animals that were trained on are labelled wherever they are read."""
     metrics = evaluate_checkpoint(study.checkpoint, study.cache, tmp_path, selection=selection)
-    remark = f"{SAME_ANIMAL} ({num_learnt} of {len(metrics['recordings'])})" if num_learnt else ""
-    assert metrics["remark"] == remark
+    warning = f"{SAME_ANIMAL} ({num_learnt} of {len(metrics['recordings'])})" if num_learnt else ""
+    assert metrics["warning"] == warning
     report = (tmp_path / "classification_report.txt").read_text()
     assert ("same-animal" in report) == bool(num_learnt)
 
@@ -136,7 +136,7 @@ def test_predicted_training_videos_are_same_animal_too(study, checkpoint, tmp_pa
     (tmp_path / "a" / "renamed.csv").write_bytes(annotation.read_bytes())
     predict_multiple_videos(study.checkpoint, [tmp_path / "v"], tmp_path / "p")
     metrics, _ = evaluate_folders(tmp_path / "p", tmp_path / "a", tmp_path / "e")
-    assert metrics["remark"] == f"{SAME_ANIMAL} (1 of 1)"
+    assert metrics["warning"] == f"{SAME_ANIMAL} (1 of 1)"
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -296,10 +296,10 @@ def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
     (problem,) = problems
     assert str(problem).startswith("odd.mp4: --group-pattern 'm\\d' finds no animal in 'odd' (the")
     assert metrics["intervals"]["num_animals"] == 2
-    assert metrics["remark"] == f"{SAME_ANIMAL} (2 of 3)"
+    assert metrics["warning"] == f"{SAME_ANIMAL} (2 of 3)"
     alone, _ = evaluate_folders(*(tmp_path / folder for folder in ("p", "ann", "alone")))
     assert alone["intervals"]["num_animals"] == 4
-    assert alone["remark"] == f"{SAME_ANIMAL} (1 of 4)"
+    assert alone["warning"] == f"{SAME_ANIMAL} (1 of 4)"
     (tmp_path / "ann" / "m1_a.csv").unlink()
     found, _, _ = compare_folders(
         tmp_path / "p", tmp_path / "ann", config=PreprocessConfig(group_pattern=r"m\d")
@@ -458,14 +458,14 @@ def test_one_class_in_the_labels_is_no_perfect_score(checkpoint, tmp_path, caplo
     assert metrics["scores"]["macro_f1"] == 1
     shown = headline(metrics)
     assert shown == "recall of paw_lick 1.000, the only class in the labels: no macro-F1"
-    assert metrics["remark"].startswith("one class: every labelled frame is paw_lick")
+    assert metrics["warning"].startswith("one class: every labelled frame is paw_lick")
     assert "pass --unscored CLASS" in caplog.text
     for name in ("classification_report.txt", "recordings.csv", "events.csv", "report.html"):
         assert "one class: every labelled frame is paw_lick" in (tmp_path / "e" / name).read_text()
     caplog.clear()
     write_annotation(tmp_path / "ann" / "m.csv", [2, 2, 2, 0, 0, 0])
     metrics, _ = evaluate_folders(*folders, tmp_path / "f")
-    assert (metrics["remark"], caplog.text) == ("", "")
+    assert (metrics["warning"], caplog.text) == ("", "")
     assert headline(metrics).startswith("macro-F1 0.3")
 
 

@@ -86,12 +86,12 @@ OPTIONS = "--model light --epochs 1 --batch-size 4 --window 12 --ema-decay 0 --d
 
 @pytest.fixture(scope="module")
 def undisturbed(study, tmp_path_factory):
-    """Two folds of six animals by the command: what it said, its folder, its scores."""
+    """Two folds of six animals by the command: its report, its folder, its scores."""
     output = tmp_path_factory.mktemp("f")
     result = run("train", study.cache, "-o", output, "--folds", "2", *OPTIONS.split())
     assert result.exit_code == 0, result.output
     (folder,) = output.glob("folds_*")
-    return result.output, folder, json.loads((folder / "evaluation" / "metrics.json").read_text())
+    return result.stdout, folder, json.loads((folder / "evaluation" / "metrics.json").read_text())
 
 
 def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturbed):
@@ -103,7 +103,7 @@ def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturb
     held_out = [name for fold in metrics["folds"] for name in fold["recordings"]]
     assert sorted(held_out) == sorted(names)
     assert set(metrics["recordings"]) == names
-    assert metrics["remark"] == ""
+    assert metrics["warning"] == ""
     assert metrics["intervals"]["num_animals"] == 6
     for fold in metrics["folds"]:
         checkpoint = load_checkpoint(fold["checkpoint"])
@@ -113,7 +113,7 @@ def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturb
 
 def test_page_of_all_folds(study, undisturbed, monkeypatch):
     """Of folds that are done too: every animal once, its scores, and frames of any fold."""
-    monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
+    monkeypatch.setattr("mpar.report.evaluation_files.save_figure", lambda *_: None)
     _, folder, metrics = undisturbed
     assert not (folder / "evaluation" / "report.html").exists()
     result = run("train", "--resume", folder, "--html", "--device", "cpu", "--quiet")
@@ -170,7 +170,7 @@ def test_interrupted_cross_validation_goes_on_to_the_same_end(
     result = run("train", "--resume", folder, "--device", "cpu", "--quiet")
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
     assert metrics["scores"] == undisturbed[2]["scores"]
-    assert result.output.replace(str(folder), "") == undisturbed[0].replace(str(undisturbed[1]), "")
+    assert result.stdout.replace(str(folder), "") == undisturbed[0].replace(str(undisturbed[1]), "")
     for number in (1, 2):
         runs = [f / f"fold_{number}" for f in (undisturbed[1], folder)]
         assert_equal_weights(*(best_checkpoint(run_folder) for run_folder in runs))

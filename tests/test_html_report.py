@@ -58,7 +58,9 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("html")
     provenance = {"checkpoint": f"/x/{EVIL}.pt", "left_out": ["a&b", EVIL], "postprocessing": {}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mpar.evaluation.save_figure", lambda *_: None)  # slow, and not looked at
+        patch.setattr(
+            "mpar.report.evaluation_files.save_figure", lambda *_: None
+        )  # slow, and not looked at
         write_evaluation(folder, STUDY, NAMES, provenance=provenance, html=True)
     return folder, (folder / "report.html").read_text(encoding="utf-8")
 
@@ -179,21 +181,21 @@ def test_worst_disagreements_by_hand():
     assert [item.recording for item in found[4:]] == [2, 2, 2]
 
 
-def test_remark_stands_with_all_scores(written):
+def test_warning_stands_with_all_scores(written):
     """Same-animal is said in every section of scores, and at the recordings that are meant."""
-    remark = f"{SAME_ANIMAL} (1 of 3)"
+    warning = f"{SAME_ANIMAL} (1 of 3)"
     page = Page(written[1])
     sections = {a["id"]: text for tag, a, text in page.elements if tag == "section"}
-    assert {key for key, text in sections.items() if remark not in text} == {"provenance"}
+    assert {key for key, text in sections.items() if warning not in text} == {"provenance"}
     captions = [text for text in page.texts("figcaption") if "macro-F1 0" in text]
     assert ["same-animal" in text for text in captions] == [True, False, False]
     metrics = json.loads((written[0] / "metrics.json").read_text(encoding="utf-8"))
-    assert "same-animal" not in evaluation_page(metrics | {"remark": ""}, STUDY[1:], {})
+    assert "same-animal" not in evaluation_page(metrics | {"warning": ""}, STUDY[1:], {})
 
 
 def test_old_page_never_stands_beside_new_scores(tmp_path, monkeypatch):
     """Replacing an evaluation replaces its page, asked for or not; without a page there is none."""
-    monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
+    monkeypatch.setattr("mpar.report.evaluation_files.save_figure", lambda *_: None)
     evaluate_and_save_results([0, 1], [0, 1], ["a", "b"], tmp_path / "e", html=True)
     first = (tmp_path / "e" / "report.html").read_text()
     evaluate_and_save_results([0, 1], [1, 1], ["a", "b"], tmp_path / "e", overwrite=True)
@@ -218,7 +220,7 @@ def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
 
     from mpar.cache.store import Store
 
-    monkeypatch.setattr("mpar.evaluation.save_figure", lambda *_: None)
+    monkeypatch.setattr("mpar.report.evaluation_files.save_figure", lambda *_: None)
     options = "-o", tmp_path, "--part", "val", "--html"
     result = run("evaluate", study.checkpoint, study.cache, *options)
     assert result.exit_code == 0, result.output
@@ -269,8 +271,8 @@ def test_summary_page(tmp_path, monkeypatch):
     ]
     assert page.data["recordings"][0]["rows"] == [{"name": "mpar", "runs": [0, 0, 10, 2, 15, 0]}]
     sections = {a["id"]: text for tag, a, text in page.elements if tag == "section"}
-    remark = f"{SAME_ANIMAL} (1 of 3)"
-    assert {key for key, text in sections.items() if remark not in text} == {"provenance"}
+    warning = f"{SAME_ANIMAL} (1 of 3)"
+    assert {key for key, text in sections.items() if warning not in text} == {"provenance"}
     captions = page.texts("figcaption")[-3:]
     assert captions == ["a in <i>x</i>", "b&amp; in <i>x</i>", "c in y same-animal"]
     if find_browser():

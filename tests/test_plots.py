@@ -20,7 +20,7 @@ from mpar.labels.metadata import Animal
 from mpar.labels.scorings import Labelled
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.plots import plot_class_f1, plot_clips, plot_confusion, plot_ethogram
-from mpar.report.style import add_remark, class_colors, save_figure
+from mpar.report.style import add_warning, class_colors, save_figure
 from mpar.scores.metrics import frame_scores
 from mpar.video.timeline import TimeLine
 
@@ -183,14 +183,14 @@ def test_whiskers_are_the_intervals():
     assert figure.axes[0].get_xlabel() == "F1\nwhiskers: 95 % intervals over 7 animals"
 
 
-def test_remark_stands_above_everything():
+def test_warning_stands_above_everything():
     """It covers no legend, and is not wider than its figure."""
-    remark = "same-animal: " + "a long remark " * 8
+    warning = "same-animal: " + "a long warning " * 8
     for figure in (*all_figures(NAMES), plot_time_course(bins_table(["a", "b"]), NAMES)):
         figure.draw_without_rendering()
         top, before = figure.get_tightbbox().y1, list(figure.texts)
-        assert add_remark(figure, "").texts == before
-        assert add_remark(figure, remark) is figure
+        assert add_warning(figure, "").texts == before
+        assert add_warning(figure, warning) is figure
         (added,) = set(figure.texts) - set(before)
         box = added.get_window_extent()
         assert box.y0 >= (top - 0.01) * figure.dpi

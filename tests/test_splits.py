@@ -68,16 +68,16 @@ def test_seed_fixes_the_split(store):
 def test_class_that_a_part_lacks_is_named(store):
     """A reader is told when a part cannot score a class."""
     split = Split(train=(0, 1), val=(4, 5), test=(2, 3))
-    remarks = check_split(split, store)
-    assert remarks[0] == "the train part has no frames of paw_lick, paw_shake"
+    warnings = check_split(split, store)
+    assert warnings[0] == "the train part has no frames of paw_lick, paw_shake"
 
 
 def test_part_of_one_class_says_what_its_score_is(tmp_path):
     """A perfect macro-F1 of one class is no news."""
     with make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 0]), ("c", [0, 1])]) as store:
-        remarks = check_split(Split(train=(0,), val=(1,), test=(2,)), store)
+        warnings = check_split(Split(train=(0,), val=(1,), test=(2,)), store)
     alone = "the val part has no frames of paw_withdraw, so that its macro-F1 is that of rest"
-    assert remarks == [alone]
+    assert warnings == [alone]
 
 
 @pytest.mark.parametrize(

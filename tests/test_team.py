@@ -238,7 +238,7 @@ def test_alone_without_torchrun(monkeypatch):
     values = torch.arange(3.0)
     assert sum_over(team, values) is values
     assert team.gather("x") == ["x"]
-    assert team.led(lambda: "x") == "x"
+    assert team.on_leader(lambda: "x") == "x"
     assert team.share_of([1, 2, 3]) == [1, 2, 3]
 
 
@@ -254,11 +254,11 @@ def test_any_members_signal_stops_all(study, tmp_path, monkeypatch):
     with Store(study.cache) as store:
         split = split_store(store)
         run = TrainingRun(tmp_path, store, split, CONFIG, torch.device("cpu"))
-    assert run._agree([], True) == (0, True)
-    assert run._agree([2]) == (2, False)
+    assert run._ask_all([], True) == (0, True)
+    assert run._ask_all([2]) == (2, False)
     run.team = Team(1, 2)
     monkeypatch.setattr(Team, "gather", lambda self, item, at_once: [(0, True), item])
-    assert run._agree([15], False) == (15, True)
+    assert run._ask_all([15], False) == (15, True)
 
 
 class ScriptedStore:

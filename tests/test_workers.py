@@ -8,13 +8,13 @@ import pytest
 
 from mpar.errors import InputError
 from mpar.system import workers
-from mpar.system.workers import HangError, side_by_side
+from mpar.system.workers import HangError, run_parallel
 
 
 def outcomes(function, items, num_workers=2):
     """Return what became of each item by its index."""
     found = {}
-    for index, result in side_by_side(function, items, workers=num_workers):
+    for index, result in run_parallel(function, items, workers=num_workers):
         assert index not in found
         try:
             found[index] = result()
@@ -108,6 +108,6 @@ def test_all_stop_when_their_user_does(monkeypatch):
     monkeypatch.setattr(workers, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(workers._Task, "hangs", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        next(side_by_side(work, range(5), workers=2))
+        next(run_parallel(work, range(5), workers=2))
     assert begun == [0, 1]
     assert not [t for t in threading.enumerate() if isinstance(t, workers._Task)]

@@ -21,7 +21,7 @@ from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_groups
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
-from mpar.system.workers import HangError, side_by_side
+from mpar.system.workers import HangError, run_parallel
 from mpar.video.videos import VideoInfo, probe_video, squeeze_of
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _look_at_all(
         except OSError as error:  # a link to nowhere, no permission
             return InputError.of(path, f"cannot be read ({error.strerror}); check the file")
 
-    with contextlib.closing(side_by_side(look_at, paths, workers=workers)) as done:
+    with contextlib.closing(run_parallel(look_at, paths, workers=workers)) as done:
         for i, result in done:
             try:
                 own[i] = result()

@@ -24,7 +24,7 @@ from mpar.cache.staging import (
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.system.team import Team
-from mpar.system.workers import HangError, side_by_side
+from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, line_from_times
 
@@ -154,7 +154,7 @@ def _decode_all(
 
             return decode(video, threads=threads, on_frames=on_frames)
 
-        with contextlib.closing(side_by_side(decode_one, videos, workers=workers)) as done:
+        with contextlib.closing(run_parallel(decode_one, videos, workers=workers)) as done:
             for i, result in done:
                 try:
                     decoded[videos[i].sha256] = result()

@@ -15,13 +15,13 @@ import numpy as np
 
 from mpar.cache.store import Store
 
-_EVERY = 10  # frames of a video from one that is looked at to the next
-_MAX_LOOKS = 100  # frames of a recording of a cache that are looked at
+_EVERY = 10  # frames of a video from one that is sampled to the next
+_MAX_LOOKS = 100  # frames of a recording of a cache that are sampled
 _MIN_MARGIN = 10.0  # grey levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Appearance:
     """How one recording looks.
 
     Parameters
@@ -31,7 +31,7 @@ class Look:
     contrast : float
         Standard deviation of the grey levels of a frame, mean over frames.
     fps : float
-        Frames per second.
+        Steps of the network per second.
     """
 
     brightness: float
@@ -39,7 +39,7 @@ class Look:
     fps: float
 
 
-class LookMeter:
+class AppearanceMeter:
     """Looks at frames on their way to somebody else."""
 
     def __init__(self) -> None:
@@ -58,18 +58,18 @@ class LookMeter:
         self._means.append(float(frame.mean()))
         self._deviations.append(float(frame.std()))
 
-    def look(self, fps: Fraction) -> Look:
+    def appearance(self, fps: Fraction) -> Appearance:
         """Return what was seen, at so many frames per second; ValueError without a frame."""
         if not self._means:
             raise ValueError("found no frame to look at")
-        return Look(
+        return Appearance(
             brightness=float(np.mean(self._means)),
             contrast=float(np.mean(self._deviations)),
             fps=float(fps),
         )
 
 
-def look_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
+def appearance_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
     """Return how recordings of a cache look, from the least to the most.
 
     Parameters
@@ -82,33 +82,34 @@ def look_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        By attribute of `Look` the least and the greatest value, [float, float].
+        By attribute of `Appearance` the least and the greatest value, [float, float].
     """
-    looks = []
+    found = []
     for recording in recordings:
         info = store.recordings[recording]
-        meter = LookMeter()
+        meter = AppearanceMeter()
         frame = np.empty((1, *store.frame_size), np.uint8)
         places = np.linspace(0, info.num_frames - 1, min(info.num_frames, _MAX_LOOKS))
         for place in places.astype(int).tolist():
             store.copy_frames(recording, place, place + 1, frame)
             meter.add(frame[0])
-        looks.append(meter.look(info.fps))
+        assert info.rate is not None
+        found.append(meter.appearance(info.rate))
     return {
-        name: [float(pick(getattr(look, name) for look in looks)) for pick in (min, max)]
+        name: [float(pick(getattr(one, name) for one in found)) for pick in (min, max)]
         for name in ("brightness", "contrast", "fps")
     }
 
 
-def find_drift(look: Look, learnt: dict[str, Any]) -> list[str]:
+def find_drift(appearance: Appearance, learnt: dict[str, Any]) -> list[str]:
     """Say in what a recording lies outside of those that a network learnt from.
 
     Parameters
     ----------
-    look : Look
+    appearance : Appearance
         Of the recording.
     learnt : dict
-        From `look_range`.
+        From `appearance_range`.
 
     Returns
     -------
@@ -124,22 +125,22 @@ def find_drift(look: Look, learnt: dict[str, Any]) -> list[str]:
     warnings = []
     least, greatest = learnt["brightness"]
     margin = max(_MIN_MARGIN, (greatest - least) / 4)
-    if not least - margin <= look.brightness <= greatest + margin:
+    if not least - margin <= appearance.brightness <= greatest + margin:
         warnings.append(
-            f"its mean grey level is {look.brightness:.0f}, the network learnt from "
+            f"its mean grey level is {appearance.brightness:.0f}, the network learnt from "
             f"{least:.0f} to {greatest:.0f}; check its predictions, or label some of it and train"
         )
     least, greatest = learnt["contrast"]
-    if not least / 1.5 <= look.contrast <= greatest * 1.5:
+    if not least / 1.5 <= appearance.contrast <= greatest * 1.5:
         warnings.append(
-            f"its contrast (standard deviation of grey levels) is {look.contrast:.0f}, the network "
-            f"learnt from {least:.0f} to {greatest:.0f}; check its predictions"
+            f"its contrast (standard deviation of grey levels) is {appearance.contrast:.0f}, the "
+            f"network learnt from {least:.0f} to {greatest:.0f}; check its predictions"
         )
     least, greatest = learnt["fps"]
-    if not least / 1.1 <= look.fps <= greatest * 1.1:
+    if not least / 1.1 <= appearance.fps <= greatest * 1.1:
         rates = f"{least:g}" if least == greatest else f"{least:g} to {greatest:g}"
         warnings.append(
-            f"it has {look.fps:g} frames per second, the network learnt from {rates}: every "
+            f"it has {appearance.fps:g} frames per second, the network learnt from {rates}: every "
             "movement lasts another number of frames; convert it to that rate first"
         )
     return warnings

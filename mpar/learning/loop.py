@@ -21,7 +21,7 @@ from mpar.cache.clips import (
     labelled_frames,
     tile_windows,
 )
-from mpar.cache.drift import look_range
+from mpar.cache.drift import appearance_range
 from mpar.cache.store import Store
 from mpar.learning.board import TrainingBoard, plot_worst_clips
 from mpar.learning.history import by_class, write_history
@@ -91,7 +91,7 @@ class TrainingRun:
         self.config, self.device, self.team = config, device, team
         self.learner = Learner(store, split.train, config, device, init, team)
         self.init = {} if init is None else init.as_init()
-        self.look = look_range(store, split.train)
+        self.appearance = appearance_range(store, split.train)
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps of the current epoch that are done
         self.loss_sum = 0.0
@@ -158,7 +158,7 @@ class TrainingRun:
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)
                     self._finish_epoch(seconds, board)
-                    if signum := self._agree(caught)[0]:  # during validation: all is saved
+                    if signum := self._ask_all(caught)[0]:  # during validation: all is saved
                         raise TrainingInterruptedError(signum, self.folder)
         finally:
             board.close()
@@ -204,7 +204,7 @@ class TrainingRun:
             self.step += 1
             bar.set_postfix_str(self._progress_text(), refresh=False)
             bar.update()
-            signum, is_due = self._agree(caught, time.monotonic() - saved > _SAVE_SECONDS)
+            signum, is_due = self._ask_all(caught, time.monotonic() - saved > _SAVE_SECONDS)
             if signum or is_due:
                 self.save_last()
                 saved = time.monotonic()
@@ -212,7 +212,7 @@ class TrainingRun:
                 raise TrainingInterruptedError(signum, self.folder)
         return time.monotonic() - started
 
-    def _agree(self, caught: list[int], is_due: bool = False) -> tuple[int, bool]:
+    def _ask_all(self, caught: list[int], is_due: bool = False) -> tuple[int, bool]:
         """Return a signal that any member of the team caught, or 0, and what the leader finds due.
 
         Members that stopped at different steps would wait for each other for ever.
@@ -385,7 +385,7 @@ class TrainingRun:
                 "fingerprint": self.store.fingerprint,
                 "frame_size": list(self.store.frame_size),
                 "config": self.store.config,
-                "look": self.look,
+                "look": self.appearance,
             },
             split={
                 part: [

@@ -271,7 +271,7 @@ def _best_order(
 def check_split(split: Split, store: Store) -> list[str]:
     """Return what a reader should know of a split: classes that a part lacks."""
     all_counts_K = class_counts(store, range(len(store)))
-    remarks = []
+    warnings = []
     for part in PARTS:
         recordings = split.part(part)
         if recordings:
@@ -281,8 +281,8 @@ def check_split(split: Split, store: Store) -> list[str]:
             named = [name for name, count, _ in counted if count]
             if absent:
                 alone = f", so that its macro-F1 is that of {named[0]}" if len(named) == 1 else ""
-                remarks.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
-    return remarks
+                warnings.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
+    return warnings
 
 
 def write_split(path: Path | str, split: Split, store: Store) -> None:

@@ -45,7 +45,7 @@ class Checkpoint:
     data : dict
         The cache it was trained on: ``path``, ``access``, ``fingerprint``, ``frame_size``
         [H, W] in px, ``config`` of preprocessing, and ``look`` of the training recordings
-        (`mpar.cache.drift.look_range`).
+        (`mpar.cache.drift.appearance_range`).
     split : dict
         By part, the ``name``, ``group`` and ``sha256`` (of the video) of each recording.
     training : dict

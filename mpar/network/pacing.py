@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.cache.drift import Look, LookMeter
+from mpar.cache.drift import Appearance, AppearanceMeter
 from mpar.network.dense import DensePredictor
 from mpar.video.regions import Region
 from mpar.video.streams import VideoInfo
@@ -34,13 +34,13 @@ class Walk:
         One row a step.
     steps : (T,) int64 array
         Step that is nearest to each frame of the video.
-    look : Look
-        Of the frames that it saw.
+    appearance : Appearance
+        Of the frames that the network saw.
     """
 
     probabilities: np.ndarray
     steps: np.ndarray
-    look: Look
+    appearance: Appearance
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ def walk_video(
 
     def walk(source: np.ndarray | None) -> tuple[Decoding, np.ndarray, list[np.ndarray]]:
         decoding = Decoding(path, size=size, stream=stream, regions=regions)
-        meters[:] = [LookMeter() for _ in regions]
+        meters[:] = [AppearanceMeter() for _ in regions]
         chosen = _Chosen(decoding, rate, fps, source)
         return decoding, chosen.used, _predict_each(predictor, chosen, meters, on_frames)
 
-    meters: list[LookMeter] = []
+    meters: list[AppearanceMeter] = []
     decoding, used, found = walk(None)
     line = decoding.line
     if line.is_guess and fps is not None:
@@ -121,7 +121,7 @@ def walk_video(
         decoding, _, found = walk(source)
     steps = find_steps(line, step_rate, len(source))
     walks = tuple(
-        Walk(probabilities, steps, meter.look(step_rate))
+        Walk(probabilities, steps, meter.appearance(step_rate))
         for probabilities, meter in zip(found, meters, strict=True)
     )
     return WalkedVideo(decoding.info, line, decoding.warnings, walks)
@@ -179,7 +179,7 @@ class _Chosen:
 def _predict_each(
     predictor: DensePredictor,
     frames: Iterable[Pictures],
-    meters: Sequence[LookMeter],
+    meters: Sequence[AppearanceMeter],
     on_frames: Callable[[int], object],
 ) -> list[np.ndarray]:
     """Predict each region of frames that come once."""

@@ -25,9 +25,9 @@ from mpar.scores.comparison import MODEL, TRUTH, Comparison, row_names
 from mpar.scores.disagreements import MAX_BY_RECORDING, find_disagreements
 from mpar.scores.events import SHOWN_CRITERIA
 
-# What `mpar.evaluation.write_evaluation` computes; all else in its metrics is provenance.
+# What `mpar.report.evaluation_files` computes; all else in its metrics is provenance.
 _COMPUTED = {
-    *("remark", "scores", "intervals", "events", "calibration"),
+    *("warning", "scores", "intervals", "events", "calibration"),
     *("effect_of_postprocessing", "raters", "recordings"),
 }
 _SOURCES = ("checkpoint", "predictions", "cache", "annotations", "selection")
@@ -44,8 +44,8 @@ def evaluation_page(
     Parameters
     ----------
     metrics : mapping
-        What ``metrics.json`` holds, from `mpar.evaluation.write_evaluation`: every number of the
-        page is one of these.
+        What ``metrics.json`` holds, from `mpar.report.evaluation_files.write_evaluation`; every
+        number of the page is one of these.
     comparisons : sequence of Comparison
         Of the same recordings, for the ethograms and the worst disagreements.
     figures : mapping of str to Figure
@@ -65,7 +65,7 @@ def evaluation_page(
         names,
         [_ethogram_data(c) for c in comparisons],
         metrics=metrics,
-        remark=metrics["remark"],
+        warning=metrics["warning"],
         sources=[*sources, f"mpar {metrics['mpar_version']}"],
         facts=_facts(metrics),
         comparisons=comparisons,
@@ -126,7 +126,7 @@ def summary_page(
         "summary.html",
         class_names,
         data,
-        remark=settings["remark"],
+        warning=settings["warning"],
         facts=_facts(settings),
         warnings=warnings,
         windows=[

@@ -143,12 +143,12 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     return finals
 
 
-def add_remark(figure: Figure, remark: str) -> Figure:
-    """Write a remark above all of a figure, no wider than it, and return the figure."""
-    if remark:
+def add_warning(figure: Figure, warning: str) -> Figure:
+    """Write a warning above all of a figure, no wider than it, and return the figure."""
+    if warning:
         figure.draw_without_rendering()  # else legends do not know their place
         top = max(1.0, figure.get_tightbbox().y1 / figure.get_figheight())
-        text = textwrap.fill(remark, int(18 * figure.get_figwidth()))
+        text = textwrap.fill(warning, int(18 * figure.get_figwidth()))
         figure.text(0.5, top, text, ha="center", va="bottom", size=SMALL_PT, style="italic")
     return figure
 

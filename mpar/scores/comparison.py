@@ -14,12 +14,12 @@ from mpar.video.timeline import TimeLine
 SAME_ANIMAL = "same-animal: holds recordings of animals that the network was trained or chosen on"
 
 
-def same_animal_remark(num_learnt: int, num_recordings: int) -> str:
+def same_animal_warning(num_learnt: int, num_recordings: int) -> str:
     """Say what scores and figures hold that the network had learnt from; empty for nothing."""
     return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
 
 
-def one_class_remark(frames: FrameScores) -> str:
+def one_class_warning(frames: FrameScores) -> str:
     """Say what scores mean where all labels are of one class; empty where there are more."""
     named = [n for n, support in zip(frames.class_names, frames.support, strict=True) if support]
     if len(named) > 1:

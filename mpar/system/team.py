@@ -81,13 +81,13 @@ class Team:
             whole[rank :: self.size] = share
         return whole
 
-    def led(self, function: Callable[[], T]) -> T:
+    def on_leader(self, function: Callable[[], T]) -> T:
         """Let the leader call a function: all get what it returns, or raise what it raised.
 
         Raises
         ------
         MparError
-            The leader's; on the others it has an attribute `is_told`, since once is enough to
+            The leader's; on the others it has an attribute `is_reported`, since once is enough to
             show it.
         """
         if self.size == 1:
@@ -104,10 +104,10 @@ class Team:
                 raise
         self._wait()
         dist.broadcast_object_list(outcome)
-        result, told = outcome
-        if told is not None:
-            told.is_told = True
-            raise told
+        result, raised = outcome
+        if raised is not None:
+            raised.is_reported = True
+            raise raised
         return result
 
     def _wait(self) -> None:
@@ -225,7 +225,7 @@ def joined_team(device: torch.device | None = None) -> Iterator[Team]:
         return
     import torch.distributed as dist
 
-    # between CUDA devices NCCL carries tensors, but gloo what else is told
+    # between CUDA devices NCCL carries tensors, but gloo everything else
     backend = "cpu:gloo,cuda:nccl" if device is not None and device.type == "cuda" else "gloo"
     rank, size = int(os.environ["RANK"]), num_processes()
     pulse = None

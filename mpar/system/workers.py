@@ -31,7 +31,7 @@ class HangError(MparError):
         )
 
 
-def side_by_side(
+def run_parallel(
     function: Callable[[Item, Callable[[], None]], Result], items: Iterable[Item], *, workers: int
 ) -> Generator[tuple[int, Callable[[], Result]], None, None]:
     """Call a function for each item in threads, so many at a time.
