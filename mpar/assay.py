@@ -154,15 +154,8 @@ def summarize_assay(
     """
     config = config or AssayConfig()
     folder = Path(output_folder)
-    figure_names = ["ethograms", "groups_whole", "time_course"]
-    figure_names += [window.figure_name for window in config.named_windows()]
-    names = [f"{name}{suffix}" for name in figure_names for suffix in (".png", ".pdf")]
-    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, *names) if (folder / n).exists()]
-    if existing and not overwrite:
-        raise ConfigError(
-            f"{folder}: {', '.join(existing)} exist already; pass --overwrite to replace them, or "
-            "choose another --output"
-        )
+    if not overwrite:
+        _refuse_existing(folder, config)
     predictions, class_names, problems = read_predictions(prediction_folder, quiet=quiet)
     animals, more = read_animals(
         predictions,
@@ -212,6 +205,19 @@ def summarize_assay(
         warnings=tuple([warning] * bool(warning) + warnings),
         problems=tuple(sorted(problems)),
     )
+
+
+def _refuse_existing(folder: Path, config: AssayConfig) -> None:
+    """Raise ConfigError if a file of the summary exists."""
+    figures = ["ethograms", "groups_whole", "time_course"]
+    figures += [window.figure_name for window in config.named_windows()]
+    names = [f"{name}{suffix}" for name in figures for suffix in (".png", ".pdf")]
+    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, *names) if (folder / n).exists()]
+    if existing:
+        raise ConfigError(
+            f"{folder}: {', '.join(existing)} exist already; pass --overwrite to replace them, or "
+            "choose another --output"
+        )
 
 
 def _draw_figures(

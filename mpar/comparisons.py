@@ -179,42 +179,14 @@ def compare_folders(
     config = config or PreprocessConfig()
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
     warn_of_unread([*ANNOTATION_SUFFIXES, *VIDEO_SUFFIXES], annotation_folder)
-    names = {path: name_of(path) for path in find_files(prediction_folder, [".csv"])}
-    paths = {path: name for path, name in names.items() if name is not None}
-    if not paths:
-        raise ConfigError(f"{prediction_folder}: found no NAME_predictions.csv; check the path")
-    problems: list[Problem] = []
-    predicted: list[_Predicted] = []
-    left_out = set()  # they still own their label files, which fit no other video
-    for path, name in paths.items():
-        try:
-            sidecar = read_sidecar(path)
-            predicted.append(_Predicted(path, name, sidecar))
-        except InputError as error:
-            problems += error.problems
-            left_out.add(Path(f"{name}.mp4"))
+    predicted, left_out, problems = _read_sidecars(prediction_folder)
     class_map = class_map or _shared_class_map(prediction_folder, [p.sidecar for p in predicted])
     check_unscored(config.unscored, class_map)
-    chosen: dict[tuple[Path, Region | None], _Predicted] = {}
-    for item in predicted:
-        other = chosen.setdefault((item.video, item.region), item)
-        if item.name != recording_name(item.video.stem, item.region):
-            del chosen[item.video, item.region]
-            left_out.add(item.video)
-            problems.append(
-                Problem.of(
-                    item.path,
-                    f"is named other than its video {item.video}, like a trial of a cache, so that "
-                    "its labels cannot be laid on it; predict the video, or evaluate checkpoint "
-                    "and cache",
-                )
-            )
-        elif other is not item:
-            message = f"predicts {item.video} like {other.path}; move one of them away"
-            problems.append(Problem.of(item.path, message))
-    sources, more = _find_labels(
-        annotation_folder, set(paths), [*chosen], left_out, class_map, config
-    )
+    chosen, misnamed, more = _choose(predicted)
+    problems += more
+    paths = {*left_out, *(item.path for item in predicted)}
+    others = {*left_out.values(), *misnamed}
+    sources, more = _find_labels(annotation_folder, paths, [*chosen], others, class_map, config)
     problems += more
     comparisons: list[Comparison] = []
     learnt = set()
@@ -259,6 +231,56 @@ class _Predicted:
         text = self.sidecar.get("region", "")
         animal = self.name.removeprefix(self.video.stem).removeprefix(JOINT)
         return Region.parse(text, animal) if text else None
+
+
+def _read_sidecars(
+    folder: Path | str,
+) -> tuple[list[_Predicted], dict[Path, Path], list[Problem]]:
+    """Return the predictions of a folder, and by path the videos of those that cannot be read.
+
+    Those videos still own their label files, which belong to no other video.
+    """
+    names = {path: name_of(path) for path in find_files(folder, [".csv"])}
+    predicted: list[_Predicted] = []
+    left_out: dict[Path, Path] = {}
+    problems: list[Problem] = []
+    for path, name in names.items():
+        if name is None:
+            continue
+        try:
+            predicted.append(_Predicted(path, name, read_sidecar(path)))
+        except InputError as error:
+            problems += error.problems
+            left_out[path] = Path(f"{name}.mp4")
+    if not predicted and not problems:
+        raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
+    return predicted, left_out, problems
+
+
+def _choose(
+    predicted: Sequence[_Predicted],
+) -> tuple[dict[tuple[Path, Region | None], _Predicted], set[Path], list[Problem]]:
+    """Return one prediction for each animal of each video, and the videos of misnamed ones."""
+    chosen: dict[tuple[Path, Region | None], _Predicted] = {}
+    misnamed: set[Path] = set()
+    problems: list[Problem] = []
+    for item in predicted:
+        if item.name != recording_name(item.video.stem, item.region):
+            misnamed.add(item.video)
+            problems.append(
+                Problem.of(
+                    item.path,
+                    f"is named other than its video {item.video}, like a trial of a cache, so that "
+                    "its labels cannot be laid on it; predict the video, or evaluate checkpoint "
+                    "and cache",
+                )
+            )
+            continue
+        other = chosen.setdefault((item.video, item.region), item)
+        if other is not item:
+            message = f"predicts {item.video} like {other.path}; move one of them away"
+            problems.append(Problem.of(item.path, message))
+    return chosen, misnamed, problems
 
 
 def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
