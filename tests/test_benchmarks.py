@@ -6,6 +6,7 @@ import pytest
 from mpar.cache.store import Store
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
+from tests.benchmarks import place
 from tests.benchmarks import race as race_module
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
@@ -105,3 +106,15 @@ def test_event_f1_matches_bouts_one_to_one():
     assert event_f1([truth], [guess], 1) == pytest.approx(2 * 1 / (2 + 3))
     assert event_f1([truth], [truth], 1) == 1
     assert event_f1([truth], [np.zeros(60, np.int64)], 1) == 0
+
+
+def test_regions_and_rates_race_the_plain_video(tmp_path):
+    """Two small videos, plain, in four regions and at 25 steps a second: a row for each way."""
+    rows = place.run(tmp_path, num_videos=2, size=(96, 128), rounds=1)
+    assert [row.contestant for row in rows] == [
+        "mpar",
+        "the same, four regions",
+        "the same, in 25 steps a second",
+        "PyAV, decoding alone",
+    ]
+    assert all(row.rate > 0 for row in rows)
