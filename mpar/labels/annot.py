@@ -27,6 +27,8 @@ _KEYS = {
     "list of annotations",
 }
 
+_Row = tuple[str, str, list[str], int]  # channel, behaviour, cells, number of the line
+
 
 def is_annot(text: str) -> bool:
     """Tell whether a text is such a file."""
@@ -43,23 +45,7 @@ def read_annot(path: Path, text: str) -> list[Scoring]:
     """
     if not is_annot(text):
         raise InputError.of(path, "does not begin with 'Bento annotation file'; export it again")
-    head: dict[str, str] = {}
-    key = channel = behaviour = ""
-    rows = []
-    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
-        name, colon, value = line.partition(":")
-        if line.endswith("-----"):
-            channel, behaviour = line.rstrip("-"), ""
-        elif channel and line.startswith(">"):
-            behaviour = line[1:].strip()
-        elif channel and line and not line.lower().startswith("start"):
-            rows.append((channel, behaviour, line.split(), number))
-        elif colon and name.lower() in _KEYS:
-            key = name.lower()
-            head[key] = value.strip()
-        elif line and key and not head[key]:  # MARS writes the movie into the next line
-            head[key] = line
-
+    head, rows = _split(text)
     numbers = [cell for _, _, cells, _ in rows for cell in cells]
     problems = ProblemList(path, find_decimal(numbers, "\t"))
     if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
@@ -108,6 +94,27 @@ def read_annot(path: Path, text: str) -> list[Scoring]:
             frame_rate=frame_rate,
         )
     ]
+
+
+def _split(text: str) -> tuple[dict[str, str], list[_Row]]:
+    """Return the values of the head by key, and the lines of bouts."""
+    head: dict[str, str] = {}
+    key = channel = behaviour = ""
+    rows: list[_Row] = []
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        name, colon, value = line.partition(":")
+        if line.endswith("-----"):
+            channel, behaviour = line.rstrip("-"), ""
+        elif channel and line.startswith(">"):
+            behaviour = line[1:].strip()
+        elif channel and line and not line.lower().startswith("start"):
+            rows.append((channel, behaviour, line.split(), number))
+        elif colon and name.lower() in _KEYS:
+            key = name.lower()
+            head[key] = value.strip()
+        elif line and key and not head[key]:  # MARS writes the movie into the next line
+            head[key] = line
+    return head, rows
 
 
 def write_annot(

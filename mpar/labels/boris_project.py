@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import shorten
 from mpar.labels.boris import (
@@ -177,49 +179,11 @@ def write_project(
     """Write one project with an observation a video, which looks for the videos beside itself."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
     names = [name for name in class_names if name != unscored]
-    observations = {}
-    for item in videos:
-        events: list[list[Any]] = []
-        for bout in find_bouts(item.without(class_names, unscored)).itertuples():
-            name = class_names[int(bout.label)]
-            for frame in (int(bout.start), int(bout.stop)):
-                time = _milliseconds(item.clock.start_of(frame))
-                events.append([time, item.animal, name, "", "", frame])
-        observations[item.name] = {
-            "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
-            "type": "MEDIA",
-            "date": now,
-            "description": "predicted by mpar",
-            "time offset": 0.0,
-            "events": sorted(events, key=lambda event: event[0]),
-            "observation time interval": [0, 0],
-            "independent_variables": {},
-            "visualize_spectrogram": False,
-            "visualize_waveform": False,
-            "close_behaviors_between_videos": False,
-            "media_info": {
-                "length": {item.video: _milliseconds(item.clock.start_of(len(item.labels)))},
-                "fps": {item.video: float(item.fps)},
-                "hasVideo": {item.video: True},
-                "hasAudio": {item.video: False},
-                "offset": {"1": 0.0},
-            },
-        }
-    behaviours = {
-        str(i): {
-            "type": "State event",
-            "key": "123456789abcdefghijklmnopqrstuvwxyz"[i : i + 1],
-            "code": name,
-            "description": "",
-            "color": "",
-            "category": "",
-            "modifiers": "",
-            # BORIS then ends one behaviour when another begins, as mpar's classes need
-            "excluded": ",".join(other for other in names if other != name),
-            "coding map": "",
-        }
-        for i, name in enumerate(names)
+    observations = {
+        item.name: _made_observation(item, now, item.without(class_names, unscored), class_names)
+        for item in videos
     }
+    behaviours = {str(i): _made_behaviour(i, names) for i in range(len(names))}
     project = {
         "time_format": "s",
         "project_date": now,
@@ -240,6 +204,53 @@ def write_project(
     }
     # BORIS reads it in the encoding of the machine, on Windows another than UTF-8: plain ASCII
     write_text(folder / PROJECT_NAME, json.dumps(project, indent=2, allow_nan=False) + "\n")
+
+
+def _made_observation(
+    item: Labelled, now: str, labels_T: np.ndarray, class_names: Sequence[str]
+) -> dict[str, Any]:
+    events: list[list[Any]] = []
+    for bout in find_bouts(labels_T).itertuples():
+        name = class_names[int(bout.label)]
+        for frame in (int(bout.start), int(bout.stop)):
+            events.append(
+                [_milliseconds(item.clock.start_of(frame)), item.animal, name, "", "", frame]
+            )
+    return {
+        "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},
+        "type": "MEDIA",
+        "date": now,
+        "description": "predicted by mpar",
+        "time offset": 0.0,
+        "events": sorted(events, key=lambda event: event[0]),
+        "observation time interval": [0, 0],
+        "independent_variables": {},
+        "visualize_spectrogram": False,
+        "visualize_waveform": False,
+        "close_behaviors_between_videos": False,
+        "media_info": {
+            "length": {item.video: _milliseconds(item.clock.start_of(len(item.labels)))},
+            "fps": {item.video: float(item.fps)},
+            "hasVideo": {item.video: True},
+            "hasAudio": {item.video: False},
+            "offset": {"1": 0.0},
+        },
+    }
+
+
+def _made_behaviour(number: int, names: Sequence[str]) -> dict[str, str]:
+    return {
+        "type": "State event",
+        "key": "123456789abcdefghijklmnopqrstuvwxyz"[number : number + 1],
+        "code": names[number],
+        "description": "",
+        "color": "",
+        "category": "",
+        "modifiers": "",
+        # BORIS then ends one behaviour when another begins, as mpar's classes need
+        "excluded": ",".join(other for other in names if other != names[number]),
+        "coding map": "",
+    }
 
 
 def _milliseconds(time: Fraction) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -101,18 +101,7 @@ def read_animals(
     onsets = [row[onset_column] for _, row in rows] if onset_column else []
     decimal = find_decimal(onsets, delimiter)
     by = list(group_by) or [name for name in columns if name.lower() == "group"]
-    by_name = {item.name: item for item in predictions}
-    # a trial shares its video with others, and has only its own name
-    index = NameIndex(
-        (written, item.name)
-        for item in predictions
-        for written in {item.name, item.video if Path(item.video).stem == item.name else item.name}
-    )
-    known = {}
-    for _, row in rows:
-        named = index.find(row["Recording"])
-        if len(named) == 1:
-            known[row["Recording"]] = by_name[named[0]]
+    known = _find_named(predictions, {row["Recording"] for _, row in rows})
     animals: dict[str, Animal] = {}
     first: dict[str, int] = {}
     problems = []
@@ -145,6 +134,19 @@ def read_animals(
     _warn_of_spellings([animal.animal for animal in animals.values()], "animals", path.name)
     order = list(dict.fromkeys(animal.group for animal in animals.values()))
     return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
+
+
+def _find_named(predictions: Sequence[Labelled], names: Iterable[str]) -> dict[str, Labelled]:
+    """Return the predictions that names in the metadata stand for."""
+    by_name = {item.name: item for item in predictions}
+    # a trial shares its video with others, and has only its own name
+    index = NameIndex(
+        (written, item.name)
+        for item in predictions
+        for written in {item.name, item.video if Path(item.video).stem == item.name else item.name}
+    )
+    found = {name: index.find(name) for name in names}
+    return {name: by_name[named[0]] for name, named in found.items() if len(named) == 1}
 
 
 def _warn_of_spellings(names: Sequence[str], what: str, file: str) -> None:
