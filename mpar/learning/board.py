@@ -141,7 +141,7 @@ def plot_worst_clips(
     recordings : sequence of int
         Positions in the cache of what `find_worst_frames` searched.
     worst : sequence of WorstFrame
-        At least one.
+        At least one; `frame` counts steps.
     clip_length : int
         L.
 
@@ -160,8 +160,9 @@ def plot_worst_clips(
         name = store.recordings[recording].name
         name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
         truth, predicted = store.class_names[item.truth], store.class_names[item.predicted]
+        frame = store.source_frame(recording)[item.frame]
         captions.append(
-            f"{name}\nframe {item.frame}\n{truth} \N{RIGHTWARDS ARROW} {predicted}\n"
+            f"{name}\nframe {frame}\n{truth} \N{RIGHTWARDS ARROW} {predicted}\n"
             f"p({truth}) {_probability_text(item.probability)}"
         )
     return plot_clips(clips, captions, offsets=(shown - middle).tolist())

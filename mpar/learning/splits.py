@@ -42,10 +42,10 @@ class Split:
 
 
 def class_counts(store: Store, recordings: Sequence[int]) -> np.ndarray:
-    """Count the labelled frames of each class in some recordings, (K,) int64."""
+    """Count the labelled steps of each class in some recordings, (K,) int64; mostly frames."""
     counts = np.zeros(len(store.class_names), np.int64)
     for recording in recordings:
-        labels = store.labels(recording)
+        labels = store.step_labels(recording)
         counts += np.bincount(labels[labels != UNLABELLED], minlength=len(counts))
     return counts
 
