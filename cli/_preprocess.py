@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from mpar_cli._run import PROBLEMS_EXIT, show_problems, show_table, show_warnings
+from mpar_cli._run import PROBLEMS_EXIT, show_problems, show_table, show_video_warnings
 
 if TYPE_CHECKING:
     from mpar.labels.classes import ClassMap
@@ -45,8 +45,7 @@ def show_report(report: PreprocessReport, class_map: ClassMap) -> None:
     """Show notices, warnings, and what was counted before and after merging."""
     for line in report.notices:
         click.echo(f"notice: {line}")
-    videos = {info.video: info.warnings for info in report.recordings}
-    show_warnings((video, warning) for video, warnings in videos.items() for warning in warnings)
+    show_video_warnings(report.recordings)
     num_frames = sum(info.num_frames for info in report.recordings)
     seconds = float(sum(info.num_frames / info.fps for info in report.recordings))
     groups = len({info.group for info in report.recordings})

@@ -6,12 +6,15 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from mpar_cli._mapped import lost_pages_are_told
 
 from mpar.errors import InputError, MparError, Problem
+
+if TYPE_CHECKING:
+    from mpar.cache.layout import RecordingInfo
 
 PROBLEMS_EXIT = 1  # some inputs were bad, the rest is done
 ERROR_EXIT = 2  # nothing was done
@@ -110,6 +113,16 @@ def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
     for warning, names in files.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         click.echo(f"warning: {names[0]}{others}: {warning}", err=True)
+
+
+def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:
+    """Show what decoding found odd: once a video, or for each region of it."""
+    shown = {
+        (info.name if info.region else info.video, text): None
+        for info in recordings
+        for text in info.warnings
+    }
+    show_warnings(shown)
 
 
 def show_table(rows: list[list[str]]) -> None:

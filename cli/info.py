@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import ERROR_EXIT, command, show_table
+from mpar_cli._run import ERROR_EXIT, command, show_table, show_video_warnings
+
+from mpar.errors import counted
+
+if TYPE_CHECKING:
+    from mpar.cache.store import Store
 
 
 @click.command()
@@ -34,7 +40,7 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
         click.echo(
             f"{path}: mpar cache, {len(store)} recordings of "
             f"{len({info.group for info in store.recordings})} animals, {num_frames:,} frames of "
-            f"{width}x{height} px"
+            f"{width}x{height} px" + _rate_text(store)
         )
         click.echo(f"classes: {', '.join(store.class_names)}")
         rows = [["recording", "animal", "fps", "annotators", "labelled", "frames"]]
@@ -50,9 +56,7 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
                 ]
             )
         show_table(rows)
-        for info in store.recordings:
-            for warning in info.warnings:
-                click.echo(f"warning: {info.video}: {warning}")
+        show_video_warnings(store.recordings)
         if not verify:
             return 0
         with tqdm(total=num_frames, unit="frame", disable=quiet or None) as bar:
@@ -61,6 +65,15 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
         click.echo(problem, err=True)
     click.echo("damaged" if problems else "sound: every checksum matches")
     return ERROR_EXIT if problems else 0
+
+
+def _rate_text(store: Store) -> str:
+    """Name the rate of a cache that samples some of its videos."""
+    sampled = [info for info in store.recordings if info.has_own_steps]
+    if not sampled:
+        return ""
+    rate = f"{float(sampled[0].rate or 0):.6g}"
+    return f"; {counted(len(sampled), 'recording')} sampled at {rate} frames per second"
 
 
 def _show_checkpoint(path: Path) -> None:
