@@ -314,7 +314,7 @@ class TrainingRun:
 
     def validate(self) -> Validation:
         """Score every labelled step of the validation recordings."""
-        self._renew_norms()
+        self.learner.renew_norms(self._samples(self.epoch), self.epoch)
         predictor = DensePredictor(self.learner.judged_net())
         truths = [self.store.step_labels(recording) for recording in self.split.val]
         own = self.team.share_of(self.split.val)
@@ -339,9 +339,6 @@ class TrainingRun:
             probabilities=probabilities,
         )
 
-    def _renew_norms(self) -> None:
-        self.learner.renew_norms(self._samples(self.epoch), self.epoch)
-
     def best_path(self) -> Path:
         """Return where the best checkpoint so far lies."""
         return self.folder / f"best_model_epoch{self.best_epoch}.pt"
@@ -349,7 +346,7 @@ class TrainingRun:
     def save_last(self) -> None:
         """Save all that it takes to go on from here."""
         if self.step:  # else validation has done it
-            self._renew_norms()
+            self.learner.renew_norms(self._samples(self.epoch), self.epoch)
         if not self.team.is_leader:
             return
         state = {
