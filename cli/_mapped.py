@@ -13,8 +13,8 @@ from collections.abc import Iterator
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
 def _end_for_lost_page(signum: int) -> None:
     """End the process: the page of a mapped file that it waits for will never come."""
-    store = sys.modules.get("mpar.cache.store")
-    where = ", ".join(map(str, store.mapped_paths())) if store else "a file"
+    watched = sys.modules.get("mpar.cache.watched")
+    where = ", ".join(map(str, watched.mapped_paths())) if watched else "a file"
     message = (
         f"error: {where}: can no longer be read, its disk failed or it was cut short; what was "
         "finished is kept, run it again when the file is whole (on a network disk: train with "

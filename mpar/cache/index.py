@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,13 +21,63 @@ from mpar.cache.layout import (
     chunk_offsets,
     end_to_end,
     hash_bytes,
+    num_chunks,
+    places_of,
     read_attributes,
+    stored_frames,
 )
 from mpar.errors import StoreError
+from mpar.labels.classes import ClassMap
 
 
-def read_index(path: Path, status: os.stat_result) -> tuple[bytes, str, int]:
-    """Read the index of a cache and check it against its checksum.
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What a cache says of itself.
+
+    Parameters
+    ----------
+    version : int
+        Of the format.
+    fingerprint : str
+        Checksum of the index.
+    num_bytes : int
+        Of the index as stored.
+    class_map : ClassMap
+        Gives the labels their meaning.
+    config : dict
+        How the frames were made.
+    frame_size : (int, int)
+        Height and width in px.
+    recordings : tuple of RecordingInfo
+        What is known of each.
+    entries : list of dict
+        For each, the byte offsets and checksums of its data sets.
+    """
+
+    version: int
+    fingerprint: str
+    num_bytes: int
+    class_map: ClassMap
+    config: dict[str, Any]
+    frame_size: tuple[int, int]
+    recordings: tuple[RecordingInfo, ...]
+    entries: list[dict[str, int]]
+
+    def extents(self, info: RecordingInfo) -> dict[str, int]:
+        """Return how many bytes each data set of a recording takes."""
+        extents = {
+            "frames": stored_frames(info.num_frames) * math.prod(self.frame_size),
+            "labels": info.num_frames,
+            "codes": 2 * len(info.annotators) * info.num_frames,
+            "chunk_hashes": 8 * num_chunks(info.num_frames),
+            "times": 8 * info.num_frames,
+            "source_frame": 8 * info.num_steps,
+        }
+        return {key: extents[key] for key in ("frames", *arrays_of(self.version))}
+
+
+def read_index(path: Path, status: os.stat_result) -> Index:
+    """Read the index of a cache, check it, and check that all it points at lies within the file.
 
     Parameters
     ----------
@@ -35,8 +88,7 @@ def read_index(path: Path, status: os.stat_result) -> tuple[bytes, str, int]:
 
     Returns
     -------
-    bytes, str, int
-        The index as JSON, its checksum as text, and the version of the format.
+    Index
 
     Raises
     ------
@@ -70,7 +122,41 @@ def read_index(path: Path, status: os.stat_result) -> tuple[bytes, str, int]:
             f"{path}: its index does not match its checksum; the file is damaged, make it "
             "again with mpar-preprocess"
         )
-    return data.tobytes(), f"{attrs['index_hash']:016x}", version
+    return _parse(path, data.tobytes(), f"{attrs['index_hash']:016x}", version, status.st_size)
+
+
+def _parse(path: Path, text: bytes, fingerprint: str, version: int, size_bytes: int) -> Index:
+    try:
+        data = json.loads(text)
+        height, width = map(int, data["frame_size"])
+        index = Index(
+            version,
+            fingerprint,
+            len(text),
+            ClassMap.from_dict(data["class_map"]),
+            dict(data["config"]),
+            (height, width),
+            tuple(RecordingInfo.from_dict(entry) for entry in data["recordings"]),
+            [{key: int(e[key]) for key in places_of(version)} for e in data["recordings"]],
+        )
+        for info, entry in zip(index.recordings, index.entries, strict=True):
+            for key, num_bytes in index.extents(info).items():
+                if not 0 <= entry[f"{key}_offset"] <= size_bytes - num_bytes:
+                    raise StoreError(
+                        f"{path}: recording {info.name} lies beyond the end of the file; "
+                        "it was cut short, make it again or copy it again"
+                    )
+            if min(info.num_frames, info.num_steps) < 1 or height < 1 or width < 1:
+                raise ValueError("empty recording")
+            if "\0" in info.name or Path(info.name).name != info.name:
+                # outputs are named after it, and must not leave their folder
+                raise ValueError(f"recording {info.name!r} has no plain name")
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise StoreError(
+            f"{path}: its index is not as mpar writes it ({error!r}); make it again with "
+            "mpar-preprocess"
+        ) from None
+    return index
 
 
 def _read_plain(path: Path, file: h5py.File) -> np.ndarray:
@@ -92,41 +178,23 @@ def _read_plain(path: Path, file: h5py.File) -> np.ndarray:
     return dataset[:]
 
 
-def compare_with_hdf5(
-    path: Path,
-    recordings: Sequence[RecordingInfo],
-    entries: Sequence[dict[str, int]],
-    frame_size: tuple[int, int],
-    version: int,
-) -> list[str]:
-    """Return what readers of the HDF5 tree would see otherwise than those of the index.
-
-    Parameters
-    ----------
-    path : Path
-        The cache.
-    recordings, entries : sequences of RecordingInfo and of dict
-        What the index says of each recording, and where its parts lie.
-    frame_size : (int, int)
-        Height and width in px.
-    version : int
-        Of the format.
-    """
+def compare_with_hdf5(path: Path, index: Index) -> list[str]:
+    """Return what readers of the HDF5 tree would see otherwise than those of the index."""
     problems = []
     with h5py.File(path, "r", locking=False) as file:
-        for number, (info, entry) in enumerate(zip(recordings, entries, strict=True)):
+        for number, (info, entry) in enumerate(zip(index.recordings, index.entries, strict=True)):
             try:
                 group = file[f"recordings/{number:06d}"]
                 attrs = read_attributes(group, group.attrs)
                 is_same = (
                     RecordingInfo.from_dict(attrs) == info
-                    and group["frames"].shape == (info.num_frames, *frame_size)
+                    and group["frames"].shape == (info.num_frames, *index.frame_size)
                     and group["frames"].dtype == np.uint8
                     and chunk_offsets(group["frames"].id)
-                    == end_to_end(entry["frames_offset"], info.num_frames, frame_size)
+                    == end_to_end(entry["frames_offset"], info.num_frames, index.frame_size)
                     and all(
                         group[key].id.get_offset() == entry[f"{key}_offset"]
-                        for key in arrays_of(version)
+                        for key in arrays_of(index.version)
                     )
                 )
             except (OSError, KeyError, ValueError, TypeError, RuntimeError):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import mmap
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,32 +13,14 @@ from mpar.cache.index import compare_with_hdf5, read_index
 from mpar.cache.layout import (
     CHUNK_FRAMES,
     RecordingInfo,
-    arrays_of,
     bytes_of,
     chunk_length,
     hash_bytes,
     num_chunks,
-    places_of,
-    stored_frames,
 )
+from mpar.cache.watched import WatchedFile
 from mpar.errors import ConfigError, StoreError
-from mpar.labels.classes import ClassMap
-from mpar.system.positioned import PositionedFile
 from mpar.video.timeline import TimeLine, line_from_times, take
-
-_mapped: weakref.WeakSet[Store] = weakref.WeakSet()
-
-
-def mapped_paths() -> list[Path]:
-    """Return the caches that this process reads through a map: what a lost page belongs to."""
-    return sorted({store.path for store in _mapped if store._map is not None})
-
-
-def _cut_short(path: Path) -> str:
-    return (
-        f"{path}: was cut short while it was being read; copy it again or make it again with "
-        "mpar-preprocess"
-    )
 
 
 class Store:
@@ -63,6 +42,8 @@ class Store:
         Height and width in px.
     class_map : ClassMap
         Gives the labels their meaning.
+    class_names : tuple of str
+        Of the classes, in order of class index.
     config : dict
         How the frames were made.
     fingerprint : str
@@ -85,100 +66,39 @@ class Store:
             raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
         self.path = Path(path)
         self.access = access
+        self._file = WatchedFile(self.path)
         try:
-            self._file = PositionedFile(self.path)
-        except OSError as error:
-            raise StoreError(f"{self.path}: cannot be opened ({error.strerror})") from None
-        try:
-            index_bytes, self.fingerprint, self._version = read_index(self.path, self._file.stat())
-            self._size_bytes, self._mtime_ns = self._stat()
-            self._adopt(index_bytes)
-            self._map = (
-                mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-                if access == "mmap"
-                else None
-            )
+            self._index = index = read_index(self.path, self._file.stat())
+            self._map = self._file.map() if access == "mmap" else None
         except BaseException:
             self._file.close()
             raise
-        if self._map is not None:
-            _mapped.add(self)
+        self.fingerprint, self.config = index.fingerprint, index.config
+        self.class_map, self.recordings = index.class_map, index.recordings
+        self.frame_size, self.class_names = index.frame_size, index.class_map.class_names
+        self._entries = index.entries
         self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
         self._num_steps = np.array([info.num_steps for info in self.recordings])
         self._has_own_steps = np.array([info.has_own_steps for info in self.recordings])
-        self._steps: dict[int, np.ndarray] = {}
         self._offsets = np.array([entry["frames_offset"] for entry in self._entries])
         self._forget_checks()
 
     def _forget_checks(self) -> None:
         """Let every chunk be checked before its next use."""
-        self._hashes: list[np.ndarray | None] = [None] * len(self.recordings)
+        self._hashes: dict[int, np.ndarray] = {}
+        self._steps: dict[int, np.ndarray] = {}
         self._is_checked = np.zeros(len(self.recordings), bool)
         # chunks still to be checked; an emptied entry is the fast path of every later read
         self._unchecked: list[bytearray | None] = [
             bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
         ]
 
-    def _stat(self) -> tuple[int, int]:
-        try:
-            status = self._file.stat()
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.path}: cannot be read ({error})") from None
-        return status.st_size, status.st_mtime_ns
-
     def _has_changed(self) -> bool:
         """Tell if the file was written to since the last call; checks are then begun anew."""
-        size_bytes, mtime_ns = self._stat()
-        if size_bytes < self._size_bytes:
-            raise StoreError(_cut_short(self.path))
-        if mtime_ns == self._mtime_ns:
+        if not self._file.has_changed():
             return False
-        self._mtime_ns = mtime_ns
         self._forget_checks()
         return True
-
-    def _adopt(self, index_bytes: bytes) -> None:
-        """Take over the index after checking that all it points at lies within the file."""
-        try:
-            index = json.loads(index_bytes)
-            self.class_map = ClassMap.from_dict(index["class_map"])
-            self.config: dict[str, Any] = dict(index["config"])
-            height, width = map(int, index["frame_size"])
-            self.frame_size = (height, width)
-            self.recordings = tuple(RecordingInfo.from_dict(e) for e in index["recordings"])
-            self._entries: list[dict[str, int]] = [
-                {key: int(entry[key]) for key in places_of(self._version)}
-                for entry in index["recordings"]
-            ]
-            for info, entry in zip(self.recordings, self._entries, strict=True):
-                for key, num_bytes in self._extents(info).items():
-                    if not 0 <= entry[f"{key}_offset"] <= self._size_bytes - num_bytes:
-                        raise StoreError(
-                            f"{self.path}: recording {info.name} lies beyond the end of the file; "
-                            "it was cut short, make it again or copy it again"
-                        )
-                if min(info.num_frames, info.num_steps) < 1 or height < 1 or width < 1:
-                    raise ValueError("empty recording")
-                if "\0" in info.name or Path(info.name).name != info.name:
-                    # outputs are named after it, and must not leave their folder
-                    raise ValueError(f"recording {info.name!r} has no plain name")
-        except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-            raise StoreError(
-                f"{self.path}: its index is not as mpar writes it ({error!r}); make it again with "
-                "mpar-preprocess"
-            ) from None
-
-    def _extents(self, info: RecordingInfo) -> dict[str, int]:
-        chunks = num_chunks(info.num_frames)
-        extents = {
-            "frames": stored_frames(info.num_frames) * math.prod(self.frame_size),
-            "labels": info.num_frames,
-            "codes": 2 * len(info.annotators) * info.num_frames,
-            "chunk_hashes": 8 * chunks,
-            "times": 8 * info.num_frames,
-            "source_frame": 8 * info.num_steps,
-        }
-        return {key: extents[key] for key in ("frames", *arrays_of(self._version))}
 
     def __enter__(self) -> Store:
         return self
@@ -212,11 +132,6 @@ class Store:
         frames = sum(info.num_frames for info in self.recordings)
         return f"Store({self.path.name}: {len(self)} recordings, {frames} frames, {height}x{width})"
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in order of class index."""
-        return self.class_map.class_names
-
     def labels(self, recording: int) -> np.ndarray:
         """Return the (T,) int8 labels of a recording: class index, -1 = unlabelled."""
         return self._read_small(recording, "labels", np.int8)
@@ -228,11 +143,10 @@ class Store:
 
     def source_frame(self, recording: int) -> np.ndarray:
         """Return which frame is shown in each step of a recording, (N,) int64, rising."""
-        source = self._steps.get(recording)
-        if source is not None:
-            return source
+        if recording in self._steps:
+            return self._steps[recording]
         info = self.recordings[recording]
-        if self._version == 1:
+        if self._index.version == 1:
             source = np.arange(info.num_frames)
         else:
             source = self._read_small(recording, "source_frame", np.int64)
@@ -249,7 +163,7 @@ class Store:
     def times(self, recording: int) -> np.ndarray:
         """Return the second of the video at which each frame is shown, (T,) float64."""
         info = self.recordings[recording]
-        if self._version == 1:
+        if self._index.version == 1:
             return (info.start_frame + np.arange(info.num_frames)) / float(info.fps)
         times = self._read_small(recording, "times", np.float64)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
@@ -271,16 +185,14 @@ class Store:
 
     def chunk_hashes(self, recording: int) -> np.ndarray:
         """Return the (ceil(T / 16),) uint64 checksums of a recording's chunks."""
-        hashes = self._hashes[recording]
-        if hashes is None:
-            hashes = self._read_small(recording, "chunk_hashes", np.uint64)
-            self._hashes[recording] = hashes
-        return hashes
+        if recording not in self._hashes:
+            self._hashes[recording] = self._read_small(recording, "chunk_hashes", np.uint64)
+        return self._hashes[recording]
 
     def _read_small(self, recording: int, key: str, dtype: type[np.generic]) -> np.ndarray:
         info, entry = self.recordings[recording], self._entries[recording]
-        array = np.empty(self._extents(info)[key], np.uint8)
-        self._read_into(entry[f"{key}_offset"], array)
+        array = np.empty(self._index.extents(info)[key], np.uint8)
+        self._file.read_into(entry[f"{key}_offset"], array)
         if hash_bytes(array) != entry[f"{key}_hash"]:
             raise StoreError(
                 f"{self.path}: the {key} of recording {info.name} do not match their checksum; "
@@ -313,7 +225,7 @@ class Store:
         for chunk in range(num_chunks(num_frames)):
             start = chunk * CHUNK_FRAMES
             frames = np.empty((length, *self.frame_size), np.uint8)
-            self._read_into(self._frame_offset(recording, start), frames)
+            self._file.read_into(self._frame_offset(recording, start), frames)
             self._check_chunk(recording, chunk, frames)
             yield from frames[: num_frames - start]
 
@@ -327,16 +239,7 @@ class Store:
         ValueError
             The recording has no such frames, or `out` is not made for them.
         """
-        num_frames = self.recordings[recording].num_frames
-        if not 0 <= start < stop <= num_frames:
-            raise ValueError(
-                f"found frames {start} to {stop}, expected 0 <= start < stop <= {num_frames}"
-            )
-        if out.shape != (stop - start, *self.frame_size) or out.dtype != np.uint8:
-            raise ValueError(
-                f"out: found shape {out.shape} and type {out.dtype}, expected "
-                f"{(stop - start, *self.frame_size)} and uint8"
-            )
+        self._check_request(start, stop, self.recordings[recording].num_frames, out)
         if self._map is None and not out.flags.c_contiguous:
             self.copy_frames(recording, start, stop, buffer := np.empty(out.shape, np.uint8))
             out[...] = buffer
@@ -347,9 +250,18 @@ class Store:
             if self._map is not None:
                 out[...] = self._view(recording)[start:stop]
             else:
-                self._read_into(self._frame_offset(recording, start), out)
+                self._file.read_into(self._frame_offset(recording, start), out)
             if not self._has_changed():
                 return
+
+    def _check_request(self, start: int, stop: int, num: int, out: np.ndarray) -> None:
+        if not 0 <= start < stop <= num:
+            raise ValueError(f"found {start} to {stop}, expected 0 <= start < stop <= {num}")
+        if out.shape != (stop - start, *self.frame_size) or out.dtype != np.uint8:
+            raise ValueError(
+                f"out: found shape {out.shape} and type {out.dtype}, expected "
+                f"{(stop - start, *self.frame_size)} and uint8"
+            )
 
     def stream_steps(self, recording: int) -> Iterator[np.ndarray]:
         """Yield the frame of each step of a recording, as `stream` yields its frames."""
@@ -360,11 +272,7 @@ class Store:
         if not self._has_own_steps[recording]:
             self.copy_frames(recording, start, stop, out)
             return
-        num_steps = self.recordings[recording].num_steps
-        if not 0 <= start < stop <= num_steps:
-            raise ValueError(
-                f"found steps {start} to {stop}, expected 0 <= start < stop <= {num_steps}"
-            )
+        self._check_request(start, stop, self.recordings[recording].num_steps, out)
         source = self.source_frame(recording)[start:stop]
         first, last = int(source[0]), int(source[-1])
         frames = np.empty((last - first + 1, *self.frame_size), np.uint8)
@@ -452,7 +360,7 @@ class Store:
                 data = np.frombuffer(self._map, np.uint8, chunk_bytes, offset)
             else:
                 data = np.empty(chunk_bytes, np.uint8)
-                self._read_into(offset, data)
+                self._file.read_into(offset, data)
             self._check_chunk(recording, chunk, data)
             unchecked[chunk] = 0
         if not any(unchecked):
@@ -467,17 +375,6 @@ class Store:
                 f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
                 "their checksum; the file is damaged, make it again with mpar-preprocess"
             )
-
-    def _read_into(self, offset: int, out: np.ndarray) -> None:
-        view = bytes_of(out)
-        try:
-            while view:
-                num_bytes = self._file.read_into(offset, view)
-                if not num_bytes:
-                    raise StoreError(_cut_short(self.path))
-                offset, view = offset + num_bytes, view[num_bytes:]
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.path}: cannot be read ({error})") from None
 
     def verify(self, on_frames: Callable[[int], object] = lambda num_frames: None) -> list[str]:
         """Check every byte that mpar uses, and that HDF5 readers see the same data.
@@ -500,6 +397,4 @@ class Store:
                     on_frames(stop - start)
             except StoreError as error:
                 problems.append(str(error))
-        return problems + compare_with_hdf5(
-            self.path, self.recordings, self._entries, self.frame_size, self._version
-        )
+        return problems + compare_with_hdf5(self.path, self._index)
