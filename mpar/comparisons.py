@@ -237,7 +237,7 @@ def compare_folders(
             message = "has the name of another recording; rename its video, or move one away"
             problems.append(Problem.of(c.name, message))
     comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in found.values()]
-    warn_of_groups([c.group for c in comparisons], config.group_pattern)
+    warn_of_groups([c.name for c in comparisons], config.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
 

@@ -107,7 +107,8 @@ def collect(
         first[sha256] = path
         videos.append(Video(tuple(good), tuple(groups), sha256, path.stat().st_size, info))
     if team.is_leader:
-        warn_of_groups([group for video in videos for group in video.groups], config.group_pattern)
+        sources = [source for video in videos for source in video.sources]
+        warn_of_groups([source.path.stem for source in sources], config.group_pattern)
         _warn_of_shapes(videos, config)
     return videos, problems
 
