@@ -18,7 +18,15 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.laying import check_unscored, lay
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import Source, find_group, share_out, split_source, warn_of_groups
+from mpar.labels.pairing import (
+    Source,
+    find_group,
+    find_label_files,
+    share_out,
+    split_source,
+    warn_of_groups,
+    warn_of_own_tables,
+)
 from mpar.labels.recordings import check_recording
 from mpar.labels.regions import recording_name
 from mpar.labels.scorings import JOINT
@@ -179,6 +187,7 @@ def compare_folders(
     config = config or PreprocessConfig()
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
     warn_of_unread([*ANNOTATION_SUFFIXES, *VIDEO_SUFFIXES], annotation_folder)
+    warn_of_own_tables(annotation_folder)
     names = {path: name_of(path) for path in find_files(prediction_folder, [".csv"])}
     paths = {path: name for path, name in names.items() if name is not None}
     if not paths:
@@ -283,7 +292,7 @@ def _find_labels(
     """Return what the label files say of each animal of each video."""
     predictions = {path.resolve() for path in predictions}
     paths, problems = [], []
-    for path in find_files(folder, ANNOTATION_SUFFIXES):
+    for path in find_label_files(folder):
         if path.resolve() in predictions:
             problems.append(
                 Problem.of(path, "is a prediction, expected human labels; move it away")

@@ -762,6 +762,65 @@ def test_class_map_with_semicolons(tmp_path):
     )
 
 
+OWN_TABLES = {
+    "m1_bouts.csv": "Class,First_frame,Last_frame,Frames\nwalk,0,89,90\n",
+    "c.h5.problems.csv": "File,Line,Problem\nm1.csv,1,is short\n",
+    "summary.csv": "video,fps,frames,seconds,rest_frames\nm1.mp4,30,90,3,0\n",
+    "animals.csv": "\ufeffRecording;Group;Dose\nm1;CFA;1\n",
+    "racks/regions.csv": "Video,Animal,X,Y,Width,Height\n*,A,0,0,32,32\n",
+    "classes.csv": "code,name,class\n0,rest,rest\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "tables without labels are passed over",
+            {"m1.csv": WHOLE_VIDEO, **OWN_TABLES},
+            {"m1": LAID_THIRDS},
+            "warning: Annotations: holds 6 tables without labels (animals.csv, c.h5.problems.csv, "
+            "classes.csv and 3 more), which mpar does not read as labels",
+            "not:problem:",
+        ),
+        case(
+            "they are no labels of a video that has no others",
+            {"m1_bouts.csv": OWN_TABLES["m1_bouts.csv"]},
+            {},
+            "holds 1 table without labels (m1_bouts.csv)",
+            "m1.mp4: has no labels",
+        ),
+        case(
+            "a label file may have their columns too",
+            {
+                "m1.csv": WHOLE_VIDEO.replace("Frame,", "Recording,Group,Frame,").replace(
+                    "\n", "\nm,g,", 90
+                )
+            },
+            {"m1": LAID_THIRDS},
+            "not:tables without labels",
+        ),
+        case(
+            "a prediction does not outvote a person whose name comes later",
+            {"m1_zoe.csv": WHOLE_VIDEO, "m1_predictions.csv": by_frame(*["active"] * 90)},
+            {"m1": LAID_THIRDS},
+            "notice: m1_zoe.csv: m1_predictions.csv is a prediction beside it and is not read; if "
+            "a person corrected it, rename it",
+            "not:annotators (",
+        ),
+        case(
+            "a prediction alone may be corrected",
+            {"m1_predictions.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            "not:not read",
+        ),
+    ],
+)
+def test_what_mpar_wrote_beside_labels(tmp_path, videos, files, options, labels, texts):
+    """Many labs keep videos, labels and results in one folder."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
 OUT_OF_ORDER = project(events=(("x", "paw_lick"), (1.5, "paw_lick")))
 PLAYER_2 = project().replace(
     '"file": {"1": ["/films/m1.mp4"]}', '"file": {"1": [], "2": ["m1.mp4"]}'

@@ -18,7 +18,13 @@ from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_groups
+from mpar.labels.pairing import (
+    Source,
+    find_group,
+    find_recordings,
+    warn_of_groups,
+    warn_of_own_tables,
+)
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, side_by_side
@@ -77,6 +83,7 @@ def collect(
     """
     if team.is_leader:
         warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
+        warn_of_own_tables(annotation_folder)
     sources, problems = find_recordings(
         video_folder,
         annotation_folder,

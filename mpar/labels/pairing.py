@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mpar.errors import ConfigError, InputError, Problem
+from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import ClassMap
-from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, read_label_file
+from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, is_own_table, read_label_file
 from mpar.labels.names import (
     UNFINISHED,
     UNREAD_VIDEO_SUFFIXES,
@@ -103,7 +103,7 @@ def find_recordings(
         A folder does not exist, or there is no video at all.
     """
     videos = find_files(video_folder, VIDEO_SUFFIXES)
-    annotations = find_files(annotation_folder, ANNOTATION_SUFFIXES)
+    annotations = find_label_files(annotation_folder)
     if not videos:
         raise ConfigError(
             f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
@@ -153,6 +153,22 @@ def find_recordings(
         if not source.labels and not source.problems
     ]
     return [source for source in alone if source.labels or source.problems], problems
+
+
+def find_label_files(folder: Path | str) -> list[Path]:
+    """List what may be a label file below `folder`, sorted by path: no other tables of mpar."""
+    return [path for path in find_files(folder, ANNOTATION_SUFFIXES) if not is_own_table(path)]
+
+
+def warn_of_own_tables(folder: Path | str) -> None:
+    """Log a warning that names the tables of mpar below `folder`, which hold no labels."""
+    names = [path.name for path in find_files(folder, ANNOTATION_SUFFIXES) if is_own_table(path)]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        log.warning(
+            "%s: holds %s without labels (%s%s), which mpar does not read as labels",
+            *(Path(folder).name, counted(len(names), "table"), ", ".join(names[:3]), more),
+        )
 
 
 def split_sources(
@@ -243,6 +259,7 @@ def share_out(
         ]
     for source in sources.values():
         _note_number(source)
+        _drop_predictions(source)
         _drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
             # the name of its file tells enough
@@ -333,6 +350,19 @@ def _note_number(source: Source) -> None:
             "of another video, move it away"
         )
         source.labels[is_numbered.index(True)] = replace(part, notices=(*part.notices, notice))
+
+
+def _drop_predictions(source: Source) -> None:
+    """Keep what people scored where a prediction lies beside it: mpar is no annotator."""
+    own = [part for part in source.labels if part.path.stem.endswith("_predictions")]
+    people = [part for part in source.labels if not part.path.stem.endswith("_predictions")]
+    if own and people:
+        notice = (
+            f"{own[0].path.name} is a prediction beside it and is not read; if a person corrected "
+            "it, rename it"
+        )
+        people[0] = replace(people[0], notices=(*people[0].notices, notice))
+        source.labels = people
 
 
 def _drop_copies(source: Source) -> None:
