@@ -7,10 +7,12 @@ be in the cache, and what the command must print.
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from mpar.labels.classes import ClassMap
+from tests.sample.synthetic import draw_frame_numbers, write_video
 from tests.test_lab_inputs import (
     LAID_THIRDS,
     THIRDS,
@@ -893,6 +895,47 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
 def test_messages_that_lead_on(tmp_path, videos, files, options, labels, texts):
     """Each names what is wrong where, and what to do."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+@pytest.mark.parametrize(
+    ("mark", "delimiter", "first"),
+    [
+        pytest.param(",", ";", "1002: its frame is '1,000'", id="comma"),
+        # 1.000 may be frame 1, as spreadsheets write 1
+        pytest.param(".", ",", "1003: its frame is '1.001'", id="point"),
+    ],
+)
+def test_frames_with_a_mark_for_thousands(tmp_path, mark, delimiter, first):
+    """One problem says it, not each row from 1,000 on."""
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        rows = [f"{i:,}".replace(",", mark) + f"{delimiter}rest\n" for i in range(1100)]
+        write(folder, "m1.csv", f"Frame{delimiter}Action\n" + "".join(rows))
+
+    output = preprocessed(tmp_path, make)
+    assert output.count("m1.csv:") == 1
+    assert (
+        f"m1.csv:{first}, probably with a mark for thousands, expected whole numbers from 0; "
+        "format the column as numbers without it"
+    ) in output
+
+
+@pytest.mark.parametrize(("name", "codec"), [("m1.mkv", "libx264"), ("m1.avi", "mjpeg")])
+def test_labels_of_a_video_that_was_cut(tmp_path, name, codec):
+    """The video that breaks off is to blame, not a copy at another rate."""
+
+    def make(folder):
+        path = folder / "Videos" / name
+        write_video(path, draw_frame_numbers(90), fps=30, codec=codec)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        write(folder, "m1.csv", WHOLE_VIDEO)
+
+    output = preprocessed(tmp_path, make)
+    assert "m1.csv: found 90 rows, expected " in output
+    assert re.search(
+        rf"{name}: yields \d+ frames but its header announces 90; it may be cut short", output
+    )
 
 
 def test_a_table_that_is_not_utf8_may_hold_all_labels(tmp_path):

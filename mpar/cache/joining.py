@@ -56,6 +56,12 @@ def join_labels(
                 made = _join(video, number, part, class_map, config, joined.notices)
             except InputError as error:
                 joined.problems += error.problems
+                # labels may fit the video as it was before it lost frames
+                joined.problems += [
+                    Problem.of(source.path, text)
+                    for text in part.facts.warnings
+                    if "cut short" in text or "alignment of its labels" in text
+                ]
                 continue
             sizes[source.path] = part.frames.shape[1:]
             for item in made:
