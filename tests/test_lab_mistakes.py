@@ -257,6 +257,67 @@ def test_subjects(tmp_path, videos, files, options, labels, texts):
     check(tmp_path, videos, files, options, labels, texts)
 
 
+ANIMALS = (
+    ("A", "walk", 0.5, 1.0),
+    ("b", "walk", 0.8, 2.0),  # names differ in capitals only
+    ("A", "paw_lick", 2.0, 2.5),
+)
+OF_ANIMALS = {"m1__A": "walk 15-29, paw_lick 60-74", "m1__B": "walk 24-59"}
+
+
+def of_animals(kind, animals=ANIMALS):
+    """Return one observation of several animals as BORIS saves it."""
+    if kind == "tabular":
+        bouts = (of(name, boris("m1.mp4", bout)).partition("\n") for name, *bout in animals)
+        heads, _, bodies = zip(*bouts, strict=True)
+        return heads[0] + "\n" + "".join(bodies)
+    if kind == "aggregated":
+        head = "Observation id,Media file name,Subject,Behavior,Behavior type,Start (s),Stop (s)\n"
+        return head + "".join(f"o,m1.mp4,{a},{b},STATE,{c},{d}\n" for a, b, c, d in animals)
+    loaded = json.loads(project())
+    times = sorted((time, a, b) for a, b, *bout in animals for time in bout)
+    loaded["observations"]["o"]["events"] = [[time, a, b, "", ""] for time, a, b in times]
+    return json.dumps(loaded)
+
+
+@pytest.mark.parametrize("kind", ["tabular", "aggregated", "project"])
+@pytest.mark.parametrize(
+    ("animals", "with_regions", "labels", "text"),
+    [
+        pytest.param(ANIMALS, True, OF_ANIMALS, "2 animals", id="each has a region"),
+        pytest.param(
+            *(ANIMALS, False, {}),
+            "scores the subjects 'A', 'b' of one video, expected one animal a video; pass",
+            id="no regions",
+        ),
+        pytest.param(
+            *((*ANIMALS, ("C", "walk", 2.6, 2.8)), True, OF_ANIMALS),
+            "scores the subject 'C' of m1.mp4, whose regions are of A, B; correct one of them",
+            id="one without a region",
+        ),
+        pytest.param(
+            *((*ANIMALS, ("", "walk", 2.6, 2.8)), True, {}),
+            "observation 'o' has the subjects 'A', 'b', none, expected one animal a video; name "
+            "the animal of every event, or keep the events of one",
+            id="a bout of nobody",
+        ),
+    ],
+)
+def test_several_animals_in_one_observation(tmp_path, kind, animals, with_regions, labels, text):
+    """BORIS' own way: each event names its subject."""
+    regions = tmp_path / "regions.csv"
+    regions.write_text("Video,Animal,X,Y,Width,Height\n*,A,0,0,32,64\n*,B,32,0,32,64\n")
+    suffix = "boris" if kind == "project" else "csv"
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        write(folder, f"p.{suffix}", of_animals(kind, animals))
+
+    output = preprocessed(tmp_path, make, *(["--regions", regions] if with_regions else []))
+    assert read_labels(tmp_path / "c.h5") == labels, output
+    assert text in output, output
+
+
 UNSCORED = "--unscored rest"
 LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
 

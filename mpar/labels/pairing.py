@@ -287,7 +287,7 @@ def _take(
     source = sources[owners[0]]
     for part in parts:
         if isinstance(part, Scoring) and part.problems:
-            source.problems += part.problems
+            source.problems += [p for p in part.problems if p not in source.problems]
             continue
         if isinstance(part, Scoring) and named:
             notice = (
@@ -321,7 +321,7 @@ def _take_named(
     if len(owners) == 1:
         source = sources[owners[0]]
         for part in parts:
-            source.problems += part.problems
+            source.problems += [p for p in part.problems if p not in source.problems]
             source.labels += [part] if not part.problems else []
         return []
     if owners:
