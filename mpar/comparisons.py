@@ -245,7 +245,16 @@ def compare_folders(
         if found.setdefault(c.name, c) is not c:
             message = "has the name of another recording; rename its video, or move one away"
             problems.append(Problem.of(c.name, message))
-    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in found.values()]
+    problems += [
+        Problem.of(c.name, "has no labelled frame; score it, or move its prediction away")
+        for c in found.values()
+        if (c.truth == UNLABELLED).all()
+    ]
+    comparisons = [
+        dataclasses.replace(c, is_learnt=c.group in learnt)
+        for c in found.values()
+        if (c.truth != UNLABELLED).any()
+    ]
     warn_of_groups([c.name for c in comparisons], config.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)

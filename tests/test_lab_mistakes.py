@@ -764,6 +764,18 @@ def timed(name, scale=1 / 30):
             {},
             "m1.csv:42: frame is '41', expected 40; fix the row",
         ),
+        case(
+            "a behaviour that has two columns by frame",
+            {"m1.csv": "walk,paw_lick,Walk \n" + "0,0,1\n" * 90},
+            {},
+            "m1.csv:1: has the columns 'walk' and 'Walk', expected one for each behaviour; remove",
+        ),
+        case(
+            "a behaviour that has two columns by time",
+            {"m1.csv": "time,walk,walk\n" + "".join(f"{i / 30:.3f},1,0\n" for i in range(90))},
+            {},
+            "m1.csv:1: has the columns 'walk' and 'walk', expected one for each behaviour; remove",
+        ),
     ],
 )
 def test_columns_of_behaviours(tmp_path, videos, files, options, labels, texts):
@@ -926,6 +938,19 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             {},
             "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds "
             "as in 00:01:30.5; export it in seconds (2 such rows)",
+        ),
+        case(
+            "a time that cannot be read, whose START then lacks its STOP",
+            {"m1.csv": LICK.replace("1.500,m1", "NA,m1")},
+            {},
+            "1 problem:",
+            "m1.csv:3: time is 'NA', expected a number from 0; fix the row",
+        ),
+        case(
+            "nobody scored a frame",
+            {"m1.csv": by_frame(*[""] * 90)},
+            {"m1": ""},
+            "notice: m1.mp4: its recording m1 has no labelled frame",
         ),
         case(
             "predictions of every third frame without their json",

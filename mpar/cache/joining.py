@@ -127,6 +127,11 @@ def _join(
         for recording in recordings
         if len(recording.annotators) > 1
     ]
+    notices += [
+        Problem.of(source.path, f"its recording {recording.name} has no labelled frame")
+        for recording in recordings
+        if (recording.labels == UNLABELLED).all()
+    ]
     if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
         notices.append(Problem.of(source.path, text))
     return made

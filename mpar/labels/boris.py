@@ -37,6 +37,7 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
     for name, rows in _group(table, above.get("observation id", "")):
         problems = _check_observation(table, name, rows)
         check_offset(above.get("time offset (s)", ""), problems, table.header_line)
+        num_sound = len(problems)
         marks = [
             (
                 problems.time(table.cell(cells, "time"), "time", line),
@@ -51,7 +52,8 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             (time, table.cell(cells, "image index"))
             for (time, *_), (_, cells) in zip(marks, rows, strict=True)
         ]
-        events = pair_marks(marks, problems)
+        # what a bad time leaves unpaired would hide it
+        events = pair_marks(marks, problems) if len(problems) == num_sound else []
         scorings.append(_scoring(table, name, rows, events, indices, problems))
     return scorings
 
