@@ -76,6 +76,34 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             options="--several annotators",
         ),
         case(
+            "a trial without its file",
+            {"m1_1.csv": by_frame(*["rest"] * 30), "m1_3.csv": by_frame(*["walk"] * 30)},
+            {},
+            "m1.mp4: its 2 label files have 30 + 30 = 60 rows, but it has 90 frames; the label "
+            "file of trial 2 seems to be missing; add it",
+        ),
+        case(
+            "a trial without its file, said to be trials",
+            {"m1_1.csv": by_frame(*["rest"] * 40), "m1_4.csv": by_frame(*["walk"] * 30)},
+            {},
+            "rows, expected 90 frames; the label file of trial 2, 3 seems to be missing; add it",
+            options="--several trials",
+        ),
+        case(
+            "numbers that are dates",
+            {"m1_20240101.csv": HALF_RATE, "m1_20240301.csv": by_frame(*["rest"] * 15)},
+            {},
+            "not:missing",
+        ),
+        case(
+            "annotators who are said to be trials",
+            {"m1_1.csv": WHOLE_VIDEO, "m1_2.csv": WHOLE_VIDEO},
+            {},
+            "m1.mp4: its 2 trials have 90 + 90 = 180 rows, expected 90 frames; each is as long as "
+            "the video: if they are annotators, pass --several annotators",
+            options="--several trials",
+        ),
+        case(
             "the advice for names without numbers comes to annotators first",
             {"m1_anna.csv": HALF_RATE, "m1_ben.csv": HALF_RATE},
             {},
