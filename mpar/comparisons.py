@@ -18,7 +18,15 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.laying import check_unscored, lay
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import Source, find_group, share_out, split_source, warn_of_groups
+from mpar.labels.pairing import (
+    Source,
+    find_group,
+    find_label_files,
+    share_out,
+    split_source,
+    warn_of_groups,
+    warn_of_own_tables,
+)
 from mpar.labels.recordings import check_recording
 from mpar.labels.regions import recording_name
 from mpar.labels.scorings import JOINT
@@ -179,6 +187,7 @@ def compare_folders(
     config = config or PreprocessConfig()
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
     warn_of_unread([*ANNOTATION_SUFFIXES, *VIDEO_SUFFIXES], annotation_folder)
+    warn_of_own_tables(annotation_folder)
     predicted, left_out, problems = _read_sidecars(prediction_folder)
     class_map = class_map or _shared_class_map(prediction_folder, [p.sidecar for p in predicted])
     check_unscored(config.unscored, class_map)
@@ -208,8 +217,17 @@ def compare_folders(
         if found.setdefault(c.name, c) is not c:
             message = "has the name of another recording; rename its video, or move one away"
             problems.append(Problem.of(c.name, message))
-    comparisons = [dataclasses.replace(c, is_learnt=c.group in learnt) for c in found.values()]
-    warn_of_groups([c.group for c in comparisons], config.group_pattern)
+    problems += [
+        Problem.of(c.name, "has no labelled frame; score it, or move its prediction away")
+        for c in found.values()
+        if (c.truth == UNLABELLED).all()
+    ]
+    comparisons = [
+        dataclasses.replace(c, is_learnt=c.group in learnt)
+        for c in found.values()
+        if (c.truth != UNLABELLED).any()
+    ]
+    warn_of_groups([c.name for c in comparisons], config.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
 
@@ -305,7 +323,7 @@ def _find_labels(
     """Return what the label files say of each animal of each video."""
     predictions = {path.resolve() for path in predictions}
     paths, problems = [], []
-    for path in find_files(folder, ANNOTATION_SUFFIXES):
+    for path in find_label_files(folder):
         if path.resolve() in predictions:
             problems.append(
                 Problem.of(path, "is a prediction, expected human labels; move it away")

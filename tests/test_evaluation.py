@@ -314,12 +314,14 @@ def test_what_does_not_pair_is_named(checkpoint, tmp_path):
     write_annotation(tmp_path / "ann" / "a.csv", np.zeros(5, int))
     write_annotation(tmp_path / "ann" / "zzz.csv", np.zeros(5, int))
     write_annotation(tmp_path / "ann" / "c.csv", np.zeros(4, int))
-    for name in ("a", "b", "c"):
+    write_annotation(tmp_path / "ann" / "d.csv", np.full(5, -1))
+    for name in ("a", "b", "c", "d"):
         write_fake_prediction(tmp_path / "p", checkpoint, name, np.zeros(5, int))
     metrics, problems = evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "out")
     assert list(metrics["recordings"]) == ["a"]
-    assert [problem.path for problem in problems] == ["b_predictions.csv", "c.csv", "zzz.csv"]
-    assert len(metrics["left_out"]) == 3
+    assert [problem.path for problem in problems] == ["b_predictions.csv", "c.csv", "d", "zzz.csv"]
+    assert str(problems[2]) == "d: has no labelled frame; score it, or move its prediction away"
+    assert len(metrics["left_out"]) == 4
 
 
 def test_nothing_to_compare_is_an_error(checkpoint, tmp_path):

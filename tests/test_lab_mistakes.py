@@ -7,10 +7,12 @@ be in the cache, and what the command must print.
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from mpar.labels.classes import ClassMap
+from tests.sample.synthetic import draw_frame_numbers, write_video
 from tests.test_lab_inputs import (
     LAID_THIRDS,
     THIRDS,
@@ -72,6 +74,34 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             "m1_1.csv: found 45 rows, expected 90 (the video's frames); they seem made on a copy "
             "at 15",
             options="--several annotators",
+        ),
+        case(
+            "a trial without its file",
+            {"m1_1.csv": by_frame(*["rest"] * 30), "m1_3.csv": by_frame(*["walk"] * 30)},
+            {},
+            "m1.mp4: its 2 label files have 30 + 30 = 60 rows, but it has 90 frames; the label "
+            "file of trial 2 seems to be missing; add it",
+        ),
+        case(
+            "a trial without its file, said to be trials",
+            {"m1_1.csv": by_frame(*["rest"] * 40), "m1_4.csv": by_frame(*["walk"] * 30)},
+            {},
+            "rows, expected 90 frames; the label file of trial 2, 3 seems to be missing; add it",
+            options="--several trials",
+        ),
+        case(
+            "numbers that are dates",
+            {"m1_20240101.csv": HALF_RATE, "m1_20240301.csv": by_frame(*["rest"] * 15)},
+            {},
+            "not:missing",
+        ),
+        case(
+            "annotators who are said to be trials",
+            {"m1_1.csv": WHOLE_VIDEO, "m1_2.csv": WHOLE_VIDEO},
+            {},
+            "m1.mp4: its 2 trials have 90 + 90 = 180 rows, expected 90 frames; each is as long as "
+            "the video: if they are annotators, pass --several annotators",
+            options="--several trials",
         ),
         case(
             "the advice for names without numbers comes to annotators first",
@@ -253,6 +283,67 @@ def of(subject, text=LICK):
 def test_subjects(tmp_path, videos, files, options, labels, texts):
     """Labels of several animals never count as opinions on one."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+ANIMALS = (
+    ("A", "walk", 0.5, 1.0),
+    ("b", "walk", 0.8, 2.0),  # names differ in capitals only
+    ("A", "paw_lick", 2.0, 2.5),
+)
+OF_ANIMALS = {"m1__A": "walk 15-29, paw_lick 60-74", "m1__B": "walk 24-59"}
+
+
+def of_animals(kind, animals=ANIMALS):
+    """Return one observation of several animals as BORIS saves it."""
+    if kind == "tabular":
+        bouts = (of(name, boris("m1.mp4", bout)).partition("\n") for name, *bout in animals)
+        heads, _, bodies = zip(*bouts, strict=True)
+        return heads[0] + "\n" + "".join(bodies)
+    if kind == "aggregated":
+        head = "Observation id,Media file name,Subject,Behavior,Behavior type,Start (s),Stop (s)\n"
+        return head + "".join(f"o,m1.mp4,{a},{b},STATE,{c},{d}\n" for a, b, c, d in animals)
+    loaded = json.loads(project())
+    times = sorted((time, a, b) for a, b, *bout in animals for time in bout)
+    loaded["observations"]["o"]["events"] = [[time, a, b, "", ""] for time, a, b in times]
+    return json.dumps(loaded)
+
+
+@pytest.mark.parametrize("kind", ["tabular", "aggregated", "project"])
+@pytest.mark.parametrize(
+    ("animals", "with_regions", "labels", "text"),
+    [
+        pytest.param(ANIMALS, True, OF_ANIMALS, "2 animals", id="each has a region"),
+        pytest.param(
+            *(ANIMALS, False, {}),
+            "scores the subjects 'A', 'b' of one video, expected one animal a video; pass",
+            id="no regions",
+        ),
+        pytest.param(
+            *((*ANIMALS, ("C", "walk", 2.6, 2.8)), True, OF_ANIMALS),
+            "scores the subject 'C' of m1.mp4, whose regions are of A, B; correct one of them",
+            id="one without a region",
+        ),
+        pytest.param(
+            *((*ANIMALS, ("", "walk", 2.6, 2.8)), True, {}),
+            "observation 'o' has the subjects 'A', 'b', none, expected one animal a video; name "
+            "the animal of every event, or keep the events of one",
+            id="a bout of nobody",
+        ),
+    ],
+)
+def test_several_animals_in_one_observation(tmp_path, kind, animals, with_regions, labels, text):
+    """BORIS' own way: each event names its subject."""
+    regions = tmp_path / "regions.csv"
+    regions.write_text("Video,Animal,X,Y,Width,Height\n*,A,0,0,32,64\n*,B,32,0,32,64\n")
+    suffix = "boris" if kind == "project" else "csv"
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        write(folder, f"p.{suffix}", of_animals(kind, animals))
+
+    output = preprocessed(tmp_path, make, *(["--regions", regions] if with_regions else []))
+    assert read_labels(tmp_path / "c.h5") == labels, output
+    assert text in output, output
 
 
 UNSCORED = "--unscored rest"
@@ -701,6 +792,18 @@ def timed(name, scale=1 / 30):
             {},
             "m1.csv:42: frame is '41', expected 40; fix the row",
         ),
+        case(
+            "a behaviour that has two columns by frame",
+            {"m1.csv": "walk,paw_lick,Walk \n" + "0,0,1\n" * 90},
+            {},
+            "m1.csv:1: has the columns 'walk' and 'Walk', expected one for each behaviour; remove",
+        ),
+        case(
+            "a behaviour that has two columns by time",
+            {"m1.csv": "time,walk,walk\n" + "".join(f"{i / 30:.3f},1,0\n" for i in range(90))},
+            {},
+            "m1.csv:1: has the columns 'walk' and 'walk', expected one for each behaviour; remove",
+        ),
     ],
 )
 def test_columns_of_behaviours(tmp_path, videos, files, options, labels, texts):
@@ -762,6 +865,65 @@ def test_class_map_with_semicolons(tmp_path):
     )
 
 
+OWN_TABLES = {
+    "m1_bouts.csv": "Class,First_frame,Last_frame,Frames\nwalk,0,89,90\n",
+    "c.h5.problems.csv": "File,Line,Problem\nm1.csv,1,is short\n",
+    "summary.csv": "video,fps,frames,seconds,rest_frames\nm1.mp4,30,90,3,0\n",
+    "animals.csv": "\ufeffRecording;Group;Dose\nm1;CFA;1\n",
+    "racks/regions.csv": "Video,Animal,X,Y,Width,Height\n*,A,0,0,32,32\n",
+    "classes.csv": "code,name,class\n0,rest,rest\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("videos", "files", "options", "labels", "texts"),
+    [
+        case(
+            "tables without labels are passed over",
+            {"m1.csv": WHOLE_VIDEO, **OWN_TABLES},
+            {"m1": LAID_THIRDS},
+            "warning: Annotations: holds 6 tables without labels (animals.csv, c.h5.problems.csv, "
+            "classes.csv and 3 more), which mpar does not read as labels",
+            "not:problem:",
+        ),
+        case(
+            "they are no labels of a video that has no others",
+            {"m1_bouts.csv": OWN_TABLES["m1_bouts.csv"]},
+            {},
+            "holds 1 table without labels (m1_bouts.csv)",
+            "m1.mp4: has no labels",
+        ),
+        case(
+            "a label file may have their columns too",
+            {
+                "m1.csv": WHOLE_VIDEO.replace("Frame,", "Recording,Group,Frame,").replace(
+                    "\n", "\nm,g,", 90
+                )
+            },
+            {"m1": LAID_THIRDS},
+            "not:tables without labels",
+        ),
+        case(
+            "a prediction does not outvote a person whose name comes later",
+            {"m1_zoe.csv": WHOLE_VIDEO, "m1_predictions.csv": by_frame(*["active"] * 90)},
+            {"m1": LAID_THIRDS},
+            "notice: m1_zoe.csv: m1_predictions.csv is a prediction beside it and is not read; if "
+            "a person corrected it, rename it",
+            "not:annotators (",
+        ),
+        case(
+            "a prediction alone may be corrected",
+            {"m1_predictions.csv": WHOLE_VIDEO},
+            {"m1": LAID_THIRDS},
+            "not:not read",
+        ),
+    ],
+)
+def test_what_mpar_wrote_beside_labels(tmp_path, videos, files, options, labels, texts):
+    """Many labs keep videos, labels and results in one folder."""
+    check(tmp_path, videos, files, options, labels, texts)
+
+
 OUT_OF_ORDER = project(events=(("x", "paw_lick"), (1.5, "paw_lick")))
 PLAYER_2 = project().replace(
     '"file": {"1": ["/films/m1.mp4"]}', '"file": {"1": [], "2": ["m1.mp4"]}'
@@ -806,6 +968,19 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             "as in 00:01:30.5; export it in seconds (2 such rows)",
         ),
         case(
+            "a time that cannot be read, whose START then lacks its STOP",
+            {"m1.csv": LICK.replace("1.500,m1", "NA,m1")},
+            {},
+            "1 problem:",
+            "m1.csv:3: time is 'NA', expected a number from 0; fix the row",
+        ),
+        case(
+            "nobody scored a frame",
+            {"m1.csv": by_frame(*[""] * 90)},
+            {"m1": ""},
+            "notice: m1.mp4: its recording m1 has no labelled frame",
+        ),
+        case(
             "predictions of every third frame without their json",
             {
                 "m1_predictions.csv": "Frame,Action\n"
@@ -834,6 +1009,47 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
 def test_messages_that_lead_on(tmp_path, videos, files, options, labels, texts):
     """Each names what is wrong where, and what to do."""
     check(tmp_path, videos, files, options, labels, texts)
+
+
+@pytest.mark.parametrize(
+    ("mark", "delimiter", "first"),
+    [
+        pytest.param(",", ";", "1002: its frame is '1,000'", id="comma"),
+        # 1.000 may be frame 1, as spreadsheets write 1
+        pytest.param(".", ",", "1003: its frame is '1.001'", id="point"),
+    ],
+)
+def test_frames_with_a_mark_for_thousands(tmp_path, mark, delimiter, first):
+    """One problem says it, not each row from 1,000 on."""
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        rows = [f"{i:,}".replace(",", mark) + f"{delimiter}rest\n" for i in range(1100)]
+        write(folder, "m1.csv", f"Frame{delimiter}Action\n" + "".join(rows))
+
+    output = preprocessed(tmp_path, make)
+    assert output.count("m1.csv:") == 1
+    assert (
+        f"m1.csv:{first}, probably with a mark for thousands, expected whole numbers from 0; "
+        "format the column as numbers without it"
+    ) in output
+
+
+@pytest.mark.parametrize(("name", "codec"), [("m1.mkv", "libx264"), ("m1.avi", "mjpeg")])
+def test_labels_of_a_video_that_was_cut(tmp_path, name, codec):
+    """The video that breaks off is to blame, not a copy at another rate."""
+
+    def make(folder):
+        path = folder / "Videos" / name
+        write_video(path, draw_frame_numbers(90), fps=30, codec=codec)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        write(folder, "m1.csv", WHOLE_VIDEO)
+
+    output = preprocessed(tmp_path, make)
+    assert "m1.csv: found 90 rows, expected " in output
+    assert re.search(
+        rf"{name}: yields \d+ frames but its header announces 90; it may be cut short", output
+    )
 
 
 def test_a_table_that_is_not_utf8_may_hold_all_labels(tmp_path):

@@ -302,11 +302,11 @@ def test_group_does_not_depend_on_the_storage_of_accents():
 def test_pattern_that_finds_one_animal_in_all_videos_is_warned_of(caplog):
     """A pattern that catches the date makes one animal of all, and no split is possible."""
     with caplog.at_level(logging.WARNING):
-        warn_of_groups(["2024", "2025"], r"20\d\d")
-        warn_of_groups(["2024"], r"20\d\d")
+        warn_of_groups(["2024_m1", "2025_m1"], r"20\d\d")
+        warn_of_groups(["2024_m1"], r"20\d\d")
         warn_of_groups(["m1", "m1"], None)
         assert not caplog.messages
-        warn_of_groups(["2024", "2024"], r"20\d\d")
+        warn_of_groups(["2024_m1", "2024_m2"], r"20\d\d")
     assert caplog.messages == [
         "--group-pattern '20\\d\\d' finds the same animal, '2024', in all 2 videos; if they show "
         "several animals, fix the pattern"
@@ -320,8 +320,56 @@ def test_pattern_that_finds_one_animal_in_two_spellings(caplog):
         assert not caplog.messages
         warn_of_groups(["M1", "m2", "m1"], r"(?i)m\d")
     assert caplog.messages == [
-        "--group-pattern '(?i)m\\d' finds the animals 'M1' and 'm1', which differ only in capitals "
-        "or blanks and count as 2; if they are one, rename the videos"
+        "--group-pattern '(?i)m\\d' finds the animals 'M1' and 'm1', which differ only in "
+        "capitals, blanks or zeros before a number and count as 2; if they are one, rename the "
+        "videos"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "alike"),
+    [
+        pytest.param(["m01_a", "m2_a", "m1_b"], r"m\d+", "'m01' and 'm1'", id="a zero before"),
+        pytest.param(["01_a", "2_a", "1_b"], r"^\d+", "'01' and '1'", id="only a number"),
+        pytest.param(["m10_a", "m1_b"], r"m\d+", "", id="a zero behind"),
+        pytest.param(["m101_a", "m11_b"], r"m\d+", "", id="a zero within"),
+        pytest.param(["m0_a", "m1_b"], r"m\d+", "", id="the number zero"),
+    ],
+)
+def test_animals_that_differ_in_zeros(caplog, names, pattern, alike):
+    """An animal 01 on one day and 1 on the next would be on both sides of a split."""
+    with caplog.at_level(logging.WARNING):
+        warn_of_groups(names, pattern)
+    assert [text.partition(" finds the animals ")[2] for text in caplog.messages] == [
+        f"{alike}, which differ only in capitals, blanks or zeros before a number and count as 2; "
+        "if they are one, rename the videos"
+        for _ in filter(None, [alike])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "found"),
+    [
+        pytest.param(["m1", "m2", "m10"], r"m\d", "'m1' in m1 and in m10", id="the end"),
+        pytest.param(["a21", "b21", "b31"], r"1$", "", id="the same animal in all"),
+        pytest.param(["21_a", "31_b", "4_c"], r"\d_", "'1_' in 21_a and in 31_b", id="the start"),
+        pytest.param(
+            ["x12_a", "x13_b", "y"], r"x(\d)|y", "'1' in x12_a and in x13_b", id="a group"
+        ),
+        pytest.param(["m1_d10", "m1_d2", "m2_d1"], r"m\d", "", id="whole numbers"),
+        pytest.param(["m10_a", "m10_b", "m2_a"], r"m\d", "", id="short, but of one animal"),
+        pytest.param(["m1_a", "m10_a", "m2_a"], None, "", id="no pattern"),
+    ],
+)
+def test_pattern_that_cuts_numbers_short(caplog, names, pattern, found):
+    """m1 and m10 would be one animal, and all counts of animals wrong."""
+    with caplog.at_level(logging.WARNING):
+        warn_of_groups(names, pattern)
+    cut = [text for text in caplog.messages if "cuts numbers short" in text]
+    assert cut == [
+        f"--group-pattern '{pattern}' cuts numbers short: it finds the animal {found}, which count "
+        "as one; if they are several, let it take whole numbers (\\d+ for \\d)"
+        for _ in filter(None, [found])
     ]
 
 

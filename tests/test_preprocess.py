@@ -650,20 +650,32 @@ def test_an_option_that_an_old_cache_lacks_had_its_default(inputs, cache):
     assert run(inputs, cache).is_written
 
 
-def test_what_is_no_cache_is_not_replaced(inputs, cache):
-    """A slip in the output path costs nobody a file."""
-    cache.parent.mkdir()
-    cache.write_text("a thesis")
-    with pytest.raises(
-        ConfigError, match=r"cache\.h5: .* will not be replaced without --overwrite"
-    ):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_cache_is_never_replaced(inputs, cache, overwrite):
+    """A slip in the output path costs nobody a file, least of all one of the inputs."""
+    for path in filter(Path.is_file, inputs.rglob("*")):
+        data = path.read_bytes()
+        with pytest.raises(ConfigError, match="is no cache but a file of another kind, which mpar"):
+            run(inputs, path, overwrite=overwrite)
+        assert path.read_bytes() == data
+    cache.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"cache\.h5: is a folder or a device, expected a file"):
+        run(inputs, cache, overwrite=overwrite)
+    assert listing(cache) == {}
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.5])
+def test_a_damaged_cache_is_replaced_on_demand(inputs, cache, share):
+    """What is left of a cache after a full disk is in nobody's way."""
+    run(inputs, cache)
+    data = cache.read_bytes()
+    left = data[: int(share * len(data))]
+    cache.write_bytes(left)
+    message = r"cache\.h5: .* will not be replaced without --overwrite"
+    with pytest.raises(ConfigError, match=message):
         run(inputs, cache)
-    assert listing(cache.parent) == {Path("cache.h5"): b"a thesis"}
+    assert cache.read_bytes() == left
     assert run(inputs, cache, overwrite=True).is_written
-    folder = cache.parent / "folder.h5"
-    folder.mkdir()
-    with pytest.raises(ConfigError, match=r"folder\.h5"):
-        run(inputs, folder, overwrite=True)
 
 
 def test_checking_writes_nothing_at_all(inputs, tmp_path):

@@ -18,7 +18,13 @@ from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import Source, find_group, find_recordings, warn_of_groups
+from mpar.labels.pairing import (
+    Source,
+    find_group,
+    find_recordings,
+    warn_of_groups,
+    warn_of_own_tables,
+)
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
@@ -77,6 +83,7 @@ def collect(
     """
     if team.is_leader:
         warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
+        warn_of_own_tables(annotation_folder)
     sources, problems = find_recordings(
         video_folder,
         annotation_folder,
@@ -107,7 +114,8 @@ def collect(
         first[sha256] = path
         videos.append(Video(tuple(good), tuple(groups), sha256, path.stat().st_size, info))
     if team.is_leader:
-        warn_of_groups([group for video in videos for group in video.groups], config.group_pattern)
+        sources = [source for video in videos for source in video.sources]
+        warn_of_groups([source.path.stem for source in sources], config.group_pattern)
         _warn_of_shapes(videos, config)
     return videos, problems
 

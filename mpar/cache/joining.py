@@ -56,6 +56,12 @@ def join_labels(
                 made = _join(video, number, part, class_map, config, joined.notices)
             except InputError as error:
                 joined.problems += error.problems
+                # labels may fit the video as it was before it lost frames
+                joined.problems += [
+                    Problem.of(source.path, text)
+                    for text in part.facts.warnings
+                    if "cut short" in text or "alignment of its labels" in text
+                ]
                 continue
             sizes[source.path] = part.frames.shape[1:]
             for item in made:
@@ -120,6 +126,11 @@ def _join(
         Problem.of(source.path, _describe_annotators(recording, class_map))
         for recording in recordings
         if len(recording.annotators) > 1
+    ]
+    notices += [
+        Problem.of(source.path, f"its recording {recording.name} has no labelled frame")
+        for recording in recordings
+        if (recording.labels == UNLABELLED).all()
     ]
     if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
         notices.append(Problem.of(source.path, text))

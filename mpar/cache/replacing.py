@@ -16,6 +16,7 @@ from mpar.labels.classes import ClassMap
 
 # options that say how to read files that could not be read so far change none that could
 _READING = ("several", "label_offset", "label_format")
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"  # what every cache begins with
 
 
 def open_old(cache_path: Path, overwrite: bool) -> Store | None:
@@ -24,14 +25,26 @@ def open_old(cache_path: Path, overwrite: bool) -> Store | None:
     Raises
     ------
     ConfigError
-        The file is no sound cache, and `overwrite` is not set.
+        There is a folder, or a file of another kind, which is never replaced; or a damaged cache,
+        and `overwrite` is not set.
     """
     if not cache_path.exists():
         return None
+    if not cache_path.is_file():
+        raise ConfigError(
+            f"{cache_path}: is a folder or a device, expected a file; choose another --output"
+        )
     try:
         return Store(cache_path)
     except StoreError as error:
-        if overwrite and cache_path.is_file():
+        with cache_path.open("rb") as file:
+            start = file.read(len(_HDF5_MARK))
+        if not _HDF5_MARK.startswith(start):
+            raise ConfigError(
+                f"{cache_path}: is no cache but a file of another kind, which mpar never replaces; "
+                "choose another --output, or remove it"
+            ) from None
+        if overwrite:
             return None
         raise ConfigError(
             f"{error}; it will not be replaced without --overwrite, or choose another --output"

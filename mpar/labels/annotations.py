@@ -147,8 +147,8 @@ def read_annotation(
 
     if not rows[1:]:
         problems.append(Problem.of(path, "has no rows below its header; score it or remove it"))
-    if (seconds := _find_seconds(problems)) is not None:
-        problems = [seconds]
+    if (column := _find_column_problem(problems)) is not None:
+        raise InputError([column])  # what follows from it would only hide it
     order = np.argsort(frames, kind="stable")
     frames_N = np.asarray(frames, np.int64)[order]
     # a bad row leaves a gap of its own: report gaps only when all rows were read
@@ -321,16 +321,22 @@ def name_program(rows: list[tuple[int, list[str]]]) -> str:
     return next((text for marks, text in _PROGRAMS.items() if cells >= {*marks}), "")
 
 
-def _find_seconds(problems: list[Problem]) -> Problem | None:
-    """Return one problem in place of many if most of them are frames that are fractions."""
-    fractions = [p for p in problems if re.match(r"frame is '[0-9]+\.[0-9]+'", p.message)]
-    if len(fractions) < 2 or len(fractions) < len(problems) / 2:
+def _find_column_problem(problems: list[Problem]) -> Problem | None:
+    """Return one problem in place of many if they are of how the column Frame is written."""
+    marked = [p for p in problems if re.match(r"frame is '[0-9]+([.,][0-9]+)+'", p.message)]
+    if len(marked) < 2 or len(marked) < len(problems) / 2:
         return None
-    first = min(fractions, key=lambda problem: problem.line)
-    message = (
-        f"its {first.message.partition(',')[0]}, probably in seconds, expected whole numbers from "
-        "0; number the rows by frame"
+    first = min(marked, key=lambda problem: problem.line)
+    is_thousand = all(
+        re.match(r"frame is '[1-9][0-9]{0,2}([.,][0-9]{3})+'", p.message) for p in marked
     )
+    what = (
+        "probably with a mark for thousands, expected whole numbers from 0; format the column as "
+        "numbers without it"
+        if is_thousand
+        else "probably in seconds, expected whole numbers from 0; number the rows by frame"
+    )
+    message = f"its {first.message.partition(', expected')[0]}, {what}"
     return replace(first, message=message)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 from mpar.labels.annotations import shorten
 from mpar.labels.names import file_name, folded
@@ -36,6 +37,7 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
     for name, rows in _group(table, above.get("observation id", "")):
         problems = _check_observation(table, name, rows)
         check_offset(above.get("time offset (s)", ""), problems, table.header_line)
+        num_sound = len(problems)
         marks = [
             (
                 problems.time(table.cell(cells, "time"), "time", line),
@@ -50,7 +52,8 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             (time, table.cell(cells, "image index"))
             for (time, *_), (_, cells) in zip(marks, rows, strict=True)
         ]
-        events = pair_marks(marks, problems)
+        # what a bad time leaves unpaired would hide it
+        events = pair_marks(marks, problems) if len(problems) == num_sound else []
         scorings.append(_scoring(table, name, rows, events, indices, problems))
     return scorings
 
@@ -81,7 +84,11 @@ Rows = list[tuple[int, list[str]]]
 
 
 def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
-    """Group rows by observation, and those of one name by video where each plays just its own."""
+    """Group rows by observation and animal, and by video where each plays just its own."""
+
+    def subject(row: tuple[int, list[str]]) -> str:
+        return table.cell(row[1], "subject")
+
     observations: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     for line, cells in table.rows:
         name = table.cell(cells, "observation id") or default
@@ -97,8 +104,19 @@ def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
         parts = (
             [sorted(itertools.chain(*by_media.values()))] if "" in by_media else by_media.values()
         )
-        groups += [(name, rows) for rows in parts]
+        groups += [(name, rows) for part in parts for rows in split_subjects(part, subject)]
     return groups
+
+
+Item = TypeVar("Item")
+
+
+def split_subjects(items: Sequence[Item], subject: Callable[[Item], str]) -> list[list[Item]]:
+    """Part what one observation holds of several animals, unless some of it names none."""
+    parts: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        parts[folded(subject_of(subject(item)))].append(item)
+    return [[*items]] if "" in parts else [*parts.values()]
 
 
 def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
@@ -132,14 +150,14 @@ def check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> No
 def check_subjects(
     subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
 ) -> None:
-    """Note an observation of several animals."""
+    """Note an observation of which only some events name the animal."""
     found: dict[str, str] = {}
     for subject in map(subject_of, subjects):
         found.setdefault(folded(subject), repr(subject) if subject else "none")
     if len(found) > 1:
         problems.note(
             f"observation {name!r} has the subjects {', '.join(found.values())}, expected one "
-            "animal a video; crop the video to one animal each, or keep the events of one",
+            "animal a video; name the animal of every event, or keep the events of one",
             line,
         )
 

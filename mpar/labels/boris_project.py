@@ -25,6 +25,7 @@ from mpar.labels.boris import (
     check_subjects,
     pair_marks,
     positive,
+    split_subjects,
     subject_of,
 )
 from mpar.labels.bouts import find_bouts
@@ -63,7 +64,10 @@ def read_project(path: Path, text: str) -> list[Scoring]:
         raise InputError.of(path, "has no observation with events; score it or remove it")
     for name, observation in observations.items():
         try:
-            scorings.append(_observation(path, name, observation, is_point))
+            scorings += [
+                _observation(path, name, {**observation, "events": events}, is_point)
+                for events in split_subjects(observation["events"], lambda event: event[1] or "")
+            ]
         except _MALFORMED:
             message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
             problems = (Problem.of(path, message),)

@@ -36,6 +36,19 @@ from mpar.system.files import write_table
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
 AUTO = "auto"
 SIMBA_NAME = "simba_bouts.csv"
+# tables that mpar writes or asks for, which may lie beside labels but hold none
+_OWN_TABLES = (
+    {"file", "line", "problem"},
+    {"class", "first_frame", "last_frame"},
+    {"class", "criterion", "threshold"},
+    {"class", "window_type", "window"},
+    {"video", "fps", "frames", "seconds"},
+    {"video", "animal", "x", "y", "width", "height"},
+    {"recording", "group"},
+    {"recording", "animal"},
+    {"epoch", "train_loss"},
+    {"code", "name", "class"},
+)
 
 
 def read_label_file(
@@ -70,6 +83,17 @@ def read_label_file(
     if name == "mpar":
         return [read_annotation(path, class_map)]
     return [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
+
+
+def is_own_table(path: Path) -> bool:
+    """Tell whether a file is a table of mpar without labels: bouts, problems, animals, regions."""
+    try:
+        text = read_text(path)
+    except InputError:  # which its reader reports
+        return False
+    cells = [{*plain_cells(header_of(text), delimiter)} for delimiter in DELIMITERS]
+    is_table = any(columns <= found for found in cells for columns in _OWN_TABLES)
+    return is_table and not any(found & COLUMNS for found in cells)
 
 
 def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:

@@ -26,6 +26,7 @@ UNREAD_VIDEO_SUFFIXES = (
 UNFINISHED = (".part", ".crdownload", ".tmp")
 _SEPARATORS = "_.- "  # between a video's name and what a label file adds to it
 _PREDICTION = "prediction_"
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 def normal(name: str) -> str:
@@ -44,17 +45,27 @@ def folded(name: str) -> str:
     return " ".join(normal(normal(name).casefold()).split())
 
 
-def spelled_alike(names: Iterable[str]) -> list[list[str]]:
+def spelled_alike(names: Iterable[str], *, with_zeros: bool = False) -> list[list[str]]:
     """Return the names that differ only in capitals or blanks, together.
+
+    Parameters
+    ----------
+    names : iterable of str
+        What people wrote.
+    with_zeros : bool
+        Zeros before a number make no difference either: 01 is 1.
 
     Examples
     --------
     >>> spelled_alike(["CFA", "saline", "cfa ", "CFA"])
     [['CFA', 'cfa ']]
+    >>> spelled_alike(["m01", "m10", "m1"], with_zeros=True)
+    [['m01', 'm1']]
     """
     spellings: dict[str, dict[str, None]] = defaultdict(dict)
     for name in names:
-        spellings[folded(name)][name] = None
+        key = folded(name)
+        spellings[_LEADING_ZEROS.sub("", key) if with_zeros else key][name] = None
     return [[*alike] for alike in spellings.values() if len(alike) > 1]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from mpar.errors import InputError
 from mpar.labels.annotations import DELIMITERS, header_of, plain_cells
 from mpar.labels.bouts import find_bouts
+from mpar.labels.names import folded
 from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import ProblemList, Table, parse_number, parse_table, with_point
 
@@ -96,6 +97,18 @@ def _behaviour_columns(names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(names) if _letters(name) not in _OTHERS]
 
 
+def _check_columns(table: Table, columns: Sequence[int], problems: ProblemList) -> None:
+    """Note behaviours that have two columns: nobody knows which one is right."""
+    first: dict[str, str] = {}
+    for name in (table.names[column] for column in columns):
+        if (other := first.setdefault(folded(name), name)) is not name:
+            problems.note(
+                f"has the columns {other!r} and {name!r}, expected one for each behaviour; remove "
+                "one of them",
+                table.header_line,
+            )
+
+
 def _filled(table: Table, columns: Sequence[int], notices: list[str]) -> list[list[str]]:
     """Return the rows with 0 in empty cells, where the table writes 1 and nothing, else as is."""
     cells = [cells for _, cells in table.rows]
@@ -118,6 +131,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     problems = ProblemList(path, table.decimal)
     first_row = _check_numbers(table, problems)
     columns = _behaviour_columns(table.columns)
+    _check_columns(table, columns, problems)
     values = np.zeros((len(table.rows), len(table.names)), int)
     notices: list[str] = []
     lines = [line for line, _ in table.rows]
@@ -235,6 +249,7 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     events, names = [], []
     notices: list[str] = []
     columns = _behaviour_columns(table.columns)
+    _check_columns(table, columns, problems)
     filled = _filled(table, columns, notices)
     for column in columns:
         if table.columns[column] == _BACKGROUND:

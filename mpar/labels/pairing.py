@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mpar.errors import ConfigError, InputError, Problem
+from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import ClassMap
-from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, read_label_file
+from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, is_own_table, read_label_file
 from mpar.labels.names import (
     UNFINISHED,
     UNREAD_VIDEO_SUFFIXES,
@@ -103,7 +103,7 @@ def find_recordings(
         A folder does not exist, or there is no video at all.
     """
     videos = find_files(video_folder, VIDEO_SUFFIXES)
-    annotations = find_files(annotation_folder, ANNOTATION_SUFFIXES)
+    annotations = find_label_files(annotation_folder)
     if not videos:
         raise ConfigError(
             f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
@@ -153,6 +153,22 @@ def find_recordings(
         if not source.labels and not source.problems
     ]
     return [source for source in alone if source.labels or source.problems], problems
+
+
+def find_label_files(folder: Path | str) -> list[Path]:
+    """List what may be a label file below `folder`, sorted by path: no other tables of mpar."""
+    return [path for path in find_files(folder, ANNOTATION_SUFFIXES) if not is_own_table(path)]
+
+
+def warn_of_own_tables(folder: Path | str) -> None:
+    """Log a warning that names the tables of mpar below `folder`, which hold no labels."""
+    names = [path.name for path in find_files(folder, ANNOTATION_SUFFIXES) if is_own_table(path)]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        log.warning(
+            "%s: holds %s without labels (%s%s), which mpar does not read as labels",
+            *(Path(folder).name, counted(len(names), "table"), ", ".join(names[:3]), more),
+        )
 
 
 def split_sources(
@@ -243,6 +259,7 @@ def share_out(
         ]
     for source in sources.values():
         _note_number(source)
+        _drop_predictions(source)
         _drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
             # the name of its file tells enough
@@ -270,7 +287,7 @@ def _take(
     source = sources[owners[0]]
     for part in parts:
         if isinstance(part, Scoring) and part.problems:
-            source.problems += part.problems
+            source.problems += [p for p in part.problems if p not in source.problems]
             continue
         if isinstance(part, Scoring) and named:
             notice = (
@@ -304,7 +321,7 @@ def _take_named(
     if len(owners) == 1:
         source = sources[owners[0]]
         for part in parts:
-            source.problems += part.problems
+            source.problems += [p for p in part.problems if p not in source.problems]
             source.labels += [part] if not part.problems else []
         return []
     if owners:
@@ -333,6 +350,19 @@ def _note_number(source: Source) -> None:
             "of another video, move it away"
         )
         source.labels[is_numbered.index(True)] = replace(part, notices=(*part.notices, notice))
+
+
+def _drop_predictions(source: Source) -> None:
+    """Keep what people scored where a prediction lies beside it: mpar is no annotator."""
+    own = [part for part in source.labels if part.path.stem.endswith("_predictions")]
+    people = [part for part in source.labels if not part.path.stem.endswith("_predictions")]
+    if own and people:
+        notice = (
+            f"{own[0].path.name} is a prediction beside it and is not read; if a person corrected "
+            "it, rename it"
+        )
+        people[0] = replace(people[0], notices=(*people[0].notices, notice))
+        source.labels = people
 
 
 def _drop_copies(source: Source) -> None:
@@ -384,30 +414,67 @@ def find_group(video: Path, pattern: str | None) -> str:
     InputError
         The pattern does not occur in the name.
     """
-    if pattern is None:
-        return video.stem
-    match = re.search(pattern, normal(video.stem))
-    group = match and (match[1] if match.re.groups else match[0])
-    if not group:
+    found = _search(video.stem, pattern)
+    if not found:
         raise InputError.of(
             video,
             f"--group-pattern '{pattern}' finds no animal in {video.stem!r} (the suffix does not "
             "count); fix the pattern or rename the file",
         )
-    return group
+    return found[0]
 
 
-def warn_of_groups(groups: Sequence[str], pattern: str | None) -> None:
-    """Warn of a pattern that finds one animal in all videos, or one in two spellings."""
-    for alike in spelled_alike(groups) if pattern is not None else ():
+def _search(name: str, pattern: str | None) -> tuple[str, str] | None:
+    """Return the animal's id in a name, and the same with the whole numbers at its ends."""
+    if pattern is None:
+        return name, name
+    name = normal(name)
+    match = re.search(pattern, name)
+    group = 1 if match and match.re.groups else 0
+    if not match or not match[group]:
+        return None
+    start, stop = match.span(group)
+    while start and name[start - 1 : start + 1].isdecimal():
+        start -= 1
+    while name[stop - 1 : stop + 1].isdecimal() and stop < len(name):
+        stop += 1
+    return match[group], name[start:stop]
+
+
+def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
+    """Warn of a pattern that may take one animal for several, or several for one.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the recordings, without suffix; the pattern finds an animal in each.
+    pattern : str, optional
+        As for `find_group`.
+    """
+    if pattern is None:
+        return
+    found = [_search(name, pattern) or (name, name) for name in names]
+    groups = [group for group, _ in found]
+    for alike in spelled_alike(groups, with_zeros=True):
         log.warning(
-            "--group-pattern '%s' finds the animals %s, which differ only in capitals or blanks "
-            "and count as %d; if they are one, rename the videos",
+            "--group-pattern '%s' finds the animals %s, which differ only in capitals, blanks or "
+            "zeros before a number and count as %d; if they are one, rename the videos",
             *(pattern, " and ".join(map(repr, alike)), len(alike)),
         )
-    if pattern is not None and len(groups) > 1 and len({*groups}) == 1:
+    numbers: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, (group, whole) in zip(names, found, strict=True):
+        numbers[group].setdefault(whole, name)
+    cut = next((group for group, wholes in numbers.items() if len(wholes) > 1), None)
+    if len(groups) > 1 and len({*groups}) == 1:
         log.warning(
             "--group-pattern '%s' finds the same animal, %r, in all %d videos; if they show "
             "several animals, fix the pattern",
             *(pattern, groups[0], len(groups)),
+        )
+    elif cut is not None:
+        first, second = [*numbers[cut].values()][:2]
+        log.warning(
+            "--group-pattern '%s' cuts numbers short: it finds the animal %r in %s and in %s, "
+            "which count as one; if they are several, let it take whole numbers (\\d+ for \\d)",
+            *(pattern, cut, first, second),
         )

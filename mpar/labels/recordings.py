@@ -159,10 +159,12 @@ def _find_unclear(
     shown = f"{' + '.join(map(str, counts))} = {total} rows"
     numbers = [_trial_number(video, a.path) for a in annotations]
     is_numbered = None not in numbers and len({*numbers}) == len(numbers)
-    rate = _describe_rate(total, num_frames, fps) if is_numbered else ""
-    if rate:
+    hint = ""
+    if is_numbered:
+        hint = _describe_missing(numbers) or _describe_rate(total, num_frames, fps)
+    if hint:
         message = (
-            f"its {len(counts)} label files have {shown}, but it has {num_frames} frames; {rate}"
+            f"its {len(counts)} label files have {shown}, but it has {num_frames} frames; {hint}"
         )
         return [Problem.of(video, message)]
     if all(_describe_rate(count, num_frames, fps) for count in counts):
@@ -234,7 +236,11 @@ def _lay_trials(
             if each > 0 and rest == 0
             else "fix the label files"
         )
-        hint = _describe_rate(sum(counts), num_frames, fps) or hint
+        if {*counts} == {num_frames}:
+            hint = "each is as long as the video: if they are annotators, pass --several annotators"
+        else:
+            by_rate = _describe_rate(sum(counts), num_frames, fps)
+            hint = _describe_missing(numbers) or by_rate or hint
         raise InputError.of(
             video,
             f"its {len(counts)} trials have {' + '.join(map(str, counts))} = {sum(counts)} "
@@ -259,6 +265,16 @@ def _lay_trials(
         )
         start += length
     return recordings
+
+
+def _describe_missing(numbers: Sequence[int | None]) -> str:
+    """Say which trials seem to lack their file: a few numbers between the others."""
+    known = {number for number in numbers if number is not None}
+    between = range(min(known), min(max(known), min(known) + 2 * len(known)))
+    missing = [str(number) for number in between if number not in known]
+    if not missing or max(known) > between.stop:
+        return ""
+    return f"the label file of trial {', '.join(missing)} seems to be missing; add it"
 
 
 def _trial_number(video: Path, path: Path) -> int | None:
