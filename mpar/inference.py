@@ -197,6 +197,7 @@ class ActionRecognitionInference:
         predictions = []
         for region, walk in zip(regions, walked.walks, strict=True):
             labels, probabilities = postprocess(walk.probabilities, self.post)
+            place = "" if region is None else str(region)
             shown = (region.height, region.width) if region else (info.height, info.width)
             predictions.append(
                 Prediction(
@@ -211,8 +212,8 @@ class ActionRecognitionInference:
                         *walked.warnings,
                         *find_drift(walk.look, self.checkpoint.data["look"]),
                     ),
-                    learnt_part=self.checkpoint.learnt_part(sha256=sha256),
-                    region="" if region is None else str(region),
+                    learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
+                    region=place,
                 )
             )
         return predictions
@@ -263,7 +264,9 @@ class ActionRecognitionInference:
                 *info.warnings,
                 *find_drift(meter.look(info.rate), self.checkpoint.data["look"]),
             ),
-            learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
+            learnt_part=self.checkpoint.learnt_part(
+                sha256=info.sha256, region=info.region, group=info.group
+            ),
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
             region=info.region,
