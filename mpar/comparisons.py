@@ -83,9 +83,7 @@ def _labelled(checkpoint: Checkpoint, store: Store, selection: str) -> list[int]
             i
             for i, info in enumerate(store.recordings)
             if selection == "all"
-            or not checkpoint.learnt_part(
-                sha256=info.sha256, region=info.region, group=info.group
-            )
+            or not checkpoint.learnt_part(sha256=info.sha256, region=info.region, group=info.group)
         ]
     return [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
 

@@ -423,7 +423,7 @@ HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Med
         ),
         (
             [row(1, "walk", "POINT", subject="a"), row(2, "walk", "POINT", subject="b")],
-            "m1.csv:2: observation 'o' has the subjects 'a', 'b', expected one animal a video; ",
+            "m1.csv: scores the subjects 'a', 'b' of one video, expected one animal a video; ",
         ),
         (
             [row(1, "walk", "POINT"), row(2, "walk", "POINT", video="m2.mp4")],

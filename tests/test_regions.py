@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 
 import av
@@ -137,6 +138,55 @@ def test_subjects_of_a_boris_file_are_the_animals(lab, tmp_path):
         assert [r.name for r in store.recordings] == ["rack1__A", "rack1__B"]
         assert np.flatnonzero(store.codes(0)[0] == 6).tolist() == [*range(15, 21)]
         assert np.flatnonzero(store.codes(1)[0] == 6).tolist() == [*range(30, 36)]
+
+
+def table_of(events):
+    head = "Observation id,Media file,Total length,FPS,Subject,Behavior,Behavior type,Time\n"
+    rows = [
+        f"o,rack1.mkv,1.333,30,{animal},walk,{kind},{time}\n"
+        for animal, *times in events
+        for kind, time in zip(("START", "STOP"), times, strict=True)
+    ]
+    return head + "".join(rows)
+
+
+def bouts_of(events):
+    head = "Observation id,Media file,Subject,Behavior,Behavior type,Start (s),Stop (s)\n"
+    return head + "".join(f"o,rack1.mkv,{a},walk,STATE,{s},{e}\n" for a, s, e in events)
+
+
+def project_of(events):
+    marks = [[time, a, "walk", "", ""] for a, *times in events for time in times]
+    observation = {"type": "MEDIA", "file": {"1": ["rack1.mkv"]}, "events": marks}
+    kinds = {"0": {"code": "walk", "type": "State event"}}
+    return json.dumps({"behaviors_conf": kinds, "observations": {"o": observation}})
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("o.csv", table_of), ("o.csv", bouts_of), ("o.boris", project_of)],
+)
+def test_subjects_of_one_observation_are_the_animals(lab, tmp_path, name, write):
+    """Their bouts may overlap in time; an event of no animal may be of any."""
+    events = [("a", 0.5, 0.8), ("B", 0.6, 0.9), ("C", 0, 0.2), ("D", 1.0, 1.1), ("A", 1.0, 1.1)]
+    (tmp_path / "labels").mkdir()
+    path = tmp_path / "labels" / name
+    path.write_text(write(events))
+    arguments = lab / "rack", tmp_path / "labels", "-o", tmp_path / "c.h5"
+    result = run("preprocess", *arguments)
+    assert result.exit_code == 2
+    assert "scores the subjects 'a', 'B', 'C', 'D' of one video, expected one" in result.output
+    regions = "--regions", lab / "regions.csv"
+    result = run("preprocess", *arguments, *regions)
+    assert result.exit_code == 0, result.output
+    expected = [[*range(15, 24), *range(30, 33)], [*range(18, 27)], [*range(6)], [*range(30, 33)]]
+    with Store(tmp_path / "c.h5") as store:
+        walks = [np.flatnonzero(store.codes(i)[0] == 6).tolist() for i in range(4)]
+    assert walks == expected
+    path.write_text(write([*events, ("", 0.5, 0.8)]))
+    result = run("preprocess", *arguments, *regions, "--overwrite")
+    assert result.exit_code == 2
+    assert "has the subjects 'a', 'B', 'C', 'D', none, expected one animal" in result.output
 
 
 def test_labels_of_no_animal_are_named(lab, tmp_path):

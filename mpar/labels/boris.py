@@ -8,14 +8,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 from mpar.labels.annotations import shorten
 from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table, parse_time
+
+T = TypeVar("T")
 
 
 def is_tabular(cells: list[str]) -> bool:
@@ -81,7 +84,10 @@ Rows = list[tuple[int, list[str]]]
 
 
 def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
-    """Group rows by observation, and those of one name by video where each plays just its own."""
+    """Group rows by observation, those of one name by video where each plays just its own.
+
+    Each animal that an observation names is a group of its own.
+    """
     observations: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     for line, cells in table.rows:
         name = table.cell(cells, "observation id") or default
@@ -97,7 +103,11 @@ def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
         parts = (
             [sorted(itertools.chain(*by_media.values()))] if "" in by_media else by_media.values()
         )
-        groups += [(name, rows) for rows in parts]
+        groups += [
+            (name, mine)
+            for rows in parts
+            for mine in by_subject(rows, lambda row: table.cell(row[1], "subject"))
+        ]
     return groups
 
 
@@ -129,17 +139,26 @@ def check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> No
         )
 
 
+def by_subject(items: Sequence[T], find: Callable[[T], str]) -> list[list[T]]:
+    """Part what an observation holds by animal; not if some of it names none."""
+    parts: dict[str, list[T]] = defaultdict(list)
+    for item in items:
+        parts[folded(subject_of(find(item)))].append(item)
+    return [[*items]] if "" in parts else [*parts.values()]
+
+
 def check_subjects(
     subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
 ) -> None:
-    """Note an observation of several animals."""
+    """Note an observation that names an animal in some of its events only."""
     found: dict[str, str] = {}
     for subject in map(subject_of, subjects):
         found.setdefault(folded(subject), repr(subject) if subject else "none")
     if len(found) > 1:
         problems.note(
             f"observation {name!r} has the subjects {', '.join(found.values())}, expected one "
-            "animal a video; crop the video to one animal each, or keep the events of one",
+            "animal a video; crop the video to one animal each, keep the events of one, or name an "
+            "animal in each event and pass --regions",
             line,
         )
 

@@ -18,6 +18,7 @@ from mpar.labels.annotations import shorten
 from mpar.labels.boris import (
     QUEUE,
     Mark,
+    by_subject,
     check_kind,
     check_offset,
     check_subjects,
@@ -61,7 +62,11 @@ def read_project(path: Path, text: str) -> list[Scoring]:
         raise InputError.of(path, "has no observation with events; score it or remove it")
     for name, observation in observations.items():
         try:
-            scorings.append(_observation(path, name, observation, is_point))
+            events = by_subject(observation["events"], lambda event: str(event[1] or ""))
+            scorings += [
+                _observation(path, name, observation | {"events": mine}, is_point)
+                for mine in events
+            ]
         except _MALFORMED:
             message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
             problems = (Problem.of(path, message),)
