@@ -284,7 +284,7 @@ class TrainingRun:
 
     def _fit_postprocessing(self, validation: Validation) -> dict[str, Any]:
         names = self.store.class_names
-        shortest = shortest_bouts([self.store.labels(i) for i in self.split.train], len(names))
+        shortest = shortest_bouts([self.store.step_labels(i) for i in self.split.train], len(names))
         config, effect = fit_postprocessing(
             validation.truths, validation.probabilities, names, shortest
         )
@@ -313,10 +313,10 @@ class TrainingRun:
         return {"validation/confusion": confusion, "validation/worst_clips": worst}
 
     def validate(self) -> Validation:
-        """Score every labelled frame of the validation recordings."""
+        """Score every labelled step of the validation recordings."""
         self._renew_norms()
         predictor = DensePredictor(self.learner.judged_net())
-        truths = [self.store.labels(recording) for recording in self.split.val]
+        truths = [self.store.step_labels(recording) for recording in self.split.val]
         own = self.team.share_of(self.split.val)
         made = {i: predictor.predict(self.store.stream_steps(i)) for i in own}
         found = {i: array for part in self.team.gather(made) for i, array in part.items()}
