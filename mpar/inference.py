@@ -129,8 +129,8 @@ class ActionRecognitionInference:
 
         Raises
         ------
-        InputError
-            The video cannot be decoded.
+        InputError, ConfigError
+            As for `predict`.
         """
         if stride < 1:
             raise ConfigError(f"stride: found {stride}, expected 1 or more")
@@ -162,9 +162,23 @@ class ActionRecognitionInference:
         video_path: Path | str,
         on_frames: Callable[[int], object] = lambda num_frames: None,
     ) -> Prediction:
-        """Predict a video, as arrays. Raises InputError when it cannot be decoded."""
-        path = Path(video_path)
-        return self.predict_regions(path, (None,), on_frames)[0]
+        """Predict a video, as arrays, or the one region that training cut out of every video.
+
+        Raises
+        ------
+        InputError
+            The video cannot be decoded, or the region lies beyond its picture.
+        ConfigError
+            Training cut out several regions.
+        """
+        if len(self.regions) > 1:
+            animals = ", ".join(region.animal for region in self.regions)
+            raise ConfigError(
+                f"{Path(video_path).name}: the network learnt from the regions of {animals}, "
+                "expected one animal; call predict_regions(video, network.regions), or "
+                "predict_regions(video, (None,)) for the whole picture"
+            )
+        return self.predict_regions(video_path, self.regions or (None,), on_frames)[0]
 
     def predict_regions(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from fractions import Fraction
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from mpar.cache.store import Store
-from mpar.errors import InputError
+from mpar.errors import ConfigError, InputError
+from mpar.inference import ActionRecognitionInference
 from mpar.labels.regions import read_regions
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.video.regions import Region
 from tests.helpers import make_checkpoint, run
 from tests.sample.synthetic import draw_recording
@@ -225,6 +228,10 @@ def test_one_region_without_a_name_is_a_crop(lab, tmp_path):
         (HEADER + "*,A,-1,0,48,48\n", "x is '-1', expected a whole number of px from 0"),
         (HEADER + "*,A,0,0,48\n", "found 5 cells, expected 6"),
         (HEADER + "*,a/b,0,0,48,48\n", "'a/b' cannot be part of a file name"),
+        (HEADER + "*,a.,0,0,48,48\n", "'a.' cannot be part of a file name"),
+        (HEADER + "*,..,0,0,48,48\n", "'..' cannot be part of a file name"),
+        (HEADER + "*,a\x01,0,0,48,48\n", "cannot be part of a file name"),
+        (HEADER + f"*,{'é' * 51},0,0,48,48\n", "cannot be part of a file name"),
         (HEADER + ",A,0,0,48,48\n", "names no video"),
         (HEADER + "v,A,0,0,48,48\nV,a ,48,0,48,48\n", "animal 'a' of V occurs in line 2, too"),
         (HEADER + "v,A,0,0,48,48\nv,B,47,47,48,48\n", "regions of A and B of v overlap"),
@@ -251,6 +258,50 @@ def test_regions_are_found_by_video(tmp_path):
         "r.csv:5: 'm9' names no video here; correct the row or remove it"
     ]
     assert table.of_every_video == (Region("A", 0, 0, 16, 16),)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("A,20,0", "r.csv:3: animal 'A' of m1.mp4 occurs in line 2, too"),
+        ("B,19,0", "r.csv:3: the regions of A and B of m1.mp4 overlap"),
+        (",20,0", "r.csv:3: m1.mp4 has several regions, expected an animal's name for each"),
+    ],
+)
+def test_two_spellings_are_one_video(tmp_path, second, message):
+    """Two recordings would have one name, and the second replace the first."""
+    (tmp_path / "r.csv").write_text(HEADER + f"m1,A,0,0,20,20\nM1.mp4,{second},20,20\n")
+    with pytest.raises(InputError) as error:
+        read_regions(tmp_path / "r.csv").share_out([tmp_path / "m1.mp4"])
+    assert message in str(error.value)
+
+
+def test_videos_without_a_row_are_named(tmp_path, caplog):
+    """Of a rack, the whole picture is no animal."""
+    (tmp_path / "r.csv").write_text(HEADER + "m1,A,0,0,20,20\n")
+    videos = [tmp_path / f"{name}.mp4" for name in ("m1", "m2", "m3")]
+    found, problems = read_regions(tmp_path / "r.csv").share_out(videos)
+    assert ([*found], problems) == (videos[:1], [])
+    assert caplog.messages == ["r.csv: has no row for m2.mp4 and 1 more: its whole picture counts"]
+
+
+def test_python_cuts_as_training_did(lab, tmp_path):
+    """`predict` takes the one region of every video, and refuses to choose from several."""
+    path = make_checkpoint(tmp_path / "net.pt", frame_size=(SIDE, SIDE))
+    regions = [[a, f"{x},{y},{SIDE},{SIDE}"] for a, (x, y) in CORNERS.items()]
+    trained = load_checkpoint(path)
+    for kept, name in ((regions[1:2], "one.pt"), (regions, "four.pt")):
+        save_checkpoint(
+            tmp_path / name,
+            dataclasses.replace(trained, data=trained.data | {"config": {"regions": kept}}),
+        )
+    rack, alone = lab / "rack" / "rack1.mkv", lab / "alone" / "B.mkv"
+    found = ActionRecognitionInference(tmp_path / "one.pt").predict(rack)
+    expected = ActionRecognitionInference(path).predict(alone)
+    assert (found.name, found.region) == ("rack1__B", f"{SIDE},0,{SIDE},{SIDE}")
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    with pytest.raises(ConfigError, match="the network learnt from the regions of A, B"):
+        ActionRecognitionInference(tmp_path / "four.pt").predict_video(rack)
 
 
 def test_regions_beyond_the_picture(lab, tmp_path):

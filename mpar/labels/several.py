@@ -23,8 +23,8 @@ def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
             Problem.of(
                 path,
                 f"scores the subjects {', '.join(shown)} of one video, expected one "
-                "animal a video; write down where each lives and pass --regions, or keep the labels "
-                "of one",
+                "animal a video; write down where each lives and pass --regions, or keep the "
+                "labels of one",
             )
         ]
     parts = [scoring for scoring in scorings if scoring.is_of_subject]
