@@ -93,7 +93,8 @@ def look_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
         for place in places.astype(int).tolist():
             store.copy_frames(recording, place, place + 1, frame)
             meter.add(frame[0])
-        looks.append(meter.look(info.fps))
+        assert info.rate is not None
+        looks.append(meter.look(info.rate))
     return {
         name: [float(pick(getattr(look, name) for look in looks)) for pick in (min, max)]
         for name in ("brightness", "contrast", "fps")
@@ -140,6 +141,7 @@ def find_drift(look: Look, learnt: dict[str, Any]) -> list[str]:
         rates = f"{least:g}" if least == greatest else f"{least:g} to {greatest:g}"
         warnings.append(
             f"it has {look.fps:g} frames per second, the network learnt from {rates}: every "
-            "movement lasts another number of frames; convert it to that rate first"
+            "movement lasts another number of frames; convert a video to that rate, make a cache "
+            "with --rate"
         )
     return warnings
