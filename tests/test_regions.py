@@ -16,6 +16,7 @@ from mpar.errors import ConfigError, InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.labels.regions import read_regions
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.video.regions import Region
 from tests.helpers import make_checkpoint, run
 from tests.sample.synthetic import draw_recording
@@ -330,3 +331,18 @@ def test_preview_shows_regions_and_cuts(lab, tmp_path):
     result = run("preprocess", *arguments, "--preview", tmp_path / "p.png")
     assert (result.exit_code, (tmp_path / "p.png").exists()) == (2, False)
     assert "lies beyond its picture of 96x96 px" in result.output
+
+
+def test_names_in_a_preview_do_not_cover_each_other():
+    """A long name of a video, and names of twelve animals side by side, each in its place."""
+    regions = [Region(f"mouse {i + 10}", i % 4 * 160, i // 4 * 120, 160, 120) for i in range(12)]
+    cuts = [np.zeros((64, 64), np.uint8)] * 12
+    name = "a_rack_with_a_long_name_2026-01-01_camera_3.mp4"
+    figure = plot_preview([PreviewRow(name, np.zeros((360, 640)), tuple(regions), tuple(cuts))])
+    figure.canvas.draw()
+    first, second, *_ = figure.axes
+    titles = [axes._left_title.get_window_extent() for axes in (first, second)]
+    assert titles[0].x1 <= titles[1].x0
+    assert len(first.texts) == len(first.patches) == 12
+    for text, box in zip(first.texts, first.patches, strict=True):
+        assert text.get_window_extent().x1 <= box.get_window_extent().x1
