@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -36,11 +37,13 @@ from mpar.scores.predictions import OUTPUT_ENDINGS
 from mpar.scores.stored_predictions import line_of, name_of, read_sidecar
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
-from mpar.video.timeline import TimeLine
+from mpar.video.timeline import TimeLine, is_same_tempo
 
 if TYPE_CHECKING:  # scoring CSVs does not wait for torch
     from mpar.inference import ActionRecognitionInference
     from mpar.network.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 SELECTIONS = ("held-out", "train", "val", "test", "all")
 
@@ -91,7 +94,7 @@ def _labelled(checkpoint: Checkpoint, store: Store, selection: str) -> list[int]
             i
             for i, info in enumerate(store.recordings)
             if selection == "all"
-            or not checkpoint.learnt_part(sha256=info.sha256, group=info.group)
+            or not checkpoint.learnt_part(sha256=info.sha256, region=info.region, group=info.group)
         ]
     return [i for i in chosen if (store.labels(i) != UNLABELLED).any()]
 
@@ -115,6 +118,18 @@ def compare_with_store(
             f"{store.path}: found the classes {', '.join(store.class_names)}, the network knows "
             f"{', '.join(network.class_names)}; preprocess with the class map of its "
             "training into another --output"
+        )
+    others = [
+        info.name
+        for info in (store.recordings[i] for i in recordings)
+        if network.rate is not None and not is_same_tempo(info.rate or info.fps, network.rate)
+    ]
+    if others:
+        log.warning(
+            "%s: %d recordings (%s, ...) are not in steps of %g per second, as the network learnt: "
+            "every movement lasts another number of steps; preprocess with --rate %s into another "
+            "--output",
+            *(store.path, len(others), others[0], float(network.rate or 0), network.rate),
         )
     comparisons = []
     for recording in tqdm(recordings, desc="predicting", unit="video", disable=quiet or None):

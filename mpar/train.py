@@ -26,7 +26,7 @@ from mpar.learning.splits import (
     split_store,
     write_split,
 )
-from mpar.network.checkpoint import Checkpoint, load_checkpoint
+from mpar.network.checkpoint import Checkpoint, is_of_video, load_checkpoint
 from mpar.network.devices import select_device
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.system.files import write_json
@@ -153,7 +153,11 @@ def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]
     learnt = init.as_init()["learnt"]
     for part in ("val", "test"):
         recordings = [store.recordings[i] for i in split.part(part)]
-        videos = {item["sha256"] for item in learnt} & {info.sha256 for info in recordings}
+        videos = {
+            info.sha256
+            for info in recordings
+            if any(is_of_video(item, info.sha256, info.region) for item in learnt)
+        }
         groups = {item["group"] for item in learnt} & {info.group for info in recordings}
         if videos:
             warnings.append(

@@ -1,5 +1,6 @@
 """Checkpoints come back equal, or not at all."""
 
+import dataclasses
 import hashlib
 import io
 import zipfile
@@ -163,3 +164,22 @@ def test_failed_save_keeps_the_old_file(checkpoint, path, monkeypatch):
         save_checkpoint(path, checkpoint)
     assert path.read_bytes() == old
     assert [p.name for p in path.parent.iterdir()] == ["model.pt"]
+
+
+def test_animals_of_one_video_are_learnt_each_for_itself(checkpoint):
+    """Pixels count: neighbours of a rack are not the same animal; without regions all are."""
+    item = {"name": "v__A", "group": "v__A", "sha256": "7", "region": "0,0,48,48"}
+    split = {"train": [item], "val": [], "test": []}
+    network = dataclasses.replace(checkpoint, split=split)
+    after = dataclasses.replace(
+        checkpoint, split={"train": [], "val": [], "test": []}, init=network.as_init()
+    )
+    for one in (network, after):
+        assert one.learnt_part(sha256="7", region="0,0,48,48") == "train"
+        assert one.learnt_part(sha256="7", region="47,0,48,48") == "train"
+        assert one.learnt_part(sha256="7", region="48,0,48,48") == ""
+        assert one.learnt_part(sha256="7") == "train"
+        assert one.learnt_part(sha256="8", region="0,0,48,48") == ""
+    assert network.learnt_part(sha256="7", region="48,0,48,48", group="v__A") == "train"
+    del item["region"]
+    assert network.learnt_part(sha256="7", region="48,0,48,48") == "train"

@@ -1,5 +1,6 @@
 """Drift: what is measured of a recording, and what lies outside of what was learnt."""
 
+import dataclasses
 import re
 from fractions import Fraction
 
@@ -8,9 +9,17 @@ import pytest
 
 from mpar.cache.drift import Appearance, AppearanceMeter, appearance_range, find_drift
 from mpar.cache.store import Store
+from mpar.comparisons import compare_with_store
 from mpar.inference import ActionRecognitionInference
-from tests.helpers import read_frames
-from tests.sample.synthetic import draw_recording, write_video
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.preprocess import PreprocessConfig, preprocess
+from tests.helpers import make_checkpoint, read_frames
+from tests.sample.synthetic import (
+    draw_frame_numbers,
+    draw_recording,
+    write_annotation,
+    write_video,
+)
 
 LEARNT = {"brightness": [40.0, 80.0], "contrast": [12.0, 18.0], "fps": [30.0, 30.0]}
 LIKE = {"brightness": 60.0, "contrast": 15.0, "fps": 30.0}
@@ -93,6 +102,28 @@ def test_predicting_warns_of_a_brightened_and_of_a_60_fps_video(study, tmp_path)
     assert found["alike"] == found["new"] == found["quick"] == []  # it walks at its own rate
     look = Appearance(brightness=learnt["brightness"][0], contrast=learnt["contrast"][0], fps=60)
     assert "60 frames per second" in find_drift(look, learnt)[0]
+
+
+def test_the_rate_is_that_of_the_steps(tmp_path, caplog):
+    """A network learns at the rate of its cache, whatever that of the videos."""
+    (tmp_path / "v").mkdir()
+    write_video(tmp_path / "v" / "a.mkv", draw_frame_numbers(40, 32, 32), fps=60, codec="ffv1")
+    write_annotation(tmp_path / "v" / "a.csv", np.arange(40) // 20)
+    path = make_checkpoint(tmp_path / "net.pt")
+    trained = load_checkpoint(path)
+    data = trained.data | {"config": {"rate": "30"}}
+    save_checkpoint(path, dataclasses.replace(trained, data=data))
+    network, messages = ActionRecognitionInference(path, "cpu"), []
+    for rate in (30, 15):
+        config = PreprocessConfig(rate=Fraction(rate))
+        preprocess(tmp_path / "v", tmp_path / "v", tmp_path / f"{rate}.h5", config=config)
+        with Store(tmp_path / f"{rate}.h5") as store:
+            assert appearance_range(store, [0])["fps"] == [rate, rate]
+            caplog.clear()
+            compare_with_store(network, store, [0])
+        messages.append(caplog.messages)
+    assert messages[0] == []
+    assert "1 recordings (a, ...) are not in steps of 30 per second" in messages[1][0]
 
 
 def _seed_of_a_middling_animal(brightness):

@@ -349,4 +349,4 @@ def test_recording_of_a_cache_keeps_its_warnings(tmp_path):
     with Store(tmp_path / "c.h5") as store:
         found = network.predict_recording(store, 0).warnings
     assert found == network.predict(tmp_path / "v" / "a.mp4").warnings
-    assert found == ("runs at 25 frames per second, expected 30; kept as is",)
+    assert found == ("runs at 25 frames per second, expected 30; rows and seconds stay its own",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from fractions import Fraction
 
 import av
@@ -10,8 +12,11 @@ import numpy as np
 import pytest
 
 from mpar.cache.store import Store
-from mpar.errors import InputError
+from mpar.errors import ConfigError, InputError
+from mpar.inference import ActionRecognitionInference
 from mpar.labels.regions import read_regions
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.video.regions import Region
 from tests.helpers import make_checkpoint, run
 from tests.sample.synthetic import draw_recording
@@ -139,6 +144,55 @@ def test_subjects_of_a_boris_file_are_the_animals(lab, tmp_path):
         assert np.flatnonzero(store.codes(1)[0] == 6).tolist() == [*range(30, 36)]
 
 
+def table_of(events):
+    head = "Observation id,Media file,Total length,FPS,Subject,Behavior,Behavior type,Time\n"
+    rows = [
+        f"o,rack1.mkv,1.333,30,{animal},walk,{kind},{time}\n"
+        for animal, *times in events
+        for kind, time in zip(("START", "STOP"), times, strict=True)
+    ]
+    return head + "".join(rows)
+
+
+def bouts_of(events):
+    head = "Observation id,Media file,Subject,Behavior,Behavior type,Start (s),Stop (s)\n"
+    return head + "".join(f"o,rack1.mkv,{a},walk,STATE,{s},{e}\n" for a, s, e in events)
+
+
+def project_of(events):
+    marks = [[time, a, "walk", "", ""] for a, *times in events for time in times]
+    observation = {"type": "MEDIA", "file": {"1": ["rack1.mkv"]}, "events": marks}
+    kinds = {"0": {"code": "walk", "type": "State event"}}
+    return json.dumps({"behaviors_conf": kinds, "observations": {"o": observation}})
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("o.csv", table_of), ("o.csv", bouts_of), ("o.boris", project_of)],
+)
+def test_subjects_of_one_observation_are_the_animals(lab, tmp_path, name, write):
+    """Their bouts may overlap in time; an event of no animal may be of any."""
+    events = [("a", 0.5, 0.8), ("B", 0.6, 0.9), ("C", 0, 0.2), ("D", 1.0, 1.1), ("A", 1.0, 1.1)]
+    (tmp_path / "labels").mkdir()
+    path = tmp_path / "labels" / name
+    path.write_text(write(events))
+    arguments = lab / "rack", tmp_path / "labels", "-o", tmp_path / "c.h5"
+    result = run("preprocess", *arguments)
+    assert result.exit_code == 2
+    assert "scores the subjects 'a', 'B', 'C', 'D' of one video, expected one" in result.output
+    regions = "--regions", lab / "regions.csv"
+    result = run("preprocess", *arguments, *regions)
+    assert result.exit_code == 0, result.output
+    expected = [[*range(15, 24), *range(30, 33)], [*range(18, 27)], [*range(6)], [*range(30, 33)]]
+    with Store(tmp_path / "c.h5") as store:
+        walks = [np.flatnonzero(store.codes(i)[0] == 6).tolist() for i in range(4)]
+    assert walks == expected
+    path.write_text(write([*events, ("", 0.5, 0.8)]))
+    result = run("preprocess", *arguments, *regions, "--overwrite")
+    assert result.exit_code == 2
+    assert "has the subjects 'a', 'B', 'C', 'D', none, expected one animal" in result.output
+
+
 def test_labels_of_no_animal_are_named(lab, tmp_path):
     """A file that names none, and a subject without a region, are one line each."""
     write_labels(tmp_path / "labels" / "rack1.csv", np.zeros(NUM_FRAMES, int))
@@ -175,6 +229,10 @@ def test_one_region_without_a_name_is_a_crop(lab, tmp_path):
         (HEADER + "*,A,-1,0,48,48\n", "x is '-1', expected a whole number of px from 0"),
         (HEADER + "*,A,0,0,48\n", "found 5 cells, expected 6"),
         (HEADER + "*,a/b,0,0,48,48\n", "'a/b' cannot be part of a file name"),
+        (HEADER + "*,a.,0,0,48,48\n", "'a.' cannot be part of a file name"),
+        (HEADER + "*,..,0,0,48,48\n", "'..' cannot be part of a file name"),
+        (HEADER + "*,a\x01,0,0,48,48\n", "cannot be part of a file name"),
+        (HEADER + f"*,{'é' * 51},0,0,48,48\n", "cannot be part of a file name"),
         (HEADER + ",A,0,0,48,48\n", "names no video"),
         (HEADER + "v,A,0,0,48,48\nV,a ,48,0,48,48\n", "animal 'a' of V occurs in line 2, too"),
         (HEADER + "v,A,0,0,48,48\nv,B,47,47,48,48\n", "regions of A and B of v overlap"),
@@ -203,6 +261,50 @@ def test_regions_are_found_by_video(tmp_path):
     assert table.of_every_video == (Region("A", 0, 0, 16, 16),)
 
 
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("A,20,0", "r.csv:3: animal 'A' of m1.mp4 occurs in line 2, too"),
+        ("B,19,0", "r.csv:3: the regions of A and B of m1.mp4 overlap"),
+        (",20,0", "r.csv:3: m1.mp4 has several regions, expected an animal's name for each"),
+    ],
+)
+def test_two_spellings_are_one_video(tmp_path, second, message):
+    """Two recordings would have one name, and the second replace the first."""
+    (tmp_path / "r.csv").write_text(HEADER + f"m1,A,0,0,20,20\nM1.mp4,{second},20,20\n")
+    with pytest.raises(InputError) as error:
+        read_regions(tmp_path / "r.csv").share_out([tmp_path / "m1.mp4"])
+    assert message in str(error.value)
+
+
+def test_videos_without_a_row_are_named(tmp_path, caplog):
+    """Of a rack, the whole picture is no animal."""
+    (tmp_path / "r.csv").write_text(HEADER + "m1,A,0,0,20,20\n")
+    videos = [tmp_path / f"{name}.mp4" for name in ("m1", "m2", "m3")]
+    found, problems = read_regions(tmp_path / "r.csv").share_out(videos)
+    assert ([*found], problems) == (videos[:1], [])
+    assert caplog.messages == ["r.csv: has no row for m2.mp4 and 1 more: its whole picture counts"]
+
+
+def test_python_cuts_as_training_did(lab, tmp_path):
+    """`predict` takes the one region of every video, and refuses to choose from several."""
+    path = make_checkpoint(tmp_path / "net.pt", frame_size=(SIDE, SIDE))
+    regions = [[a, f"{x},{y},{SIDE},{SIDE}"] for a, (x, y) in CORNERS.items()]
+    trained = load_checkpoint(path)
+    for kept, name in ((regions[1:2], "one.pt"), (regions, "four.pt")):
+        save_checkpoint(
+            tmp_path / name,
+            dataclasses.replace(trained, data=trained.data | {"config": {"regions": kept}}),
+        )
+    rack, alone = lab / "rack" / "rack1.mkv", lab / "alone" / "B.mkv"
+    found = ActionRecognitionInference(tmp_path / "one.pt").predict(rack)
+    expected = ActionRecognitionInference(path).predict(alone)
+    assert (found.name, found.region) == ("rack1__B", f"{SIDE},0,{SIDE},{SIDE}")
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    with pytest.raises(ConfigError, match="the network learnt from the regions of A, B"):
+        ActionRecognitionInference(tmp_path / "four.pt").predict_video(rack)
+
+
 def test_regions_beyond_the_picture(lab, tmp_path):
     """Found when decoding; the other videos go on."""
     (tmp_path / "r.csv").write_text(HEADER + f"*,A,{SIDE},0,{2 * SIDE},{SIDE}\n")
@@ -229,3 +331,18 @@ def test_preview_shows_regions_and_cuts(lab, tmp_path):
     result = run("preprocess", *arguments, "--preview", tmp_path / "p.png")
     assert (result.exit_code, (tmp_path / "p.png").exists()) == (2, False)
     assert "lies beyond its picture of 96x96 px" in result.output
+
+
+def test_names_in_a_preview_do_not_cover_each_other():
+    """A long name of a video, and names of twelve animals side by side, each in its place."""
+    regions = [Region(f"mouse {i + 10}", i % 4 * 160, i // 4 * 120, 160, 120) for i in range(12)]
+    cuts = [np.zeros((64, 64), np.uint8)] * 12
+    name = "a_rack_with_a_long_name_2026-01-01_camera_3.mp4"
+    figure = plot_preview([PreviewRow(name, np.zeros((360, 640)), tuple(regions), tuple(cuts))])
+    figure.canvas.draw()
+    first, second, *_ = figure.axes
+    titles = [axes._left_title.get_window_extent() for axes in (first, second)]
+    assert titles[0].x1 <= titles[1].x0
+    assert len(first.texts) == len(first.patches) == 12
+    for text, box in zip(first.texts, first.patches, strict=True):
+        assert text.get_window_extent().x1 <= box.get_window_extent().x1

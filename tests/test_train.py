@@ -9,6 +9,7 @@ import os
 import pkgutil
 import shutil
 import signal
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -32,7 +33,7 @@ from mpar.scores.metrics import WorstFrame, frame_scores
 from mpar.system.files import locked
 from mpar.train import best_checkpoint, resume_training, train, train_model
 from tests.helpers import assert_equal_weights, interrupt_after, weights_of
-from tests.sample.synthetic import write_sample
+from tests.sample.synthetic import draw_recording, write_annotation, write_sample, write_video
 
 CONFIG = TrainConfig(
     model_type="light",
@@ -575,3 +576,43 @@ def test_the_best_checkpoint_is_the_latest_whatever_the_clock_says(tmp_path):
         os.utime(path, (seconds, seconds))
     (tmp_path / "best_model_epoch11 (copy).pt").touch()
     assert best_checkpoint(tmp_path).name == "best_model_epoch10.pt"
+
+
+def test_a_faster_camera_trains_the_same_network(tmp_path):
+    """Each frame filmed twice at twice the rate: the same weights, scores and shortest bouts."""
+    from mpar.preprocess import PreprocessConfig, preprocess
+
+    for name, times in (("slow", 1), ("fast", 2)):
+        (tmp_path / name).mkdir()
+        for animal in range(4):
+            frames, codes = draw_recording(
+                seed=animal, num_frames=40, height=32, width=32, pain_fraction=0.3
+            )
+            rate = 30 * (times if animal % 2 else 1)
+            again = times if animal % 2 else 1
+            path = tmp_path / name / f"m{animal}.mkv"
+            write_video(path, frames.repeat(again, axis=0), fps=rate, codec="ffv1")
+            write_annotation(path.with_suffix(".csv"), codes.repeat(again))
+        cache = tmp_path / f"{name}.h5"
+        config = PreprocessConfig(rate=Fraction(30))
+        preprocess(tmp_path / name, tmp_path / name, cache, config=config)
+    rows = "".join(f"m{i},{part}\n" for i, part in enumerate(("val", "train", "train", "val")))
+    (tmp_path / "split.csv").write_text("Recording,Part\n" + rows)
+    options = TrainConfig(model_type="light", num_epochs=1, clip_length=8)
+    slow, fast = (
+        train(
+            tmp_path / f"{name}.h5",
+            tmp_path / name / "runs",
+            config=options,
+            split_path=tmp_path / "split.csv",
+            device="cpu",
+        )
+        for name in ("slow", "fast")
+    )
+    assert_equal_weights(slow / "last.pt", fast / "last.pt")
+    one, other = (load_checkpoint(best_checkpoint(run)) for run in (slow, fast))
+    assert one.post == other.post
+    assert one.scores == other.scores
+    with Store(tmp_path / "fast.h5") as store:
+        assert [r.num_frames for r in store.recordings] == [40, 80, 40, 80]
+        assert [r.num_steps for r in store.recordings] == [40, 40, 40, 40]

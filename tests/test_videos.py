@@ -356,7 +356,7 @@ def test_frame_rate_is_kept_exactly(tmp_path, fps, is_expected, suffix):
     assert info.fps == fps
     assert isinstance(info.fps, Fraction)
     _, warnings = read(path)
-    told = f"runs at {float(fps):.6g} frames per second, expected 30; kept as is"
+    told = f"runs at {float(fps):.6g} frames per second, expected 30; rows and seconds stay its own"
     assert warnings == ([] if is_expected else [told])
 
 
@@ -722,7 +722,10 @@ def test_warnings_are_appended(tmp_path):
     path = make_video(tmp_path / "v.mp4", fps=25)
     warnings = ["before"]
     assert len([*read_frames(path, warnings=warnings)]) == 20
-    assert warnings == ["before", "runs at 25 frames per second, expected 30; kept as is"]
+    assert warnings == [
+        "before",
+        "runs at 25 frames per second, expected 30; rows and seconds stay its own",
+    ]
     assert len([*read_frames(path)]) == 20
 
 

@@ -141,6 +141,7 @@ def find_drift(appearance: Appearance, learnt: dict[str, Any]) -> list[str]:
         rates = f"{least:g}" if least == greatest else f"{least:g} to {greatest:g}"
         warnings.append(
             f"it has {appearance.fps:g} frames per second, the network learnt from {rates}: every "
-            "movement lasts another number of frames; convert it to that rate first"
+            "movement lasts another number of frames; convert the video to that rate, or make the "
+            "cache with --rate"
         )
     return warnings

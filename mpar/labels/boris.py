@@ -18,6 +18,8 @@ from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table, parse_time
 
+T = TypeVar("T")
+
 
 def is_tabular(cells: list[str]) -> bool:
     """Tell whether a header, in lower case, is that of tabular events."""

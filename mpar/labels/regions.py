@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,10 @@ from mpar.labels.scorings import JOINT, Scoring
 from mpar.video.regions import Region
 from mpar.video.streams import MIN_SIDE_PX
 
+log = logging.getLogger(__name__)
+
 COLUMNS = ("video", "animal", "x", "y", "width", "height")
+MAX_NAME_BYTES = 100  # the names of files stay below the 255 that disks allow
 EVERY = "*"  # in the column Video: of each video without a row of its own
 
 
@@ -50,21 +54,34 @@ class RegionTable:
     def share_out(
         self, videos: Sequence[Path]
     ) -> tuple[dict[Path, tuple[Region, ...]], list[Problem]]:
-        """Return the regions of each video that has any, and rows that name none of them."""
+        """Return the regions of each video that has any, and rows that name none of them.
+
+        Raises
+        ------
+        InputError
+            Rows that spell the name of a video in two ways contradict each other.
+        """
         index = NameIndex((video.name, video) for video in videos)
-        found: dict[Path, list[Region]] = {}
+        found: dict[Path, list[RegionRow]] = {}
         problems = []
         for row in self.rows:
             named = index.find(row.video) if row.video != EVERY else []
             if len(named) == 1:
-                found.setdefault(named[0], []).append(row.region)
+                found.setdefault(named[0], []).append(replace(row, video=named[0].name))
             elif row.video != EVERY:
                 what = "names several videos" if named else "names no video here"
                 message = f"{row.video!r} {what}; correct the row or remove it"
                 problems.append(Problem.of(self.path, message, row.line))
+        if wrong := [p for rows in found.values() for p in _compare_rows(self.path, rows)]:
+            raise InputError(wrong)
         star = self.of_every_video
-        regions = {video: tuple(found.get(video, star)) for video in videos}
-        return {video: own for video, own in regions.items() if own}, problems
+        own = {video: tuple(row.region for row in rows) for video, rows in found.items()}
+        regions = {video: own.get(video, star) for video in videos}
+        whole = [video.name for video in videos if not regions[video]]
+        if whole and len(whole) < len(videos):
+            shown = whole[0] + (f" and {len(whole) - 1} more" if len(whole) > 1 else "")
+            log.warning("%s: has no row for %s: its whole picture counts", self.path.name, shown)
+        return {video: places for video, places in regions.items() if places}, problems
 
 
 def read_regions(path: Path | str) -> RegionTable:
@@ -126,8 +143,10 @@ def _read_row(row: Mapping[str, str], line: int) -> RegionRow:
             )
         numbers.append(number)
     animal = row["animal"]
-    if animal and (Path(animal).name != animal or set(animal) & set('\\/:*?"<>|')):
-        raise ValueError(f"animal {animal!r} cannot be part of a file name; rename it")
+    is_name = Path(animal).name == animal.strip(". ") and animal.isprintable()
+    is_short = len(animal.encode()) <= MAX_NAME_BYTES
+    if animal and not (is_name and is_short and not set(animal) & set('\\/:*?"<>|')):
+        raise ValueError(f"animal {animal[:40]!r} cannot be part of a file name; rename it")
     if not row["video"]:
         raise ValueError("names no video, expected one or *; fix the row")
     return RegionRow(line, row["video"], Region(animal, *numbers))

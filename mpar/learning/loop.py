@@ -386,7 +386,7 @@ class TrainingRun:
             },
             split={
                 part: [
-                    {"name": info.name, "group": info.group, "sha256": info.sha256}
+                    {key: getattr(info, key) for key in ("name", "group", "sha256", "region")}
                     for info in (self.store.recordings[i] for i in self.split.part(part))
                 ]
                 for part in PARTS

@@ -23,6 +23,7 @@ from mpar.labels.classes import ClassMap
 from mpar.network.config import ModelConfig
 from mpar.network.model import ClipNet
 from mpar.system.files import atomic_path
+from mpar.video.regions import share_pixels
 
 FORMAT = "mpar-checkpoint"
 # 2: networks may centre frames, training may use two optimizers; 3: post-processing
@@ -47,7 +48,8 @@ class Checkpoint:
         [H, W] in px, ``config`` of preprocessing, and ``look`` of the training recordings
         (`mpar.cache.drift.appearance_range`).
     split : dict
-        By part, the ``name``, ``group`` and ``sha256`` (of the video) of each recording.
+        By part, the ``name``, ``group``, ``sha256`` (of the video) and ``region`` (absent before
+        regions, "" for the whole picture) of each recording.
     training : dict
         The training config as plain types.
     scores : dict
@@ -85,17 +87,17 @@ class Checkpoint:
         height, width = self.data["frame_size"]
         return int(height), int(width)
 
-    def learnt_part(self, *, sha256: str, group: str | None = None) -> str:
-        """Return "train" or "val" if a video, or its animal, had a part in learning, else "".
+    def learnt_part(self, *, sha256: str, region: str = "", group: str | None = None) -> str:
+        """Return "train" or "val" if pixels of a video, or its animal, had a part in learning.
 
-        Of the network that training began with only the videos count: animals of another study
-        may have the same names.
+        Else "". Of the network that training began with only the pixels count: animals of
+        another study may have the same names.
         """
         for part in ("train", "val"):
             for item in self.split[part]:
-                if sha256 == item["sha256"] or group == item["group"]:
+                if group == item["group"] or is_of_video(item, sha256, region):
                     return part
-        if any(sha256 == item["sha256"] for item in self.init.get("learnt", [])):
+        if any(is_of_video(item, sha256, region) for item in self.init.get("learnt", [])):
             return "train"
         return ""
 
@@ -250,3 +252,8 @@ def _check_archive(data: bytes) -> None:
                 raise ValueError("an entry is compressed")
         if (name := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"{name} does not match its checksum")
+
+
+def is_of_video(item: dict[str, str], sha256: str, region: str) -> bool:
+    """Tell whether a recording of a split shows pixels of a region ("" for all) of a video."""
+    return item["sha256"] == sha256 and share_pixels(item.get("region", ""), region)

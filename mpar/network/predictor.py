@@ -111,8 +111,8 @@ class ActionRecognitionInference:
 
         Raises
         ------
-        InputError
-            The video cannot be decoded.
+        InputError, ConfigError
+            As for `predict`.
         """
         if stride < 1:
             raise ConfigError(f"stride: found {stride}, expected 1 or more")
@@ -144,9 +144,23 @@ class ActionRecognitionInference:
         video_path: Path | str,
         on_frames: Callable[[int], object] = lambda num_frames: None,
     ) -> Prediction:
-        """Predict a video, as arrays. Raises InputError when it cannot be decoded."""
-        path = Path(video_path)
-        return self.predict_regions(path, (None,), on_frames)[0]
+        """Predict a video, as arrays, or the one region that training cut out of every video.
+
+        Raises
+        ------
+        InputError
+            The video cannot be decoded, or the region lies beyond its picture.
+        ConfigError
+            Training cut out several regions.
+        """
+        if len(self.regions) > 1:
+            animals = ", ".join(region.animal for region in self.regions)
+            raise ConfigError(
+                f"{Path(video_path).name}: the network learnt from the regions of {animals}, "
+                "expected one animal; call predict_regions(video, network.regions), or "
+                "predict_regions(video, (None,)) for the whole picture"
+            )
+        return self.predict_regions(video_path, self.regions or (None,), on_frames)[0]
 
     def predict_regions(
         self,
@@ -179,6 +193,7 @@ class ActionRecognitionInference:
         predictions = []
         for region, walk in zip(regions, walked.walks, strict=True):
             labels, probabilities = postprocess(walk.probabilities, self.post)
+            place = "" if region is None else str(region)
             shown = (region.height, region.width) if region else (info.height, info.width)
             predictions.append(
                 Prediction(
@@ -193,8 +208,8 @@ class ActionRecognitionInference:
                         *walked.warnings,
                         *find_drift(walk.appearance, self.checkpoint.data["look"]),
                     ),
-                    learnt_part=self.checkpoint.learnt_part(sha256=sha256),
-                    region="" if region is None else str(region),
+                    learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
+                    region=place,
                 )
             )
         return predictions
@@ -245,7 +260,9 @@ class ActionRecognitionInference:
                 *info.warnings,
                 *find_drift(meter.appearance(info.rate), self.checkpoint.data["look"]),
             ),
-            learnt_part=self.checkpoint.learnt_part(sha256=info.sha256, group=info.group),
+            learnt_part=self.checkpoint.learnt_part(
+                sha256=info.sha256, region=info.region, group=info.group
+            ),
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
             region=info.region,

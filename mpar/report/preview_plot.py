@@ -15,6 +15,8 @@ from mpar.video.regions import Region
 
 _ROW_IN = 1.9
 _MAX_CUTS = 4
+_FIRST_RATIO = 1.6  # width of the median frame to that of a cut-out
+_LEAST_PT = 3
 _EDGE = "#F8B010"
 
 
@@ -45,11 +47,12 @@ def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
     num_cuts = min(_MAX_CUTS, max(len(row.cuts) for row in rows))
     figure = Figure(figsize=(TEXT_WIDTH_IN, 0.35 + _ROW_IN * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
+    first_in = TEXT_WIDTH_IN * _FIRST_RATIO / (_FIRST_RATIO + num_cuts)
     grid = figure.subplots(
         len(rows),
         1 + num_cuts,
         squeeze=False,
-        width_ratios=[1.6, *[1.0] * num_cuts],
+        width_ratios=[_FIRST_RATIO, *[1.0] * num_cuts],
     )
     for axes_row, row in zip(grid, rows, strict=True):
         for axes in axes_row:
@@ -57,17 +60,20 @@ def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
         first, *others = axes_row
         height, width = row.median.shape
         first.imshow(row.median, cmap="gray", vmin=0, vmax=255)
-        first.set_title(f"{plain(row.name)}, {width}x{height} px", fontsize=TEXT_PT, loc="left")
+        name = _shortened(plain(row.name), int(first_in / _letter_in(TEXT_PT)))
+        first.set_title(f"{name}\n{width}x{height} px", fontsize=TEXT_PT, loc="left")
         for region in row.regions:
             corner = (region.x - 0.5, region.y - 0.5)
             box = Rectangle(corner, region.width, region.height, fill=False, ec=_EDGE, lw=1.2)
             first.add_patch(box)
+            animal = plain(region.animal)
+            room_in = first_in * region.width / width / max(1, len(animal))
             first.text(
                 region.x + 2,
                 region.y + 2,
-                plain(region.animal),
+                animal,
                 color=_EDGE,
-                fontsize=SMALL_PT,
+                fontsize=max(_LEAST_PT, SMALL_PT * min(1, room_in / _letter_in(SMALL_PT))),
                 va="top",
             )
         for number, axes in enumerate(others[: len(row.cuts)]):
@@ -88,3 +94,14 @@ def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
                 transform=others[-1].transAxes,
             )
     return figure
+
+
+def _letter_in(size_pt: float) -> float:
+    """Return about how wide a letter is, in inches."""
+    return 0.7 * size_pt / 72
+
+
+def _shortened(name: str, length: int) -> str:
+    """Leave out the middle of a name that is longer than so many letters."""
+    half = max(3, (length - 1) // 2)
+    return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"

@@ -65,7 +65,7 @@ def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[st
             "(ffmpeg -framerate RATE -i IN -c copy OUT.mp4)"
         )
     elif abs(line.fps - EXPECTED_FPS) > Fraction(1, 2):
-        warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; kept as is")
+        warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; rows and seconds stay its own")
     if line.lead_seconds > _LONG_LEAD_SECONDS:
         warnings.append(
             f"shows its first picture after {float(line.lead_seconds):.3g} s of sound, or of what "

@@ -63,3 +63,8 @@ class Region:
         shrinks = part.shape[0] >= size[0] and part.shape[1] >= size[1]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return cv2.resize(np.ascontiguousarray(part), size[::-1], interpolation=how)
+
+
+def share_pixels(one: str, other: str) -> bool:
+    """Tell whether two texts of regions of a video share a pixel; "" is the whole picture."""
+    return not (one and other) or Region.parse(one).overlaps(Region.parse(other))

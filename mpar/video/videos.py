@@ -186,7 +186,8 @@ class Decoding:
                 Problem.of(
                     self._path,
                     f"its region {f'of {region.animal} ' * bool(region.animal)}({region}) lies "
-                    f"beyond its picture of {show_size(size)} px; fix the regions file",
+                    f"beyond its picture of {show_size(size)} px; pass --regions with a file "
+                    "that fits",
                 )
                 for region in beyond
             )

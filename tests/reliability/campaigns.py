@@ -184,4 +184,13 @@ CAMPAIGNS = (
         1,
         0,
     ),
+    Campaign(
+        16,
+        "regions files of all dialects, with mistakes, mutated",
+        "places",
+        "read_region_files",
+        ("without_comparing_rows",),
+        200,
+        20_000,
+    ),
 )

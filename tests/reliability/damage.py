@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import CheckpointError, StoreError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.video.timeline import TimeLine, find_grid
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 
 LENGTHS = (3, 17, 40)
@@ -61,7 +63,10 @@ def describe(number: int, damage: tuple[str, int, list]) -> str:
 
 @functools.cache
 def small_recordings() -> tuple[NewRecording, ...]:
-    """Make recordings of noise, shorter and longer than a chunk."""
+    """Make recordings of noise, shorter and longer than a chunk; the longest in steps of its own.
+
+    The camera lost two frames there, and the network walks at half the rate.
+    """
     made = []
     for num_frames in LENGTHS:
         rng = np.random.default_rng(num_frames)
@@ -80,10 +85,24 @@ def small_recordings() -> tuple[NewRecording, ...]:
             annotators=("anna", "bo"),
             warnings=("runs at 29.97 frames per second",),
         )
-        labels = DEFAULT_CLASS_MAP.merge(codes[0])
-        hashes = hash_chunks(frames)
+        times = source = None
+        if num_frames == max(LENGTHS):
+            shown_at = np.where(np.arange(num_frames) < num_frames // 2, 0, 2) + np.arange(
+                num_frames
+            )
+            line = TimeLine(num_frames, info.fps, shown_at / float(info.fps))
+            times, (source, rate) = line.times, find_grid(line, info.fps / 2)
+            info = replace(info, num_steps=len(source), rate=rate, has_own_steps=True)
         made.append(
-            NewRecording(info=info, frames=frames, labels=labels, codes=codes, chunk_hashes=hashes)
+            NewRecording(
+                info=info,
+                frames=frames,
+                labels=DEFAULT_CLASS_MAP.merge(codes[0]),
+                codes=codes,
+                chunk_hashes=hash_chunks(frames),
+                times=times,
+                source_frame=source,
+            )
         )
     return tuple(made)
 
@@ -134,11 +153,11 @@ def read_all(damaged: Path, access: str) -> tuple[str, set[int] | None]:
         if store.recordings != tuple(recording.info for recording in recordings):
             return "says other things of its recordings, with no word", None
         for i, recording in enumerate(recordings):
-            num_frames = recording.info.num_frames
-            batch = np.empty((1, num_frames, *store.frame_size), np.uint8)
+            batch = np.empty((1, recording.info.num_steps, *store.frame_size), np.uint8)
+            steps = recording.frames[recording.source_frame]
             reads = (
                 (recording.frames, lambda i=i: store.frames(i)),
-                (recording.frames, lambda i=i, b=batch: _read_batch(store, i, b)),
+                (steps, lambda i=i, b=batch: _read_batch(store, i, b)),
                 (recording.labels, lambda i=i: store.labels(i)),
                 (recording.codes, lambda i=i: store.codes(i)),
                 (recording.times, lambda i=i: store.times(i)),
