@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.video.timeline import TimeLine, find_grid, find_steps, find_timeline, first_back
+from mpar.video.timeline import (
+    MAX_STEPS,
+    TimeLine,
+    find_grid,
+    find_steps,
+    find_timeline,
+    first_back,
+)
 
 MS = Fraction(1, 1000)
 TICK = Fraction(1, 90000)
@@ -191,6 +198,17 @@ def test_grid_fills_gaps():
     source, rate = find_grid(line, Fraction(30))
     assert source.tolist() == [0, 1, 1, 1, 2, 2, 3]
     assert find_steps(line, rate, 7).tolist() == [0, 1, 5, 6]
+
+
+@pytest.mark.parametrize("pause", [2, 60, 95_400])
+def test_a_pause_is_no_long_picture(pause):
+    """Ten frames, a pause of seconds or a day, ten more: 32 steps lie between them, not all."""
+    times = np.concatenate([np.arange(10), np.arange(10) + 9 + pause * 30]) / 30
+    line = TimeLine(20, Fraction(30), times)
+    source, rate = find_grid(line, Fraction(30))
+    assert len(source) == 9 + MAX_STEPS + 10
+    assert source.tolist() == [*range(9), *[9] * 17, *[10] * 16, *range(11, 20)]
+    assert find_steps(line, rate, len(source)).tolist() == [*range(10), *range(41, 51)]
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.sampled_from([10, 30, 100]))

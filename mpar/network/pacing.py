@@ -15,7 +15,7 @@ from mpar.cache.drift import Appearance, AppearanceMeter
 from mpar.network.dense import DensePredictor
 from mpar.video.regions import Region
 from mpar.video.streams import VideoInfo
-from mpar.video.timeline import TimeLine, find_grid, find_steps, is_same_tempo, take
+from mpar.video.timeline import MAX_STEPS, TimeLine, find_grid, find_steps, is_same_tempo, take
 from mpar.video.videos import Decoding
 
 _WAITING_FRAMES = 64  # of each region, between the decoder and the network
@@ -165,6 +165,7 @@ class _Chosen:
             self._used.append(number)
             yield frame
             return
+        fps = max(fps, self._rate / MAX_STEPS)
         num_steps = max(1, round((number + 1) / fps * self._rate))
         end = (number + 0.5) / float(fps)
         while (

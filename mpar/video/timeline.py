@@ -16,6 +16,7 @@ T = TypeVar("T")
 ROUNDING_SECONDS = Fraction(1, 2000)  # label programs round times to milliseconds
 _LONG_STEP = 1.5  # usual ones
 _MAX_LOST_PART = 0.1  # of the steps that may be long; our choice
+MAX_STEPS = 32  # that show one frame: the longest clip
 _SAME_TEMPO = Fraction(1, 50)
 _MAX_DENOMINATOR = 1001  # of 30000/1001, the rate of colour television
 
@@ -257,18 +258,29 @@ def find_grid(line: TimeLine, rate: Fraction | None) -> tuple[np.ndarray, Fracti
         frame in each step of the grid.
     rate : Fraction
         Frames per second of the grid.
+
+    Notes
+    -----
+    A frame is shown for at most `MAX_STEPS` steps, so that a camera that paused for an hour does
+    not fill the recording with one picture. No clip is longer, so the network sees nothing of it.
     """
     assert line.fps is not None
     if rate is None or is_same_tempo(line.fps, rate):
         rate = line.fps
         if line.is_steady:
             return np.arange(line.num_frames), rate
-    length = line.seconds - line.lead_seconds
-    num_steps = max(1, round(length * rate))
-    ticks = float(line.lead_seconds) + np.arange(num_steps) / float(rate)
-    middles = (line.starts[1:] + line.starts[:-1]) / 2
-    # a tick halfway between two frames takes the first, whatever the rounding
-    return np.searchsorted(middles, ticks - 1e-9).astype(np.int64), rate
+    edges = _edges_in_steps(line, rate)
+    num_steps = max(1, round(edges[-1]))
+    middles = (edges[1:-1] + edges[:-2]) / 2
+    # a step halfway between two frames takes the first, whatever the rounding
+    return np.searchsorted(middles, np.arange(num_steps) - 1e-7).astype(np.int64), rate
+
+
+def _edges_in_steps(line: TimeLine, rate: Fraction) -> np.ndarray:
+    """Return where each frame begins and the last ends, in steps from the first, (T + 1,)."""
+    edges = (np.append(line.starts, float(line.seconds)) - float(line.lead_seconds)) * float(rate)
+    too_long = np.maximum(np.diff(edges) - MAX_STEPS, 0)
+    return edges - np.concatenate([[0], np.cumsum(too_long)])
 
 
 def take(frames: Iterable[T], source: np.ndarray) -> Iterator[T]:
@@ -292,8 +304,8 @@ def find_steps(line: TimeLine, rate: Fraction, num_steps: int) -> np.ndarray:
     """Return the step of a grid of `find_grid` nearest to each frame of its video, (T,) int64."""
     if num_steps == line.num_frames and line.is_steady:
         return np.arange(line.num_frames)
-    ticks = (line.starts - float(line.lead_seconds)) * float(rate)
-    return np.clip(np.floor(ticks + 0.5), 0, num_steps - 1).astype(np.int64)
+    begins = _edges_in_steps(line, rate)[:-1]
+    return np.clip(np.floor(begins + 0.5 + 1e-7), 0, num_steps - 1).astype(np.int64)
 
 
 def find_timeline(
