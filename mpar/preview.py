@@ -16,6 +16,7 @@ from mpar.labels.regions import RegionTable
 from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.system.files import atomic_path
 from mpar.system.folders import find_files
+from mpar.video.grey import UPRIGHT, GreyConverter
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding
 
@@ -106,5 +107,6 @@ def _look_at(
         )
     whole = Region("", 0, 0, width, height)
     middle = frames[len(frames) // 2]
-    cuts = [region.cut(middle, size) for region in regions or (whole,)]
+    to_grey = GreyConverter(size)
+    cuts = [to_grey.cut(middle, False, UPRIGHT, region) for region in regions or (whole,)]
     return PreviewRow(video.name, np.median(frames, axis=0), tuple(regions), tuple(cuts))

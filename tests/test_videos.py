@@ -12,6 +12,7 @@ import pytest
 
 from mpar.errors import InputError
 from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.video.regions import Region
 from mpar.video.videos import MIN_SIDE_PX, Decoding, probe_video, squeeze_of
 from tests.helpers import drop_timing, read_frames, write_two_streams
 from tests.sample.synthetic import (
@@ -334,6 +335,31 @@ def test_rotation_tag_is_obeyed(tmp_path, quarter_turns, pix_fmt):
     expected = cv2.resize(turned[5], (72, 40), interpolation=cv2.INTER_AREA)
     assert small[5].shape == (40, 72)
     assert np.abs(small[5].astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("size", [None, (20, 24), (60, 60)])
+@pytest.mark.parametrize("quarter_turns", [0, 1])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv420p10le"])
+def test_a_region_is_as_if_filmed_alone(tmp_path, size, quarter_turns, pix_fmt):
+    """Of a turned picture of any range, resized or not: the part of it as shown."""
+    path = make_video(tmp_path / "rack.mp4", num_frames=6, height=96, width=128)
+    if pix_fmt != "yuv420p":
+        convert(path, pix_fmt)
+    rotate_tag(path, quarter_turns)
+    whole, _ = read(path)
+    regions = [Region("A", 30, 16, 50, 40), Region("B", 0, 60, 96, 36)]
+    found = list(Decoding(path, size=size, regions=[*regions, None]).pictures())
+    assert len(found) == len(whole) == 6
+    for picture, (*cuts, rest) in zip(whole, found, strict=True):
+        parts = [picture[16:56, 30:80], picture[60:96, 0:96], picture]
+        for part, cut in zip(parts, [*cuts, rest], strict=True):
+            if size is None:
+                np.testing.assert_array_equal(cut, part)
+                continue
+            expected = cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA)
+            assert cut.shape == size
+            assert np.abs(cut.astype(int) - expected).mean() < 2
+        assert all(cut.flags.c_contiguous and cut.flags.owndata for cut in cuts)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import numpy as np
 from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+from mpar.video.regions import Region
+
 # 8-bit formats whose first plane is luma in limited range unless the frame says full range
 _LIMITED_LUMA = frozenset(
     "yuv420p yuv422p yuv444p yuv440p yuv411p yuv410p nv12 nv21 nv16 nv24 yuva420p yuva422p "
@@ -21,6 +23,10 @@ _FULL_LUMA = frozenset("gray yuvj420p yuvj422p yuvj444p yuvj440p yuvj411p".split
 # Limited range (16-235) to full range. Source: ITU-R BT.601-7, 2.5.3 (219 luma levels).
 _RANGE_GAIN = 255 / 219
 _RANGE_OFFSET = -16 * _RANGE_GAIN
+
+_FULL_RANGE = cv2.addWeighted(
+    np.arange(256, dtype=np.uint8), _RANGE_GAIN, np.arange(256, dtype=np.uint8), 0, _RANGE_OFFSET
+).ravel()
 
 _MAX_SKEW = math.tan(math.radians(1))  # below one degree players do not turn either
 
@@ -100,6 +106,7 @@ class GreyConverter:
     def __init__(self, size: tuple[int, int] | None, threads: int = 1) -> None:
         self._size, self._threads = size, threads
         self._reformatter = VideoReformatter()
+        self._frames: dict[tuple[int, ...], tuple[av.VideoFrame, np.ndarray]] = {}
 
     def luma(self, frame: av.VideoFrame) -> tuple[np.ndarray, bool]:
         """View the luma of a frame as it was decoded, and tell whether its range is limited."""
@@ -113,19 +120,33 @@ class GreyConverter:
         self, frame: av.VideoFrame, luma: np.ndarray, is_limited: bool, orientation: Orientation
     ) -> np.ndarray:
         """Return a frame of that luma in full range, (H, W) uint8, the caller's own."""
-        if self._size is not None:
-            grey = self._reformat(frame, *orientation.turn_size(*self._size))
-        elif is_limited:
-            # in one pass: gain * luma + offset, rounded and clipped to 0-255
-            grey = cv2.addWeighted(luma, _RANGE_GAIN, luma, 0, _RANGE_OFFSET)
-        else:
-            grey = luma
-        is_own = self._size is None and is_limited
-        grey = orientation.turn(grey)
-        # the decoder refers to its frames again: what is yielded must be a copy of its own
-        return np.ascontiguousarray(grey) if is_own else np.array(grey, order="C")
+        if self._size is None:
+            return _full_range(orientation.turn(luma), is_limited)
+        grey = self._reformat(frame, *orientation.turn_size(*self._size))
+        return np.array(orientation.turn(grey), order="C")
 
-    def _reformat(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
+    def cut(
+        self, luma: np.ndarray, is_limited: bool, orientation: Orientation, region: Region
+    ) -> np.ndarray:
+        """Return a region of that luma, as `convert` would if it had been filmed alone."""
+        part = region.part_of(orientation.turn(luma))
+        if self._size is None or self._size == part.shape:
+            return _full_range(part, is_limited)
+        frame, plane = self._frames.get(part.shape) or self._make_frame(part.shape)
+        plane[...] = part
+        grey = self._reformat(frame, *self._size, threads=1)  # a part is too small for more
+        return _FULL_RANGE[grey] if is_limited else grey.copy()
+
+    def _make_frame(self, shape: tuple[int, ...]) -> tuple[av.VideoFrame, np.ndarray]:
+        """Return a grey frame to fill, with a view of its pixels."""
+        frame = av.VideoFrame(shape[1], shape[0], "gray")
+        frame.color_range = ColorRange.JPEG  # of grey frames another one would be ignored
+        self._frames[shape] = frame, _first_plane(frame)
+        return self._frames[shape]
+
+    def _reformat(
+        self, frame: av.VideoFrame, height: int, width: int, threads: int | None = None
+    ) -> np.ndarray:
         return _first_plane(
             self._reformatter.reformat(
                 frame,
@@ -137,9 +158,18 @@ class GreyConverter:
                 src_colorspace=Colorspace.ITU601,
                 dst_colorspace=Colorspace.ITU601,
                 dst_color_range=ColorRange.JPEG,
-                threads=self._threads,
+                threads=self._threads if threads is None else threads,
             )
         )
+
+
+def _full_range(luma: np.ndarray, is_limited: bool) -> np.ndarray:
+    """Return a copy in full range: the decoder writes into its frames again."""
+    if not is_limited:
+        return np.array(luma, order="C")
+    # in one pass: gain * luma + offset, rounded and clipped to 0-255
+    luma = np.ascontiguousarray(luma)
+    return cv2.addWeighted(luma, _RANGE_GAIN, luma, 0, _RANGE_OFFSET)
 
 
 def _first_plane(frame: av.VideoFrame) -> np.ndarray:

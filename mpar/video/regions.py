@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from mpar.errors import ConfigError
@@ -55,14 +54,9 @@ class Region:
             and other.y < self.y + self.height
         )
 
-    def cut(self, picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-        """Return its part of an (H, W) uint8 picture, a copy, resized to (height, width) px."""
-        part = picture[self.y : self.y + self.height, self.x : self.x + self.width]
-        if size is None or part.shape == size:
-            return part.copy()
-        shrinks = part.shape[0] >= size[0] and part.shape[1] >= size[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(np.ascontiguousarray(part), size[::-1], interpolation=how)
+    def part_of(self, picture: np.ndarray) -> np.ndarray:
+        """View its part of an (H, W) picture."""
+        return picture[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
 def share_pixels(one: str, other: str) -> bool:

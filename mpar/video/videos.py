@@ -134,8 +134,7 @@ class Decoding:
 
     def pictures(self) -> Iterator[list[np.ndarray]]:
         """Yield each frame as a list of (H, W) uint8 arrays, one a region."""
-        is_whole = all(region is None for region in self._regions)
-        to_grey = GreyConverter(self._size if is_whole else None, self._threads)
+        to_grey = GreyConverter(self._size, self._threads)
         meter, tally = PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
         turned: Orientation | None = None
@@ -166,9 +165,10 @@ class Decoding:
                 tally.is_odd_angle |= orientation.is_odd
                 luma, is_limited = to_grey.luma(frame)
                 meter.add(luma, is_limited=is_limited, is_flagged=frame.interlaced_frame)
-                grey = to_grey.convert(frame, luma, is_limited, orientation)
                 yield [
-                    grey if region is None else region.cut(grey, self._size)
+                    to_grey.convert(frame, luma, is_limited, orientation)
+                    if region is None
+                    else to_grey.cut(luma, is_limited, orientation, region)
                     for region in self._regions
                 ]
                 tally.num_frames += 1
