@@ -1,13 +1,15 @@
 """The benchmarks' own arithmetic: which way ratios point, which bouts count as found."""
 
+import importlib
+
 import numpy as np
 import pytest
 
 from mpar.cache.store import Store
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
-from tests.benchmarks import place
 from tests.benchmarks import race as race_module
+from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
 
@@ -108,13 +110,31 @@ def test_event_f1_matches_bouts_one_to_one():
     assert event_f1([truth], [np.zeros(60, np.int64)], 1) == 0
 
 
-def test_regions_and_rates_race_the_plain_video(tmp_path):
-    """Two small videos, plain, in four regions and at 25 steps a second: a row for each way."""
-    rows = place.run(tmp_path, num_videos=2, size=(96, 128), rounds=1)
-    assert [row.contestant for row in rows] == [
-        "mpar",
-        "the same, four regions",
-        "the same, in 25 steps a second",
-        "PyAV, decoding alone",
-    ]
+SMALL = {"NUM_VIDEOS": 2, "VIDEO_SIZE": (96, 128)}
+TOYS = {
+    "decode": {"SIZES": ((96, 128),)},
+    "store": SMALL | {"NUM_OPENED": (2,)},
+    "place": SMALL,
+    "protections": SMALL | {"SIDES": (32,), "NUM_RECORDINGS": 2, "NUM_BATCHES": 2},
+    "clips": {"SIZES": ((32, 32, 2),), "NUM_BATCHES": 4, "NUM_GROWN": 1, "FACTORS": (1,)},
+    "dense": SMALL
+    | {"MODELS": ("light",), "SIDES": (32,), "NUM_CLIP_FRAMES": 130, "LENGTHS": (40,)},
+    "train": {"MODELS": ("light",), "SIDE": 32},
+    "start": {"COMMANDS": ("info",)},
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_runs(group, tmp_path, monkeypatch):
+    """With the smallest inputs and one round: every row has a rate, so no group can rot."""
+    module = importlib.import_module(f"tests.benchmarks.{group}")
+    for name, value in TOYS[group].items():
+        monkeypatch.setattr(module, name, value)
+
+    def race_once(*arguments, **options):
+        return race(*arguments, **options | {"rounds": 1, "warm_up": False})
+
+    monkeypatch.setattr(module, "race", race_once)
+    rows = module.run(tmp_path)
+    assert rows
     assert all(row.rate > 0 for row in rows)

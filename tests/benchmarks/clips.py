@@ -23,13 +23,15 @@ from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 from tests.sample.synthetic import write_video
 
 CLIP_LENGTH, BATCH_SIZE = 16, 32
+SIZES = ((64, 64, 24), (128, 128, 24), (480, 640, 6))  # height, width, recordings
+NUM_BATCHES, NUM_GROWN, FACTORS = 40, 24, (1, 10, 100)
 Gather = Callable[[np.ndarray], object]
 
 
 def run(folder: Path) -> list[Row]:
     """Race at three frame sizes, then the loaders, then ever larger caches."""
     rows: list[Row] = []
-    for height, width, num_recordings in ((64, 64, 24), (128, 128, 24), (480, 640, 6)):
+    for height, width, num_recordings in SIZES:
         frames, codes = draw(height, width)
         place = folder / f"{width}x{height}"
         place.mkdir()
@@ -74,7 +76,7 @@ def _race_stores(case: str, store: Store, folder: Path, video: Path) -> list[Row
         middling["zarr"] = _slicer(_zarr(folder, frames))
     if importlib.util.find_spec("torchcodec"):
         slow["decoding on the fly (torchcodec)"] = lambda batch: _decode_torchcodec(video, batch)
-    batches = _draw_batches(store, 40)
+    batches = _draw_batches(store, NUM_BATCHES)
     targets = {
         "npy memmap": 0.9,
         "h5py slicing": 3,
@@ -85,7 +87,7 @@ def _race_stores(case: str, store: Store, folder: Path, video: Path) -> list[Row
     for name in (OURS, "npy memmap", "h5py slicing"):
         assert np.array_equal(_as_array(quick[name](batches[0])), expected), name
     rows = []
-    for group, count in ((quick, 40), (middling, 10), (slow, 1)):
+    for group, count in ((quick, NUM_BATCHES), (middling, NUM_BATCHES // 4), (slow, 1)):
         rows += race(
             case,
             {
@@ -183,6 +185,7 @@ def _race_loaders(case: str, store: Store) -> list[Row]:
     sampler = ClipSampler(store, clip_length=CLIP_LENGTH)
     samples = labelled_frames(store, range(len(store)))
     samples = np.random.default_rng(0).permutation(samples)[: 60 * BATCH_SIZE]
+    samples = samples[: len(samples) // BATCH_SIZE * BATCH_SIZE]  # whole batches only
     reused = torch.empty((BATCH_SIZE, 1, CLIP_LENGTH, *store.frame_size))
 
     def gather() -> None:
@@ -214,11 +217,11 @@ def _grow(folder: Path) -> list[Row]:
     """Gather from 1, 10 and 100 times the data; say what the process holds of its own."""
     rows = []
     frames, codes = draw(64, 64)
-    for factor in (1, 10, 100):
-        cache = make_cache(folder / "grown.h5", [frames] * (24 * factor), codes)
+    for factor in FACTORS:
+        cache = make_cache(folder / "grown.h5", [frames] * (NUM_GROWN * factor), codes)
         with Store(cache) as store:
             sampler = ClipSampler(store, clip_length=CLIP_LENGTH)
-            batches = _draw_batches(store, 400)
+            batches = _draw_batches(store, 10 * NUM_BATCHES)
             for recording in range(len(store)):
                 store.frames(recording)  # first touch: read and checked
             gc.collect()

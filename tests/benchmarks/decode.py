@@ -7,7 +7,9 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -17,14 +19,15 @@ from tests.benchmarks.inputs import NUM_FRAMES, make_video
 from tests.benchmarks.race import OURS, Row, race
 from tests.helpers import read_frames
 
+SIZES = ((480, 640), (1024, 1280))
 Size = tuple[int, int] | None
-Reader = Callable[[Path, Size, int], Iterator[np.ndarray]]
+Reader = Callable[[Path, Size, int], Iterator[Any]]
 
 
 def run(folder: Path) -> list[Row]:
     """Race at two sizes, native and resized, one video at a time and two."""
     rows: list[Row] = []
-    for height, width in ((480, 640), (1024, 1280)):
+    for height, width in SIZES:
         path = make_video(folder / f"{width}x{height}.mp4", height, width)
         for size in (None, (128, 128)):
             readers = _readers(size)
@@ -37,9 +40,7 @@ def run(folder: Path) -> list[Row]:
                 rows += race(
                     f"{case}, {num_videos} at a time",
                     {
-                        name: lambda reader=reader, n=num_videos, p=path, s=size: _consume(
-                            reader, p, s, n
-                        )
+                        name: partial(_consume, reader, path, size, num_videos)
                         for name, reader in readers.items()
                     },
                     work=NUM_FRAMES * num_videos,

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -24,17 +25,19 @@ from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 from tests.helpers import read_frames
 
 BATCH_SIZE = 32
-NUM_VIDEOS = 24
+MODELS, SIDES = ("standard", "light"), (64, 112)
+NUM_CLIP_FRAMES, NUM_VIDEOS, VIDEO_SIZE = 2000, 24, (480, 640)
+LENGTHS = (1_000, 10_000, 30_000)
 
 
 def run(folder: Path) -> list[Row]:
     """Race the networks at two sizes, then the whole command, then ever longer recordings."""
     rows: list[Row] = []
-    for model_type in ("standard", "light"):
-        for side in (64, 112):
+    for model_type in MODELS:
+        for side in SIDES:
             rows += _race_clips(model_type, side)
-    make_folders(folder, NUM_VIDEOS, 480, 640)
-    for side in (64, 112):
+    make_folders(folder, NUM_VIDEOS, *VIDEO_SIZE)
+    for side in SIDES:
         rows += _race_predict(folder, side)
     return rows + _lengthen()
 
@@ -42,24 +45,28 @@ def run(folder: Path) -> list[Row]:
 def _make_net(model_type: str) -> ClipNet:
     torch.manual_seed(0)
     net = ClipNet(ModelConfig(model_type=model_type)).eval()
-    for block in net.blocks:  # statistics as after training, so that folding matters
+    blocks: Any = net.blocks
+    for block in blocks:  # statistics as after training, so that folding matters
         block.norm.running_mean.normal_(0, 0.1)
         block.norm.running_var.uniform_(0.5, 1.5)
     with torch.no_grad():
-        net.head[-1].weight.mul_(30)  # and probabilities are anything but equal
+        cast(torch.nn.Linear, net.head[-1]).weight.mul_(
+            30
+        )  # and probabilities are anything but equal
     return net
 
 
 def _fold(net: ClipNet) -> ClipNet:
     """Put batch norm into the convolutions and data channels last: the best form of clips."""
-    for block in net.blocks:
+    blocks: Any = net.blocks
+    for block in blocks:
         block.conv = fuse_conv_bn_eval(block.conv, block.norm)
         block.norm = torch.nn.Identity()
-    return net.to(memory_format=torch.channels_last_3d)
+    return net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def _race_clips(model_type: str, side: int) -> list[Row]:
-    num_frames = 2000
+    num_frames = NUM_CLIP_FRAMES
     frames = np.concatenate([draw(side, side)[0]] * 6)[:num_frames]
     net = _make_net(model_type)
     folded = _fold(_make_net(model_type))
@@ -112,7 +119,11 @@ def _race_predict(folder: Path, side: int) -> list[Row]:
             model_config=net.config,
             weights=net.state_dict(),
             class_map=DEFAULT_CLASS_MAP,
-            data={"frame_size": [side, side], "config": {"size": [side, side]}},
+            data={
+                "frame_size": [side, side],
+                "config": {"size": [side, side]},
+                "look": {"brightness": [0, 255], "contrast": [0, 128], "fps": [30, 30]},
+            },
             split={part: [] for part in ("train", "val", "test")},
             training={},
             scores={},
@@ -125,7 +136,7 @@ def _race_predict(folder: Path, side: int) -> list[Row]:
     def predict() -> None:
         command = [sys.executable, "-m", "mpar_cli.predict", checkpoint, folder / "Videos"]
         options = ["-o", folder / "out", "--overwrite", "--quiet"]
-        subprocess.run([*command, *options], check=True, capture_output=True)
+        subprocess.run([*map(str, command + options)], check=True, capture_output=True)
 
     def decode(path: Path) -> None:
         for _ in read_frames(path, size=(side, side), threads=1):
@@ -136,7 +147,7 @@ def _race_predict(folder: Path, side: int) -> list[Row]:
             list(pool.map(decode, videos))
 
     return race(
-        f"predict 24 videos, standard {side}x{side}",
+        f"predict {NUM_VIDEOS} videos, standard {side}x{side}",
         {
             OURS: predict,
             "network alone": lambda: [predictor.predict(decoded) for _ in videos],
@@ -155,7 +166,7 @@ def _lengthen() -> list[Row]:
     rows = []
     net = _make_net("light")
     frame = draw(64, 64, 1)[0][0]
-    for num_frames in (1_000, 10_000, 30_000):
+    for num_frames in LENGTHS:
         predictor, before = DensePredictor(net), own_memory_mib()
         most = before
 

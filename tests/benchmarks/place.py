@@ -12,16 +12,14 @@ from tests.benchmarks.inputs import NUM_FRAMES, make_folders
 from tests.benchmarks.race import OURS, Row, race
 from tests.benchmarks.store import WORKERS, decode_all
 
-NUM_VIDEOS = 8
+NUM_VIDEOS, VIDEO_SIZE = 8, (480, 640)
 CHAMBERS = "ABCD"
 
 
-def run(
-    folder: Path, num_videos: int = NUM_VIDEOS, size: tuple[int, int] = (480, 640), rounds: int = 5
-) -> list[Row]:
+def run(folder: Path) -> list[Row]:
     """Race the same videos, plain, cut and resampled, with decoding alone."""
-    height, width = size
-    make_folders(folder, num_videos, height, width)
+    height, width = VIDEO_SIZE
+    make_folders(folder, NUM_VIDEOS, height, width)
     videos, annotations, by_animal = folder / "Videos", folder / "Annotations", folder / "ByAnimal"
     by_animal.mkdir()
     for path in annotations.iterdir():
@@ -51,15 +49,15 @@ def run(
         cache = folder / "cache.h5"
         cache.unlink(missing_ok=True)
         report = preprocess(videos, labels, cache, config=config, workers=WORKERS)
-        assert (report.num_decoded, report.problems) == (num_videos, ())
+        assert (report.num_decoded, report.problems) == (NUM_VIDEOS, ())
 
     contestants = {name: lambda way=way: make(*way) for name, way in ways.items()}
     return race(
-        f"preprocess {num_videos} videos to 96x96",
+        f"preprocess {NUM_VIDEOS} videos to 96x96",
         contestants | {"PyAV, decoding alone": lambda: decode_all(videos)},
-        work=num_videos * NUM_FRAMES,
+        work=NUM_VIDEOS * NUM_FRAMES,
         unit="frames/s",
         targets={"PyAV, decoding alone": 0.7},
-        rounds=rounds,
+        rounds=5,
         warm_up=False,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.race import OURS, Row, race
@@ -22,7 +23,7 @@ def run(folder: Path) -> list[Row]:
         rows += race(
             f"mpar-{command} --help",
             {
-                OURS: lambda name=command: start("-m", f"mpar_cli.{name}", "--help"),
+                OURS: partial(start, "-m", f"mpar_cli.{command}", "--help"),
                 "python -c 'import click'": lambda: start("-c", "import click"),
             },
             work=1,

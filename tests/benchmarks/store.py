@@ -22,12 +22,13 @@ from mpar.preprocess import PreprocessConfig, preprocess
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_cache, make_folders
 from tests.benchmarks.race import OURS, Row, race
 
-NUM_VIDEOS, WORKERS = 24, 2
+NUM_VIDEOS, WORKERS, VIDEO_SIZE = 24, 2, (480, 640)
+NUM_OPENED = (100, 1_000, 10_000)
 
 
 def run(folder: Path) -> list[Row]:
     """Race preprocessing against decoding, then measure growth and cold reading."""
-    make_folders(folder, NUM_VIDEOS, 480, 640)
+    make_folders(folder, NUM_VIDEOS, *VIDEO_SIZE)
     videos, annotations = folder / "Videos", folder / "Annotations"
     rows: list[Row] = []
     for size in (None, (128, 128)):
@@ -39,7 +40,7 @@ def run(folder: Path) -> list[Row]:
             preprocess(videos, annotations, cache, config=config, workers=WORKERS)
 
         rows += race(
-            "preprocess 24 videos " + ("to 128x128" if size else "at 640x480"),
+            f"preprocess {NUM_VIDEOS} videos " + ("to 128x128" if size else "at full size"),
             {OURS: make_anew, "PyAV, decoding alone": lambda: decode_all(videos)},
             work=NUM_VIDEOS * NUM_FRAMES,
             unit="frames/s",
@@ -75,32 +76,29 @@ def _add_one(folder: Path, cache: Path, config: PreprocessConfig) -> list[Row]:
     hidden.rename(shown)
     other = folder / "other.h5"
 
+    seconds: dict[str, list[float]] = {"add": [], "copy": []}
+
     def add() -> None:
         shutil.copyfile(smaller, other)
         os.sync()
-        nonlocal seconds
         started = time.perf_counter()
         report = preprocess(shown.parent, folder / "Annotations", other, config=config)
-        seconds.append(time.perf_counter() - started)
+        seconds["add"].append(time.perf_counter() - started)
         assert report.num_decoded == 1
 
     def copy() -> None:
-        nonlocal seconds
         started = time.perf_counter()
         with cache.open("rb") as source, other.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
             os.fsync(target.fileno())
-        seconds.append(time.perf_counter() - started)
+        seconds["copy"].append(time.perf_counter() - started)
 
-    times = {}
     for _ in range(3):
-        for name, action in (("add", add), ("copy", copy)):
-            seconds: list[float] = []
-            action()
-            times.setdefault(name, []).extend(seconds)
-    add_s, copy_s = (statistics.median(times[name]) for name in ("add", "copy"))
-    case = f"add 1 video to 23, {'x'.join(map(str, config.size or (480, 640)))}"
+        add()
+        copy()
+    add_s, copy_s = (statistics.median(seconds[name]) for name in ("add", "copy"))
+    case = f"add 1 video to {NUM_VIDEOS - 1}, {'x'.join(map(str, config.size or VIDEO_SIZE))}"
     rows = [
         Row(case, OURS, 1 / add_s, "times/s"),
         Row(case, "copying the cache, with fsync", 1 / copy_s, "times/s", copy_s / add_s),
@@ -177,7 +175,7 @@ def _open_large(folder: Path) -> list[Row]:
     """Open caches of ever more recordings; say what the index weighs."""
     rows = []
     frames = draw(32, 32, 16)[0]
-    for number in (100, 1_000, 10_000):
+    for number in NUM_OPENED:
         cache = make_cache(folder / f"{number}.h5", [frames] * number)
         times = []
         for _ in range(5):
