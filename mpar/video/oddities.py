@@ -115,9 +115,12 @@ def find_loss_warnings(
             f"{counted(tally.num_lost, 'packet')} not decoded; frames may be missing, check the "
             "alignment of its labels"
         )
+    spare = info.container != "avi"  # elsewhere the last packet may hold no picture
     known = [stamp for stamp in tally.shown_stamps(info.container) if stamp is not None]
     stop = (max(known) + tally.last_duration) * tally.time_base if known else end.seconds
     lacking = end.seconds - stop
+    # else sound may outlast the picture, and an index that lists all its frames is right
+    can_only_be_picture = end.is_of_picture or tally.is_alone
     if end.is_of_picture or (tally.is_alone and line.is_steady):
         allowed = 3 / (2 * line.fps)
     else:
@@ -135,12 +138,14 @@ def find_loss_warnings(
         warnings.append(f"{yields} but its header announces {num_expected:,}; it may be cut short")
     elif tally.is_end_missing:
         warnings.append(f"{yields} and then breaks off; it may be cut short")
-    elif lacking > allowed and not num_announced:
+    elif lacking > allowed and (can_only_be_picture or not num_announced):
         warnings.append(
             f"{yields}, the last {float(lacking):.1f} s before the end that its header announces; "
             "it may be cut short"
         )
-    elif not warnings and num_frames < tally.num_packets - 1 and _has_frame_a_packet(tally, info):
+    elif (
+        not warnings and num_frames < tally.num_packets - spare and _has_frame_a_packet(tally, info)
+    ):
         warnings.append(
             f"{yields} of {counted(tally.num_packets, 'packet')}: the others could not be "
             "decoded, as before a first key frame; check the alignment of its labels"

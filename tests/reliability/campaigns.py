@@ -127,7 +127,7 @@ CAMPAIGNS = (
         "footage",
         "mutate_videos",
         ("without_warnings",),
-        90,
+        600,
         2000,
     ),
     Campaign(

@@ -144,7 +144,7 @@ def read_naively(data: bytes) -> dict[int, int]:
     text = data.decode("utf-16" if is_wide else "utf-8-sig")
     header = re.split("[\r\n]", text)[0].lower()
     for separator in ",;\t":
-        cells = [cell.strip(' "') for cell in header.split(separator)]
+        cells = [cell.strip(' \t"') for cell in header.split(separator)]
         if "frame" in cells and "action" in cells:
             break
     text = re.sub(r"[\r\n][\s,;]*$", "\n", text)  # blank rows at the end
