@@ -1,9 +1,9 @@
-"""Install mpar into .venv and run its main job on the sample beside this file.
+"""Install mpar into .venv and run its main commands on the sample beside this file.
 
     python3 data/quickstart.py
 
-Needs Python 3.10 or newer and nothing else. Writes to .venv and demo in the current folder's
-project; every command that it runs is shown, so that you can run it on your own data.
+Needs only Python 3.10 or newer. Writes to the folders .venv and demo of the project. Prints every
+command that it runs, so that you can run it on your own data.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ SAMPLE, DEMO = Path("data"), Path("demo")
 
 
 def run(program, *arguments):
-    """Show a command, run it in the project's folder, and stop if it fails."""
+    """Print a command, run it in the project's folder, and exit if it fails."""
     print(f"\n$ {program} {' '.join(map(str, arguments))}", flush=True)
     started = time.monotonic()
     code = subprocess.run([PROGRAMS / program, *map(str, arguments)], cwd=PROJECT).returncode
@@ -31,7 +31,7 @@ def run(program, *arguments):
 def main():
     """Install, preprocess, train, predict, evaluate."""
     if sys.version_info < (3, 10):
-        sys.exit(f"found Python {sys.version.split()[0]}, expected 3.10 or newer")
+        sys.exit(f"Python: found {sys.version.split()[0]}, expected 3.10 or newer; install it")
     started = time.monotonic()
     if not ENVIRONMENT.exists():
         venv.create(ENVIRONMENT, with_pip=True)

@@ -1,4 +1,4 @@
-"""From predictions to the tables and figures of an assay, by animal and by group."""
+"""Tables and figures of an assay from predictions, by animal and by group."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _OWN_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssayConfig:
-    """How an assay is summed up.
+    """How to summarize an assay.
 
     Parameters
     ----------
     bin_length : str, optional
-        Length of the bins that part each recording, as "5min".
+        Length of the time bins, such as "5min".
     windows : sequence of str
-        Named windows, as "phase1=0-10min".
+        Named windows, such as "phase1=0-10min".
     onset_column : str, optional
-        Column of the metadata with the time of the stimulus, in seconds of the recording; windows
-        and latencies count from it.
+        Column of the metadata with the time of the stimulus, in seconds from the start of the
+        recording; windows and latencies count from it.
     group_by : sequence of str
-        Columns of the metadata whose values make a group; by default "group", if there is one.
+        Columns of the metadata whose values define the groups; by default "group", if it exists.
     """
 
     bin_length: str | None = None
@@ -71,15 +71,18 @@ class AssayConfig:
 
     def __post_init__(self) -> None:
         windows = self.named_windows()
-        # figures are named after them, and some disks do not tell a from A
+        # figure files have these names, and some disks ignore capitals
         if len({"groups_whole", *(w.figure_name.lower() for w in windows)}) <= len(windows):
             names = ", ".join(window.name for window in windows)
-            raise ConfigError(f"window: found the names {names}; make them different")
+            raise ConfigError(
+                f"window: found the names {names}, expected distinct names other than 'whole'; "
+                "rename one"
+            )
         if self.bin_length is not None:
             parse_time(self.bin_length, "bin")
 
     def named_windows(self) -> list[Window]:
-        """Return the windows that were asked for by name."""
+        """Return the named windows."""
         return [parse_window(text) for text in self.windows]
 
 
@@ -90,13 +93,13 @@ class AssayReport:
     Parameters
     ----------
     num_recordings, num_animals : int
-        Summed up.
+        Number of summarized recordings and animals.
     groups : tuple of str
-        In order.
+        Groups in order.
     paths : tuple of Path
-        Tables, figures (PNG; the PDF lies beside it) and the page.
+        Tables, figures (PNG; with a PDF beside each) and the page.
     warnings : tuple of str
-        What to know before comparing groups.
+        Warnings about the comparison of groups.
     problems : tuple of Problem
         Recordings that were left out.
     """
@@ -124,7 +127,7 @@ def summarize_assay(
     Parameters
     ----------
     prediction_folder : Path or str
-        Holds ``NAME_predictions.csv`` of mpar-predict with their json.
+        Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files.
     output_folder : Path or str
         Gets ``by_animal.csv`` (`summarize_window` defines its columns), ``by_group.csv``
         (`summarize_groups`), ``settings.json`` and, as PNG and PDF, ``ethograms``,
@@ -135,7 +138,7 @@ def summarize_assay(
     config : AssayConfig, optional
         Windows and groups.
     html : bool
-        Write ``report.html`` too; one that is there already is replaced with the rest in any case.
+        Also write ``report.html``. An existing page is always replaced together with the tables.
     overwrite : bool
         Replace these files.
     quiet : bool
@@ -148,9 +151,9 @@ def summarize_assay(
     Raises
     ------
     ConfigError
-        Options that do not fit the data, or files that exist.
+        The options do not fit the data, or files exist and `overwrite` is False.
     InputError
-        Nothing could be summed up.
+        No recording could be summarized.
     """
     config = config or AssayConfig()
     folder = Path(output_folder)
@@ -208,14 +211,14 @@ def summarize_assay(
 
 
 def _refuse_existing(folder: Path, config: AssayConfig) -> None:
-    """Raise ConfigError if a file of the summary exists."""
+    """Raise ConfigError if an output file exists."""
     figures = ["ethograms", "groups_whole", "time_course"]
     figures += [window.figure_name for window in config.named_windows()]
     names = [f"{name}{suffix}" for name in figures for suffix in (".png", ".pdf")]
     existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, *names) if (folder / n).exists()]
     if existing:
         raise ConfigError(
-            f"{folder}: {', '.join(existing)} exist already; pass --overwrite to replace them, or "
+            f"{folder}: already holds {', '.join(existing)}; pass --overwrite to replace them, or "
             "choose another --output"
         )
 
@@ -227,7 +230,7 @@ def _draw_figures(
     by_animal: pd.DataFrame,
     by_group: pd.DataFrame,
 ) -> dict[str, Figure]:
-    """Return the figures by file name; windows and bins that nobody fills have none."""
+    """Return the figures by file name, without windows and bins that no recording fills."""
     figures = {"ethograms": plot_raster(animals, class_names)}
     for window in windows:
         rows = by_animal[(by_animal["Window"] == window.name) & (by_animal["Complete"] == "yes")]
@@ -248,9 +251,9 @@ def _find_warnings(
     lengths = sorted(animal.seconds for animal in animals)
     if lengths[0] < COMPLETE_SHARE * lengths[-1]:
         warnings.append(
-            f"recordings last {float(lengths[0]):.1f} to {float(lengths[-1]):.1f} s, so that "
-            "seconds and counts of 'whole' do not compare; look at percent and rates"
-            + (", or at the windows" if has_window else ", or pass --window")
+            f"recordings last {float(lengths[0]):.1f} to {float(lengths[-1]):.1f} s, so seconds "
+            "and counts of 'whole' are not comparable; compare percent and rates"
+            + (", or the windows" if has_window else ", or pass --window")
         )
     for window in windows:
         rows = by_animal[by_animal["Window"] == window.name]
@@ -258,6 +261,6 @@ def _find_warnings(
         if missing:
             warnings.append(
                 f"{missing} of {len(animals)} recordings do not fill the window {window.name!r}; "
-                "groups leave them out"
+                "group means leave them out"
             )
     return warnings

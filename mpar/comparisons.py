@@ -1,4 +1,4 @@
-"""Set predicted labels against human ones, frame by frame: by cache or by folders of CSVs."""
+"""Compare predicted with human labels, frame by frame: from a cache, or from folders of CSVs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, is_same_tempo
 
-if TYPE_CHECKING:  # scoring CSVs does not wait for torch
+if TYPE_CHECKING:  # scoring CSVs needs no torch
     from mpar.inference import ActionRecognitionInference
     from mpar.network.checkpoint import Checkpoint
 
@@ -51,26 +51,26 @@ SELECTIONS = ("held-out", "train", "val", "test", "all")
 def select_recordings(
     checkpoint: Checkpoint, store: Store, selection: str = "held-out"
 ) -> list[int]:
-    """Choose the recordings of a cache that a checkpoint is evaluated on.
+    """Return the recordings of a cache to evaluate a checkpoint on.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Knows the animals and videos it was trained and chosen on.
+        Lists the animals and videos of its training and validation.
     store : Store
         The cache it was trained on, or any other.
     selection : {"held-out", "train", "val", "test", "all"}
-        "held-out": those of animals and videos that had no part in training and validation.
+        "held-out": recordings whose animals and videos took no part in training or validation.
 
     Returns
     -------
     list of int
-        Positions in the cache; those without any label are left out.
+        Positions in the cache, without recordings that have no label.
 
     Raises
     ------
     ConfigError
-        No recording is left.
+        No recording remains.
     """
     if selection not in SELECTIONS:
         raise ConfigError(f"part: found {selection!r}, expected one of {', '.join(SELECTIONS)}")
@@ -106,7 +106,7 @@ def compare_with_store(
     *,
     quiet: bool = True,
 ) -> list[Comparison]:
-    """Predict recordings of a cache and set them against its labels.
+    """Predict recordings of a cache and compare them with its labels.
 
     Raises
     ------
@@ -115,8 +115,8 @@ def compare_with_store(
     """
     if store.class_names != network.class_names:
         raise ConfigError(
-            f"{store.path}: found the classes {', '.join(store.class_names)}, the network knows "
-            f"{', '.join(network.class_names)}; preprocess with the class map of its "
+            f"{store.path}: found the classes {', '.join(store.class_names)}, expected those of "
+            f"the network, {', '.join(network.class_names)}; preprocess with the class map of "
             "training into another --output"
         )
     others = [
@@ -126,8 +126,8 @@ def compare_with_store(
     ]
     if others:
         log.warning(
-            "%s: %d recordings (%s, ...) are not in steps of %g per second, as the network learnt: "
-            "every movement lasts another number of steps; preprocess with --rate %s into another "
+            "%s: %d recordings (%s, ...) do not have the %g steps per second of training, so every "
+            "movement lasts another number of steps; preprocess with --rate %s into another "
             "--output",
             *(store.path, len(others), others[0], float(network.rate or 0), network.rate),
         )
@@ -156,7 +156,7 @@ def compare_with_store(
 def _by_annotator(
     names: Sequence[str], codes_AT: np.ndarray, class_map: ClassMap
 ) -> dict[str, np.ndarray]:
-    """Return the labels of each annotator where several scored a recording."""
+    """Return the labels of each annotator; empty if only one scored the recording."""
     if len(names) < 2:
         return {}
     return {name: class_map.merge(codes) for name, codes in zip(names, codes_AT, strict=True)}
@@ -169,35 +169,35 @@ def compare_folders(
     class_map: ClassMap | None = None,
     config: PreprocessConfig | None = None,
 ) -> tuple[list[Comparison], ClassMap, list[Problem]]:
-    """Set a folder of predictions against a folder of label files.
+    """Compare a folder of predictions with a folder of label files.
 
     Parameters
     ----------
     prediction_folder : Path or str
-        Holds ``NAME_predictions.csv`` of mpar-predict with their json.
+        Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files.
     annotation_folder : Path or str
         Label files, which belong to videos by the rules of `find_recordings`.
     class_map : ClassMap, optional
         By default that of the predictions.
     config : PreprocessConfig, optional
-        How label files are read, and the animal found in a video's name.
+        How to read label files, and how to find the animal in a video's name.
 
     Returns
     -------
     comparisons : list of Comparison
-        One a recording, in frames of its video whatever the stride of the predictions: a row
-        stands for its frame and the unscored ones up to the next (`mpar.labels.bouts.bout_table`).
-        Frames that no row stands for have no true label. Those of an animal count as learnt if
-        the network learnt from one of them.
+        One per recording, in frames of its video. A row of a prediction with a stride stands for
+        its frame and the frames up to the next row (`mpar.labels.bouts.bout_table`). Frames
+        without a row have no true label. If the network learnt from one recording of an animal,
+        all its recordings count as learnt.
     class_map : ClassMap
-        The one used.
+        The class map used.
     problems : list of Problem
         Predictions without labels, labels without predictions, files that cannot be read.
 
     Raises
     ------
     ConfigError
-        There are no predictions, or they have different class maps.
+        The folder has no predictions, or they have different class maps.
     """
     config = config or PreprocessConfig()
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
@@ -228,7 +228,7 @@ def compare_folders(
         except InputError as error:
             problems += error.problems
     found: dict[str, Comparison] = {}
-    for c in comparisons:  # results are kept by name
+    for c in comparisons:  # names must be unique, since results are stored by name
         if found.setdefault(c.name, c) is not c:
             message = "has the name of another recording; rename its video, or move one away"
             problems.append(Problem.of(c.name, message))
@@ -249,7 +249,7 @@ def compare_folders(
 
 @dataclasses.dataclass(frozen=True)
 class _Predicted:
-    """A prediction on the disk and the json beside it."""
+    """The CSV of a prediction and the JSON file beside it."""
 
     path: Path
     name: str
@@ -269,9 +269,9 @@ class _Predicted:
 def _read_sidecars(
     folder: Path | str,
 ) -> tuple[list[_Predicted], dict[Path, Path], list[Problem]]:
-    """Return the predictions of a folder, and by path the videos of those that cannot be read.
+    """Return the predictions of a folder, and the videos of unreadable ones by path.
 
-    Those videos still own their label files, which belong to no other video.
+    These videos still own their label files, which then belong to no other video.
     """
     names = {path: name_of(path) for path in find_files(folder, [".csv"])}
     predicted: list[_Predicted] = []
@@ -293,7 +293,7 @@ def _read_sidecars(
 def _choose(
     predicted: Sequence[_Predicted],
 ) -> tuple[dict[tuple[Path, Region | None], _Predicted], set[Path], list[Problem]]:
-    """Return one prediction for each animal of each video, and the videos of misnamed ones."""
+    """Return one prediction per animal of each video, and the videos of misnamed predictions."""
     chosen: dict[tuple[Path, Region | None], _Predicted] = {}
     misnamed: set[Path] = set()
     problems: list[Problem] = []
@@ -303,26 +303,26 @@ def _choose(
             problems.append(
                 Problem.of(
                     item.path,
-                    f"is named other than its video {item.video}, like a trial of a cache, so that "
-                    "its labels cannot be laid on it; predict the video, or evaluate checkpoint "
-                    "and cache",
+                    f"has another name than its video {item.video}, like a trial of a cache, so "
+                    "mpar cannot compare it with label files; predict the video, or evaluate the "
+                    "checkpoint on the cache",
                 )
             )
             continue
         other = chosen.setdefault((item.video, item.region), item)
         if other is not item:
-            message = f"predicts {item.video} like {other.path}; move one of them away"
+            message = f"predicts {item.video}, as does {other.path}; move one of them away"
             problems.append(Problem.of(item.path, message))
     return chosen, misnamed, problems
 
 
 def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:
-    """Return the class map that all predictions were made with, or the default if unknown."""
+    """Return the class map of all predictions, or the default if they state none."""
     maps = {ClassMap.from_dict(s["class_map"]) for s in sidecars if "class_map" in s}
     if len(maps) > 1:
         raise ConfigError(
-            f"{folder}: found predictions of {len(maps)} different class maps; pass --class-map, "
-            "or evaluate them apart"
+            f"{folder}: found predictions of {len(maps)} different class maps, expected one; pass "
+            "--class-map, or evaluate them separately"
         )
     return maps.pop() if maps else DEFAULT_CLASS_MAP
 
@@ -335,7 +335,7 @@ def _find_labels(
     class_map: ClassMap,
     config: PreprocessConfig,
 ) -> tuple[dict[tuple[Path, Region | None], Source], list[Problem]]:
-    """Return what the label files say of each animal of each video."""
+    """Return the label files of each animal of each video."""
     predictions = {path.resolve() for path in predictions}
     paths, problems = [], []
     for path in find_label_files(folder):
@@ -365,14 +365,14 @@ def _compare_files(
     class_map: ClassMap,
     config: PreprocessConfig,
 ) -> list[Comparison]:
-    # only the json tells for how many frames a row stands
+    # only the JSON file states how many frames a row stands for
     predicted = read_annotation(path, class_map, allow_gaps=bool(sidecar), with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
         raise InputError.of(
             path,
-            f"its frames end at {predicted.frames[-1]}, expected at most "
-            f"{num_frames - 1}; predict again",
+            f"found frames up to {predicted.frames[-1]}, expected at most {num_frames - 1}; "
+            "predict again",
         )
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
@@ -414,8 +414,8 @@ def _compare_files(
 
 
 def _rows_of_frames(frames_N: np.ndarray, num_frames: int, stride: int) -> np.ndarray:
-    """Return which row stands for each frame of a video, (T,) int64, -1 for none."""
+    """Return the row that stands for each frame of a video, (T,) int64, -1 for none."""
     all_frames = np.arange(num_frames)
     rows = np.searchsorted(frames_N, all_frames, side="right") - 1
-    is_near = all_frames - frames_N[rows] < stride  # where rows is -1 this looks at the last row
+    is_near = all_frames - frames_N[rows] < stride  # not valid where rows is -1, excluded below
     return np.where((rows >= 0) & is_near, rows, -1)

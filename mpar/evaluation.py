@@ -1,4 +1,4 @@
-"""Compare predictions with human labels; write scores and figures that can be published."""
+"""Compare predictions with human labels; write scores and figures for publication."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def evaluate_and_save_results(
     Parameters
     ----------
     y_true, y_pred : (T,) integer arrays, or mappings of recording name to such arrays
-        Class index per frame, -1 for unlabelled. Unlabelled true frames are left out.
+        Class index per frame, -1 for unlabelled. Frames without a true label are left out.
     class_names : sequence of str
         Names of the classes.
     output_dir : Path or str
@@ -55,23 +55,26 @@ def evaluate_and_save_results(
     html : bool
         As for `write_evaluation`.
     overwrite : bool
-        Replace an evaluation that is there already.
+        Replace an existing evaluation.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds.
+        The content of ``metrics.json``.
 
     Raises
     ------
     ValueError
-        Arrays disagree in names, length or range, or hold no labelled frame.
+        The arrays differ in names or length, are out of range, or hold no labelled frame.
     """
     truths = dict(y_true) if isinstance(y_true, Mapping) else {"recording": y_true}
     predictions = dict(y_pred) if isinstance(y_pred, Mapping) else {"recording": y_pred}
     if truths.keys() != predictions.keys():
         different = sorted(truths.keys() ^ predictions.keys())
-        raise ValueError(f"y_true, y_pred: {', '.join(different[:5])} is only in one of them")
+        raise ValueError(
+            f"y_true, y_pred: found {', '.join(different[:5])} in only one of them, expected the "
+            "same recordings in both"
+        )
     comparisons = [
         Comparison(
             name=name,
@@ -105,25 +108,27 @@ def evaluate_checkpoint(
     checkpoint_path : Path or str
         A ``.pt`` file of mpar-train.
     cache_path : Path or str, optional
-        By default the cache it was trained on. Read as in training, mapped or not.
+        By default the cache it was trained on, with the same access ("mmap" or "pread").
     output_folder : Path or str
         Gets the files of `write_evaluation`.
     selection : str
-        As for `select_recordings`. Where "held-out" finds nothing in the very cache of
-        training, which was then split without a test part, "val" takes its place.
+        As for `select_recordings`. If training used this cache without a test part, "val"
+        replaces an empty "held-out".
     raw : bool
-        Take the best class of each frame, without post-processing.
+        Take the most probable class of each frame, without post-processing.
     html : bool
         As for `write_evaluation`; with frames of the worst disagreements.
-    device, overwrite, quiet
-        As elsewhere.
+    device
+        As for `ActionRecognitionInference`.
+    overwrite, quiet
+        As for `write_evaluation` and `compare_with_store`.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds.
+        The content of ``metrics.json``.
     """
-    from mpar.inference import ActionRecognitionInference  # scoring CSVs does not wait for torch
+    from mpar.inference import ActionRecognitionInference  # here, since scoring CSVs needs no torch
 
     check_output(Path(output_folder), overwrite)
     network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
@@ -181,7 +186,7 @@ def evaluate_folders(
     Returns
     -------
     metrics : dict
-        What ``metrics.json`` holds.
+        The content of ``metrics.json``.
     problems : list of Problem
         Files that were left out.
 
@@ -201,7 +206,7 @@ def evaluate_folders(
     named = {int(k) for c in comparisons for k in np.unique(c.truth)} - {UNLABELLED}
     if len(named) == 1 and (config is None or config.unscored is None):
         log.warning(
-            "every labelled frame is %s; if only this behaviour was scored, pass --unscored CLASS, "
+            "every labelled frame is %s; if you scored only this behaviour, pass --unscored CLASS, "
             "the class of all other frames",
             class_map.class_names[named.pop()],
         )
@@ -222,7 +227,7 @@ def evaluate_folders(
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """Return the scores that matter most of what `write_evaluation` returned, in one line."""
+    """Return the main scores of a result of `write_evaluation`, in one line."""
     scores, intervals = metrics["scores"], metrics["intervals"]
     ends = intervals["macro_f1"]
     num_animals = intervals["num_animals"]
@@ -230,5 +235,7 @@ def headline(metrics: dict[str, Any]) -> str:
     named = [name for name, of_class in scores["classes"].items() if of_class["support"]]
     if len(named) == 1:
         recall = scores["classes"][named[0]]["recall"]
-        return f"recall of {named[0]} {recall:.3f}, the only class in the labels: no macro-F1"
+        return (
+            f"recall of {named[0]} {recall:.3f}; no macro-F1, since the labels hold no other class"
+        )
     return f"macro-F1 {scores['macro_f1']:.3f}{text}, accuracy {scores['accuracy']:.3f}"

@@ -1,4 +1,4 @@
-"""Cross-validation: every animal is scored once, by a network that never saw it."""
+"""Cross-validation: score every animal once, by a network that never saw it."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def begin_folds(
     init_path: Path | str | None = None,
     access: str = "mmap",
 ) -> Path:
-    """Deal the animals of a cache into folds, and write down what is to be trained.
+    """Divide the animals of a cache into folds and write the plan of training.
 
     Parameters
     ----------
     cache_path : Path or str
         Made by mpar-preprocess.
     output_folder : Path or str
-        Gets a folder ``folds_YYYYMMDD_HHMMSS``.
+        The folder ``folds_YYYYMMDD_HHMMSS`` is created in it.
     num_folds : int, optional
-        By default one an animal.
+        Number of folds; None for one per animal.
     config : TrainConfig, optional
         The recipe of every fold; its `test_fraction` is not used.
     init_path, access
@@ -64,7 +64,7 @@ def begin_folds(
     with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
         for number, split in enumerate(splits, start=1):
-            check_learnable(store, split, f"what fold {number} learns from")
+            check_learnable(store, split, f"the train part of fold {number}")
         folder = make_run_folder(Path(output_folder), prefix="folds")
         for number, split in enumerate(splits, start=1):
             write_split(folder / f"fold_{number}.csv", split, store)
@@ -84,13 +84,13 @@ def begin_folds(
 def _refuse_team() -> None:
     if (found := num_processes()) > 1:
         raise ConfigError(
-            f"cross-validation: found {found} processes of torchrun, expected one; start it "
-            "without torchrun, or train each fold by its --split"
+            f"cross-validation: found {found} processes of torchrun, expected one; run it "
+            "without torchrun, or train each fold with its --split"
         )
 
 
 def is_folds(folder: Path | str) -> bool:
-    """Tell whether a folder is one of `begin_folds`, not of a single run."""
+    """Return True if a folder is from `begin_folds`, not from a single run."""
     return (Path(folder) / PLAN).is_file()
 
 
@@ -102,15 +102,15 @@ def run_folds(
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Train all folds that are not done yet, one after the other, and score them together.
+    """Train all unfinished folds, one after the other, and score all animals together.
 
     Parameters
     ----------
     folder : Path or str
-        From `begin_folds`. Each fold has its run folder ``fold_N`` in it; a run that was
-        interrupted goes on where it stopped.
+        From `begin_folds`. Each fold has a run folder ``fold_N`` in it; an interrupted run
+        continues where it stopped.
     cache_path : Path or str, optional
-        If the cache was moved.
+        New path of the cache if it was moved.
     html : bool
         As for `write_evaluation`; with frames of the worst disagreements of all folds.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -121,15 +121,15 @@ def run_folds(
     Returns
     -------
     dict
-        What ``evaluation/metrics.json`` holds: the scores over the frames and bouts of all animals
-        (not the mean of the folds' scores, some of which may lack a class), and ``folds``.
+        The content of ``evaluation/metrics.json``: the scores over the frames and bouts of all
+        animals (not the mean of the folds' scores, since a fold may lack a class), and ``folds``.
 
     Raises
     ------
     ConfigError
-        The folder has no plan that can be read, or torchrun started several processes.
+        The folder has no readable plan, or torchrun started several processes.
     TrainingInterruptedError
-        By SIGINT or SIGTERM, after the state was saved.
+        SIGINT or SIGTERM stopped training; the state is saved.
     """
     _refuse_team()
     folder = Path(folder)
@@ -140,7 +140,9 @@ def run_folds(
         cache_path = Path(cache_path or plan["cache"])
         init_path, access = plan["init"], plan["access"]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{folder / PLAN}: cannot be read ({error}); begin anew") from None
+        raise ConfigError(
+            f"{folder / PLAN}: cannot be read ({error}); start a new cross-validation"
+        ) from None
     for number in range(1, num_folds + 1):
         name = f"fold_{number}"
         log.info("fold %d of %d", number, num_folds)
@@ -165,7 +167,7 @@ def run_folds(
 def _evaluate_folds(
     folder: Path, store: Store, num_folds: int, *, html: bool, device: str, quiet: bool
 ) -> dict[str, Any]:
-    """Score every animal by the network of the fold that it was held out of."""
+    """Score every animal by the network of the fold that held it out."""
     comparisons: list[Comparison] = []
     recordings: list[int] = []
     folds = []

@@ -35,16 +35,16 @@ STORE_SUFFIXES = (".h5", ".hdf5")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A video, or a recording of a cache, to be predicted.
+    """A video, or a recording of a cache, to predict.
 
     Parameters
     ----------
     path : Path
         The video or the cache.
     names : tuple of str
-        Of its recordings: one an animal.
+        Names of its recordings, one per animal.
     regions : tuple of (Region or None)
-        Where each animal lives, None for the whole picture.
+        Region of each animal, None for the whole picture.
     recording : int, optional
         Position in a cache.
     """
@@ -58,19 +58,19 @@ class Source:
 def find_sources(
     paths: Iterable[Path | str], regions: RegionTable | Sequence[Region] = ()
 ) -> tuple[list[Source], list[Problem]]:
-    """List what is to be predicted: videos, the videos of folders, the recordings of caches.
+    """List the sources to predict: videos, the videos of folders, the recordings of caches.
 
     Parameters
     ----------
     paths : iterable of Path or str
         Videos, folders and caches.
     regions : RegionTable or sequence of Region
-        Where animals live: by video, or in all videos alike.
+        Regions of the animals by video, or the same for all videos.
 
     Returns
     -------
     sources : list of Source
-        With different names, since the outputs are named after them.
+        Sources with distinct names, since output files take their names.
     problems : list of Problem
         Names that occur twice, and files that do not exist or cannot be read.
 
@@ -106,7 +106,7 @@ def find_sources(
     first: dict[str, Source] = {}
     good = []
     for source in sources:
-        # disks of Windows and macOS do not tell capitals apart
+        # file names on Windows and macOS ignore capitals
         others = [first.setdefault(folded(name), source) for name in source.names]
         other = next((other for other in others if other is not source), None)
         if other is None:
@@ -116,11 +116,11 @@ def find_sources(
             Problem.of(
                 source.path,
                 f"its predictions would have the same file name as those of {other.path}; rename "
-                "one, or predict it into another folder",
+                "one, or predict one into another folder",
             )
         )
     if not sources and not problems:
-        raise ConfigError("sources: found no video in them; check the paths")
+        raise ConfigError("sources: found no video, expected at least one; check the paths")
     return good, problems
 
 
@@ -138,36 +138,36 @@ def predict_sources(
     quiet: bool = True,
     team: Team = ALONE,
 ) -> tuple[list[Written], list[Problem]]:
-    """Predict sources and write each as soon as it is done.
+    """Predict sources and write each as soon as it is finished.
 
     Parameters
     ----------
     network : ActionRecognitionInference
-        Predicts.
+        The network.
     sources : sequence of Source
         From `find_sources`.
     output_folder : Path or str
-        Made if it is missing.
+        Created if it does not exist.
     config : OutputConfig, optional
         How to write.
     overwrite : bool
-        Replace predictions that are there already.
+        Replace existing predictions.
     quiet : bool
         Show no progress bar.
     team : Team
-        The processes that share out the sources; each returns what all of them wrote.
+        The processes that share the sources; each returns the results of all.
 
     Returns
     -------
     written : list of Written
-        What was written.
+        The written predictions.
     problems : list of Problem
         Sources that were skipped.
 
     Raises
     ------
     ConfigError
-        Outputs exist already, or a summary of other classes, and `overwrite` is not set.
+        Outputs or a summary of other classes exist, and `overwrite` is False.
     """
     config = config or OutputConfig()
     folder = Path(output_folder)
@@ -192,7 +192,7 @@ def predict_sources(
 
             return _predict(network, source, on_frames)
 
-        # while the last stretches of one video are evaluated the next is being decoded
+        # two workers: one decodes the next video while the other finishes the last stretches
         with contextlib.closing(run_parallel(predict_one, own, workers=2)) as done:
             for i, get_result in done:
                 bar.update()
@@ -228,7 +228,7 @@ def _write(
 
 
 def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Sequence[str]) -> None:
-    """Raise ConfigError if predictions would replace files, or a summary is of other classes."""
+    """Raise ConfigError if predictions would replace files, or the summary has other classes."""
     existing = [
         path.name
         for source in sources
@@ -239,8 +239,8 @@ def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Seque
     if existing:
         shown = ", ".join(existing[:3]) + (" ..." if len(existing) > 3 else "")
         raise ConfigError(
-            f"{folder}: {len(existing)} files exist already ({shown}); pass --overwrite to replace "
-            "them, or choose another --output"
+            f"{folder}: already holds {len(existing)} of the output files ({shown}); pass "
+            "--overwrite to replace them, or choose another --output"
         )
     check_summary(folder / SUMMARY_NAME, class_names)
 
@@ -248,7 +248,7 @@ def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Seque
 def _predict(
     network: ActionRecognitionInference, source: Source, on_frames: Callable[[int], object]
 ) -> list[Prediction]:
-    """Predict a source; InputError says why not."""
+    """Predict a source; raise InputError if that fails."""
     try:
         if source.recording is None:
             return network.predict_regions(source.path, source.regions, on_frames)
@@ -280,8 +280,10 @@ def predict_multiple_videos(
         Gets the CSV files.
     stride : int
         Write every `stride`-th frame.
-    device, overwrite, quiet
-        As elsewhere.
+    device
+        As for `ActionRecognitionInference`.
+    overwrite, quiet
+        As for `predict_sources`.
 
     Returns
     -------
@@ -291,7 +293,7 @@ def predict_multiple_videos(
     Raises
     ------
     InputError
-        Some videos could not be predicted; all others are done and written.
+        Some videos could not be predicted; the predictions of all others are written.
     """
     network = ActionRecognitionInference(checkpoint_path, device)
     sources, problems = find_sources(video_paths, network.regions)

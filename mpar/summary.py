@@ -1,4 +1,4 @@
-"""What came of a run, on one screen."""
+"""Summary of a finished run for the screen."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mpar.train import best_checkpoint
 def summarize_run(
     run_folder: Path | str, evaluation: dict[str, Any], *, cache_path: Path | str | None = None
 ) -> str:
-    """Lay a finished run out as text: how it ended, scores by class, and where everything lies.
+    """Return the summary of a finished run: how it ended, scores by class, and paths of its files.
 
     Parameters
     ----------
     run_folder : Path or str
-        Holds ``last.pt`` and the best checkpoint.
+        Folder with ``last.pt`` and the best checkpoint.
     evaluation : dict
-        What `mpar.evaluation.evaluate_checkpoint` returned for the best checkpoint; written to
+        Result of `mpar.evaluation.evaluate_checkpoint` for the best checkpoint, whose files are in
         ``evaluation`` in the run folder.
     cache_path : Path or str, optional
-        If the cache was moved.
+        New path of the cache if it was moved.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def summarize_run(
     lines = [
         _how_it_ended(best, last),
         f"validation  macro-F1 {validation['macro_f1']:.3f}, accuracy "
-        f"{validation['accuracy']:.3f} (the best epoch was chosen by it, so it flatters)",
+        f"{validation['accuracy']:.3f} (too optimistic, since it selected the best epoch)",
     ]
     if part:
         lines.append(
@@ -54,7 +54,7 @@ def summarize_run(
             f"({len(evaluation['recordings'])} recordings)"
         )
     else:
-        lines.append("test        there is no test part: nothing says how new animals are scored")
+        lines.append("test        no test part, so the scores on new animals are unknown")
     if evaluation["warning"]:
         lines.append(f"warning     {evaluation['warning']}")
 
@@ -73,10 +73,10 @@ def summarize_run(
         rows.append(row)
     lines += ["", *text_table([head, *rows]), ""]
 
-    lines += _absent("not learnt, no training frames", num_train)
-    lines += _absent("not scored in validation, no frames", _supports(validation))
+    lines += _absent("classes without training frames", num_train)
+    lines += _absent("classes without validation frames", _supports(validation))
     if part:
-        lines += _absent(f"not scored in {part}, no frames", _supports(tested))
+        lines += _absent(f"classes without {part} frames", _supports(tested))
     run = _quoted(run_folder)
     places = [
         ("best checkpoint", str(best_path)),
@@ -84,25 +84,25 @@ def summarize_run(
         ("by epoch", str(run_folder / "metrics.csv")),
         ("curves, images", f"tensorboard --logdir {run}"),
         ("next", f"mpar-predict {_quoted(best_path)} VIDEOS -o predictions"),
-        ("again", f"mpar-train --resume {run} (training is over: it only shows this)"),
+        ("show again", f"mpar-train --resume {run} (training is complete; prints this summary)"),
     ]
     return "\n".join([*lines, *(f"{what:<16}{where}" for what, where in places)])
 
 
 def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
-    """Lay a finished cross-validation out as text.
+    """Return the summary of a finished cross-validation.
 
     Parameters
     ----------
     folder : Path or str
         From `mpar.folds.begin_folds`.
     evaluation : dict
-        What `mpar.folds.run_folds` returned.
+        Result of `mpar.folds.run_folds`.
     """
     folder = Path(folder)
     report = (folder / "evaluation" / "classification_report.txt").read_text(encoding="utf-8")
     num_animals = evaluation["intervals"]["num_animals"]
-    rows = [["fold", "animals' recordings held out", "macro-F1 of them"]]
+    rows = [["fold", "recordings held out", "macro-F1"]]
     for item in evaluation["folds"]:
         rows.append(
             [
@@ -113,7 +113,7 @@ def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
         )
     return "\n".join(
         [
-            f"{num_animals} animals, each scored by a network that never saw it; all together:",
+            f"Scores over {num_animals} animals, each scored by a network that never saw it:",
             "",
             report,
             *text_table(rows),
@@ -124,7 +124,7 @@ def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
 
 
 def _part_name(best: Checkpoint, evaluation: dict[str, Any]) -> str:
-    """Name what was evaluated: test, held-out (in no part of the split), or "" for neither."""
+    """Return the evaluated part: "test", "held-out" (in no part of the split), or ""."""
     if evaluation["selection"] == "val":
         return ""
     names = {item["name"] for item in best.split["test"]}
@@ -134,11 +134,11 @@ def _part_name(best: Checkpoint, evaluation: dict[str, Any]) -> str:
 def _how_it_ended(best: Checkpoint, last: Checkpoint) -> str:
     num_done, best_epoch = last.state["epoch"], best.scores["epoch"]
     if num_done >= last.training["num_epochs"]:
-        why = f"all {num_done} epochs are done"
+        why = f"all {num_done} epochs complete"
     else:
         why = (
             f"stopped by --patience after epoch {num_done}: {num_done - best_epoch} in a row "
-            "without a better one, by validation macro-F1 and, where that is equal, loss"
+            "without a better validation macro-F1 (or, if equal, loss)"
         )
     return f"best epoch  {best_epoch}; {why}"
 
@@ -148,7 +148,7 @@ def _supports(scores: dict[str, Any]) -> dict[str, int]:
 
 
 def _absent(what: str, counts: dict[str, int]) -> list[str]:
-    """Name the classes without frames, in one line or none."""
+    """Return a line that lists the classes without frames, or no line."""
     names = [name for name, count in counts.items() if not count]
     return [f"{what}: {', '.join(names)}"] if names else []
 

@@ -1,4 +1,4 @@
-"""Train a network on a cache, or on folders of videos and labels: one run folder each."""
+"""Train a network on a cache, or on folders of videos and label files."""
 
 from __future__ import annotations
 
@@ -54,17 +54,16 @@ def train(
     cache_path : Path or str
         Made by mpar-preprocess.
     output_folder : Path or str
-        The run gets a folder of its own in it, ``run_YYYYMMDD_HHMMSS``.
+        The run folder ``run_YYYYMMDD_HHMMSS`` is created in it.
     config : TrainConfig, optional
         The recipe.
     split_path : Path or str, optional
         CSV ``Recording,Part`` instead of a random split by group.
     init_path : Path or str, optional
-        A checkpoint whose weights the network begins with. Its model type, clip length and
-        centring take the place of the recipe's; where its classes are others, its last layer
-        is replaced.
+        A checkpoint whose weights training starts from. Its model type, clip length and centring
+        replace those of the recipe; if its classes differ, a new last layer replaces the old one.
     run_name : str, optional
-        Name of the run folder instead.
+        Another name for the run folder.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     access : {"mmap", "pread"}
@@ -81,16 +80,16 @@ def train(
     Raises
     ------
     ConfigError, InputError, StoreError
-        The options, the split file or the cache cannot be used.
+        The options, the split file or the cache are invalid.
     TrainingInterruptedError
-        By SIGINT or SIGTERM, after the state was saved.
+        SIGINT or SIGTERM stopped training; the state is saved.
     """
     config = config or TrainConfig()
     init = None if init_path is None else load_checkpoint(init_path)
     if init is not None:
         config = _fit_to(config, init)
     elif config.freeze_backbone_epochs:
-        raise ConfigError("freeze_backbone_epochs: works only with --init; leave it at 0")
+        raise ConfigError("freeze_backbone_epochs: works only with --init; set it to 0")
     chosen = local_device(select_device(device))
     with joined_team(chosen) as team, Store(cache_path, access=access) as store:
         if split_path is None:
@@ -128,13 +127,13 @@ def train(
 
 
 def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:
-    """Return the recipe with the network of a checkpoint."""
+    """Return the recipe with the network architecture of a checkpoint."""
     names = ("model_type", "clip_length", "centre_frames")
     return dataclasses.replace(config, **{name: getattr(init.model_config, name) for name in names})
 
 
 def _log_start(run: TrainingRun, warnings: Sequence[str]) -> None:
-    """Describe a run before its first step."""
+    """Log the description of a run before its first step."""
     for line in run.describe():
         log.info("%s", line)
     for warning in warnings:
@@ -142,12 +141,12 @@ def _log_start(run: TrainingRun, warnings: Sequence[str]) -> None:
 
 
 def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]:
-    """Say what could flatter or spoil a network that begins with another one."""
+    """Return warnings about a start from another network, such as videos that it learnt from."""
     warnings = []
     if init.frame_size != store.frame_size:
         sizes = [f"{width}x{height}" for height, width in (store.frame_size, init.frame_size)]
         warnings.append(
-            f"frames are {sizes[0]} px, the network it begins with learnt from {sizes[1]} px: "
+            f"frames are {sizes[0]} px, but the network of --init learnt from {sizes[1]} px, so "
             "every movement has another size"
         )
     learnt = init.as_init()["learnt"]
@@ -161,14 +160,15 @@ def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]
         groups = {item["group"] for item in learnt} & {info.group for info in recordings}
         if videos:
             warnings.append(
-                f"{len(videos)} videos of the {part} part were learnt by the network it begins "
-                "with: their scores flatter, and are marked; pass a --split that trains on them"
+                f"the network of --init learnt from {len(videos)} videos of the {part} part, so "
+                "their scores are too optimistic, and mpar marks them; pass a --split that trains "
+                "on them"
             )
         elif groups:
             warnings.append(
-                f"the {part} part has animals of the same names as the network it begins with "
-                f"learnt from ({', '.join(sorted(groups)[:5])}); if they are the same animals, "
-                "pass a --split that trains on them"
+                f"the {part} part has animals with the same names as those that the network of "
+                f"--init learnt from ({', '.join(sorted(groups)[:5])}); if they are the same "
+                "animals, pass a --split that trains on them"
             )
     return warnings
 
@@ -180,16 +180,16 @@ def resume_training(
     cache_path: Path | str | None = None,
     quiet: bool = True,
 ) -> Path:
-    """Go on with an interrupted run; on the CPU it ends with the weights of an undisturbed one.
+    """Continue an interrupted run; on the CPU the final weights equal those without interruption.
 
     Parameters
     ----------
     run_folder : Path or str
-        Holds ``last.pt``.
+        Folder with ``last.pt``.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     cache_path : Path or str, optional
-        If the cache was moved.
+        New path of the cache if it was moved.
     quiet : bool
         Show no progress bar.
 
@@ -201,12 +201,15 @@ def resume_training(
     run_folder = Path(run_folder)
     checkpoint = _load_last(run_folder)
     if not checkpoint.state:
-        raise CheckpointError(f"{run_folder}: its last.pt has no state to go on from")
+        raise CheckpointError(
+            f"{run_folder}: its last.pt holds no training state, so the run cannot continue; start "
+            "a new run"
+        )
     cache_path = Path(cache_path or checkpoint.data["path"])
     if not cache_path.exists():
         raise CheckpointError(
-            f"{run_folder}: its cache is no longer at {cache_path}; say where it is: "
-            f"mpar-train CACHE --resume {run_folder}"
+            f"{run_folder}: found no cache at {cache_path}; pass its new path: mpar-train CACHE "
+            f"--resume {run_folder}"
         )
     config = TrainConfig.from_dict(checkpoint.training)
     chosen = local_device(select_device(device))
@@ -241,7 +244,7 @@ def _load_last(run_folder: Path) -> Checkpoint:
         except CheckpointError:
             raise error from None
         raise CheckpointError(
-            f"{error}. The best network of this run is sound: predict with {best}, or begin a "
+            f"{error}. The best network of this run is undamaged: predict with {best}, or start a "
             f"new run with --init {best}"
         ) from None
 
@@ -273,20 +276,20 @@ def train_model(
     output_dir : Path or str
         Gets the cache and the run folder.
     num_epochs, batch_size, clip_length, learning_rate, model_type, use_amp
-        As in `TrainConfig`; what is None is as the recipe has it.
+        As in `TrainConfig`; None takes the value of the recipe.
     recipe : {"mpar", "original"}
-        Where options that are not given come from.
+        Recipe of all options that are not given.
     class_map : ClassMap, Path or str, optional
-        From codes and names to classes, or a CSV of them; by default as for `preprocess`.
+        Map from codes and names to classes, or its CSV; by default as for `preprocess`.
     device : str
         As for `train`.
     allow_problems : bool
-        Train on the good recordings when some are bad.
+        Train on the good recordings if some are bad.
     quiet : bool
         Show no progress bars.
     **options
         Further fields of `TrainConfig`, and those of `mpar.preprocess.PreprocessConfig`: ``size``,
-        ``group_pattern`` (without it each video counts as an animal of its own), ``several``,
+        ``group_pattern`` (without it each video counts as one animal), ``several``,
         ``label_offset``, ``label_format``, ``unscored``.
 
     Returns
@@ -297,7 +300,7 @@ def train_model(
     Raises
     ------
     InputError
-        Videos or label files have problems; all are named.
+        Videos or label files have problems; the error lists all of them.
     """
     options |= {
         "num_epochs": num_epochs,
@@ -330,14 +333,15 @@ def train_model(
 
 
 def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run") -> Path:
-    """Make a folder for a run, or take the one of this name in which nothing was saved yet.
+    """Create a folder for a run, or return an existing one of this name without a saved run.
 
-    By default it is ``run_YYYYMMDD_HHMMSS``, with ``_2``... when runs begin in the same second.
+    By default its name is ``run_YYYYMMDD_HHMMSS``, with ``_2`` and so on if several runs begin in
+    the same second.
     """
     if name is not None:
         folder = parent / name
         if (folder / "last.pt").exists():
-            raise ConfigError(f"{folder}: holds a run already; go on with --resume")
+            raise ConfigError(f"{folder}: already holds a run; continue it with --resume")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     name = datetime.now().strftime(f"{prefix}_%Y%m%d_%H%M%S")
@@ -346,7 +350,7 @@ def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run
         with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder
-    raise ConfigError(f"{parent}: found 999 runs of this second")
+    raise ConfigError(f"{parent}: found 999 runs of this second; choose another --output")
 
 
 def best_checkpoint(run_folder: Path | str) -> Path:
@@ -359,6 +363,8 @@ def best_checkpoint(run_folder: Path | str) -> Path:
         if (match := names.fullmatch(path.name))
     }
     if not found:
-        raise CheckpointError(f"{run_folder}: holds no best_model_epochN.pt; train it further")
-    # a killed run may hold two: the later one is the better, whatever the clock said
+        raise CheckpointError(
+            f"{run_folder}: holds no best_model_epochN.pt; continue the run with --resume"
+        )
+    # a killed run may hold two; the one of the later epoch is the better one
     return found[max(found)]

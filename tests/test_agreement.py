@@ -61,7 +61,7 @@ def test_intervals_hold_the_score_and_nothing_is_made_up():
     assert data["classes"]["paw_lick"]["event_f1"]["onset ± 3 frames"][1] == 1
     alone = measure_agreement(STUDY[:2], NAMES)
     assert alone.to_dict()["macro_f1"] is None
-    assert "no intervals: all recordings are of one animal" in report_text(alone, None, [])
+    assert "no confidence intervals: all recordings are of one animal" in report_text(alone, None)
 
 
 def test_recordings_of_one_animal_are_drawn_together():
@@ -84,15 +84,17 @@ def test_report_names_pain_first_and_says_what_its_intervals_are():
     lines = report_text(found, None, []).splitlines()
     assert lines[0].split() == ["frames", "of", "recall", "specificity", "F1"]
     assert lines[2].startswith("paw_lick   0.769 [")
-    assert "[95 % intervals by bootstrap over 3 animals]" in lines
-    assert "3 animals are few: the intervals are rough" in lines
+    assert "[95 % confidence intervals, bootstrap over 3 animals]" in lines
+    assert "with only 3 animals, the confidence intervals are rough" in lines
     row = [line for line in lines if line.startswith("paw_lick     ")][-1]
     assert row.split() == ["paw_lick", "4", "4", "0.750", "0.750"]
 
 
 def test_report_says_what_an_interval_without_width_is():
     """Where no animal has an error there is none, which proves little; only then is it said."""
-    warning = "an interval without width: all animals scored alike; with so few, others may differ"
+    warning = (
+        "an interval has zero width because all animals scored alike; other animals may differ"
+    )
     right = [compare(name, "0001110000", "0001110000") for name in "abc"]
     assert warning in report_text(measure_agreement(right, NAMES)).splitlines()
     guesses = ("0011110011", "1000110000", "0011111111")
@@ -167,7 +169,7 @@ def test_annotators_are_set_against_each_other_and_the_network():
     assert pairs["mpar", "anna"].to_dict(NAMES)["f1"]["walk"] is None
     assert compare_raters(STUDY, NAMES) == []
     text = report_text(measure_agreement([one], NAMES), None, list(pairs.values()))
-    assert "anna and bo    0.545      10    0.857        0.667      n/a" in text
+    assert "anna and bo            0.545      10    0.857        0.667      n/a" in text
 
 
 def test_annotators_keep_their_labels_whatever_they_are_called():

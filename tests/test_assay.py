@@ -87,7 +87,7 @@ def test_times_and_names_that_are_none():
     for text in ("5", "0min", "-5min", "five"):
         with pytest.raises(ConfigError, match=r"bin: found .*, expected a time above 0 such as"):
             AssayConfig(bin_length=text)
-    with pytest.raises(ConfigError, match="window: found the names a, a; make them different"):
+    with pytest.raises(ConfigError, match="window: found the names a, a, expected distinct names"):
         AssayConfig(windows=["a=0-1s", "a=1-2s"])
     with pytest.raises(ConfigError, match="make them different"):
         AssayConfig(windows=["whole=0-1s"])
@@ -321,7 +321,7 @@ def test_study_of_two_groups(tmp_path):
     assert (provenance["bin"], provenance["windows"]) == ("30s", ["phase1=0-1min"])
     again = run("summarize", tmp_path / "predictions", "-o", tmp_path / "s", *options)
     assert again.exit_code == 2
-    assert "exist already; pass --overwrite" in again.output
+    assert "s: already holds by_animal.csv" in again.output.replace("\n", " ")
 
 
 # Metadata
@@ -354,10 +354,10 @@ def test_without_metadata(predictions):
     report = summarize(predictions, bin_length="1s")
     assert (report.num_animals, report.groups) == (3, ("all",))
     assert report.warnings == (
-        "recordings last 2.0 to 4.0 s, so that seconds and counts of 'whole' do not compare; look "
-        "at percent and rates, or pass --window",
-        "1 of 3 recordings do not fill the window '2-3 s'; groups leave them out",
-        "1 of 3 recordings do not fill the window '3-4 s'; groups leave them out",
+        "recordings last 2.0 to 4.0 s, so seconds and counts of 'whole' are not comparable; "
+        "compare percent and rates, or pass --window",
+        "1 of 3 recordings do not fill the window '2-3 s'; group means leave them out",
+        "1 of 3 recordings do not fill the window '3-4 s'; group means leave them out",
     )
     rows = read_rows(predictions.parent / "s" / "by_group.csv")
     found = {r["Window"]: r for r in rows if (r["Class"], r["Measure"]) == ("rest", "Seconds")}
@@ -516,7 +516,7 @@ def test_figures_of_the_user_are_kept(predictions):
     folder = predictions.parent / "s"
     folder.mkdir()
     (folder / "groups_a.pdf").write_text("mine")
-    with pytest.raises(ConfigError, match=r"s: groups_a.pdf exist already; pass --overwrite"):
+    with pytest.raises(ConfigError, match=r"s: already holds groups_a.pdf; pass --overwrite"):
         summarize(predictions, windows=["a=0-1s"])
     assert [path.name for path in folder.iterdir()] == ["groups_a.pdf"]
 

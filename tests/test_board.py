@@ -26,7 +26,7 @@ def test_training_goes_on_without_a_board(study, tmp_path, monkeypatch, caplog, 
     with caplog.at_level(logging.WARNING, logger="mpar"):
         run = train(study.cache, tmp_path, config=config, device="cpu")
     said = [record.getMessage() for record in caplog.records]
-    assert sum("No space left on device); training goes on" in text for text in said) == 1
+    assert sum("No space left on device); training continues" in text for text in said) == 1
     assert len((run / "metrics.csv").read_text().splitlines()) == 3
     assert best_checkpoint(run).exists()
 

@@ -123,7 +123,7 @@ def test_parts_that_are_no_tables_are_refused(path, tmp_path):
         buffer = io.BytesIO()
         torch.save({**torch.load(path, weights_only=True), name: "text"}, buffer)
         (tmp_path / "bad.pt").write_bytes(buffer.getvalue())
-        with pytest.raises(CheckpointError, match=r"^.*bad\.pt: is not as mpar writes it .*$"):
+        with pytest.raises(CheckpointError, match=r"^.*bad\.pt: is damaged, or was not written.*$"):
             load_checkpoint(tmp_path / "bad.pt")
 
 

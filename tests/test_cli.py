@@ -101,13 +101,13 @@ def test_help_shows_what_both_recipes_have():
     for line in (
         "--recipe [mpar|original]",
         "--model [standard|light] About 3.0 or 0.6 million parameters. [default: standard]",
-        "--epochs INTEGER At most so many. [default: 30; original: 100]",
-        "--learning-rate FLOAT Of the optimizer. [default: 0.003; original: 0.001]",
-        "--warmup-epochs FLOAT Rise before the schedule. [default: 0.5; original: 0]",
+        "--epochs INTEGER Maximum number of epochs. [default: 30; original: 100]",
+        "--learning-rate FLOAT Highest learning rate. [default: 0.003; original: 0.001]",
+        "--warmup-epochs FLOAT Epochs of linear warm-up. [default: 0.5; original: 0]",
         "--augment / --no-augment Mirror",
         "[default: on; original: off]",
-        "--compile / --no-compile Let torch",
-        "--seed INTEGER Fixes everything random. [default: 0]",
+        "--compile / --no-compile Compile",
+        "--seed INTEGER Seed of all random choices. [default: 0]",
     ):
         assert line in text
     options = {option.name for option in train_module.main.params}
@@ -342,8 +342,8 @@ def test_labels_of_one_class_are_neither_learnt_nor_praised(tmp_path):
     for more in ((), ("--folds", 2), ("--leave-one-out",)):
         result = run("train", cache, "-o", tmp_path / "runs", *more)
         assert result.exit_code == 2
-        assert "every labelled frame is paw_lick, so a network would name" in result.output
-        assert "preprocess again with --unscored CLASS and --overwrite" in result.output
+        assert "every labelled frame is paw_lick, so a network would predict" in result.output
+        assert "preprocess again with --overwrite and --unscored CLASS" in result.output
         assert not (tmp_path / "runs").exists()
 
 

@@ -23,7 +23,7 @@ def test_unknown_device_is_refused():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA GPU")
 def test_missing_gpu_is_an_error_when_named():
     """--device cuda never falls back in silence."""
-    with pytest.raises(ConfigError, match="cuda cannot be used"):
+    with pytest.raises(ConfigError, match="cannot use cuda"):
         devices.select_device("cuda")
 
 
@@ -33,7 +33,7 @@ def test_unused_gpu_is_said_aloud(monkeypatch, caplog):
     monkeypatch.setattr(devices.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     assert devices.select_device("auto").type in {"cpu", "mps"}
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert "a cuda GPU seems present but cannot be used" in record.message
+    assert "a cuda GPU seems present, but mpar cannot use it" in record.message
 
 
 def test_gpu_that_fails_to_compute_is_not_used(monkeypatch, caplog):

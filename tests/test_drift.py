@@ -123,7 +123,7 @@ def test_the_rate_is_that_of_the_steps(tmp_path, caplog):
             compare_with_store(network, store, [0])
         messages.append(caplog.messages)
     assert messages[0] == []
-    assert "1 recordings (a, ...) are not in steps of 30 per second" in messages[1][0]
+    assert "1 recordings (a, ...) do not have the 30 steps per second" in messages[1][0]
 
 
 def _seed_of_a_middling_animal(brightness):

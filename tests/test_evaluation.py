@@ -94,7 +94,7 @@ def test_existing_evaluation_is_kept(tmp_path):
 
 def test_recordings_must_agree():
     """Names that only one side has are an error, not left out."""
-    with pytest.raises(ValueError, match="b is only in one"):
+    with pytest.raises(ValueError, match="found b in only one"):
         evaluate_and_save_results({"a": [0], "b": [0]}, {"a": [0]}, ["x", "y"], "unused")
 
 
@@ -374,7 +374,7 @@ def test_two_predictions_of_one_video_are_named(checkpoint, tmp_path):
     write_fake_prediction(tmp_path / "p" / "old", checkpoint, "m", np.ones(5, int))
     comparisons, _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert len(comparisons) == 1
-    assert "predicts m.mp4 like" in problems[0].message
+    assert "predicts m.mp4, as does" in problems[0].message
 
 
 def test_recordings_of_one_name_are_named(checkpoint, tmp_path):
@@ -459,7 +459,7 @@ def test_one_class_in_the_labels_is_no_perfect_score(checkpoint, tmp_path, caplo
     metrics, _ = evaluate_folders(*folders, tmp_path / "e", html=True)
     assert metrics["scores"]["macro_f1"] == 1
     shown = headline(metrics)
-    assert shown == "recall of paw_lick 1.000, the only class in the labels: no macro-F1"
+    assert shown == "recall of paw_lick 1.000; no macro-F1, since the labels hold no other class"
     assert metrics["warning"].startswith("one class: every labelled frame is paw_lick")
     assert "pass --unscored CLASS" in caplog.text
     for name in ("classification_report.txt", "recordings.csv", "events.csv", "report.html"):

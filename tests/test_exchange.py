@@ -1254,14 +1254,14 @@ def test_trials_that_make_up_no_video(study, trials, tmp_path):
     result = run("export", tmp_path / "p", "--format", "simba", "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert (
-        "m_trial9_predictions.csv: the trials of m.mp4 that are here (m_trial9, m_trial11) do not "
-        "make up its 48 frames; predict all of them out of one cache"
+        "m_trial9_predictions.csv: the trials of m.mp4 in this folder (m_trial9, m_trial11) do not "
+        "add up to its 48 frames; predict all of them from one cache"
     ) in result.output
     assert not (tmp_path / "out").exists()
     predict_multiple_videos(study.checkpoint, [trials / "videos"], tmp_path / "p", device="cpu")
     result = run("export", tmp_path / "p", "--format", "simba", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert "is a trial of m.mp4, which is predicted whole too; move one away" in result.output
+    assert "is a trial of m.mp4, of which the folder also holds the whole video" in result.output
     assert (tmp_path / "out").exists()
 
 
@@ -1275,13 +1275,15 @@ def test_predictions_that_cannot_be_exported(study, tmp_path):
     shutil.copy(path, tmp_path / "y_predictions.csv")
     result = run("export", tmp_path, "--format", "annot", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert "x_trial1_predictions.csv: is named other than its video" in result.output
-    assert "y_predictions.csv: lacks y_predictions.json, which has its frame rate" in result.output
+    assert "x_trial1_predictions.csv: has another name than its video" in result.output
+    assert (
+        "y_predictions.csv: lacks y_predictions.json, which holds its frame rate" in result.output
+    )
     assert [p.name for p in (tmp_path / "out").iterdir()] == [f"{video.stem}.annot"]
     assert "Annotation stop frame: 48\n" in (tmp_path / "out" / f"{video.stem}.annot").read_text()
     path.write_text(path.read_text().replace("\n10,", "\n11,"))
     result = run("export", tmp_path, "--format", "annot", "-o", tmp_path / "out2")
-    assert "does not have the frames 0 to 47, every 5., that its json names" in result.output
+    assert "expected frames 0 to 47 in steps of 5; predict again" in result.output
     assert (
         "found no NAME_predictions.csv" in run("export", study.videos, "--format", "annot").output
     )

@@ -68,7 +68,7 @@ def test_same_classes_take_over_everything(study, tmp_path):
     run = begin(study.cache, checkpoint, tmp_path)
     for key, value in run.learner.net.state_dict().items():
         assert torch.equal(value, checkpoint.weights[key]), key
-    assert f"begins with the network {checkpoint.digest[:12]}, all of it" in run.describe()
+    assert f"starts from all layers of network {checkpoint.digest[:12]}" in run.describe()
 
 
 def test_other_classes_replace_the_last_layer_only(study, other_cache, tmp_path):
@@ -81,7 +81,7 @@ def test_other_classes_replace_the_last_layer_only(study, other_cache, tmp_path)
         else:
             assert torch.equal(value, checkpoint.weights[key]), key
     (line,) = [line for line in run.describe() if "last layer" in line]
-    assert line.endswith("that named rest, paw_withdraw, paw_lick, paw_shake, walk, active")
+    assert line.endswith("classes were rest, paw_withdraw, paw_lick, paw_shake, walk, active")
 
 
 def test_frozen_epochs_leave_the_convolutions_alone(study, other_cache, tmp_path):
@@ -151,7 +151,7 @@ def test_leakage_from_the_first_network_is_warned_of(study, other_cache, tmp_pat
         device="cpu",
     )
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert any("1 videos of the test part were learnt by the network" in w for w in warnings)
+    assert any("learnt from 1 videos of the test part" in w for w in warnings)
 
 
 def test_network_of_the_checkpoint_counts(study, tmp_path):

@@ -145,8 +145,8 @@ def test_api_returns_what_the_original_documented(numbers, tmp_path):
             64,
             96,
             "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
-            "high as it should be; this is right only if the videos of training had its shape: "
-            "else crop it, or film alike",
+            "high as it should be; this is right only if the training videos had this shape; "
+            "otherwise crop or film alike",
         ),
     ],
 )

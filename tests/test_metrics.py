@@ -166,10 +166,10 @@ def test_report_text():
         "macro average      0.500   0.500  0.500   1,202",
         "accuracy                          0.998   1,202",
         "",
-        "macro-F1 0.500: mean of F1 over the 2 of 3 classes with frames in the truth",
-        "n/a: no frames of this class in the truth, left out of the averages",
-        "predicted as unlabelled, all misses: 1",
-        "unlabelled in the truth, ignored: 1",
+        "macro-F1 0.500: mean F1 of the 2 of 3 classes that occur in the human labels",
+        "n/a: the human labels hold no frame of this class; left out of averages",
+        "frames without a predicted label, counted as misses: 1",
+        "frames without a human label, left out: 1",
     ]
 
 

@@ -179,8 +179,8 @@ def test_whiskers_are_the_intervals():
     *segments, none = whiskers.get_segments()
     np.testing.assert_allclose([segment[:, 0] for segment in segments], intervals[:2])
     assert len(none) == 0
-    assert "macro-F1 = 0.43 (3 of 3 classes)\n95 % interval 0.40 to 0.50" in words(figure)
-    assert figure.axes[0].get_xlabel() == "F1\nwhiskers: 95 % intervals over 7 animals"
+    assert "macro-F1 = 0.43 (3 of 3 classes)\n95 % CI 0.40 to 0.50" in words(figure)
+    assert figure.axes[0].get_xlabel() == "F1\nwhiskers: 95 % CI over 7 animals"
 
 
 def test_warning_stands_above_everything():
@@ -494,7 +494,7 @@ def test_groups_show_a_point_an_animal():
     assert [line.get_ydata().tolist() for line in points] == [[0, 2, 4, 6, 8]] * 2
     never = [line for line in latency.lines if line.get_marker() == "^"]
     assert [line.get_ydata().tolist() for line in never] == [[60.0]] * 2
-    assert latency.get_ylabel() == "latency (s)\n△ never"
+    assert latency.get_ylabel() == "latency (s)\n△ no bout"
     assert not [patch for patch in latency.patches if not isinstance(patch, mpl.patches.Rectangle)]
     assert all(tick == int(tick) for tick in bouts.get_yticks())
 

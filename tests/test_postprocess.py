@@ -195,9 +195,9 @@ def test_configs_come_back_and_describe_themselves():
     assert PostConfig.from_dict(config.to_dict()) == config
     assert config.describe(NAMES) == (
         "temperature 1.50; probabilities averaged over 5 frames; weight lick 1.5; "
-        "threshold lick 0.5; gaps up to 2 frames closed; shortest bout lick 4"
+        "threshold lick 0.5; gaps up to 2 frames closed; shortest bout in frames lick 4"
     )
-    assert PostConfig().describe(NAMES) == "none: the best class of each frame"
+    assert PostConfig().describe(NAMES) == "none: the most probable class of each frame"
     changed = change_post(config, NAMES, smooth_frames=1, thresholds=["walk=0.7"])
     assert (changed.smooth_frames, changed.thresholds) == (1, (0.0, 0.0, 0.7))
     assert change_post(config, NAMES, weights=["walk=2"]).weights == (1, 1, 2)
@@ -208,9 +208,9 @@ def test_configs_come_back_and_describe_themselves():
     ("values", "message"),
     [
         ({"smooth_frames": 4}, "found 4, expected an odd number"),
-        ({"temperature": 0}, "found 0, expected more than 0"),
+        ({"temperature": 0}, "found 0, expected a number above 0"),
         ({"thresholds": (2,)}, "expected 0 to 1"),
-        ({"weights": (1, 0, 1)}, "expected more than 0"),
+        ({"weights": (1, 0, 1)}, "expected numbers above 0"),
         ({"close_gaps": -1}, "negative"),
     ],
 )

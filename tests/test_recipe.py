@@ -29,7 +29,7 @@ from mpar.learning.recipe import TrainConfig, named_recipe
             for value in (-1, 0.5)
         ),
         *(
-            ({name: value}, f"{name}: found {value}, expected more than 0")
+            ({name: value}, f"{name}: found {value}, expected a number above 0")
             for name in ("learning_rate", "grad_clip")
             for value in (0, -1.0, float("inf"), float("nan"), "high")
         ),
@@ -44,7 +44,7 @@ from mpar.learning.recipe import TrainConfig, named_recipe
             for value in (-0.1, 1.0, 7, float("nan"))
         ),
         *(
-            ({"val_fraction": value}, f"val_fraction: found {value}, expected more than 0 and")
+            ({"val_fraction": value}, f"val_fraction: found {value}, expected a number above 0 and")
             for value in (0, -0.2, 1, 7, float("nan"))
         ),
         (

@@ -76,13 +76,13 @@ def test_part_of_one_class_says_what_its_score_is(tmp_path):
     """A perfect macro-F1 of one class is no news."""
     with make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 0]), ("c", [0, 1])]) as store:
         warnings = check_split(Split(train=(0,), val=(1,), test=(2,)), store)
-    alone = "the val part has no frames of paw_withdraw, so that its macro-F1 is that of rest"
+    alone = "the val part has no frames of paw_withdraw, so its macro-F1 is the F1 of rest"
     assert warnings == [alone]
 
 
 @pytest.mark.parametrize(
     ("fractions", "fragment"),
-    [((0, 0.2), "some validation"), ((0.5, 0.5), "below 1"), ((-0.1, 0.2), "0 to 1")],
+    [((0, 0.2), "val_fraction above 0"), ((0.5, 0.5), "below 1"), ((-0.1, 0.2), "0 to 1")],
 )
 def test_bad_fractions_are_refused(store, fractions, fragment):
     """Fractions that leave nothing to train or validate on are refused."""
@@ -123,14 +123,14 @@ def test_one_class_to_learn_is_refused(tmp_path):
     with make_store(tmp_path / "c.h5", [("a", [0, -1]), ("b", [0, 1]), ("c", [2, 2])]) as store:
         check_learnable(store, Split(train=(1,), val=(0,), test=()))
         check_learnable(store, Split(train=(0, 2), val=(1,), test=()))
-        message = r"the train part has labels of one class only \(rest\), .*paw_withdraw, paw_lick;"
+        message = r"the train part has labels of only one class \(rest\), .*paw_withdraw, paw_lick;"
         with pytest.raises(ConfigError, match=message):
             check_learnable(store, Split(train=(0,), val=(1,), test=(2,)))
     with make_store(tmp_path / "d.h5", [("a", [2, -1]), ("b", [2, 2])]) as store:
         with pytest.raises(ConfigError, match=r"every labelled frame is paw_lick.*--unscored "):
             check_learnable(store, Split(train=(0,), val=(1,), test=()))
         store.config["unscored"] = "paw_lick"
-        with pytest.raises(ConfigError, match="everywhere; label frames of other classes too"):
+        with pytest.raises(ConfigError, match="every frame; label frames of other classes too"):
             check_learnable(store, Split(train=(0,), val=(1,), test=()))
 
 
@@ -147,7 +147,7 @@ def test_file_round_trip(store, tmp_path):
         (["r0,train", "zz,val"], 3, "recording 'zz' is not in c.h5"),
         (["r0,train", "r2,validation"], 3, "part is 'validation', expected train, val or test"),
         (["r0,train", "r0,train", "r2,val"], 3, "listed twice"),
-        (["r0,train", "r1,val"], 3, "group 'animal0' lies in train and in val"),
+        (["r0,train", "r1,val"], 3, "found group 'animal0' in the parts train and val"),
         (["r0,train"], 0, "no recording of part val"),
     ],
     ids=["unknown recording", "unknown part", "twice", "animal in two parts", "no validation"],

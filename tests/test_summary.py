@@ -39,7 +39,7 @@ def test_summary_agrees_with_the_files(study, tmp_path):
     metrics = Path(run, "evaluation", "metrics.json").read_text(encoding="utf-8")
     tested = json.loads(metrics)["scores"]
     epoch = load_checkpoint(best).scores["epoch"]
-    assert f"best epoch  {epoch}; all 2 epochs are done" in text
+    assert f"best epoch  {epoch}; all 2 epochs complete" in text
     assert f"validation  macro-F1 {validation['macro_f1']:.3f}" in text
     assert f"test        macro-F1 {tested['macro_f1']:.3f}" in text
     with Store(study.cache) as store:
@@ -78,9 +78,9 @@ def test_summary_without_a_test_part(study, tmp_path):
     options = "--learning-rate 1e-12 --patience 1 --epochs 9".split()
     options += ["--split", tmp_path / "split.csv", "-o", tmp_path / "runs"]
     _, text = summary_of(study.cache, *options, *RECIPE.split())
-    assert "there is no test part" in text
+    assert "no test part, so the scores on new animals are unknown" in text
     assert not re.search(r"^(test|held-out) +macro-F1|test F1", text, re.MULTILINE)
     assert "same-animal: holds recordings" in text
-    assert "stopped by --patience after epoch 2: 1 in a row without a better" in text
+    assert "stopped by --patience after epoch 2: 1 in a row without a better validation" in text
     if missing := dict(absent)[val]:
-        assert f"not scored in validation, no frames: {', '.join(missing)}" in text
+        assert f"classes without validation frames: {', '.join(missing)}" in text

@@ -1,4 +1,4 @@
-"""Learning: the recipe, splits, augmentation, losses, optimizers, the loop and its board.
+"""Training: recipe, splits, augmentation, losses, optimizers, the loop and TensorBoard.
 
-Imports the network, and scores and figures to show how it goes.
+Imports the network, and scores and figures to show progress.
 """

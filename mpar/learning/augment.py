@@ -1,8 +1,9 @@
-"""Augment batches on the device: each clip as a whole, never frame by frame.
+"""Augment batches on the device: each window as a whole, never frame by frame.
 
-Every function takes (B, 1, F, H, W) float windows in 0-1 and a CPU generator, so that every device
-sees the same choices, and returns new windows of the same shape in 0-1. A mouse filmed from below
-has no preferred direction, animals move at different speeds, and labs differ in light.
+Every function takes (B, 1, F, H, W) float windows in 0-1 and a CPU generator, so that the random
+choices are the same on every device, and returns new windows of the same shape in 0-1. A mouse
+filmed from below has no preferred direction, animals move at different speeds, and the light
+differs between labs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def augment(
     mirror_indices: Sequence[int],
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Apply all augmentations in turn.
+    """Apply all augmentations, one after the other.
 
     Parameters
     ----------
@@ -32,9 +33,9 @@ def augment(
     labels : (B, K) int64 tensor
         Class indices, or -1, on the device of `windows`.
     mirror_indices : sequence of int
-        The index that each class has in a mirrored picture, see `ClassMap.mirror_indices`.
+        The index of each class in a mirrored picture, see `ClassMap.mirror_indices`.
     generator : torch.Generator
-        On the CPU; it decides everything.
+        On the CPU; it makes all random choices.
 
     Returns
     -------
@@ -58,8 +59,8 @@ def reorient(
     Returns
     -------
     (B, 1, F, H, W) tensor, (B,) bool tensor
-        New windows, and which of them are mirror images. Each of the three is a mirroring; two
-        of them together are a rotation.
+        New windows, and which of them are mirror images. Each of the three operations mirrors;
+        two of them together rotate.
     """
     coins = torch.rand(3, len(windows), generator=generator) < 0.5
     if windows.shape[-1] != windows.shape[-2]:
@@ -77,7 +78,7 @@ def mirror_labels(
     labels: torch.Tensor, is_mirrored: torch.Tensor, mirror_indices: Sequence[int]
 ) -> torch.Tensor:
     """Return the labels (B, K) after mirroring the windows `is_mirrored` (B,); -1 stays."""
-    # unlabelled, -1, takes the last slot
+    # index -1 (unlabelled) reads the last entry
     table = torch.tensor([*mirror_indices, -1], device=labels.device)
     return torch.where(is_mirrored[:, None], table[labels], labels)
 
@@ -85,21 +86,21 @@ def mirror_labels(
 def change_pace(
     windows: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Play each window 0.8 to 1.25 times as fast about its middle: frames are repeated or dropped.
+    """Play each window 0.8 to 1.25 times as fast about its middle; repeats or drops frames.
 
     Parameters
     ----------
     windows : (B, 1, F, H, W) float tensor
     labels : (B, K) int64 tensor
-        On the device of `windows`; as always they begin L // 2 frames after the window does.
+        On the device of `windows`; they begin L // 2 frames after the start of the window.
     generator : torch.Generator
         On the CPU.
 
     Returns
     -------
     (B, 1, F, H, W) float tensor, (B, K) int64 tensor
-        New windows, whose edge frames repeat where the window is too short, and the labels of
-        their frames; -1 where a frame comes from before the first label or from after the last.
+        New windows, which repeat their edge frames if the window is too short, and the labels of
+        their frames; -1 for frames before the first or after the last label.
     """
     num_frames, num_labels = windows.shape[2], labels.shape[1]
     first, middle = (num_frames - num_labels + 1) // 2, (num_frames - 1) / 2
@@ -140,8 +141,8 @@ def resample(
     ----------
     windows : (B, 1, F, H, W) float tensor
     angle, zoom, shift_x, shift_y : tensors of B elements
-        Radians about the centre, magnification, and how far the view moves to the right and
-        down, as fractions of width and height.
+        Rotation about the centre in radians, magnification, and shift of the view to the right
+        and down, as fractions of width and height.
 
     Returns
     -------
@@ -149,16 +150,16 @@ def resample(
     """
     height, width = windows.shape[-2:]
     cos, sin = (angle.cos() / zoom).flatten(), (angle.sin() / zoom).flatten()
-    # where each output pixel comes from; grid_sample measures in half sides, hence the ratios,
-    # without which oblong windows would be sheared, and the factor 2
+    # the source of each output pixel; grid_sample measures in half sides, hence the factor 2 and
+    # the ratios, without which oblong windows would be sheared
     rows = [
         torch.stack([cos, -sin * (height / width), 2 * shift_x.flatten()], dim=-1),
         torch.stack([sin * (width / height), cos, 2 * shift_y.flatten()], dim=-1),
     ]
     frames = windows.squeeze(1)
     grid = functional.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
-    # repeat the edge by hand: padding_mode="border" is missing on Metal before torch 2.13, and
-    # "reflection" would show mirrored paws
+    # clamp here, because Metal lacks padding_mode="border" before torch 2.13, and "reflection"
+    # would show mirrored paws
     edge = 1 - 1 / torch.tensor([width, height], device=grid.device)
     grid = torch.minimum(torch.maximum(grid, -edge), edge)
     return functional.grid_sample(frames, grid, align_corners=False).clamp_(0, 1).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""A run seen while it goes on: TensorBoard events in its folder, which never stop training."""
+"""Write TensorBoard events during a run; errors here never stop training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _DPI = 100
 _NUM_TILES = 8
 _MAX_NAME = 24
-# Figures that belong together get one group, and so lie side by side.
+# TensorBoard shows the curves of one group (the part before the slash) side by side
 _TAGS = {
     "Train_loss": "loss/train",
     "Val_loss": "loss/validation",
@@ -35,7 +35,7 @@ _TAG_PREFIXES = {"Val_F1_": "validation_F1/", "Val_recall_": "validation_recall/
 
 
 class TrainingBoard:
-    """Writes TensorBoard events; when that fails it says so once and training goes on without.
+    """Writes TensorBoard events; if that fails, it logs one warning and stops writing.
 
     Parameters
     ----------
@@ -51,17 +51,17 @@ class TrainingBoard:
     def add(
         self, epoch: int, row: Mapping[str, float], draw: Callable[[], Mapping[str, Figure]]
     ) -> None:
-        """Add the figures of an epoch.
+        """Add the numbers and figures of an epoch.
 
         Parameters
         ----------
         epoch : int
-            Counted from 1. Events that an earlier process wrote for this epoch and later ones,
-            which a resumed run repeats, are hidden by TensorBoard.
+            Counted from 1. A resumed run may repeat epochs; TensorBoard then hides the events
+            that the earlier process wrote for this epoch and later ones.
         row : mapping of str to float
-            The epoch's row of ``metrics.csv``; NaN is left out.
+            The row of the epoch in ``metrics.csv``; NaN is left out.
         draw : callable
-            Returns images by their tag; not called where nothing can be written.
+            Returns figures by tag; not called if events cannot be written.
         """
         if self._is_broken:
             return
@@ -72,7 +72,7 @@ class TrainingBoard:
             self._writer.add(epoch, row, draw)
         except OSError as error:
             self._is_broken = True
-            log.warning("TensorBoard events cannot be written (%s); training goes on", error)
+            log.warning("cannot write TensorBoard events (%s); training continues", error)
 
     def close(self) -> None:
         """Close the events file."""
@@ -84,12 +84,12 @@ class TrainingBoard:
 class _EventsFile:
     """A file of TensorBoard events.
 
-    Not a SummaryWriter, which would print the traceback of its thread when the disk is full.
+    Not a SummaryWriter, which would print the traceback of its thread if the disk is full.
 
     Parameters
     ----------
     folder : Path
-        Made if it is missing.
+        Created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -102,7 +102,7 @@ class _EventsFile:
         self._records = RecordWriter((folder / name).open("xb"))
 
     def begin(self, epoch: int) -> None:
-        """Hide what earlier files of the folder say of this epoch and later ones."""
+        """Hide the events of this epoch and later ones in earlier files of the folder."""
         from tensorboard.compat.proto.event_pb2 import SessionLog
 
         self._write(file_version="brain.Event:2")
@@ -132,14 +132,14 @@ class _EventsFile:
 def plot_worst_clips(
     store: Store, recordings: Sequence[int], worst: Sequence[WorstFrame], *, clip_length: int
 ) -> Figure:
-    """Plot the clips of frames that a network got most wrong, about every second frame of them.
+    """Plot the clips of the worst frames of a network, about every second frame of each clip.
 
     Parameters
     ----------
     store : Store
         Holds the frames.
     recordings : sequence of int
-        Positions in the cache of what `find_worst_frames` searched.
+        Positions in the cache of the recordings that `find_worst_frames` searched.
     worst : sequence of WorstFrame
         At least one; `frame` counts steps.
     clip_length : int
@@ -173,7 +173,7 @@ def _probability_text(probability: float) -> str:
 
 
 def _tag(column: str) -> str:
-    """Name a column of ``metrics.csv`` on the board."""
+    """Return the TensorBoard tag of a column of ``metrics.csv``."""
     for prefix, group in _TAG_PREFIXES.items():
         if column.startswith(prefix):
             return group + column[len(prefix) :]
@@ -181,7 +181,7 @@ def _tag(column: str) -> str:
 
 
 def _pixels(figure: Figure) -> np.ndarray:
-    """Draw a figure, (H, W, 3) uint8."""
+    """Return a figure as pixels, (H, W, 3) uint8."""
     figure.set_dpi(_DPI)
     canvas: Any = figure.canvas
     canvas.draw()

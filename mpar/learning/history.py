@@ -1,4 +1,4 @@
-"""What metrics.csv tells of each epoch."""
+"""Write metrics.csv, one row per epoch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def _show(key: str, value: float) -> str:
 
 
 def by_class(prefix: str, class_names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
-    """Make a column for each class."""
+    """Return one column per class."""
     return {f"{prefix}_{name}": float(v) for name, v in zip(class_names, values, strict=True)}
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write a row an epoch; those from a device that counts no peak memory have fewer columns."""
+    """Write one row per epoch; a cell is empty if an epoch lacks the column."""
     columns = list(dict.fromkeys(key for row in history for key in row))
     rows = [[_show(key, row[key]) if key in row else "" for key in columns] for row in history]
     write_rows(path, [columns, *rows])

@@ -1,6 +1,6 @@
-"""One training step: windows in, a better network out.
+"""Training steps: the network, its optimizers and the update from a batch of windows.
 
-All randomness derives from (seed, epoch, step), so that a resumed run needs no saved generator.
+All randomness derives from (seed, epoch, step), so a resumed run needs no saved generator.
 
 Shapes: B windows, K labels of a window, N labels of a batch, F frames of a window.
 """
@@ -45,20 +45,20 @@ def derive_seeds(*path: int) -> tuple[int, int]:
 
 
 class Learner:
-    """A network with all that changes its weights.
+    """A network with everything that changes its weights.
 
     Parameters
     ----------
     store : Store
         Source of the windows.
     recordings : sequence of int
-        Those to learn from; they weigh the classes.
+        The training recordings; their labels also determine the class weights.
     config : TrainConfig
         The recipe.
     device : torch.device
         Where to compute.
     init : Checkpoint, optional
-        Begin with its weights.
+        Start from its weights.
     team : Team
         The processes that share each batch.
 
@@ -69,9 +69,9 @@ class Learner:
     num_learnt : int
         Labelled frames since `begin_epoch`.
     wait_seconds : float
-        Time since `begin_epoch` in which nothing was computed, since frames were being read.
+        Time since `begin_epoch` spent waiting for frames.
     num_parts : int
-        Parts in which a step is computed, one after the other, so that it fits in memory.
+        Number of parts of a step, computed one after the other so that they fit in memory.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Learner:
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        # the weights that are validated and kept; trains nothing itself
+        # the averaged weights, which are validated and saved but not trained
         self.average = (
             AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
             if config.ema_decay
@@ -107,7 +107,7 @@ class Learner:
         )
         is_cuda = device.type == "cuda"
         self.uses_amp = config.use_amp and (is_cuda or has_fast_bfloat16(device))
-        # float16, which is what cuda uses, underflows without it; bfloat16 does not
+        # CUDA uses float16, whose gradients underflow without scaling; bfloat16 needs none
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp and is_cuda)
         self.loss = self._make_loss()
         self.sampler = ClipSampler(
@@ -115,7 +115,7 @@ class Learner:
             clip_length=config.clip_length,
             window=config.window,
             pin_memory=is_cuda,
-            ring=2 if is_cuda else 1,  # one is still on its way to the device
+            ring=2 if is_cuda else 1,  # one buffer may still be on its way to the device
         )
         self._logits: Callable[[torch.Tensor], torch.Tensor] = self._evaluate
         if config.compile:
@@ -131,12 +131,12 @@ class Learner:
             init.start(net, self.store.class_names)
         if self.team.size > 1:
             norm_together(net, self.team)
-        # about 1.5 times as fast on CPUs, and what tensor cores want
+        # about 1.5 times as fast on CPUs; tensor cores prefer it, too
         net.to(device=self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return net
 
     def _make_loss(self) -> nn.Module:
-        """Return the loss summed over labels; over a team, or over parts, sums can be added."""
+        """Return the loss summed over labels, since sums of parts or processes can be added."""
         is_balanced = self.config.sampling == "balanced"
         weights = None if is_balanced else class_weights(self.counts).to(self.device)
         if self.config.loss == "focal":
@@ -144,11 +144,11 @@ class Learner:
         return nn.CrossEntropyLoss(weights, ignore_index=UNLABELLED, reduction="sum")
 
     def judged_net(self) -> ClipNet:
-        """Return the network that is validated and kept: the average, if there is one."""
+        """Return the network to validate and save: the averaged one, if there is one."""
         return self.net if self.average is None else cast(ClipNet, self.average.module)
 
     def begin_epoch(self, *, is_frozen: bool) -> None:
-        """Make ready for the steps of an epoch; frozen ones learn the last layers only."""
+        """Prepare for the steps of an epoch; if `is_frozen`, only the last layers learn."""
         self.is_frozen = is_frozen
         self.num_learnt, self.wait_seconds = 0, 0.0
         self.net.train()
@@ -162,7 +162,7 @@ class Learner:
         samples : (B, 2) integer array
             As for `mpar.cache.clips.ClipSampler.gather`; each member of the team learns its share.
         epoch, step : int
-            Counted from 0; they fix what is random.
+            Counted from 0; they fix all random choices.
         rate : float
             The learning rate.
 
@@ -178,10 +178,10 @@ class Learner:
 
         Notes
         -----
-        In float16 gradients may overflow; the step is then skipped as a whole.
+        In float16, gradients may overflow; the whole step is then skipped.
         """
         own = self.team.share_of(samples)
-        # a member without a window goes through the motions with one that does not count
+        # a process without a window computes one without labels, so that all stay in step
         x, labels = self.load_batch(own if len(own) else samples[:1], epoch, step)
         if not len(own):
             labels = torch.full_like(labels, UNLABELLED)
@@ -194,13 +194,13 @@ class Learner:
                 f"{self._advice()}"
             )
         sum_gradients(self.team, self.net)
-        # Muon has nothing to do while the convolutions are frozen
+        # Muon trains only convolutions
         optimizers = self.optimizers[-1:] if self.is_frozen else self.optimizers
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = rate
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
-        # one decision for all: each optimizer alone knows only the gradients of its own weights
+        # one decision for all optimizers, since each sees only the gradients of its own weights
         if torch.isfinite(norm):
             for optimizer in optimizers:
                 self.scaler.step(optimizer)
@@ -209,7 +209,7 @@ class Learner:
                 f"{self.store.path}: the gradient is {float(norm)} in epoch {epoch + 1}, step "
                 f"{step + 1}; {self._advice()}"
             )
-        self.scaler.update()  # which tries smaller gradients after a step that was skipped
+        self.scaler.update()  # lowers the scale after a skipped step
         if self.average is not None:
             self.average.update_parameters(self.net)
         self.num_learnt += int((labels != UNLABELLED).sum())
@@ -221,7 +221,7 @@ class Learner:
     def load_batch(
         self, samples: np.ndarray, epoch: int, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return windows (B, 1, F, H, W), augmented if asked, and labels (B, K), on the device."""
+        """Return windows (B, 1, F, H, W), augmented if configured, and labels (B, K)."""
         started = time.perf_counter()
         windows, labels = self.sampler.gather(samples)
         x = windows.to(self.device, non_blocking=True)
@@ -240,7 +240,7 @@ class Learner:
     def _add_gradients(
         self, x_B1FHW: torch.Tensor, labels_BK: torch.Tensor, epoch: int, step: int
     ) -> float:
-        """Compute the gradients of the loss and return it; in parts if that takes too much."""
+        """Compute the gradients of the loss and return the loss; in parts if memory is short."""
         total = sum_over(self.team, self._weigh(labels_BK)).clamp_min(1e-12)
         while True:
             self.net.zero_grad(set_to_none=True)
@@ -259,10 +259,10 @@ class Learner:
             except RuntimeError as error:
                 if self.config.compile and type(error).__module__.startswith("torch._"):
                     raise ConfigError(
-                        "compile: torch cannot compile here, it needs a C++ compiler "
+                        "compile: torch found no working C++ compiler "
                         f"({str(error).partition(chr(10))[0]}); drop --compile"
                     ) from None
-                # the members of a team would have to agree on it
+                # in a team, all members would have to agree on the number of parts
                 is_divisible = self.num_parts < len(x_B1FHW) and self.team.size == 1
                 if not (is_out_of_memory(error) and is_divisible):
                     raise
@@ -270,8 +270,8 @@ class Learner:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             log.warning(
-                "a batch of %d windows does not fit in memory: each step is computed in %d parts "
-                "from now on, whose batch norms are their own; a smaller --batch-size is quicker",
+                "a batch of %d windows does not fit in memory; mpar now computes each step in %d "
+                "parts, each with its own batch norm; a smaller --batch-size is faster",
                 len(x_B1FHW),
                 self.num_parts,
             )
@@ -283,7 +283,7 @@ class Learner:
         return self.net.dense(x_B1FHW).flatten(0, 1)
 
     def _weigh(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the weights of labels, by which a sum of losses becomes their mean."""
+        """Return the sum of the weights of the labels, which turns the summed loss into a mean."""
         is_known = labels != UNLABELLED
         weights = getattr(self.loss, "weight", None)
         if weights is None:
@@ -291,19 +291,19 @@ class Learner:
         return (weights[labels.clamp_min(0)] * is_known).sum()
 
     def _autocast(self) -> torch.autocast:
-        # where it is off any type will do, but torch refuses types that it cannot do (mps)
+        # "cpu" also for mps, which torch refuses here even if autocast is off
         is_cuda = self.device.type == "cuda"
         return torch.autocast("cuda" if is_cuda else "cpu", enabled=self.uses_amp)
 
     def renew_norms(self, samples: np.ndarray, epoch: int) -> None:
-        """Measure the batch statistics of the averaged network; those of single steps misfit it.
+        """Measure the batch statistics of the averaged network; those of the steps do not fit it.
 
         Parameters
         ----------
         samples : (N, 2) integer array
-            The windows of an epoch; the first 32 batches are taken.
+            The windows of an epoch, of which the first 32 batches are used.
         epoch : int
-            Fixes what is random.
+            Fixes all random choices.
 
         Notes
         -----
@@ -322,7 +322,7 @@ class Learner:
             update_bn(batches, self.average.module)
 
     def state(self) -> dict[str, Any]:
-        """Return all that it takes to go on, but for the weights of `judged_net`."""
+        """Return everything needed to continue, except the weights of `judged_net`."""
         return {
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
@@ -331,7 +331,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
-        """Go back to a `state`, with the weights that `judged_net` had."""
+        """Restore a `state`, with the weights of `judged_net`."""
         self.net.load_state_dict(state["net"])
         if self.average is not None:
             self.average.module.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""The training loop: one run, epoch by epoch, resumable to the same weights."""
+"""The training loop: one run, epoch by epoch; a resumed run reaches the same weights."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ _NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the network makes of the validation recordings.
+    """Scores and predictions of the validation recordings.
 
     Parameters
     ----------
     scores : FrameScores
         Over all labelled frames.
     loss : float
-        Their mean negative log-likelihood, without class weights.
+        Mean negative log-likelihood of these frames, without class weights.
     worst : list of WorstFrame
-        The worst of them; `recording` is a position in the validation part.
+        The worst frames; `recording` is a position in the validation part.
     truths : sequence of (T,) int8 arrays
         Labels of the validation recordings.
     probabilities : sequence of (T, K) float arrays
-        What the network says of them.
+        Output of the network for the same frames.
     """
 
     scores: FrameScores
@@ -75,7 +75,7 @@ class Validation:
 
 
 class TrainingRun:
-    """A run in progress: everything that a step reads or changes."""
+    """A run in progress, with everything that a step reads or changes."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class TrainingRun:
         self.learner = Learner(store, split.train, config, device, init, team)
         self.init = {} if init is None else init.as_init()
         self.appearance = appearance_range(store, split.train)
-        self.epoch = 0  # epochs that are done
-        self.step = 0  # steps of the current epoch that are done
+        self.epoch = 0  # number of finished epochs
+        self.step = 0  # number of finished steps of the current epoch
         self.loss_sum = 0.0
         self.best_epoch = 0
         self.history: list[dict[str, float]] = []
         self.post: dict[str, Any] = {}
 
     def describe(self) -> list[str]:
-        """Say what is trained on what, and which classes cannot be learnt."""
+        """Return lines about the network, the split, and classes that cannot be learnt."""
         sizes = ", ".join(
             f"{len(self.split.part(part))} {part} recordings of "
             f"{len({self.store.recordings[i].group for i in self.split.part(part)})} animals"
@@ -115,20 +115,20 @@ class TrainingRun:
         if self.init:
             lines.append(self._describe_init())
         if absent:
-            lines.append(f"not learnt, no training frames: {', '.join(absent)}")
+            lines.append(f"classes without training frames: {', '.join(absent)}")
         return lines
 
     def _describe_init(self) -> str:
         digest, others = self.init["digest"][:12], tuple(self.init["class_names"])
         if others == self.store.class_names:
-            return f"begins with the network {digest}, all of it"
+            return f"starts from all layers of network {digest}"
         return (
-            f"begins with the network {digest}, but for its last layer: that named "
+            f"starts from network {digest} without its last layer, whose classes were "
             f"{', '.join(others)}"
         )
 
     def _is_frozen(self) -> bool:
-        """Tell whether only the fully connected layers are learnt in this epoch."""
+        """Return True if only the fully connected layers learn in this epoch."""
         return self.epoch < self.config.freeze_backbone_epochs
 
     def execute(self, *, quiet: bool) -> None:
@@ -158,7 +158,7 @@ class TrainingRun:
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)
                     self._finish_epoch(seconds, board)
-                    if signum := self._ask_all(caught)[0]:  # during validation: all is saved
+                    if signum := self._ask_all(caught)[0]:  # caught in validation; state is saved
                         raise TrainingInterruptedError(signum, self.folder)
         finally:
             board.close()
@@ -184,7 +184,7 @@ class TrainingRun:
         return rng.permutation(tile_windows(self.store, recordings, window=window, offset=offset))
 
     def _run_epoch(self, caught: list[int], bar: tqdm) -> float:
-        """Take the steps of one epoch that are not done yet; return the seconds they took."""
+        """Take the remaining steps of an epoch; return the seconds they took."""
         samples = self._samples(self.epoch)
         size = self.config.batch_size
         num_steps = -(-len(samples) // size)
@@ -193,7 +193,7 @@ class TrainingRun:
             torch.cuda.reset_peak_memory_stats(self.device)
         self.learner.begin_epoch(is_frozen=self._is_frozen())
         while self.step < num_steps:
-            # half a step ahead, so that no step of a run that rises from 0 or falls to 0 is lost
+            # the middle of the step, so that no step has a learning rate of 0
             now = self.epoch + (self.step + 0.5) / num_steps
             self.loss_sum += self.learner.take_step(
                 samples[self.step * size : (self.step + 1) * size],
@@ -213,9 +213,9 @@ class TrainingRun:
         return time.monotonic() - started
 
     def _ask_all(self, caught: list[int], is_due: bool = False) -> tuple[int, bool]:
-        """Return a signal that any member of the team caught, or 0, and what the leader finds due.
+        """Return a signal that any process caught, or 0, and whether the leader wants to save.
 
-        Members that stopped at different steps would wait for each other for ever.
+        All processes must stop at the same step, or they would wait for each other forever.
         """
         signum = max(caught, default=0)
         if self.team.size == 1:
@@ -224,10 +224,10 @@ class TrainingRun:
         return max(signum for signum, _ in found), found[0][1]
 
     def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
-        """Validate, remember, save and report."""
+        """Validate; add to the history; save and log."""
         num_steps = max(1, self.step)
         learner = self.learner
-        # a run that was stopped after the last step had nothing left to time
+        # if the run was stopped after the last step of the epoch, there is no time to report
         num_learnt = sum(self.team.gather(learner.num_learnt))
         is_timed = bool(num_learnt and seconds)
         waited = learner.wait_seconds  # before validation, which reads clips too
@@ -260,7 +260,7 @@ class TrainingRun:
         if is_best:
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
         write_history(self.folder / "metrics.csv", self.history)
-        # before last.pt: a run killed in between repeats the epoch, and no curve has a gap
+        # before last.pt: a run killed in between repeats the epoch, so curves have no gap
         board.add(self.epoch, self.history[-1], lambda: self._draw(validation))
         self.save_last()
         self._remove_older_best()
@@ -273,7 +273,7 @@ class TrainingRun:
         )
 
     def _is_best(self) -> bool:
-        """Tell whether the last epoch is better: by macro-F1, and if that is equal by the loss."""
+        """Return True if the last epoch is the best: by macro-F1; if equal, by the loss."""
         if not self.best_epoch:
             return True
         best, last = (
@@ -291,7 +291,7 @@ class TrainingRun:
         return {"config": config.to_dict(), "effect": effect}
 
     def _remove_older_best(self) -> None:
-        """Keep the best checkpoint only; called once last.pt names it, so no kill loses both."""
+        """Delete older best checkpoints, after last.pt names the new one, so one always remains."""
         for path in self.folder.glob("best_model_epoch*.pt"):
             if re.fullmatch(r"best_model_epoch[0-9]+\.pt", path.name) and path != self.best_path():
                 path.unlink(missing_ok=True)
@@ -302,7 +302,7 @@ class TrainingRun:
         return {"Peak_GPU_MiB": torch.cuda.max_memory_allocated(self.device) / 2**20}
 
     def _draw(self, validation: Validation) -> dict[str, Figure]:
-        """Draw what numbers do not show: what is mistaken for what, and where."""
+        """Return the figures of an epoch: the confusion matrix and the worst clips."""
         worst = plot_worst_clips(
             self.store,
             self.split.val,
@@ -340,12 +340,12 @@ class TrainingRun:
         )
 
     def best_path(self) -> Path:
-        """Return where the best checkpoint so far lies."""
+        """Return the path of the best checkpoint so far."""
         return self.folder / f"best_model_epoch{self.best_epoch}.pt"
 
     def save_last(self) -> None:
-        """Save all that it takes to go on from here."""
-        if self.step:  # else validation has done it
+        """Save everything needed to continue from here."""
+        if self.step:  # otherwise validation has just done this
             self.learner.renew_norms(self._samples(self.epoch), self.epoch)
         if not self.team.is_leader:
             return
@@ -360,7 +360,7 @@ class TrainingRun:
         save_checkpoint(self.folder / "last.pt", self._checkpoint({}, state))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to the state of a ``last.pt``."""
+        """Restore the state of a ``last.pt``."""
         state = checkpoint.state
         self.learner.restore(state, checkpoint.weights)
         self.epoch, self.step = state["epoch"], state["step"]

@@ -14,12 +14,12 @@ from mpar.labels.classes import UNLABELLED
 
 
 def class_weights(counts: np.ndarray) -> torch.Tensor:
-    """Weigh each class by its inverse frequency.
+    """Return the weight of each class, its inverse frequency.
 
     Parameters
     ----------
     counts : (K,) integer array
-        Labelled frames of each class in the training recordings, at least one in all.
+        Labelled frames of each class in the training recordings; their sum is at least 1.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def class_weights(counts: np.ndarray) -> torch.Tensor:
 
 
 class FocalLoss(nn.Module):
-    """Cross entropy that counts frames less the better they are predicted.
+    """Cross entropy that gives less weight to frames that are predicted well.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class FocalLoss(nn.Module):
     gamma : float
         0 is plain cross entropy; 2 is the authors' choice.
     reduction : {"mean", "sum"}
-        Divide by the labels' weights, or do not.
+        Divide by the sum of the labels' weights ("mean"), or not ("sum").
 
     Notes
     -----
@@ -77,13 +77,13 @@ class FocalLoss(nn.Module):
         self.register_buffer("weight", weight)
 
     def forward(self, logits_NK: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
-        """Return the loss; labels of -1 are left out, and no label at all gives 0."""
+        """Return the loss without labels of -1; 0 if there is no other label."""
         known = labels_N != UNLABELLED
         logits_NK, labels_N = logits_NK[known], labels_N[known]
         log_p_N = functional.log_softmax(logits_NK.float(), dim=1)
         log_p_N = log_p_N.gather(1, labels_N[:, None]).squeeze(1)
         weights_N = torch.ones_like(log_p_N) if self.weight is None else self.weight[labels_N]
-        # at p = 1 the slope of x^gamma is infinite for gamma below 1, and 0 times it is NaN
+        # for gamma below 1, the slope of x^gamma at 0 is infinite and would give a NaN gradient
         rest_N = (-torch.expm1(log_p_N)).clamp_min(torch.finfo(torch.float32).tiny)
         losses_N = weights_N * rest_N**self.gamma * -log_p_N
         if self.reduction == "sum":

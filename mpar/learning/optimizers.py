@@ -1,7 +1,7 @@
-"""Muon: momentum whose steps are made orthogonal, for the convolutions; Adam for the rest.
+"""Muon (momentum with orthogonal steps) for the convolutions, Adam for the other weights.
 
-A gradient of a convolution is dominated by a few directions, those that common classes need. Muon
-takes a step of one size in all directions, so that what rare classes need is learnt as soon.
+A few directions, those of common classes, dominate the gradient of a convolution. Muon takes steps
+of equal size in all directions, so the network learns rare classes as fast.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-# Coefficients of the iteration, by its inventor: they raise small singular values fast, and leave
-# all of them between about 0.7 and 1.2.
+# coefficients of Jordan et al. (see `Muon`): they raise small singular values fast and bring all
+# of them to about 0.7 to 1.2
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _NUM_ITERATIONS = 5
 _MOMENTUM = 0.95
@@ -21,21 +21,21 @@ _MOMENTUM = 0.95
 def make_optimizers(
     net: nn.Module, *, name: str, learning_rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Make the optimizers that a network is trained with.
+    """Return the optimizers of a network.
 
     Parameters
     ----------
     net : torch.nn.Module
-        Its parameters are shared out.
+        The network to train.
     name : {"adam", "muon"}
         Adam for everything; or Muon for the kernels of convolutions and Adam for the rest.
     learning_rate, weight_decay : float
-        Of each; Adam adds the decay to the gradient, Muon takes it from the weights.
+        Of each optimizer. Adam adds the decay to the gradient, Muon subtracts it from the weights.
 
     Returns
     -------
     list of torch.optim.Optimizer
-        One or two, to be used side by side.
+        One or two; every training step uses all of them.
     """
     parameters = list(net.parameters())
     kernels = [p for p in parameters if p.ndim == 5] if name == "muon" else []
@@ -47,16 +47,16 @@ def make_optimizers(
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose steps are made orthogonal.
+    """Momentum with orthogonal steps.
 
     Parameters
     ----------
     params : iterable of tensor
-        Of two or more dimensions; each is taken as a matrix with a row for each output channel.
+        Of two or more dimensions; each counts as a matrix with one row per output channel.
     lr : float
-        Learning rate; steps are as long as those of Adam with the same one.
+        Learning rate; steps are as long as those of Adam with the same rate.
     weight_decay : float
-        Share of a weight that is taken off in each step, times `lr`.
+        Each step shrinks every weight by this share, times `lr`.
 
     Notes
     -----
@@ -71,7 +71,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take a step along the gradients that are there; a closure is not called."""
+        """Update all weights that have a gradient; `closure` is ignored."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -88,7 +88,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
-    """Bring all singular values of a matrix near 1 (0.6 to 1.3); those of 0 stay.
+    """Bring all singular values of a matrix near 1 (0.6 to 1.3), except those of 0.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
     """
     x = matrix.float()
     is_tall = x.shape[0] > x.shape[1]
-    x = x.T if is_tall else x  # the smaller square is the cheaper one
+    x = x.T if is_tall else x  # so that x @ x.T is the smaller product
     x = x / (x.norm() + 1e-12)
     for _ in range(_NUM_ITERATIONS):
         square = x @ x.T

@@ -1,6 +1,6 @@
-"""The recipe: every choice that training makes, checked before anything runs.
+"""The recipe: every option of training, checked before anything runs.
 
-Loads neither torch nor numpy, so that the command line can show all of it at once.
+Imports neither torch nor numpy, so that `mpar-train --help` is fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mpar.network.config import MODEL_TYPES
 
 
 class _Range(NamedTuple):
-    """Which numbers are good; NaN is in no range."""
+    """A range of valid numbers; NaN is in no range."""
 
     kind: type
     holds: Callable[[Any], bool]
@@ -27,16 +27,16 @@ class _Range(NamedTuple):
 
 _FROM_1 = _Range(Integral, lambda value: value >= 1, "a whole number, 1 or more")
 _FROM_0 = _Range(Integral, lambda value: value >= 0, "a whole number, 0 or more")
-_POSITIVE = _Range(Real, lambda value: 0 < value < math.inf, "more than 0")
+_POSITIVE = _Range(Real, lambda value: 0 < value < math.inf, "a number above 0")
 _NOT_NEGATIVE = _Range(Real, lambda value: 0 <= value < math.inf, "0 or more")
 _SHARE = _Range(Real, lambda value: 0 <= value < 1, "0 to below 1")
-_TRUE_SHARE = _Range(Real, lambda value: 0 < value < 1, "more than 0 and below 1")
+_TRUE_SHARE = _Range(Real, lambda value: 0 < value < 1, "a number above 0 and below 1")
 
 
 def _field(
     default: Any, text: str, within: _Range | None = None, choices: tuple[str, ...] = ()
 ) -> Any:
-    """Make a field of `TrainConfig`: its default, what it means, and which values are good."""
+    """Return a field of `TrainConfig`: its default, its help text, and its valid values."""
     metadata = {"help": text, "range": within, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -48,7 +48,7 @@ class TrainConfig:
     Parameters
     ----------
     **options
-        The fields below; what each means stands beside its default.
+        The fields below, each with its default and its meaning.
 
     Notes
     -----
@@ -60,58 +60,58 @@ class TrainConfig:
     model_type: str = _field(
         "standard", "About 3.0 or 0.6 million parameters.", choices=MODEL_TYPES
     )
-    clip_length: int = _field(16, "Frames seen, even, 8-32.")
-    num_epochs: int = _field(30, "At most so many.", _FROM_1)
-    batch_size: int = _field(4, "Windows a step.", _FROM_1)
+    clip_length: int = _field(16, "Frames of a clip, even, 8-32.")
+    num_epochs: int = _field(30, "Maximum number of epochs.", _FROM_1)
+    batch_size: int = _field(4, "Windows per step.", _FROM_1)
     window: int = _field(
         16,
-        "Consecutive frames learnt from one window; more share work. 1: clip by clip.",
+        "Consecutive labels learnt from one window; more share work. 1: single clips.",
         _FROM_1,
     )
     sampling: str = _field(
         "balanced",
-        "An epoch is every frame, with a class-weighted loss; or each class equally often.",
+        "An epoch: all frames, with a class-weighted loss; or balanced: each class equally often.",
         choices=("all", "balanced"),
     )
     optimizer: str = _field(
         "muon", "Adam; or Muon for convolutions and Adam for the rest.", choices=("adam", "muon")
     )
-    learning_rate: float = _field(3e-3, "Of the optimizer.", _POSITIVE)
-    weight_decay: float = _field(1e-5, "Of the optimizer.", _NOT_NEGATIVE)
+    learning_rate: float = _field(3e-3, "Highest learning rate.", _POSITIVE)
+    weight_decay: float = _field(1e-5, "Weight decay of the optimizers.", _NOT_NEGATIVE)
     freeze_backbone_epochs: int = _field(
-        0, "With --init: learn only the last layers first.", _FROM_0
+        0, "With --init: first epochs that train only the last layers.", _FROM_0
     )
     restart_epochs: int = _field(
-        0, "Period of the cosine schedule, T_0; 0: one fall over all epochs.", _FROM_0
+        0, "Period of the cosine schedule (T_0); 0: one period over all epochs.", _FROM_0
     )
-    warmup_epochs: float = _field(0.5, "Rise before the schedule.", _NOT_NEGATIVE)
+    warmup_epochs: float = _field(0.5, "Epochs of linear warm-up.", _NOT_NEGATIVE)
     dropout: float = _field(0.2, "0 to below 1.", _SHARE)
     centre_frames: bool = _field(
-        True, "Subtract each frame's mean; half of the first filters begin with motion only."
+        True, "Subtract each frame's mean; half of the first filters start with motion only."
     )
-    loss: str = _field("cross_entropy", "What is minimised.", choices=("cross_entropy", "focal"))
-    focal_gamma: float = _field(2.0, "Of the focal loss.", _NOT_NEGATIVE)
+    loss: str = _field("cross_entropy", "Loss function.", choices=("cross_entropy", "focal"))
+    focal_gamma: float = _field(2.0, "Gamma of the focal loss.", _NOT_NEGATIVE)
     grad_clip: float = _field(1.0, "Largest gradient norm.", _POSITIVE)
     ema_decay: float = _field(
-        0.97, "Keep a moving average of the weights; 0: the last ones.", _SHARE
+        0.97, "Decay of the moving average of the weights; 0: keep the last weights.", _SHARE
     )
     patience: int = _field(
-        30, "Epochs without a better one to stop: by macro-F1, if equal by loss.", _FROM_1
+        30, "Stop after so many epochs without a better macro-F1 (if equal, loss).", _FROM_1
     )
     augment: bool = _field(
         True,
-        "Mirror, turn, relight, play slower or faster; left and right swap by the class map's "
-        "mirrors.",
+        "Mirror, rotate, zoom, shift, change light and pace; mirroring swaps classes by the class "
+        "map's column mirror.",
     )
     use_amp: bool = _field(
-        True, "Mixed precision where it is quicker: CUDA, and CPUs with bfloat16."
+        True, "Mixed precision where it is faster: CUDA, and CPUs with bfloat16."
     )
     compile: bool = _field(
-        False, "Let torch compile the network; meant for GPUs, no gain was seen on CPUs."
+        False, "Compile the network with torch; for GPUs, no gain measured on CPUs."
     )
-    val_fraction: float = _field(0.2, "Share of the animals.", _TRUE_SHARE)
-    test_fraction: float = _field(0.2, "Share of the animals.", _SHARE)
-    seed: int = _field(0, "Fixes everything random.", _FROM_0)
+    val_fraction: float = _field(0.2, "Share of the animals for validation.", _TRUE_SHARE)
+    test_fraction: float = _field(0.2, "Share of the animals for the test.", _SHARE)
+    seed: int = _field(0, "Seed of all random choices.", _FROM_0)
 
     def __post_init__(self) -> None:
         check_clip_length(self.clip_length)
@@ -129,7 +129,7 @@ class TrainConfig:
             )
 
     def learning_rate_at(self, epoch: float) -> float:
-        """Return the learning rate after `epoch` epochs, whole ones and the part of the next.
+        """Return the learning rate after `epoch` epochs, which need not be a whole number.
 
         Notes
         -----
@@ -156,7 +156,7 @@ class TrainConfig:
         return cls(**data)
 
 
-# That of the original project, as it was published, and what was found to learn rare events sooner
+# "original" is the published recipe of the original project; "mpar" learns rare events faster
 RECIPES = {
     "mpar": TrainConfig(),
     "original": TrainConfig(
@@ -178,7 +178,7 @@ RECIPES = {
 
 
 def named_recipe(name: str, **options: Any) -> TrainConfig:
-    """Return a recipe of `RECIPES`, changed by options.
+    """Return a recipe of `RECIPES` with some options changed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Signals that stop training after the step that it is at."""
+"""Stop training on SIGINT and SIGTERM, after the current step."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class TrainingInterruptedError(MparError):
         self.signum = signum
         self.run_folder = run_folder
         super().__init__(
-            f"stopped by {signal.Signals(signum).name}; go on with mpar-train --resume {run_folder}"
+            f"stopped by {signal.Signals(signum).name}; to continue, run mpar-train --resume "
+            f"{run_folder}"
         )
 
 
 @contextlib.contextmanager
 def caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is not held back."""
+    """Collect SIGINT and SIGTERM instead of stopping at once; a second SIGINT interrupts."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield caught  # only the main thread may handle signals
+        yield caught  # Python handles signals only in the main thread
         return
 
     def handle(signum: int, _frame: object) -> None:

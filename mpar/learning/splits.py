@@ -1,7 +1,7 @@
 """Split recordings into training, validation and test by animal, never by clip.
 
-Two clips of one animal are nearly the same picture: with both sides of a split holding the
-same animal, a score says how well animals are remembered, not how well actions are recognised.
+Two clips of one animal look nearly the same. If both sides of a split hold the same animal, a score
+shows how well the network remembers animals, not how well it recognizes actions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLUMNS = ["Recording", "Group", "Part"]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which recordings of a cache go where.
+    """The recordings of a cache in each part.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Split:
 
 
 def class_counts(store: Store, recordings: Sequence[int]) -> np.ndarray:
-    """Count the labelled steps of each class in some recordings, (K,) int64; mostly frames."""
+    """Count the labelled steps (usually frames) of each class in some recordings, (K,) int64."""
     counts = np.zeros(len(store.class_names), np.int64)
     for recording in recordings:
         labels = store.step_labels(recording)
@@ -60,10 +60,10 @@ def split_store(
     store : Store
         The cache; a group is an animal. Groups without any label are left out of all parts.
     val_fraction, test_fraction : float
-        Share of the groups, 0 to below 1 and below 1 together; at least one group each
-        unless 0. `val_fraction` may not be 0.
+        Share of the groups in each part, 0 to below 1; their sum is below 1. A part gets at
+        least one group unless its fraction is 0. `val_fraction` must be above 0.
     seed : int
-        Same seed, same split.
+        The same seed gives the same split.
 
     Returns
     -------
@@ -76,13 +76,13 @@ def split_store(
 
     Notes
     -----
-    Of many random orders of the groups the best is kept: first the fewest classes missing in
-    a part (the training part counting most), then class shares nearest to those of the whole.
+    The best of 2000 random orders of the groups: the one with the fewest classes missing from
+    the parts (the training part first), then with class shares nearest to those of the cache.
     """
     if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
         raise ConfigError(
             f"val_fraction, test_fraction: found {val_fraction} and {test_fraction}, expected "
-            "0 to 1, below 1 together, and some validation"
+            "0 to 1, a sum below 1, and a val_fraction above 0"
         )
     members, counts_GK = _labelled_groups(store)
     groups = list(members)
@@ -105,12 +105,12 @@ def split_store(
 
 
 def _too_few(store: Store, members: dict[str, list[int]], has_test: bool) -> str:
-    """Say why animals do not make the parts, and what does help."""
+    """Return the message for too few animals, with advice."""
     num_groups, num_recordings = len(members), sum(map(len, members.values()))
     found = f"{store.path}: found {num_groups} animals with labels"
     if num_groups >= (3 if has_test else 2):
         lower = "--val-fraction or --test-fraction" if has_test else "--val-fraction"
-        return f"{found}, and none is left to train on; lower {lower}"
+        return f"{found}, but none remains for training; lower {lower}"
     if num_groups == 2:
         return (
             f"{found}, expected at least 3 for training, validation and test; add recordings of "
@@ -121,29 +121,28 @@ def _too_few(store: Store, members: dict[str, list[int]], has_test: bool) -> str
     advice = "add recordings of another animal"
     if num_recordings > 1:
         advice += (
-            f", or, if these {num_recordings} recordings are of several, preprocess again with "
+            f"; if these {num_recordings} recordings are of several animals, preprocess again with "
             "another --group-pattern and --overwrite"
         )
     return (
-        f"{found} ({next(iter(members))}), expected at least 2, since one that is not learnt from "
-        f"has to tell how well others are scored; {advice}"
+        f"{found} ({next(iter(members))}), expected at least 2, since the scores need an animal "
+        f"that the network did not learn from; {advice}"
     )
 
 
 def check_learnable(store: Store, split: Split, what: str = "the train part") -> None:
-    """Raise ConfigError if a network could learn nothing but one class.
+    """Raise ConfigError if the training recordings hold only one class.
 
-    It would name that class in every frame of every video, and be right wherever people labelled
-    that class alone.
+    A network would predict that class for every frame of every video.
 
     Parameters
     ----------
     store : Store
         The cache.
     split : Split
-        Of it.
+        Its split.
     what : str
-        How messages call the recordings to learn from.
+        Name of the training recordings in messages.
     """
     counts_K = class_counts(store, split.train)
     everywhere_K = class_counts(store, range(len(store)))
@@ -157,19 +156,19 @@ def check_learnable(store: Store, split: Split, what: str = "the train part") ->
     ]
     if others:
         raise ConfigError(
-            f"{store.path}: {what} has labels of one class only ({name}), while other recordings "
-            f"have {', '.join(others)}; a network would name {name} everywhere. Label more "
+            f"{store.path}: {what} has labels of only one class ({name}), while other recordings "
+            f"have {', '.join(others)}; a network would predict {name} for every frame; label more "
             "animals with several classes, or pass a --split that trains on the others"
         )
     advice = "label frames of other classes too"
     if store.config.get("unscored") is None:
         advice = (
-            "if only this behaviour was scored, preprocess again with --unscored CLASS and "
-            "--overwrite, CLASS being that of all other frames (such as rest); else " + advice
+            "if you scored only this behaviour, preprocess again with --overwrite and --unscored "
+            "CLASS, the class of all other frames (such as rest); otherwise " + advice
         )
     raise ConfigError(
-        f"{store.path}: every labelled frame is {name}, so a network would name {name} "
-        f"everywhere; {advice}"
+        f"{store.path}: every labelled frame is {name}, so a network would predict {name} for "
+        f"every frame; {advice}"
     )
 
 
@@ -183,17 +182,17 @@ def fold_splits(
     store : Store
         The cache; a group is an animal. Groups without any label are left out.
     num_folds : int, optional
-        Parts that the animals are dealt into, each of which is the test part once; by default
-        one an animal (leave one out).
+        Number of parts of the animals; each part is the test part once. By default each animal
+        is a part (leave one out).
     val_fraction : float
-        Share of the other animals that validates, above 0 and below 1.
+        Share of the other animals for validation, above 0 and below 1.
     seed : int
-        Same seed, same splits.
+        The same seed gives the same splits.
 
     Returns
     -------
     list of Split
-        As balanced as `split_store` makes them.
+        Balanced as in `split_store`.
 
     Raises
     ------
@@ -210,8 +209,8 @@ def fold_splits(
         )
     if not 2 <= num_folds <= len(groups):
         raise ConfigError(
-            f"{store.path}: found {len(groups)} animals with labels for {num_folds} folds; pass "
-            f"--folds 2 to {len(groups)}"
+            f"{store.path}: found {num_folds} folds for {len(groups)} animals with labels, "
+            f"expected 2 to {len(groups)}; change --folds"
         )
     rng = np.random.default_rng(seed)
     sizes = [len(part) for part in np.array_split(groups, num_folds)]
@@ -234,7 +233,7 @@ def fold_splits(
 
 
 def _labelled_groups(store: Store) -> tuple[dict[str, list[int]], np.ndarray]:
-    """Return the recordings of each group that has labels, by name, and its class counts (G, K)."""
+    """Return the recordings of each labelled group by name, and their class counts (G, K)."""
     members: dict[str, list[int]] = {}
     for i, info in enumerate(store.recordings):
         members.setdefault(info.group, []).append(i)
@@ -247,7 +246,7 @@ def _labelled_groups(store: Store) -> tuple[dict[str, list[int]], np.ndarray]:
 def _best_order(
     counts_GK: np.ndarray, sizes: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the best order of groups to be cut into parts of these sizes, the last to train on."""
+    """Return the best order of groups; cut it into parts of these sizes, training last."""
     occurs_K = counts_GK.sum(axis=0) > 0
     shares_K = counts_GK.sum(axis=0) / max(1, counts_GK.sum())
     best: tuple[tuple[float, ...], np.ndarray] | None = None
@@ -259,7 +258,7 @@ def _best_order(
             missing.append(int((occurs_K & (part_counts_K == 0)).sum()) if len(part) else 0)
             if len(part):
                 part_shares_K = part_counts_K / max(1, part_counts_K.sum())
-                # relative to the class's own share, so that rare classes count as much
+                # relative to the share of the class, so that rare classes count as much
                 distance += np.abs(part_shares_K / np.maximum(shares_K, 1e-9) - 1)[occurs_K].sum()
         score = (missing[-1], sum(missing), distance)
         if best is None or score < best[0]:
@@ -269,7 +268,7 @@ def _best_order(
 
 
 def check_split(split: Split, store: Store) -> list[str]:
-    """Return what a reader should know of a split: classes that a part lacks."""
+    """Return warnings about a split: classes that a part lacks."""
     all_counts_K = class_counts(store, range(len(store)))
     warnings = []
     for part in PARTS:
@@ -280,13 +279,13 @@ def check_split(split: Split, store: Store) -> list[str]:
             absent = [name for name, count, everywhere in counted if everywhere and not count]
             named = [name for name, count, _ in counted if count]
             if absent:
-                alone = f", so that its macro-F1 is that of {named[0]}" if len(named) == 1 else ""
+                alone = f", so its macro-F1 is the F1 of {named[0]}" if len(named) == 1 else ""
                 warnings.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
     return warnings
 
 
 def write_split(path: Path | str, split: Split, store: Store) -> None:
-    """Write a split as CSV ``Recording,Group,Part``, one row a recording of the cache."""
+    """Write a split as CSV ``Recording,Group,Part``, one row per recording of the split."""
     part_of = {i: part for part in PARTS for i in split.part(part)}
     rows = [
         (info.name, info.group, part_of[i])
@@ -302,16 +301,16 @@ def read_split(path: Path | str, store: Store) -> Split:
     Parameters
     ----------
     path : Path or str
-        CSV with the columns Recording and Part (train, val or test); recordings of the cache
-        that are not listed are left out of all parts.
+        CSV with the columns Recording and Part (train, val or test). Recordings of the cache that
+        it does not list belong to no part.
     store : Store
         The cache that it splits.
 
     Raises
     ------
     InputError
-        With every problem: unknown recordings or parts, a recording or a group in two parts,
-        no training or no validation recordings.
+        Lists every problem: unknown recordings or parts, a recording or a group in two parts, no
+        training or no validation recordings.
     """
     path = Path(path)
     try:
@@ -321,10 +320,10 @@ def read_split(path: Path | str, store: Store) -> Split:
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "recording" not in header or "part" not in header:
         raise InputError.of(
-            path, f"found the columns {','.join(header)}, expected Recording and Part"
+            path, f"found the columns {','.join(header)}, expected Recording and Part; add them"
         )
     exact = {info.name: i for i, info in enumerate(store.recordings)}
-    typed = {name.strip(): i for name, i in exact.items()}  # spaces get lost by hand
+    typed = {name.strip(): i for name, i in exact.items()}  # people omit spaces
     part_of: dict[int, str] = {}
     part_of_group: dict[str, str] = {}
     problems = []
@@ -345,8 +344,9 @@ def read_split(path: Path | str, store: Store) -> Split:
             group = store.recordings[position].group
             if part_of_group.setdefault(group, part) != part:
                 message = (
-                    f"group {group!r} lies in {part_of_group[group]} and in {part}: the same "
-                    "animal on both sides flatters the scores; move it to one part"
+                    f"found group {group!r} in the parts {part_of_group[group]} and {part}, "
+                    "expected one part, since an animal in two parts makes the scores too "
+                    "optimistic; move it to one part"
                 )
             part_of[position] = part
         if message:

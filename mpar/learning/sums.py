@@ -1,8 +1,8 @@
-"""Sums over a team: they make losses, gradients and batch norms those of the whole batch.
+"""Sums over a team of processes, so that losses, gradients and batch norms are of whole batches.
 
-These lines are ours because torch's own do something else: its SyncBatchNorm refuses CPUs, and its
-DistributedDataParallel takes the mean of the members' gradients, which is not the gradient of the
-whole batch where shares of it differ in size or weight.
+torch does not offer this: SyncBatchNorm refuses CPUs, and DistributedDataParallel averages the
+gradients of the processes, which is not the gradient of the whole batch if their shares differ in
+size or weight.
 
 Shapes: B windows, C channels, T frames, H height, W width.
 """
@@ -19,7 +19,7 @@ from mpar.system.team import ALONE, Team
 
 
 def sum_over(team: Team, tensor: torch.Tensor) -> torch.Tensor:
-    """Return the sum of a tensor over the team; gradients are summed on their way back."""
+    """Return the sum of a tensor over the team; the backward pass sums gradients."""
     return tensor if team.size == 1 else _Sum.apply(tensor)
 
 
@@ -35,7 +35,7 @@ def sum_gradients(team: Team, net: nn.Module) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the team, forwards and backwards: every member's loss depends on the sum."""
+    """Sum over the team, forwards and backwards, since every process's loss depends on the sum."""
 
     @staticmethod
     def forward(_ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
@@ -51,20 +51,20 @@ class _Sum(torch.autograd.Function):
 
 
 class TeamNorm(nn.BatchNorm3d):
-    """Batch norm over the batches of all members; torch's own works on CUDA only.
+    """Batch norm over the batches of all processes; that of torch works only on CUDA.
 
     Attributes
     ----------
     counts : bool
-        Whether this member's batch is part of the whole; one that has nothing to do in a step
-        goes through the motions.
+        True if the batch of this process counts. A process without windows in a step computes a
+        batch that does not.
     """
 
     team: Team = ALONE
     counts = True
 
     def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """Normalise, in training by the statistics of the whole team's batch."""
+        """Normalize, in training by the statistics of the whole team's batch."""
         if not self.training:
             return super().forward(x_BCTHW)
         assert self.running_mean is not None
@@ -87,8 +87,8 @@ class TeamNorm(nn.BatchNorm3d):
 
 
 def norm_together(net: nn.Module, team: Team) -> None:
-    """Let the batch norms of a network see the whole team's batches."""
-    team = Team(team.rank, team.size)  # networks are copied, its signs of life cannot be
+    """Replace the batch norms of a network by norms over the whole team's batches."""
+    team = Team(team.rank, team.size)  # a copy that can itself be copied with the network
     for module in list(net.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm3d:
@@ -99,7 +99,7 @@ def norm_together(net: nn.Module, team: Team) -> None:
 
 
 def count_batch(net: nn.Module, *, is_counted: bool) -> None:
-    """Say whether this member's next batch is part of the whole."""
+    """Set whether the next batch of this process counts."""
     for module in net.modules():
         if isinstance(module, TeamNorm):
             module.counts = is_counted

@@ -1,4 +1,4 @@
 """The network: its layers, dense evaluation, checkpoints and devices.
 
-Imports `mpar.cache` and below, no scores.
+Imports `mpar.cache`, `mpar.scores` and below.
 """

@@ -1,8 +1,8 @@
-"""Save and load trained networks: whole or not at all, and nothing but plain data.
+"""Save and load trained networks, as complete files of plain data.
 
-A checkpoint is what ``torch.save`` writes, a zip file with a checksum for each tensor, so
-``torch.load(path, weights_only=True)`` reads it. torch does not look at the checksums; loading here
-compares them first, so that a damaged file is refused instead of predicting something else.
+A checkpoint is a file of ``torch.save``, a zip file with a checksum for each tensor, so
+``torch.load(path, weights_only=True)`` reads it. torch does not compare the checksums, but
+`load_checkpoint` does, and refuses damaged files.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ MAX_BYTES = 1 << 31
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A trained network with all that is needed to use it, explain it and train it on.
+    """A trained network with everything needed to use it, explain it and continue training.
 
     Parameters
     ----------
     model_config : ModelConfig
-        Rebuilds the network.
+        Architecture of the network.
     weights : dict of str to tensor
-        Its state.
+        State of the network.
     class_map : ClassMap
-        Names its outputs.
+        Classes of its outputs.
     data : dict
         The cache it was trained on: ``path``, ``access``, ``fingerprint``, ``frame_size``
-        [H, W] in px, ``config`` of preprocessing, and ``look`` of the training recordings
-        (`mpar.cache.drift.appearance_range`).
+        [H, W] in px, ``config`` of preprocessing, and ``look``, the appearance of the training
+        recordings (`mpar.cache.drift.appearance_range`).
     split : dict
         By part, the ``name``, ``group``, ``sha256`` (of the video) and ``region`` (absent before
         regions, "" for the whole picture) of each recording.
@@ -55,17 +55,17 @@ class Checkpoint:
     scores : dict
         Epoch and validation scores.
     init : dict
-        The network that training began with, if it did with one: its ``digest``,
-        ``class_names`` and ``learnt``, the recordings that it had learnt from (as in `split`).
+        The network that training started from, if any: its ``digest``, ``class_names`` and
+        ``learnt``, the recordings that it learnt from (as in `split`).
     post : dict
         How probabilities become labels: ``config`` (`mpar.scores.postprocess.PostConfig`) and its
-        ``effect`` on the validation recordings that it was fitted on. Empty for none.
+        ``effect`` on the validation recordings it was fitted on. Empty without post-processing.
     state : dict
-        Optimizer and progress, in ``last.pt`` only.
+        State of the optimizer and progress; only in ``last.pt``.
     version : str
-        Of mpar.
+        Version of mpar.
     digest : str
-        SHA-256 of the file it was read from.
+        SHA-256 of the checkpoint file.
     """
 
     model_config: ModelConfig
@@ -88,10 +88,10 @@ class Checkpoint:
         return int(height), int(width)
 
     def learnt_part(self, *, sha256: str, region: str = "", group: str | None = None) -> str:
-        """Return "train" or "val" if pixels of a video, or its animal, had a part in learning.
+        """Return "train" or "val" if the network learnt from a video or animal, else "".
 
-        Else "". Of the network that training began with only the pixels count: animals of
-        another study may have the same names.
+        For the network that training started from, only the pixels of the video count, because
+        animals of another study may have the same names.
         """
         for part in ("train", "val"):
             for item in self.split[part]:
@@ -102,7 +102,7 @@ class Checkpoint:
         return ""
 
     def as_init(self) -> dict[str, Any]:
-        """Return what a network that begins with this one remembers of it (see `init`)."""
+        """Return the `init` of a network that starts from this one."""
         return {
             "digest": self.digest,
             "class_names": list(self.class_map.class_names),
@@ -114,17 +114,17 @@ class Checkpoint:
         }
 
     def start(self, net: ClipNet, class_names: tuple[str, ...]) -> bool:
-        """Give a new network these weights; all but the last layer if its classes are others.
+        """Copy the weights to a new network; without the last layer if the classes differ.
 
         Returns
         -------
         bool
-            The classes are the same, so that the last layer was taken over too.
+            True if the classes are the same, so that the last layer was copied too.
 
         Raises
         ------
         CheckpointError
-            The networks are built differently.
+            The networks have different architectures.
         """
         weights = dict(self.weights)
         is_same = class_names == self.class_map.class_names
@@ -139,7 +139,7 @@ class Checkpoint:
         return is_same
 
     def provenance(self) -> dict[str, Any]:
-        """Return plain values that name this network in what it predicts."""
+        """Return plain values that identify this network in its predictions."""
         return {
             "checkpoint_sha256": self.digest,
             "checkpoint_epoch": self.scores.get("epoch"),
@@ -176,14 +176,14 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "post": checkpoint.post,
         "state": checkpoint.state,
     }
-    buffer = io.BytesIO()  # where torch calls the archive the same in every file
+    buffer = io.BytesIO()  # torch would write the file name into the archive
     torch.save(content, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a checkpoint after checking that it is whole and holds nothing but data.
+    """Read a checkpoint after checking that it is complete and holds only plain data.
 
     Raises
     ------
@@ -193,7 +193,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"{path}: is larger than any checkpoint of mpar")
+            raise CheckpointError(
+                f"{path}: found a file of more than {MAX_BYTES >> 30} GiB, expected a checkpoint "
+                "of mpar; pass a .pt file from a run folder of mpar-train"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
@@ -213,7 +216,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         tables = [content[key] for key in ("weights", "data", "split", "training", "scores")]
         tables += [content[key] for key in ("init", "post", "state")]
         if not all(isinstance(table, dict) for table in tables):
-            raise ValueError("a part of it is not what it should be")
+            raise ValueError("a part has the wrong type")
         return Checkpoint(
             model_config=ModelConfig(**content["model_config"]),
             class_map=ClassMap.from_dict(content["class_map"]),
@@ -227,10 +230,14 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             },
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, EOFError) as error:
-        raise CheckpointError(f"{path}: is not as mpar writes it ({_first_line(error)})") from None
+        raise CheckpointError(
+            f"{path}: is damaged, or was not written by mpar ({_first_line(error)}); copy it "
+            "again, or use another checkpoint of the run"
+        ) from None
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: holds more than plain data ({_first_line(error)})"
+            f"{path}: holds more than plain data ({_first_line(error)}), so mpar does not open it; "
+            "pass a .pt file from a run folder of mpar-train"
         ) from None
     except zipfile.BadZipFile as error:
         raise CheckpointError(
@@ -240,12 +247,12 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what an error says first; torch goes on with advice to turn its protections off."""
+    """Return the first line of an error; in the next ones torch advises to disable protections."""
     return str(error).partition("\n")[0][:200]
 
 
 def _check_archive(data: bytes) -> None:
-    """Compare checksums; refuse packed entries, which torch never writes: they may be bombs."""
+    """Compare checksums; refuse compressed entries, which torch never writes (zip bombs)."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
@@ -255,5 +262,5 @@ def _check_archive(data: bytes) -> None:
 
 
 def is_of_video(item: dict[str, str], sha256: str, region: str) -> bool:
-    """Tell whether a recording of a split shows pixels of a region ("" for all) of a video."""
+    """Return True if a recording of a split shares pixels with a region ("" for all) of a video."""
     return item["sha256"] == sha256 and share_pixels(item.get("region", ""), region)

@@ -1,4 +1,4 @@
-"""What a network is built from; loads neither torch nor numpy."""
+"""Architecture of the network; imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from mpar.cache.clip_lengths import check_clip_length
 from mpar.errors import ConfigError
 
-# (channels, temporal kernel, pools space afterwards); the first block also pools time
+# (channels, temporal kernel, whether spatial pooling follows); the first block also pools time
 BLOCKS = {
     "standard": ((32, 3, True), (64, 1, True), (128, 3, True), (256, 3, False), (256, 3, True)),
     "light": ((32, 3, True), (64, 3, True), (128, 3, False), (128, 2, True)),
 }
-MIN_SIDE_PX = 16  # what four poolings leave one pixel of
+MIN_SIDE_PX = 16  # four poolings by 2 leave one pixel
 MODEL_TYPES = tuple(BLOCKS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """What it takes to rebuild a network.
+    """Everything needed to rebuild a network.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class ModelConfig:
     dropout : float
         Before each of the two fully connected layers, 0 to below 1.
     centre_frames : bool
-        Subtract its mean from each frame, so that brightness and its drift are not seen; and
-        begin with a first layer half of which sees motion only, the other half edges.
+        Subtract the mean of each frame, so that brightness and its drift have no effect. Half of
+        the filters of the first layer then start with motion only, the other half with edges.
     """
 
     model_type: str = "standard"

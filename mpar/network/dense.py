@@ -1,7 +1,7 @@
-"""Dense evaluation: name every frame of a recording in one pass, in stretches of bounded memory.
+"""Dense evaluation: classify every frame of a recording in one pass, with bounded memory.
 
-The outputs equal those of `ClipNet` clip by clip, but for rounding (below 1e-5), at a fraction
-of the cost: neighbouring clips share nearly all of their work.
+The outputs equal those of `ClipNet` clip by clip, except for rounding (below 1e-5), at a fraction
+of the cost, because neighbouring clips share nearly all of their work.
 
 Shapes as in `mpar.network.model`, P = 2 phases.
 """
@@ -21,12 +21,12 @@ from torch.nn import functional
 from mpar.network.config import MIN_SIDE_PX
 from mpar.network.model import ClipNet, _Block, centre
 
-# Sizes that keep the activations in the processor's caches, found by trial on CPUs
+# sizes that keep the activations in the caches of the processor, found by trial on CPUs
 _FIRST_LAYER_PX = 1 << 15
 _STRETCH_PX = 1 << 20
 _MIN_STRETCH, _MAX_STRETCH = 16, 64
 _MAX_WORKERS = 8  # each holds the activations of a stretch
-_FIRST_OUTPUTS = 1 << 16  # frames, half an hour; takes no memory before it is written
+_FIRST_OUTPUTS = 1 << 16  # frames, half an hour; takes no memory until it is written
 
 
 class DensePredictor:
@@ -39,10 +39,10 @@ class DensePredictor:
 
     Notes
     -----
-    Stretches of a recording are evaluated side by side, on a CPU each by one thread (when there
-    are more than 8, by an eighth of them), while the next ones are being decoded. Threads that
-    share one stretch instead would idle, and come in each other's way when decoding needs one.
-    Safe to call from several threads.
+    Evaluates stretches of a recording in parallel while the next ones are decoded. On a CPU, each
+    stretch gets one thread (an eighth of all threads if there are more than 8). Threads that
+    shared one stretch would idle, and would compete with decoding. Safe to call from several
+    threads.
     """
 
     def __init__(self, net: ClipNet) -> None:
@@ -60,7 +60,7 @@ class DensePredictor:
         frames: Iterable[np.ndarray],
         on_frames: Callable[[int], object] = lambda num_frames: None,
     ) -> np.ndarray:
-        """Predict a recording, frame after frame.
+        """Predict every frame of a recording.
 
         Parameters
         ----------
@@ -72,15 +72,16 @@ class DensePredictor:
         Returns
         -------
         (T, K) float32 array
-            Softmax probabilities, one row a frame; past the edges the edge frame repeats.
+            Softmax probabilities, one row per frame. Beyond the ends of the recording, the first
+            or last frame repeats.
 
         Raises
         ------
         ValueError
             Frames differ in size, are too small or are not (H, W) uint8.
         """
-        # in one piece: many small ones that stay would lie between the large ones that go, whose
-        # room then fits none of the next, and an hour of video would take gigabytes
+        # one large array: many small outputs would fragment the memory between the large
+        # activations, and an hour of video would take gigabytes
         outputs = np.empty((_FIRST_OUTPUTS, self._num_classes), np.float32)
         num_outputs = 0
         pending: deque[Future[np.ndarray]] = deque()
@@ -108,7 +109,7 @@ class DensePredictor:
 
     def _evaluate(self, stretch: np.ndarray) -> np.ndarray:
         if torch.get_num_threads() != self._threads_each:
-            torch.set_num_threads(self._threads_each)  # of this thread of the pool
+            torch.set_num_threads(self._threads_each)  # applies to this thread of the pool
         logits = self._net(torch.from_numpy(stretch))
         return torch.softmax(logits.float(), dim=1).cpu().numpy()
 
@@ -142,7 +143,7 @@ def _cut_stretches(frames: Iterable[np.ndarray], length: int) -> Iterator[np.nda
 
 
 def _with_edges(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Repeat the first and the last frame, so that every frame has a clip around it."""
+    """Yield all frames, with the first and last repeated so that every frame has a whole clip."""
     num_frames = 0
     for frame in frames:
         if not num_frames:
@@ -156,8 +157,8 @@ def _with_edges(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarra
 class FoldedNet:
     """A trained network prepared for fast dense evaluation of one stretch at a time.
 
-    Batch norm is folded into the convolutions, data lies channels-last, and convolutions over
-    a single frame run as 2D ones; the first sees its three frames as channels.
+    Folds batch norm into the convolutions, stores data channels-last, and computes convolutions
+    over a single frame in 2D. The first convolution takes its three frames as channels.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ class FoldedNet:
 
     @torch.inference_mode()
     def __call__(self, frames_FHW: torch.Tensor) -> torch.Tensor:
-        """Name every frame that has a whole clip around it.
+        """Classify every frame that has a whole clip around it.
 
         Parameters
         ----------
@@ -194,12 +195,12 @@ class FoldedNet:
         Returns
         -------
         (N, K) float32 tensor
-            Logits on the network's device; equal to clip-by-clip evaluation but for rounding.
+            Logits on the network's device; equal to clip-by-clip evaluation except for rounding.
 
         Raises
         ------
         ValueError
-            The shape or the type is another.
+            The frames have another shape or type.
         """
         shape, length = tuple(frames_FHW.shape), self.config.clip_length
         if (
@@ -216,7 +217,7 @@ class FoldedNet:
         x_FHW = frames_FHW.to(self.device).float().mul_(1 / 255)
         if self.config.centre_frames:
             x_FHW = centre(x_FHW)
-        if num_outputs % 2:  # both phases must be of one length
+        if num_outputs % 2:  # both phases need the same length
             x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
         x_TCHW = self._first_layer(x_FHW)
         x_TCHW = torch.maximum(x_TCHW[:-1], x_TCHW[1:]).relu_()
@@ -255,7 +256,7 @@ class FoldedNet:
 
 @torch.no_grad()
 def _fold(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the weight and bias of a convolution that does both.
+    """Return the weight and bias of one convolution that replaces convolution and batch norm.
 
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", eq. 14.

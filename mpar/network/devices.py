@@ -1,4 +1,4 @@
-"""Choose the device that the network runs on, and say aloud why."""
+"""Choose the device that the network runs on, and log why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Choose a device that works, and log which one it is and why no GPU is used.
+    """Return a device that works; log which one, and why a GPU is not used.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def select_device(name: str = "auto") -> torch.device:
     Returns
     -------
     torch.device
-        A small computation has been done on it.
+        A device on which a small test computation succeeded.
 
     Raises
     ------
@@ -41,39 +41,42 @@ def select_device(name: str = "auto") -> torch.device:
             log.info("computing on %s", _describe(candidate))
             return torch.device(candidate)
         if name != "auto":
-            raise ConfigError(f"device: {candidate} cannot be used: {trouble}; pass --device auto")
+            raise ConfigError(f"device: cannot use {candidate}: {trouble}; pass --device auto")
         if _seems_present(candidate):
-            log.warning("a %s GPU seems present but cannot be used: %s", candidate, trouble)
+            log.warning("a %s GPU seems present, but mpar cannot use it: %s", candidate, trouble)
     raise AssertionError("the CPU always works")
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether a CPU multiplies bfloat16 natively; others emulate it, slower than float32."""
-    # an older torch cannot tell, and so trains in float32
+    """Return True if a CPU multiplies bfloat16 natively; emulation is slower than float32."""
+    # an older torch has no such function; mpar then trains in float32
     find = getattr(torch.cpu, "get_capabilities", None)
     capabilities = find() if find is not None and device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether torch found too little memory, on a GPU or for the CPU."""
+    """Return True if torch ran out of memory, on a GPU or a CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "enough memory" in str(error).replace(
         "can't allocate", "not enough"
     )
 
 
 def _find_trouble(name: str) -> str:
-    """Return why a device does not work, or an empty text."""
+    """Return why a device does not work; empty if it works."""
     if name == "cuda" and not torch.cuda.is_available():
         if torch.version.cuda is None and torch.version.hip is None:
-            return f"this build of torch ({torch.__version__}) has no GPU support, install one"
+            return (
+                f"torch {torch.__version__} is a build without GPU support, install one with GPU "
+                "support"
+            )
         return "torch finds no usable GPU, check its driver"
     if name == "cpu":
         return ""
     if name == "mps" and not torch.backends.mps.is_available():
         return "torch finds no Metal GPU"
     try:
-        # what the network is made of: builds of torch for mps lack some of it
+        # the operations of the network, some of which torch lacks on mps
         x = torch.ones(1, 1, 4, 4, 4, device=name, requires_grad=True)
         y = functional.conv3d(x, x[..., 1:, 1:, 1:], padding=1)
         functional.max_pool3d(y, (1, 2, 2)).sum().backward()

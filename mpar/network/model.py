@@ -1,10 +1,9 @@
-"""The network: a 3D CNN that names the middle frame of a clip.
+"""The network: a 3D CNN that classifies the middle frame of a clip.
 
-Temporal convolutions are not padded, so the network is a sliding function of the frames: over
-a long stretch it can be evaluated once (`ClipNet.dense`) instead of once a clip, with the same
-outputs. The only temporal pooling, by 2, follows the first block: clips that
-begin at even and at odd frames see different pairs, so both phases are computed and run side
-by side through the rest.
+Temporal convolutions have no padding, so each output depends only on the frames of its clip.
+`ClipNet.dense` can therefore evaluate a long stretch at once instead of clip by clip, with the same
+outputs. The only temporal pooling, by 2, follows the first block. Clips that begin at even and at
+odd frames pool different pairs, so `dense` computes both phases side by side.
 
 Shapes: B batch, L clip length, F frames, N = F - L + 1 outputs, C channels, T time inside the
 network, H height, W width, K classes.
@@ -22,12 +21,12 @@ _HIDDEN = 512
 
 
 def centre(frames: torch.Tensor) -> torch.Tensor:
-    """Subtract its mean from each frame of (..., H, W)."""
+    """Subtract the mean of each frame, (..., H, W)."""
     return frames - frames.mean(dim=(-2, -1), keepdim=True)
 
 
 class _Block(nn.Module):
-    """Convolution, batch norm, pooling, ReLU; pooling before ReLU is the same, and cheaper."""
+    """Convolution, batch norm, pooling, ReLU; pooling first gives the same result faster."""
 
     def __init__(self, c_in: int, c_out: int, kernel_t: int, pools_space: bool) -> None:
         super().__init__()
@@ -53,7 +52,7 @@ class ClipNet(nn.Module):
     Attributes
     ----------
     output_frames : int
-        Temporal positions that are left of one clip and averaged.
+        Number of temporal positions that remain of a clip; the network averages them.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -62,7 +61,7 @@ class ClipNet(nn.Module):
         blocks = []
         c_in, num_left = 1, config.clip_length
         for channels, kernel_t, pools_space in BLOCKS[config.model_type]:
-            if num_left < kernel_t:  # short clips: what cannot look further looks at one frame
+            if num_left < kernel_t:  # short clips: too few frames are left for this kernel
                 kernel_t = 1
             blocks.append(_Block(c_in, channels, kernel_t, pools_space))
             num_left -= kernel_t - 1
@@ -82,7 +81,7 @@ class ClipNet(nn.Module):
         )
 
     def forward(self, clips_B1LHW: torch.Tensor) -> torch.Tensor:
-        """Name the middle frame of each clip.
+        """Classify the middle frame of each clip.
 
         Parameters
         ----------
@@ -107,7 +106,7 @@ class ClipNet(nn.Module):
         return self.head(x_BCTHW.mean(dim=(2, 3, 4)))
 
     def dense(self, frames_B1FHW: torch.Tensor) -> torch.Tensor:
-        """Name every frame that has a whole clip around it.
+        """Classify every frame that has a whole clip around it.
 
         Parameters
         ----------
@@ -127,7 +126,7 @@ class ClipNet(nn.Module):
         self._check(frames_B1FHW, exact=False)
         batch_size, _, num_frames = frames_B1FHW.shape[:3]
         num_outputs = num_frames - self.config.clip_length + 1
-        if num_outputs % 2:  # both phases must be of one length
+        if num_outputs % 2:  # both phases need the same length
             frames_B1FHW = torch.cat([frames_B1FHW, frames_B1FHW[:, :, -1:]], dim=2)
         x_BCTHW = self.blocks[0](self._prepare(frames_B1FHW))
         x_BCTHW = torch.maximum(x_BCTHW[:, :, :-1], x_BCTHW[:, :, 1:])
@@ -163,7 +162,7 @@ class ClipNet(nn.Module):
 
 @torch.no_grad()
 def _split_motion_from_edges(kernels_C1THW: torch.Tensor) -> None:
-    """Make half of the first kernels blind to what stands still, the others to even grey."""
+    """Let half of the first kernels ignore still pictures, the other half uniform grey."""
     middle = len(kernels_C1THW) // 2
     motion, edges = kernels_C1THW[:middle], kernels_C1THW[middle:]
     motion -= motion.mean(dim=2, keepdim=True)

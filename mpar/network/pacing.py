@@ -1,4 +1,4 @@
-"""Let a network walk through a video at the rate that it learnt at."""
+"""Predict a video in steps of the frame rate that the network was trained at."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from mpar.video.videos import Decoding
 _WAITING_FRAMES = 64  # of each region, between the decoder and the network
 _PATIENCE_SECONDS = 1.0
 
-Pictures = list[np.ndarray]  # one frame: a picture for each region
+Pictures = list[np.ndarray]  # one frame: one picture per region
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a network made of a region of a video.
+    """The prediction of one region of a video.
 
     Parameters
     ----------
     probabilities : (N, K) float32 array
-        One row a step.
+        One row per step.
     steps : (T,) int64 array
-        Step that is nearest to each frame of the video.
+        Step nearest to each frame of the video.
     appearance : Appearance
-        Of the frames that the network saw.
+        Appearance of the frames that the network saw.
     """
 
     probabilities: np.ndarray
@@ -45,18 +45,18 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class WalkedVideo:
-    """What a network made of a video.
+    """The prediction of a video.
 
     Parameters
     ----------
     info : VideoInfo
-        What the video says of itself.
+        Properties that the video states.
     line : TimeLine
         When its frames are shown.
     warnings : tuple of str
-        From decoding.
+        Warnings from decoding.
     walks : tuple of Walk
-        One a region.
+        One per region.
     """
 
     info: VideoInfo
@@ -85,10 +85,10 @@ def walk_video(
     path : Path
         The video.
     size, stream, regions
-        As of `Decoding`.
+        As for `Decoding`.
     rate : Fraction, optional
-        Steps per second; by default, and where the video does not state its own rate, a step is a
-        frame.
+        Steps per second. By default, or if the video does not state its rate, each frame is one
+        step.
     fps : Fraction, optional
         Frames per second of a video that does not state them.
     on_frames : callable
@@ -101,8 +101,9 @@ def walk_video(
 
     Notes
     -----
-    Which frames are nearest to the steps is known only when all are decoded. The first pass takes
-    the video for steady; where that was wrong, as with lost frames, a second one follows.
+    The frames nearest to the steps are known only when all frames are decoded. The first pass
+    assumes a constant frame rate. If that was wrong, for instance because of lost frames, a second
+    pass follows.
     """
 
     def walk(source: np.ndarray | None) -> tuple[Decoding, np.ndarray, list[np.ndarray]]:
@@ -128,7 +129,7 @@ def walk_video(
 
 
 class _Chosen:
-    """Yields the frame of each step of a video; `used` then tells which these were."""
+    """Iterates over the frame of each step of a video; `used` then holds their numbers."""
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class _Chosen:
             yield from self._steps(*before, is_last=True)
 
     def _steps(self, number: int, frame: Pictures, *, is_last: bool = False) -> Iterator[Pictures]:
-        """Yield a frame as often as `find_grid` chooses it in a steady video."""
+        """Yield a frame as often as `find_grid` chooses it at a constant frame rate."""
         info = self._decoding.info
         fps = self._fps if info.is_rate_guessed else info.fps
         if fps is None or self._rate is None or is_same_tempo(fps, self._rate):
@@ -183,7 +184,7 @@ def _predict_each(
     meters: Sequence[AppearanceMeter],
     on_frames: Callable[[int], object],
 ) -> list[np.ndarray]:
-    """Predict each region of frames that come once."""
+    """Predict all regions in one pass over the frames."""
     if len(meters) == 1:
         return [predictor.predict(meters[0].watch(p[0] for p in frames), on_frames)]
     waiting: list[queue.Queue[np.ndarray | None]] = [queue.Queue(_WAITING_FRAMES) for _ in meters]
@@ -203,13 +204,13 @@ def _predict_each(
 
 
 def _emptied(line: queue.Queue[np.ndarray | None]) -> Iterator[np.ndarray]:
-    """Yield what comes until there is None."""
+    """Yield the items of a queue until None comes."""
     while (item := line.get()) is not None:
         yield item
 
 
 def _put(line: queue.Queue[np.ndarray | None], item: np.ndarray | None, user: Future) -> None:
-    """Wait for room in a queue, unless whoever empties it has failed."""
+    """Put an item into a queue when there is room, unless its reader is done or has failed."""
     while not user.done():
         try:
             line.put(item, timeout=_PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""A trained network that predicts every frame of a video, or of a recording of a cache."""
+"""Predict every frame of a video, or of a recording in a cache, with a trained network."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ class ActionRecognitionInference:
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     post : PostConfig, optional
-        How probabilities become labels; by default as the checkpoint says, which fitted it on
-        validation recordings.
+        How probabilities become labels; by default as fitted on the validation recordings and
+        stored in the checkpoint.
     stream : int, optional
-        Index of the video stream to read; by default the one that preprocessing was told to
-        read, else the one that players show.
+        Index of the video stream to read; by default the stream chosen in preprocessing, else the
+        one that players show.
     fps : Fraction, optional
         Frames per second of videos that do not state them; by default as in preprocessing.
 
     Attributes
     ----------
     checkpoint : Checkpoint
-        Where it comes from.
+        The loaded checkpoint.
     post : PostConfig
         How probabilities become labels.
     class_names : tuple of str
         Names of the classes.
     stream : int or None
-        Index of the video stream that it reads.
+        Index of the video stream to read.
     rate : Fraction or None
-        Steps per second in which it walks through videos (`mpar.cache.layout`).
+        Steps per second of the network (`mpar.cache.layout`).
     regions : tuple of Region
-        What preprocessing cut out of every video.
+        Regions that preprocessing cut out of every video.
     device : torch.device
-        Where it computes.
+        The device that computes.
 
     Raises
     ------
@@ -96,18 +96,18 @@ class ActionRecognitionInference:
         Parameters
         ----------
         video_path : Path or str
-            A video of any size; resized as the training frames were.
+            A video of any size; resized to the size of the training frames.
         stride : int
             Return every `stride`-th frame.
         return_probs : bool
-            Return the probabilities of all classes too.
+            Also return the probabilities of all classes.
 
         Returns
         -------
         dict
             ``video``, ``num_frames``, ``fps``, ``class_names``, ``warnings`` and
             ``predictions``: for each frame a dict of ``frame`` (int), ``action`` (class name),
-            ``confidence`` (0-1) and, if asked, ``probabilities`` (class name to 0-1).
+            ``confidence`` (0-1) and, with `return_probs`, ``probabilities`` (class name to 0-1).
 
         Raises
         ------
@@ -118,7 +118,7 @@ class ActionRecognitionInference:
             raise ConfigError(f"stride: found {stride}, expected 1 or more")
         prediction = self.predict(video_path)
         labels, confidence = prediction.labels().tolist(), prediction.confidence().tolist()
-        actions = [*self.class_names, ""]  # the last, at -1, for none
+        actions = [*self.class_names, ""]  # index -1: no class
         rows = []
         for frame in range(0, len(labels), stride):
             row = {
@@ -144,20 +144,20 @@ class ActionRecognitionInference:
         video_path: Path | str,
         on_frames: Callable[[int], object] = lambda num_frames: None,
     ) -> Prediction:
-        """Predict a video, as arrays, or the one region that training cut out of every video.
+        """Predict a video, or the one region that preprocessing cut out of every video.
 
         Raises
         ------
         InputError
             The video cannot be decoded, or the region lies beyond its picture.
         ConfigError
-            Training cut out several regions.
+            Preprocessing cut out several regions.
         """
         if len(self.regions) > 1:
             animals = ", ".join(region.animal for region in self.regions)
             raise ConfigError(
                 f"{Path(video_path).name}: the network learnt from the regions of {animals}, "
-                "expected one animal; call predict_regions(video, network.regions), or "
+                "expected one region; call predict_regions(video, network.regions), or "
                 "predict_regions(video, (None,)) for the whole picture"
             )
         return self.predict_regions(video_path, self.regions or (None,), on_frames)[0]
@@ -168,7 +168,7 @@ class ActionRecognitionInference:
         regions: Sequence[Region | None],
         on_frames: Callable[[int], object] = lambda num_frames: None,
     ) -> list[Prediction]:
-        """Predict the animals of a video, decoding it once.
+        """Predict several regions of a video, decoding it once.
 
         Raises
         ------
@@ -230,15 +230,15 @@ class ActionRecognitionInference:
         if store.frame_size != self.checkpoint.frame_size:
             height, width = self.checkpoint.frame_size
             raise ConfigError(
-                f"{store.path}: frames are {store.frame_size[1]}x{store.frame_size[0]} px, the "
-                f"network learnt from {width}x{height}; preprocess with --size "
+                f"{store.path}: found frames of {store.frame_size[1]}x{store.frame_size[0]} px, "
+                f"expected {width}x{height} as in training; preprocess with --size "
                 f"{height}x{width} (height x width) into another --output"
             )
         info = store.recordings[recording]
         if not info.has_times:
             raise ConfigError(
-                f"{store.path}: does not hold the times of {info.name}, whose rate varies; make it "
-                "again with mpar-preprocess"
+                f"{store.path}: lacks the frame times of {info.name}, whose frame rate varies; "
+                "make the cache again with mpar-preprocess"
             )
         meter = AppearanceMeter()
         found = self._predictor.predict(meter.watch(store.stream_steps(recording)), on_frames)
@@ -270,13 +270,13 @@ class ActionRecognitionInference:
 
 
 def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:
-    """Say that frames of a (height, width) are resized to that of the training frames."""
+    """Return a warning if frames of a (height, width) are resized to the training size."""
     if source == size:
         return []
     squeeze = squeeze_of(
         source,
         size,
-        "this is right only if the videos of training had its shape: else crop it, or film alike",
+        "this is right only if the training videos had this shape; otherwise crop or film alike",
     )
     return [
         squeeze
@@ -285,5 +285,5 @@ def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:
 
 
 def fitted_post(checkpoint: Checkpoint) -> PostConfig:
-    """Return the post-processing that was fitted with a network."""
+    """Return the post-processing stored with a network."""
     return PostConfig.from_dict(checkpoint.post.get("config", {}))

@@ -1,4 +1,4 @@
-"""Reports: figures, text and pages.
+"""Reports: figures, text reports and HTML pages.
 
 Imports `mpar.scores` and below; never torch.
 """

@@ -1,4 +1,4 @@
-"""Figures of an assay: all animals, groups, and time, in the look of `mpar.report.plots`."""
+"""Figures of an assay: ethograms, time course and groups, in the style of `mpar.report.plots`."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _GROUP_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#222222", "linestyle": "--", "marker": "v"},
     {"color": "#777777", "linestyle": "-", "marker": "P", "markerfacecolor": "white"},
 )
-_MIN_BOX = 3  # quartiles of fewer are only these points again
+_MIN_BOX = 3  # quartiles of fewer values only repeat the points
 
 
 def plot_raster(animals: Sequence[Animal], class_names: Sequence[str]) -> Figure:
-    """Plot the scorings of many animals, one thin strip each, below the name of their group.
+    """Plot the scorings of many animals as thin strips, below the name of their group.
 
     Parameters
     ----------
     animals : sequence of Animal
-        Those of a group one after the other.
+        Sorted by group.
     class_names : sequence of str, length K
         Name of each class.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Time runs from 0 (a dashed line if there is anything before it), in minutes if that is more
-        than three. Bouts are drawn as in `plot_ethogram`.
+        Time begins at 0, or is negative before a dashed line at 0. The unit is minutes if the time
+        exceeds three minutes. Bouts look as in `plot_ethogram`.
     """
     arrays = [as_labels(a.recording.labels, num_classes=len(class_names)) for a in animals]
     edges = [animal.recording.clock.edges - float(animal.onset) for animal in animals]
@@ -101,20 +101,20 @@ def plot_raster(animals: Sequence[Animal], class_names: Sequence[str]) -> Figure
 
 
 def plot_time_course(by_group: pd.DataFrame, class_names: Sequence[str]) -> Figure:
-    """Plot how much each group does of each class over time: means with bands of one SEM.
+    """Plot the share of each class over time for each group: means with bands of one SEM.
 
     Parameters
     ----------
     by_group : pandas.DataFrame
         One measure in percent, by bin, from `mpar.assay.summarize_groups`.
     class_names : sequence of str, length K
-        Name of each class; each has a panel of its own, with a bar in its colour.
+        Name of each class; each has a panel with a bar in its colour.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Groups differ in line, marker and grey, since colours mean classes. Points lie in the
-        middle of their bins; bins without an animal have none, and those of one have no band.
+        Groups differ in line, marker and grey, since colours stand for classes. Points lie in the
+        middle of their bins. Bins without an animal have no point, bins with one animal no band.
     """
     groups = list(dict.fromkeys(by_group["Group"]))
     unit, unit_seconds = _time_unit(by_group["Window_stop_s"].max())
@@ -144,7 +144,7 @@ def plot_time_course(by_group: pd.DataFrame, class_names: Sequence[str]) -> Figu
         _fit_from_zero(axes)
         axes.set_xlim(0, by_group["Window_stop_s"].max() / unit_seconds)
         axes.tick_params(labelsize=SMALL_PT)
-        if k + num_columns >= len(class_names):  # nothing is below it
+        if k + num_columns >= len(class_names):  # no panel below it
             axes.tick_params(labelbottom=True)
             axes.set_xlabel(f"time ({unit})", size=TEXT_PT)
     figure.supylabel("% of the bin, mean ± SEM", size=TEXT_PT)
@@ -162,7 +162,7 @@ def plot_time_course(by_group: pd.DataFrame, class_names: Sequence[str]) -> Figu
 
 
 def plot_groups(by_animal: pd.DataFrame, class_names: Sequence[str], *, title: str = "") -> Figure:
-    """Plot groups side by side for each class: seconds, bouts and latency, a point an animal.
+    """Plot groups side by side for each class: seconds, bouts and latency, one point per animal.
 
     Parameters
     ----------
@@ -176,16 +176,16 @@ def plot_groups(by_animal: pd.DataFrame, class_names: Sequence[str], *, title: s
     Returns
     -------
     matplotlib.figure.Figure
-        Left of the points, boxes span the quartiles with a line at the median, whiskers reach to
-        the last point within 1.5 box lengths; fewer than three animals have none. Nor have
-        latencies: an animal that never did it is a triangle at the end of what was observed of it,
-        which no quartile knows.
+        Left of the points, boxes span the quartiles with a line at the median; whiskers extend to
+        the last point within 1.5 box lengths. Groups of fewer than three animals have no box.
+        Latencies have no box either, because quartiles cannot include animals without a bout.
+        Triangles mark these animals, at the end of their observation time.
     """
     groups = list(dict.fromkeys(by_animal["Group"]))
     colors = class_colors(len(class_names))
     keys = ["Group", "Animal", "Class"]
     has_never = (by_animal["Latency_censored"] == "yes").any()
-    latency = "latency (s)\n△ never" if has_never else "latency (s)"
+    latency = "latency (s)\n△ no bout" if has_never else "latency (s)"
     measures = {"Seconds": "time (s)", "Bouts": "bouts", "Latency_s": latency}
     table = by_animal.assign(
         **{name: by_animal[name].astype(float) for name in measures},
@@ -226,9 +226,9 @@ def plot_groups(by_animal: pd.DataFrame, class_names: Sequence[str], *, title: s
 
 
 def _draw_box(axes: Axes, position: float, values: np.ndarray, color: str) -> None:
-    """Draw quartiles, median and whiskers; the points are drawn on their own."""
+    """Draw quartiles, median and whiskers, without points."""
     line = {"color": INK, "linewidth": 0.8}
-    # The white rim keeps the median in sight on dark boxes.
+    # the white rim keeps the median visible on dark boxes
     median = {"color": INK, "linewidth": 1.2}
     drawn = axes.boxplot(
         values,
@@ -247,7 +247,7 @@ def _draw_box(axes: Axes, position: float, values: np.ndarray, color: str) -> No
 
 
 def _draw_points(axes: Axes, position: float, values: np.ndarray, marker: str) -> None:
-    """Draw one point an animal, side by side in order of value so that equal ones are seen."""
+    """Draw one point per animal, side by side in order of value, so that equal ones are visible."""
     values = np.sort(values)
     step = min(0.06, 0.3 / max(1, len(values)))
     offsets = step * (np.arange(len(values)) - (len(values) - 1) / 2)
@@ -272,7 +272,7 @@ def _mark_class(axes: Axes, name: str, color: str) -> None:
 
 
 def _fit_from_zero(axes: Axes, *, is_count: bool = False) -> None:
-    """Let the y axis begin at zero, with room for whole markers there and at the top."""
+    """Start the y axis at zero, with room for whole markers at both ends."""
     top = axes.dataLim.ymax if axes.dataLim.ymax > 0 else 1  # no data: -inf
     axes.set_ylim(-0.05 * top, 1.1 * top)
     steps = [1, 2, 2.5, 5, 10]
@@ -281,11 +281,11 @@ def _fit_from_zero(axes: Axes, *, is_count: bool = False) -> None:
 
 
 def _time_unit(seconds: float) -> tuple[str, int]:
-    """Choose the unit of a time axis: minutes above three of them."""
+    """Return the unit of a time axis and its seconds: minutes above 180 s."""
     return ("min", 60) if seconds > 180 else ("s", 1)
 
 
 def _range_text(counts: pd.Series) -> str:
-    """Show how many animals there are: n = 6, or n = 4-6 where it changes."""
+    """Return the number of animals as text: n = 6, or n = 4-6 if it varies."""
     low, high = int(counts.min()), int(counts.max())
     return f"n = {low}" if low == high else f"n = {low}-{high}"

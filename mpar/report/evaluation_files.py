@@ -1,4 +1,4 @@
-"""The files of an evaluation: scores, a report, tables, figures and a page."""
+"""Write the files of an evaluation: scores, a text report, tables, figures and an HTML page."""
 
 from __future__ import annotations
 
@@ -68,34 +68,35 @@ def write_evaluation(
     Parameters
     ----------
     output_folder : Path or str
-        Gets ``metrics.json`` (all of it), ``classification_report.txt``, ``events.csv`` (bouts
-        by class and by what counts as found), ``recordings.csv`` (bouts, seconds and latencies),
-        and as PNG and PDF ``confusion_matrix``, ``confusion_matrix_normalized``, ``class_f1``,
-        ``event_f1``, ``bout_counts``, ``latencies``, ``reliability`` (where confidences are
-        known) and ``ethograms/<recording>``; where asked for, ``report.html``.
+        Gets ``metrics.json`` (all scores), ``classification_report.txt``, ``events.csv`` (bouts
+        by class and matching criterion), ``recordings.csv`` (bouts, seconds and latencies), and as
+        PNG and PDF ``confusion_matrix``, ``confusion_matrix_normalized``, ``class_f1``,
+        ``event_f1``, ``bout_counts``, ``latencies``, ``reliability`` (if confidences are known)
+        and ``ethograms/<recording>``; with `html` also ``report.html``.
     comparisons : sequence of Comparison
-        At least one labelled frame in all.
+        Together they hold at least one labelled frame.
     class_names : sequence of str
         Names of the classes.
     provenance : dict, optional
-        Where the labels come from; goes into ``metrics.json``.
+        Sources of the labels, for ``metrics.json``.
     html : bool
-        Write ``report.html``. One that is there already is written again in any case, so that it
-        never stands beside the scores of another evaluation.
+        Write ``report.html``. An existing page is always replaced, so that it never belongs to
+        another evaluation than the scores beside it.
     strips : sequence
-        Frames of the worst disagreements for it, as for `mpar.report.html_report.evaluation_page`.
+        Frames of the worst disagreements for the page, as for
+        `mpar.report.html_report.evaluation_page`.
     overwrite : bool
-        Replace an evaluation that is there already.
+        Replace an existing evaluation.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds.
+        The content of ``metrics.json``.
 
     Raises
     ------
     ConfigError
-        The folder holds an evaluation and `overwrite` is not set.
+        The folder holds an evaluation and `overwrite` is False.
     ValueError
         No frame is labelled.
     """
@@ -142,7 +143,7 @@ def _draw(
     raters: Sequence[RaterPair],
     recordings: pd.DataFrame,
 ) -> dict[str, Figure]:
-    """Draw what is known of all recordings together, by file name."""
+    """Return the figures over all recordings, by file name."""
     scores, names = agreement.frames, agreement.frames.class_names
     figures = {
         "confusion_matrix": plot_confusion(scores, normalize=False),
@@ -175,7 +176,7 @@ def _save_ethograms(
 
 
 def wants_page(folder: Path, html: bool) -> bool:
-    """Tell whether `write_evaluation` will write a page: asked for, or in place of an old one."""
+    """Return True if `write_evaluation` will write a page: on request, or to replace an old one."""
     return html or (folder / "report.html").exists()
 
 
@@ -192,7 +193,7 @@ def film_strips(
     store : Store
         Holds the frames.
     recordings : sequence of int
-        The recording of each comparison.
+        Index of the recording of each comparison.
     comparisons, class_names
         As for `mpar.scores.disagreements.find_disagreements`.
     """
@@ -211,22 +212,22 @@ def film_strips(
 
 
 def _marked(table: pd.DataFrame, warning: str) -> pd.DataFrame:
-    """Repeat a warning in every row, so that it stays with what is copied from them."""
+    """Repeat a warning in every row, so that copied rows keep it."""
     return table.assign(Warning=warning) if warning else table
 
 
 def check_output(folder: Path, overwrite: bool) -> None:
-    """Raise ConfigError if a folder holds an evaluation that would be replaced."""
+    """Raise ConfigError if a folder holds an evaluation and `overwrite` is False."""
     found = [name for name in _OUTPUTS if (folder / name).exists()]
     if found and not overwrite:
         raise ConfigError(
-            f"{folder}: holds an evaluation already ({found[0]}); pass --overwrite to replace it, "
+            f"{folder}: already holds an evaluation ({found[0]}); pass --overwrite to replace it, "
             "or choose another --output"
         )
 
 
 def _file_name(name: str, taken: set[str]) -> str:
-    """Make a file name of a recording's that works everywhere and is not taken yet."""
+    """Return a file name for a recording that is valid on every system and not yet taken."""
     file_name = "".join("_" if c in '\\/:*?"<>|' else c for c in name)
     while file_name.lower() in taken:
         file_name += "_"

@@ -1,7 +1,7 @@
-"""Fill the templates of pages: all text is escaped, and every figure and picture is inside.
+"""Fill the templates of pages. The page escapes all text and embeds every figure and picture.
 
-The markup lies in ``templates``, the look in ``page.css``, the script in ``page.js``. A policy in
-the page forbids it to load anything.
+``templates`` holds the markup, ``page.css`` the style, ``page.js`` the script. A content security
+policy keeps the page from loading anything.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def make_page(
     class_names : sequence of str
         Names of the classes.
     recordings : sequence of mapping
-        What the script draws, an ethogram each.
+        Data of one ethogram each, for the script.
     **values
-        What else the template shows.
+        Other values of the template.
 
     Returns
     -------
     str
-        The page. Equal inputs give equal pages.
+        The page; the same inputs give the same page.
     """
     colors = class_colors(len(class_names))
     data = {
@@ -83,7 +83,7 @@ def _environment() -> Environment:
         "svg": _svg_uri,
         "png": _png_uri,
     }
-    # These two files are ours, so they stand in the page as they are.
+    # these two files are ours and need no escaping
     for name in ("css", "js"):
         text = (_HERE / f"page.{name}").read_text(encoding="utf-8")
         environment.globals[name] = Markup(text)
@@ -99,7 +99,7 @@ def _with_interval(score: float | None, ends: Sequence[float] | None = None) -> 
 
 
 def _svg_uri(figure: Figure) -> str:
-    """Return a figure as the address of itself, so that it is in the page."""
+    """Return a figure as a data URI."""
     file = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "mpar", "svg.fonttype": "path"}):
         figure.savefig(
@@ -109,7 +109,7 @@ def _svg_uri(figure: Figure) -> str:
 
 
 def _png_uri(picture_HW: NDArray[np.uint8]) -> str:
-    """Return a picture, made smaller where it is large, as the address of itself."""
+    """Return a picture, reduced if it is large, as a data URI."""
     step = -(-max(picture_HW.shape) // _TILE_PX)
     _, png = cv2.imencode(".png", np.ascontiguousarray(picture_HW[::step, ::step]))
     return _data_uri("image/png", png.tobytes())

@@ -1,7 +1,7 @@
-"""Scores as one HTML page that needs nothing else: no network, no other file, no library.
+"""Reports as one HTML page that needs no internet, no other file and no library.
 
-Ethograms are drawn by the page's script from the bouts of each recording, so that an hour of
-frames costs what is in sight of it.
+The script of the page draws ethograms from the bouts of each recording, and only the visible part,
+so long recordings stay fast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mpar.scores.comparison import MODEL, TRUTH, Comparison, row_names
 from mpar.scores.disagreements import MAX_BY_RECORDING, find_disagreements
 from mpar.scores.events import SHOWN_CRITERIA
 
-# What `mpar.report.evaluation_files` computes; all else in its metrics is provenance.
+# what `mpar.report.evaluation_files` computes; everything else in its metrics is provenance
 _COMPUTED = {
     *("warning", "scores", "intervals", "events", "calibration"),
     *("effect_of_postprocessing", "raters", "recordings"),
@@ -39,24 +39,24 @@ def evaluation_page(
     figures: Mapping[str, Figure],
     strips: Sequence[Sequence[tuple[int, NDArray[np.uint8]]]] = (),
 ) -> str:
-    """Lay an evaluation out as an HTML page.
+    """Return an evaluation as an HTML page.
 
     Parameters
     ----------
     metrics : mapping
-        What ``metrics.json`` holds, from `mpar.report.evaluation_files.write_evaluation`; every
-        number of the page is one of these.
+        The content of ``metrics.json``, from `mpar.report.evaluation_files.write_evaluation`; all
+        numbers of the page come from it.
     comparisons : sequence of Comparison
-        Of the same recordings, for the ethograms and the worst disagreements.
+        The same recordings, for the ethograms and the worst disagreements.
     figures : mapping of str to Figure
-        Figures by file name; those that the page knows are put into it as SVG.
+        Figures by file name; the page embeds those that it has a caption for, as SVG.
     strips : sequence of sequence of (int, (H, W) uint8 array), optional
-        For each of `find_disagreements`, frames of it by their position in the arrays.
+        For each result of `find_disagreements`, some frames with their numbers.
 
     Returns
     -------
     str
-        The page. Equal inputs give equal pages.
+        The page; the same inputs give the same page.
     """
     names = metrics["scores"]["class_names"]
     sources = [f"{key} {metrics[key]}" for key in _SOURCES if key in metrics]
@@ -89,29 +89,30 @@ def summary_page(
     warnings: Sequence[str] = (),
     learnt: Collection[str] = (),
 ) -> str:
-    """Lay the summary of an assay out as an HTML page.
+    """Return the summary of an assay as an HTML page.
 
     Parameters
     ----------
     settings : mapping
-        Where the numbers come from, as in ``settings.json``.
+        Sources and settings, as in ``settings.json``.
     by_group : pandas.DataFrame
-        From `mpar.assay.summarize_groups`; bins are left to the figure of the time course.
+        From `mpar.assay.summarize_groups`. The tables leave out bins, which the figure of the
+        time course shows.
     animals : sequence of Animal
-        An ethogram each.
+        Each gets an ethogram.
     class_names : sequence of str, length K
         Name of each class.
     figures : mapping of str to Figure
-        All are put into the page as SVG, in this order.
+        The page embeds all of them as SVG, in this order.
     warnings : sequence of str
-        What to know before comparing groups.
+        Warnings to show above the group means.
     learnt : collection of str
         Names of the recordings of animals that the network learnt from.
 
     Returns
     -------
     str
-        The page. Equal inputs give equal pages.
+        The page; the same inputs give the same page.
     """
     data = []
     for animal in animals:
@@ -143,12 +144,13 @@ def summary_page(
 def _caption_of(name: str) -> str:
     """Return the caption of a figure of an assay."""
     if name == "ethograms":
-        return "All recordings by group."
+        return "Ethograms of all recordings, by group."
     if name == "time_course":
-        return "Means of animals over the bins, bands: ± SEM."
+        return "Time course: mean over animals in each bin; bands show ± SEM."
     return (
-        "A point an animal. Boxes: quartiles and median, whiskers to the last point within 1.5 box "
-        "lengths. Triangles: animals that never did it, at the end of what was observed of them."
+        "Each point is one animal. Boxes show the median and quartiles; whiskers extend to the "
+        "last point within 1.5 box lengths. Triangles mark animals without a bout, at the end of "
+        "their observation time."
     )
 
 
@@ -171,7 +173,7 @@ def _worst(
     names: Sequence[str],
     strips: Sequence[Sequence[tuple[int, NDArray[np.uint8]]]],
 ) -> list[dict[str, Any]]:
-    """Return what the page shows of each of `find_disagreements`."""
+    """Return the values that the page shows for each result of `find_disagreements`."""
     worst = []
     for i, item in enumerate(find_disagreements(comparisons, names)):
         c = comparisons[item.recording]
@@ -194,7 +196,7 @@ def _worst(
 
 
 def _facts(values: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return where numbers come from: each value as lines of text, by its name as words."""
+    """Return the provenance: each value as lines of text, by its name in words."""
     facts = {}
     for key, value in values.items():
         if key in _COMPUTED:
@@ -207,7 +209,7 @@ def _facts(values: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _ethogram_data(c: Comparison) -> dict[str, Any]:
-    """Give bouts, and the confidence in percent, one byte a frame."""
+    """Return the bouts, and the confidence in percent, one byte per frame."""
     truth, network = row_names([c])
     rows = [(truth, c.truth), *c.annotators.items(), (network, c.predicted)]
     percent = None
@@ -225,5 +227,5 @@ def _ethogram_data(c: Comparison) -> dict[str, Any]:
 
 
 def _runs(labels: NDArray[np.integer]) -> list[int]:
-    """Return start and label of every run, one after the other; unlabelled is -1."""
+    """Return start and label of every run as a flat list; unlabelled is -1."""
     return find_runs(labels)[["start", "label"]].to_numpy().ravel().tolist()

@@ -1,5 +1,5 @@
-// Draws the ethograms of the pages of mpar.html_report, which puts it into each of them.
-// It is given the JSON in the element "data": classes, their colors, and the recordings.
+// Draws the ethograms of the pages of mpar.report.html_report, which embeds it in each page.
+// Reads the JSON in the element "data": classes, their colors, and the recordings.
 "use strict";
 window.onerror = (message) => { document.documentElement.dataset.error = message; };
 (() => {
@@ -12,7 +12,7 @@ const nameOf = (label) => data.classes.at(label);  // -1 is the last: unlabelled
 const make = (tag, parent, properties) =>
   parent.appendChild(Object.assign(document.createElement(tag), properties));
 
-// Which run holds a frame; runs are [start, label, start, label, ...].
+// Return the run that holds a frame; runs are [start, label, start, label, ...].
 function runAt(runs, frame) {
   let low = 0, high = runs.length / 2 - 1;
   while (low < high) {
@@ -26,7 +26,7 @@ function stopOf(runs, run, numFrames) {
   return 2 * run + 2 < runs.length ? runs[2 * run + 2] : numFrames;
 }
 
-// Runs of 1 where two rows disagree; frames that the first has no label for disagree with none.
+// Return runs of 1 where two rows disagree; unlabelled frames of the first row never disagree.
 function differences(a, b, numFrames) {
   const runs = [];
   for (let frame = 0; frame < numFrames;) {
@@ -211,8 +211,8 @@ function ethogram(figure, recording) {
 
   const button = (text, title, act) =>
     make("button", tools, {type: "button", textContent: text, title, onclick: act});
-  button("+", "larger", () => zoom(0.5));
-  button("\u2212", "smaller", () => zoom(2));
+  button("+", "zoom in", () => zoom(0.5));
+  button("\u2212", "zoom out", () => zoom(2));
   button("\u25c2", "earlier", () => shift(-0.5));
   button("\u25b8", "later", () => shift(0.5));
   button("all", "the whole recording", all);

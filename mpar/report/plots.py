@@ -1,8 +1,8 @@
-"""Figures of scores and of scorings, in one look and with one colour per class.
+"""Figures of scores and of scorings, in one style and with one colour per class.
 
-Every function returns a `matplotlib.figure.Figure` with a canvas of its own. pyplot, the global
-backend and the global settings are left alone, so the functions work without a display and
-inside other programs.
+Every function returns a `matplotlib.figure.Figure` with its own canvas. The functions do not
+touch pyplot, the global backend or the global settings, so they work without a display and inside
+other programs.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
     scores : mpar.scores.metrics.FrameScores
         What to plot.
     normalize : bool
-        Write percent of the true class in the cells instead of numbers of frames. The shade is
-        the percentage either way: by numbers all but the most frequent class would be white.
+        Write percent of the true class in the cells instead of numbers of frames. The shade always
+        shows the percentage; by numbers, all but the most frequent class would be white.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A class without frames in the truth is a hatched row that says n/a. The column
-        "unlabelled" is there only if something was predicted as unlabelled.
+        A class without true frames is a hatched row with n/a. The column "unlabelled" appears only
+        if some frames have no predicted label.
     """
     names = [plain(name) for name in scores.class_names]
     num_columns = len(names) + (scores.num_unpredicted > 0)
@@ -87,7 +87,7 @@ def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
         cell_in * num_columns + label_in + 0.6, cell_in * len(names) + 0.75 * label_in + 0.9
     )
     axes = figure.add_subplot()
-    # Blues from white to a middle blue only: black text is readable on all of them.
+    # from white to a medium blue only, so that black text is readable on all cells
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=180)
     for row, column in np.argwhere(support.repeat(num_columns, axis=1) > 0).tolist():
         axes.text(column, row, cells[row][column], size=SMALL_PT, ha="center", va="center")
@@ -100,7 +100,7 @@ def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
 
     axes.set_xticks(range(num_columns), columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), rows)
-    # White lines part the cells, a dark one the column that is no class.
+    # white lines separate the cells, a dark one the column "unlabelled"
     axes.set_xticks(np.arange(num_columns - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
@@ -131,17 +131,17 @@ def plot_class_f1(
     intervals : (K, 2) float array, optional
         Confidence interval of each class, drawn as a whisker; NaN for none.
     macro_interval : (2,) float array, optional
-        That of the macro-F1; NaN for none.
+        Confidence interval of the macro-F1; NaN for none.
     num_animals : int
-        Animals that the intervals are over.
+        Number of animals behind the intervals.
     human : sequence of (K,) float arrays
         F1 of annotators against each other, drawn as diamonds; NaN for none.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One bar per class from top to bottom, with its number of frames in the truth beside its
-        name; a class without such frames says n/a.
+        One bar per class from top to bottom, with the number of true frames beside its name; n/a
+        for a class without true frames.
     """
     num_classes = len(scores.class_names)
     labels = [
@@ -154,8 +154,8 @@ def plot_class_f1(
     _draw_class_f1(axes, scores, intervals, human)
     label = f"macro-F1 = {scores.macro_f1:.2f} ({has_support.sum()} of {num_classes} classes)"
     if macro_interval is not None and not np.isnan(macro_interval).any():
-        label += f"\n95 % interval {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
-    # The white rim keeps the line in sight across dark bars.
+        label += f"\n95 % CI {macro_interval[0]:.2f} to {macro_interval[1]:.2f}"
+    # the white rim keeps the line visible across dark bars
     rim = [withStroke(linewidth=2.5, foreground="white")]
     axes.axvline(
         scores.macro_f1, color=INK, linewidth=1, linestyle="--", label=label, path_effects=rim
@@ -166,7 +166,7 @@ def plot_class_f1(
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=TEXT_PT)
     has_whiskers = intervals is not None and not np.isnan(intervals).all()
-    over = f"\nwhiskers: 95 % intervals over {num_animals} animals" if has_whiskers else ""
+    over = f"\nwhiskers: 95 % CI over {num_animals} animals" if has_whiskers else ""
     axes.set_xlabel(f"F1{over}", size=TEXT_PT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=TEXT_PT)
@@ -179,7 +179,7 @@ def _draw_class_f1(
     intervals: np.ndarray | None,
     human: Sequence[np.ndarray],
 ) -> None:
-    """Draw a bar a class, with whiskers, diamonds of annotators, and the score beside it."""
+    """Draw one bar per class, with whiskers, diamonds of annotators, and the score beside it."""
     num_classes = len(scores.class_names)
     has_support = scores.support > 0
     heights = np.where(has_support, scores.f1, 0.0)
@@ -201,7 +201,7 @@ def _draw_class_f1(
         shown = np.flatnonzero(~np.isnan(f1))
         axes.plot(f1[shown], shown, **HUMAN)
     if len(human):
-        axes.plot([], [], label="annotators, against each other", **HUMAN)
+        axes.plot([], [], label="annotators against each other", **HUMAN)
     for k, score in enumerate(heights):
         text = f"{score:.2f}" if has_support[k] else "n/a"
         axes.text(1.03, k, text, size=TEXT_PT, va="center", color=INK)
@@ -222,8 +222,8 @@ def plot_ethogram(
     Parameters
     ----------
     rows : sequence of (str, array_like of int, shape (T,))
-        Name and labels of each strip from top to bottom, such as truth above prediction: class
-        index per frame, -1 where unlabelled. T may differ between rows.
+        Name and labels of each strip from top to bottom, for instance truth above prediction.
+        Labels are the class index per frame, -1 where unlabelled. T may differ between rows.
     class_names : sequence of str, length K
         Name of each class.
     fps : fractions.Fraction or float
@@ -236,20 +236,19 @@ def plot_ethogram(
     Returns
     -------
     matplotlib.figure.Figure
-        Unlabelled frames are hatched white; after the end of a shorter row there is nothing.
+        Unlabelled frames are hatched white; a shorter row ends early.
 
     Raises
     ------
     ValueError
-        No row, no frame in any row, labels out of range, or an fps that is not positive.
+        There is no row or no frame, labels are out of range, or fps is not positive.
 
     Notes
     -----
-    Bouts have an outline of 0.4 pt in their own colour, and in each strip classes with fewer
-    frames lie above those with more. A rare event of one frame can thus be seen in any
-    recording, at the price of being drawn 0.4 pt too wide (about 0.1 % of the time axis):
-    many stray frames look like more than they are. Plot a part of the recording to see how long
-    events last.
+    Bouts have an outline of 0.4 pt in their own colour, and in each strip rarer classes lie above
+    more frequent ones. A rare event of one frame is therefore visible in any recording, but drawn
+    0.4 pt too wide (about 0.1 % of the time axis): many single frames look like more than they
+    are. Plot a part of the recording to see how long events last.
     """
     arrays = [(name, as_labels(array, num_classes=len(class_names))) for name, array in rows]
     num_frames = max((len(array) for _, array in arrays), default=0)
@@ -287,25 +286,25 @@ def plot_ethogram(
 def plot_clips(
     clips: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, offsets: Sequence[int]
 ) -> Figure:
-    """Plot clips as film strips, one row each, with the frame they are named after outlined.
+    """Plot clips as film strips, one row each, with an outline around the classified frame.
 
     Parameters
     ----------
     clips : sequence of (F, H, W) uint8 arrays
-        The frames to show, at least one clip, all of one shape.
+        At least one clip, all of one shape.
     captions : sequence of str
         Text to the left of each row, up to four lines.
     offsets : sequence of int, length F
-        Where each frame lies relative to the outlined one, which is 0.
+        Position of each frame relative to the outlined one, which is 0.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    step = -(-max(clips[0].shape[1:]) // _TILE_PX)  # more would not be seen
+    step = -(-max(clips[0].shape[1:]) // _TILE_PX)  # finer detail would not be visible
     strips = [clip[:, ::step, ::step] for clip in clips]
     num_frames, height, width = strips[0].shape
-    # Rows of flat frames must still hold four lines of text.
+    # rows of flat frames must still hold four lines of text
     scale = _TILE_IN / max(height, width)
     pitch = max(height + 4, round(5.6 * TEXT_PT / 72 / scale))
     canvas = np.full((pitch * len(strips), (width + 2) * num_frames), 255, np.uint8)
@@ -315,7 +314,7 @@ def plot_clips(
             left = column * (width + 2) + 1
             canvas[top : top + height, left : left + width] = frame
 
-    # Laid out by hand: all sizes are known, and a board draws this every epoch.
+    # no automatic layout: all sizes are known, and training draws this figure every epoch
     captions = [plain(caption) for caption in captions]
     label_in, foot_in, rim_in = text_inches(captions, TEXT_PT) + 0.2, 0.45, 0.05
     canvas_height_in, canvas_width_in = (scale * n for n in canvas.shape)
@@ -344,12 +343,12 @@ def plot_clips(
     axes.set_yticks(np.arange(len(strips)) * pitch + pitch / 2, captions)
     axes.tick_params(length=0, labelsize=TEXT_PT)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("frames before and after the one that is named", size=TEXT_PT)
+    axes.set_xlabel("frames before and after the classified frame", size=TEXT_PT)
     return figure
 
 
 def _percent_text(percent: float) -> str:
-    """Show a percentage with one decimal, and 0 and 100 only where they are exact."""
+    """Format a percentage with one decimal; 0 and 100 only if they are exact."""
     if percent in (0, 100):
         return f"{percent:.0f}"
     if percent < 0.05:

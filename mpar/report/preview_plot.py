@@ -1,4 +1,4 @@
-"""A picture of what a network will see: frames, regions, and what is cut out."""
+"""Figure of what a network will see: the median frame, its regions, and the cut-outs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EDGE = "#F8B010"
 
 @dataclass(frozen=True, slots=True)
 class PreviewRow:
-    """One video.
+    """The row of one video.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class PreviewRow:
     median : (H, W) array
         Its median frame, 0-255.
     regions : tuple of Region
-        What is cut out; none for the whole picture.
+        Regions of the animals; empty for the whole picture.
     cuts : tuple of (h, w) uint8 array
-        Of one frame, as the network sees them: one a region.
+        Cut-outs of one frame as the network sees them, one per region.
     """
 
     name: str
@@ -43,7 +43,7 @@ class PreviewRow:
 
 
 def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
-    """Draw one row a video: its median frame with the regions, and up to four cut-outs."""
+    """Draw one row per video: its median frame with the regions, and up to four cut-outs."""
     num_cuts = min(_MAX_CUTS, max(len(row.cuts) for row in rows))
     figure = Figure(figsize=(TEXT_WIDTH_IN, 0.35 + _ROW_IN * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -97,11 +97,11 @@ def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
 
 
 def _letter_in(size_pt: float) -> float:
-    """Return about how wide a letter is, in inches."""
+    """Return the approximate width of a letter, in inches."""
     return 0.7 * size_pt / 72
 
 
 def _shortened(name: str, length: int) -> str:
-    """Leave out the middle of a name that is longer than so many letters."""
+    """Replace the middle of a name by an ellipsis if the name is longer than `length` letters."""
     half = max(3, (length - 1) // 2)
     return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"

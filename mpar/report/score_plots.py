@@ -1,4 +1,4 @@
-"""Figures of how well bouts, counts and confidences agree, in the look of `mpar.report.plots`."""
+"""Figures of bouts, counts and confidences, in the style of `mpar.report.plots`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mpar.scores.events import CRITERIA, EventScores
 
 _TINY = 1e-9
 _MARKERS = "osD^vPX*<>hd"
-_RIM = [withStroke(linewidth=2.2, foreground=INK)]  # keeps pale colours in sight
+_RIM = [withStroke(linewidth=2.2, foreground=INK)]  # keeps pale colours visible
 
 
 def plot_event_f1(scores: EventScores) -> Figure:
-    """Plot the F1 of bouts over what counts as found: distance of onsets, and overlap.
+    """Plot the F1 of bouts over the matching criterion: distance of onsets, and overlap.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def plot_event_f1(scores: EventScores) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Two panels with one line per class that has true bouts, named with their number; the
-        markers of a threshold stand side by side, so that equal scores are seen.
+        Two panels with one line per class that has true bouts; the legend gives their number.
+        Markers at one threshold are side by side, so that equal scores are visible.
     """
     figure = new_figure(TEXT_WIDTH_IN, 2.9)
     panels = figure.subplots(1, 2, sharey=True)
@@ -85,18 +85,18 @@ def plot_event_f1(scores: EventScores) -> Figure:
 def plot_bland_altman(
     table: pd.DataFrame, class_names: Sequence[str], *, what: str = "bouts", unit: str = "bouts"
 ) -> Figure:
-    """Plot how far predicted values of recordings are off, over their size.
+    """Plot the difference of predicted and true values of recordings over their mean.
 
     Parameters
     ----------
     table : pandas.DataFrame
         From `mpar.scores.agreement.recording_table`.
     class_names : sequence of str
-        Names of the classes; a panel each.
+        Names of the classes; each has a panel.
     what : {"bouts", "s", "latency_s"}
         The column, without ``True_`` and ``Predicted_``.
     unit : str
-        Of the axes.
+        Unit of both axes.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def plot_bland_altman(
         if not found.num:
             axes.set(xticks=[], yticks=[])
         axes.margins(0.12, 0.2)
-        if found.num:  # equal values leave an axis without a length of its own
+        if found.num:  # with equal values, matplotlib cannot choose the length of an axis
             if np.ptp(points[:, 0]) < _TINY:
                 axes.set_xlim(points[0, 0] - 1, points[0, 0] + 1)
             if np.ptp([*points[:, 1], 0]) < _TINY:
@@ -141,7 +141,8 @@ def plot_bland_altman(
     for axes in panels[len(class_names) :]:
         axes.set_visible(False)
     figure.supxlabel(
-        f"mean of human and mpar ({unit}); larger: several recordings; dashed: bias ± 1.96 SD",
+        f"mean of human and mpar ({unit}); larger points: several recordings; dashed: bias ± 1.96 "
+        "SD",
         size=TEXT_PT,
     )
     figure.supylabel(f"mpar - human ({unit})", size=TEXT_PT)
@@ -149,7 +150,7 @@ def plot_bland_altman(
 
 
 def plot_reliability(calibration: Calibration) -> Figure:
-    """Plot the share of right frames over the confidence, with how many frames have it.
+    """Plot the share of correct frames and the number of frames over the confidence.
 
     Parameters
     ----------
@@ -159,7 +160,8 @@ def plot_reliability(calibration: Calibration) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        On the diagonal confidence is what it says; below it the network is too sure.
+        On the diagonal, confidence equals the share of correct frames; below it, the network is
+        overconfident.
     """
     figure = new_figure(3.0, 3.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -176,7 +178,7 @@ def plot_reliability(calibration: Calibration) -> Figure:
         clip_on=False,
     )
     upper.set_ylim(-0.03, 1.03)
-    upper.set_ylabel("share of frames that are right", size=TEXT_PT)
+    upper.set_ylabel("share of correct frames", size=TEXT_PT)
     error, num = calibration.expected_error, calibration.num_frames.sum()
     upper.set_title(f"expected calibration error {error:.3f}\nn = {num:,} frames", size=TEXT_PT)
     lower.bar(

@@ -1,4 +1,4 @@
-"""Scores as text of fixed width, what a pain study asks first at the top."""
+"""Scores as text of fixed width, beginning with the pain classes."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def report_text(
     raters: Sequence[RaterPair] = (),
     effect: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
-    """Lay all scores out as text, without a newline at the end.
+    """Return all scores as text, without a newline at the end.
 
     Parameters
     ----------
     agreement : Agreement
         Scores and their intervals.
     calibration : Calibration, optional
-        Left out if it is not known.
+        If None, the report leaves it out.
     raters : sequence of RaterPair
-        Left out if there are none.
+        If empty, the report leaves them out.
     effect : mapping, optional
-        From `mpar.scores.agreement.effect_of_postprocessing`; left out if it is not known.
+        From `mpar.scores.agreement.effect_of_postprocessing`; if empty, the report leaves it out.
     """
     blocks = [_pain_block(agreement), agreement.frames.report(), _event_block(agreement.events)]
     if effect:
         blocks.append(
             "\n".join(
-                f"{words} post-processing: macro-F1 {scores['macro_f1']:.3f}, mean F1 of bouts "
+                f"{words} post-processing: macro-F1 {scores['macro_f1']:.3f}, mean bout F1 "
                 f"{scores['event_f1']:.3f}"
                 for words, scores in (("without", effect["raw"]), ("with", effect["post"]))
             )
@@ -49,8 +49,8 @@ def report_text(
     if calibration is not None:
         blocks.append(
             f"expected calibration error {calibration.expected_error:.3f} over "
-            f"{calibration.num_frames.sum():,} frames: mean distance of confidence and share of "
-            "right frames"
+            f"{calibration.num_frames.sum():,} frames: mean absolute difference between confidence "
+            "and the share of correct frames"
         )
     if raters:
         blocks.append(_rater_block(raters, agreement.frames.class_names))
@@ -74,23 +74,25 @@ def _pain_block(agreement: Agreement) -> str:
     macro_f1 = _with_interval(frames.macro_f1, intervals["macro_f1"])
     lines = [*text_table(rows), f"macro-F1 {macro_f1}"]
     if num_animals < 2:
-        lines.append("no intervals: all recordings are of one animal")
+        lines.append("no confidence intervals: all recordings are of one animal")
     else:
-        lines.append(f"[{100 * LEVEL:.0f} % intervals by bootstrap over {num_animals} animals]")
+        lines.append(
+            f"[{100 * LEVEL:.0f} % confidence intervals, bootstrap over {num_animals} animals]"
+        )
         shown = [intervals[name][named or slice(None)] for name in ("recall", "specificity", "f1")]
         if any((ends[..., 0] == ends[..., 1]).any() for ends in (*shown, intervals["macro_f1"])):
             lines.append(
-                "an interval without width: all animals scored alike; with so few, others may "
+                "an interval has zero width because all animals scored alike; other animals may "
                 "differ"
             )
     if 2 <= num_animals < FEW_ANIMALS:
-        lines.append(f"{num_animals} animals are few: the intervals are rough")
+        lines.append(f"with only {num_animals} animals, the confidence intervals are rough")
     return "\n".join(lines)
 
 
 def _event_block(events: EventScores) -> str:
     shown = [CRITERIA.index(criterion) for criterion in SHOWN_CRITERIA]
-    rows = [["bouts, one to one", "true", "predicted", *(f"F1, {CRITERIA[c]}" for c in shown)]]
+    rows = [["bouts, matched 1:1", "true", "predicted", *(f"F1, {CRITERIA[c]}" for c in shown)]]
     rows += [
         [
             name,
@@ -104,7 +106,7 @@ def _event_block(events: EventScores) -> str:
 
 
 def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str:
-    rows = [["scored by", "kappa", "frames", *(f"F1 {name}" for name in class_names)]]
+    rows = [["scored by", "Cohen's kappa", "frames", *(f"F1 {name}" for name in class_names)]]
     rows += [
         [
             f"{pair.first} and {pair.second}",
@@ -115,7 +117,11 @@ def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str
         for pair in raters
     ]
     names = {pair.first for pair in raters if pair.with_network}
-    notes = [f"{name} is the network; annotators set the ceiling for it" for name in names]
+    notes = [
+        f"{name} is the network; expect it to agree with annotators at most as well as they agree "
+        "with each other"
+        for name in names
+    ]
     return "\n".join([*text_table(rows), *notes])
 
 

@@ -1,4 +1,4 @@
-"""The look of figures: colours, sizes, strips of labels, legends, and how they are saved."""
+"""Style of figures: colours, sizes, strips of labels and legends; and how to save figures."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ TEXT_WIDTH_IN = 7.2
 OUTLINE_PT = 0.4
 
 
-# Found by a search that makes the smallest CIELAB distance between any two of them as large as
-# it can, as seen with normal vision and with full protanopia, deuteranopia and tritanopia
-# (Machado et al. 2009, doi:10.1109/TVCG.2009.113), while each has a lightness of its own for
-# grey print. The first is pale, since class 0 (rest) is the background that events stand out from.
+# A search maximized the smallest CIELAB distance between any two of these colours, for normal
+# vision and for full protanopia, deuteranopia and tritanopia (Machado et al. 2009,
+# doi:10.1109/TVCG.2009.113). Each has its own lightness for grey print. The first is pale, since
+# class 0 (rest) is the background of all events.
 PALETTE = (
     "#E0E0E0",
     "#D04838",
@@ -66,7 +66,7 @@ PALETTE = (
 
 
 def class_colors(num_classes: int) -> tuple[str, ...]:
-    """Give each class its colour, the same in every figure.
+    """Return the colour of each class, the same in every figure.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def class_colors(num_classes: int) -> tuple[str, ...]:
     Returns
     -------
     tuple of str, length K
-        Distinct colours as ``#rrggbb``; class k has the same one for every K. The first 12 can
-        be told apart by colour-blind readers and in grey print. The later ones are darker
-        shades of these and should be read with the legend at hand.
+        Distinct colours as ``#rrggbb``; class k has the same colour for every K. The first 12 are
+        distinct for colour-blind readers and in grey print. Later ones are darker shades of these
+        and need the legend.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def class_colors(num_classes: int) -> tuple[str, ...]:
     colors = []
     for k in range(num_classes):
         cycle, position = divmod(k, len(PALETTE))
-        # The black put into each further cycle tends to, but never reaches, all black.
+        # each further cycle is darker, but never black
         red, green, blue = (0.8**cycle * value for value in to_rgb(PALETTE[position]))
         colors.append(to_hex((red, green, blue)))
     return tuple(colors)
@@ -104,7 +104,7 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     figure : matplotlib.figure.Figure
         What to save.
     path : pathlib.Path or str
-        Where to, without a suffix: ``.png`` and ``.pdf`` are appended.
+        Path without a suffix; `save_figure` appends ``.png`` and ``.pdf``.
 
     Returns
     -------
@@ -118,15 +118,15 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
 
     Notes
     -----
-    Both files are complete under temporary names before either takes its place, so a file under
-    its final name is never a part of one. The PDF holds no date, so that equal figures are equal
-    files, and embeds its fonts as TrueType, since many journals refuse Type 3.
+    Both files are written under temporary names and renamed when they are complete. The PDF holds
+    no date, so equal figures give equal files. It embeds its fonts as TrueType, since many
+    journals refuse Type 3.
     """
     path = Path(path)
     finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
     drawn: dict[str, bytes] = {}
     for kind, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
-        buffer = io.BytesIO()  # a disk that is full or fails confuses matplotlib
+        buffer = io.BytesIO()  # matplotlib mishandles a disk that is full or fails
         with mpl.rc_context({"pdf.fonttype": 42}):
             figure.savefig(
                 buffer,
@@ -144,9 +144,9 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
 
 
 def add_warning(figure: Figure, warning: str) -> Figure:
-    """Write a warning above all of a figure, no wider than it, and return the figure."""
+    """Write a warning above a figure, no wider than the figure, and return the figure."""
     if warning:
-        figure.draw_without_rendering()  # else legends do not know their place
+        figure.draw_without_rendering()  # otherwise legends have no position yet
         top = max(1.0, figure.get_tightbbox().y1 / figure.get_figheight())
         text = textwrap.fill(warning, int(18 * figure.get_figwidth()))
         figure.text(0.5, top, text, ha="center", va="bottom", size=SMALL_PT, style="italic")
@@ -156,14 +156,14 @@ def add_warning(figure: Figure, warning: str) -> Figure:
 def new_figure(
     width: float, height: float, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
-    """Make an empty figure of so many inches that draws itself without a display."""
+    """Return an empty figure, sizes in inches, that needs no display."""
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
 def strip_styles(num_classes: int) -> list[dict[str, Any]]:
-    """Return how the runs of each class are drawn, and last those without a label."""
+    """Return the style of the runs of each class; the last is that of unlabelled runs."""
     styles: list[dict[str, Any]] = [
         {"facecolor": color, "edgecolor": color} for color in class_colors(num_classes)
     ]
@@ -199,22 +199,22 @@ def draw_strip(
     Parameters
     ----------
     axes, row
-        Where.
+        Axes and row to draw in.
     labels : (T,) integer array
         Class index, -1 for unlabelled.
     styles : sequence of dict
-        Of each class; that of unlabelled last, at index -1.
+        Style of each class; the last, at index -1, is that of unlabelled frames.
     edges : (T + 1,) array
-        Where each frame begins on the axis of time, and where the last one ends.
+        Begin of each frame on the time axis, and the end of the last frame.
     length : float
-        Of the whole axis.
+        Length of the time axis.
     """
     runs = find_runs(labels)
     values, counts = np.unique(labels, return_counts=True)
     for label in values[np.argsort(-counts, kind="stable")]:
         mine = runs[runs["label"] == label]
         start, stop = mine["start"].to_numpy(), mine["stop"].to_numpy()
-        # Gaps that the outlines close anyway need no edges: this bounds the size of the PDF.
+        # join runs across gaps that the outlines close anyway, which bounds the size of the PDF
         is_apart = edges[start[1:]] - edges[stop[:-1]] > length / 4000
         start, stop = start[np.append(True, is_apart)], stop[np.append(is_apart, True)]
         spans = list(zip(edges[start], edges[stop] - edges[start], strict=True))
@@ -222,7 +222,7 @@ def draw_strip(
 
 
 def num_legend_columns(names: Sequence[str]) -> int:
-    """Find the most columns of legend entries that fit, filled evenly as matplotlib does."""
+    """Return the largest number of legend columns that fit, filled evenly as in matplotlib."""
     for num_columns in range(len(names), 1, -1):
         columns = np.array_split(np.array(names, dtype=object), num_columns)
         widths = [text_inches(column.tolist(), TEXT_PT) + 0.4 for column in columns]
@@ -232,18 +232,18 @@ def num_legend_columns(names: Sequence[str]) -> int:
 
 
 def text_inches(texts: Sequence[str], size: float) -> float:
-    """Measure the widest line of some texts, in inches."""
+    """Return the width of the widest line of some texts, in inches."""
     lines = {line for text in texts for line in text.split("\n") if line.strip()}
-    # Hinting can widen text by some percent where pixels are coarse.
+    # hinting can widen text by some percent at a low resolution
     return 1.05 * max((_line_points(line, size) for line in lines), default=0) / 72
 
 
 @functools.lru_cache(maxsize=1024)
 def _line_points(line: str, size: float) -> float:
-    """Measure a line of text; slow, and the same names come in every figure."""
+    """Return the width of a line of text in pt; cached, since it is slow and names repeat."""
     return float(TextPath((0, 0), line, size=size).get_extents().width)
 
 
 def plain(text: str) -> str:
-    """Keep a name from being read as a formula."""
+    """Escape a name so that matplotlib does not read it as a formula."""
     return text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Scores: of frames and bouts, agreement, intervals, post-processing, predictions on the disk.
+"""Scores of frames and bouts, agreement, intervals, post-processing, and prediction files.
 
 Imports `mpar.labels` and below; never torch.
 """

@@ -1,4 +1,4 @@
-"""All that a set of predicted and true scorings says, over frames, bouts, recordings and animals.
+"""Agreement of predicted and true labels over frames, bouts, recordings and animals.
 
 Shapes: T frames, K classes, G animals, C criteria of matching bouts.
 """
@@ -31,7 +31,7 @@ _BY_CLASS = ("recall", "specificity", "precision", "f1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Scores over all recordings, and how far they could be off.
+    """Scores over all recordings, with confidence intervals.
 
     Parameters
     ----------
@@ -40,11 +40,12 @@ class Agreement:
     events : EventScores
         Over all bouts.
     animals : tuple of str
-        Those with a labelled frame.
+        Animals with at least one labelled frame.
     intervals : dict
-        95 % intervals over animals, (low, high), NaN where there is none: of ``macro_f1``,
-        ``balanced_accuracy`` and ``accuracy``, and by class as arrays (K, 2) of ``recall``,
-        ``specificity``, ``precision`` and ``f1``, and of ``event_f1`` (K, 2) by criterion.
+        95 % confidence intervals over animals, (low, high), NaN where there is none. Keys are
+        ``macro_f1``, ``balanced_accuracy`` and ``accuracy``; by class, as arrays (K, 2),
+        ``recall``, ``specificity``, ``precision`` and ``f1``; and ``event_f1``, which maps each
+        criterion to an array (K, 2).
     """
 
     frames: FrameScores
@@ -53,7 +54,7 @@ class Agreement:
     intervals: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the intervals as plain values for JSON, None where there is none."""
+        """Return the intervals as plain values for JSON, None where there is none."""
         names = self.frames.class_names
         return {
             "level": LEVEL,
@@ -80,7 +81,7 @@ def measure_agreement(comparisons: Sequence[Comparison], class_names: Sequence[s
     Parameters
     ----------
     comparisons : sequence of Comparison
-        At least one labelled frame in all.
+        Together they hold at least one labelled frame.
     class_names : sequence of str, length K
         Names of the classes.
 
@@ -91,7 +92,7 @@ def measure_agreement(comparisons: Sequence[Comparison], class_names: Sequence[s
     Raises
     ------
     ValueError
-        No frame is labelled, or arrays do not fit.
+        No frame is labelled, or array lengths differ.
     """
     by_animal: dict[str, list[Comparison]] = {}
     for c in comparisons:
@@ -162,7 +163,7 @@ def _event_intervals(animals: Sequence[EventScores]) -> dict[Any, FloatArray]:
 
 
 def recording_table(comparisons: Sequence[Comparison], class_names: Sequence[str]) -> pd.DataFrame:
-    """Return what each recording holds of each class, true and predicted.
+    """Return bouts, seconds and latency of each class in each recording, true and predicted.
 
     Parameters
     ----------
@@ -172,9 +173,9 @@ def recording_table(comparisons: Sequence[Comparison], class_names: Sequence[str
     Returns
     -------
     pandas.DataFrame
-        One row per recording and class: ``Recording``, ``Animal``, ``Class``, bouts, seconds and
-        latency to the first bout (empty if there is none), each ``True_`` and ``Predicted_``.
-        Frames without a true label are left out of both.
+        One row per recording and class: ``Recording``, ``Animal``, ``Class``, and bouts, seconds
+        and latency to the first bout (empty if there is none), each with the prefixes ``True_``
+        and ``Predicted_``. Both leave out frames without a true label.
     """
     rows = []
     for c in comparisons:
@@ -194,7 +195,7 @@ def recording_table(comparisons: Sequence[Comparison], class_names: Sequence[str
 
 @dataclass(frozen=True, slots=True)
 class BlandAltman:
-    """How far predicted values are off, and how much that varies.
+    """Bias and limits of agreement of predicted values.
 
     Parameters
     ----------
@@ -203,8 +204,8 @@ class BlandAltman:
     bias : float
         Mean of predicted less true values.
     low, high : float
-        Limits of agreement, between which 95 % of the differences lie if they are normal; NaN
-        with fewer than two recordings.
+        Limits of agreement. If the differences are normally distributed, 95 % of them lie between
+        these limits. NaN with fewer than two recordings.
 
     Notes
     -----
@@ -219,7 +220,7 @@ class BlandAltman:
 
 
 def bland_altman(true: FloatArray, predicted: FloatArray) -> BlandAltman:
-    """Compare values of recordings; those of which one is missing (NaN) are left out.
+    """Compare true and predicted values of recordings; leave out pairs with a missing value (NaN).
 
     Examples
     --------
@@ -237,20 +238,21 @@ def bland_altman(true: FloatArray, predicted: FloatArray) -> BlandAltman:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaterPair:
-    """How two scorings of the same frames agree: of two annotators, or of the network and one.
+    """Agreement of two scorings of the same frames: two annotators, or the network and one.
 
     Parameters
     ----------
     first, second : str
-        Who scored, as it is shown.
+        Displayed names of the annotators or the network.
     with_network : bool
-        The first is the network, not an annotator.
+        True if the first is the network.
     num_frames : int
         Frames that both labelled.
     kappa : float
         Cohen's kappa, -1 to 1: agreement beyond chance.
     f1 : (K,) float array
-        By class, the same whoever is taken for the truth; NaN where neither has the class.
+        F1 by class, which does not depend on who counts as the truth; NaN where neither has the
+        class.
 
     Notes
     -----
@@ -265,7 +267,7 @@ class RaterPair:
     f1: FloatArray
 
     def to_dict(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Give the scores as plain values for JSON, None where one does not exist."""
+        """Return the scores as plain values for JSON, None where one does not exist."""
         return {
             "first": self.first,
             "second": self.second,
@@ -281,7 +283,7 @@ def effect_of_postprocessing(
 ) -> dict[str, dict[str, float]]:
     """Return `mpar.scores.post_fitting.score_labels` of the predictions, ``raw`` and ``post``.
 
-    Nothing where what was predicted before post-processing is not known.
+    Empty if the predictions before post-processing are not known for every recording.
     """
     known = [(c.truth, c.raw, c.predicted) for c in comparisons if c.raw is not None]
     if len(known) < len(comparisons) or not known:
@@ -296,17 +298,17 @@ def effect_of_postprocessing(
 def compare_raters(
     comparisons: Sequence[Comparison], class_names: Sequence[str]
 ) -> list[RaterPair]:
-    """Set every annotator against every other, and against the network.
+    """Compare every annotator with every other and with the network.
 
     Returns
     -------
     list of RaterPair
-        Pairs of annotators first, by name; over the recordings that both scored. Nothing where no
+        Pairs of annotators first, by name, each over the recordings that both scored. Empty if no
         recording has several annotators.
     """
     names = sorted({name for c in comparisons for name in c.annotators})
     network = row_names(comparisons)[1]
-    # None is the network, whatever annotators are called
+    # None stands for the network, since an annotator may have its name
     pairs: list[tuple[str | None, str]] = [*itertools.combinations(names, 2)]
     pairs += [(None, name) for name in names]
     found = []
@@ -332,7 +334,7 @@ def compare_raters(
                 second=second,
                 with_network=first is None,
                 num_frames=len(a),
-                # where both name one class only, chance agrees as well as they do
+                # kappa is not defined if both name the same single class
                 kappa=float(cohen_kappa_score(a, b)) if len({*a, *b}) > 1 else np.nan,
                 f1=ratio(2 * shared, either),
             )

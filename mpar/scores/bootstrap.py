@@ -1,4 +1,4 @@
-"""How far a score could be off: intervals by drawing the animals again."""
+"""Confidence intervals of scores, by bootstrap over animals."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ def bootstrap_intervals(
     Parameters
     ----------
     counts : (G, ...) integer array
-        What was counted in each of G animals; counts of several animals add up. Frames of one
-        animal are no independent samples, so it is animals that are drawn.
+        Counts of each of G animals; counts of several animals add up. Frames of one animal are
+        not independent samples, so each draw takes whole animals.
     score : callable
-        Turns the counts of several animals, (...), into scores, (S,); NaN for one that does not
-        exist, as when no animal shows a behaviour.
+        Turns the summed counts of several animals, (...), into scores, (S,); NaN for a score that
+        does not exist, for instance if no animal shows a behaviour.
     level : float
-        Share of studies whose interval holds the true score, 0 to 1.
+        Confidence level: the share of studies whose interval holds the true score, 0 to 1.
     num_resamples : int
-        How often as many animals are drawn, with replacement.
+        Number of draws of G animals with replacement.
     seed : int
         Fixes the draws.
 
     Returns
     -------
     (2, S) float array
-        Lower and upper end; NaN with fewer than two animals. Draws in which a score does not
-        exist say nothing of it.
+        Lower and upper end; NaN with fewer than two animals. The interval of a score leaves out
+        draws in which the score does not exist.
 
     Notes
     -----
-    The expanded percentile interval: the quantiles of the draws lie further out the fewer animals
-    there are, as a t interval is wider than a normal one. Plain percentiles of ten animals held
-    the truth in 88 % of simulated studies instead of 95 %, these in 93 % (five animals: 89 %). No
-    method knows animals that it has not seen.
+    This is the expanded percentile interval: the fewer animals, the further out its quantiles, as
+    a t interval is wider than a normal one. With ten animals, plain percentiles held the truth in
+    88 % of simulated studies instead of 95 %, expanded ones in 93 % (five animals: 89 %). No
+    method accounts for kinds of animals that the study does not contain.
 
     Source: Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3,
     doi:10.1080/00031305.2015.1089789. Drawing clusters, not their members: Davison and Hinkley

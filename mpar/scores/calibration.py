@@ -1,4 +1,4 @@
-"""Whether confidences mean what they say. Shapes: T frames."""
+"""Calibration: how well confidence matches the share of correct frames."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NUM_BINS = 15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """How often predictions of some confidence are right.
+    """Share of correct frames by confidence.
 
     Parameters
     ----------
     num_frames : (B,) int64 array
         Frames in each of B equal bins of confidence, 0 to 1.
     confidence, accuracy : (B,) float arrays
-        Mean confidence, and share of right frames; NaN in empty bins.
+        Mean confidence and share of correct frames; NaN in empty bins.
 
     Notes
     -----
@@ -38,12 +38,12 @@ class Calibration:
 
     @property
     def expected_error(self) -> float:
-        """Mean distance of confidence and accuracy over frames, 0 to 1 (ECE)."""
+        """Mean absolute difference of confidence and accuracy over frames, 0 to 1 (ECE)."""
         distance = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(distance * self.num_frames) / self.num_frames.sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give bins and error as plain values for JSON."""
+        """Return bins and error as plain values for JSON."""
         bins = zip(self.num_frames.tolist(), self.confidence, self.accuracy, strict=True)
         return {
             "expected_calibration_error": self.expected_error,
@@ -54,12 +54,12 @@ class Calibration:
 
 
 def measure_calibration(comparisons: Sequence[Comparison]) -> Calibration | None:
-    """Compare confidence with what is right, over all labelled frames that have both.
+    """Compare confidence and accuracy over all frames with a true and a predicted label.
 
     Returns
     -------
     Calibration or None
-        None where no recording has confidences.
+        None if no recording has confidences.
     """
     pairs = []
     for c in comparisons:

@@ -1,4 +1,4 @@
-"""True and predicted labels side by side, and what is said of them. Shapes: T frames."""
+"""True and predicted labels side by side, and warnings about them. Shapes: T frames."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SAME_ANIMAL = "same-animal: holds recordings of animals that the network was tra
 
 
 def same_animal_warning(num_learnt: int, num_recordings: int) -> str:
-    """Say what scores and figures hold that the network had learnt from; empty for nothing."""
+    """Return the warning about recordings that the network learnt from; empty if there are none."""
     return f"{SAME_ANIMAL} ({num_learnt} of {num_recordings})" if num_learnt else ""
 
 
 def one_class_warning(frames: FrameScores) -> str:
-    """Say what scores mean where all labels are of one class; empty where there are more."""
+    """Return the warning that all labels are of one class; empty if there are several classes."""
     named = [n for n, support in zip(frames.class_names, frames.support, strict=True) if support]
     if len(named) > 1:
         return ""
     return (
-        f"one class: every labelled frame is {named[0]}, so that macro-F1 and accuracy say how "
-        "many of these frames were found, and nothing about false ones"
+        f"one class: every labelled frame is {named[0]}, so macro-F1 and accuracy only measure how "
+        "many of these frames were found, not how many false ones"
     )
 
 
@@ -37,7 +37,7 @@ class Comparison:
     Parameters
     ----------
     name : str
-        The recording.
+        Name of the recording.
     truth, predicted : (T,) integer arrays
         Class index, -1 for unlabelled.
     fps : Fraction
@@ -45,13 +45,13 @@ class Comparison:
     line : TimeLine, optional
         When its frames are shown; by default one every 1 / fps seconds.
     is_learnt : bool
-        The network learnt from this video or animal.
+        True if the network learnt from this video or animal.
     group : str
-        The animal; empty for one of its own.
+        The animal; if empty, the recording counts as one animal.
     confidence : (T,) float array, optional
         Probability of the predicted class.
     raw : (T,) integer array, optional
-        What was predicted before post-processing.
+        Predicted labels before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
     """
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def animal(self) -> str:
-        """The animal that the recording is of."""
+        """The animal in the recording."""
         return self.group or self.name
 
 
@@ -82,7 +82,7 @@ TRUTH, MODEL = "human", "mpar"
 
 
 def row_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
-    """Return what true and predicted labels are called, told apart from every annotator's name."""
+    """Return the names of true and predicted labels, which differ from every annotator's name."""
     taken = {name for c in comparisons for name in c.annotators}
     return (
         f"{TRUTH} (majority)" if TRUTH in taken else TRUTH,

@@ -26,7 +26,7 @@ class Disagreement(NamedTuple):
     truth, predicted : int
         Class indices; predicted may be -1, unlabelled.
     weight : float
-        Frames, each times the confidence of the prediction where that is known.
+        Number of frames, each weighted by the confidence of the prediction if that is known.
     """
 
     recording: int
@@ -40,22 +40,22 @@ class Disagreement(NamedTuple):
 def find_disagreements(
     comparisons: Sequence[Comparison], class_names: Sequence[str]
 ) -> list[Disagreement]:
-    """Find where human and network disagree most: pain first, then the longest and surest.
+    """Find where human and network disagree most: pain classes first, then by weight.
 
     Parameters
     ----------
     comparisons : sequence of Comparison
-        What is searched. Frames without a true label disagree with nothing.
+        Recordings to search. Frames without a true label do not count as disagreements.
     class_names : sequence of str, length K
         Names of the classes.
 
     Returns
     -------
     list of Disagreement
-        Worst first, at most 12, and at most three of a recording, so that one bad recording does
-        not fill the list. Runs in which either names a pain class come before all others (our
-        choice, because long runs are of the frequent classes, which a study of pain asks least
-        about).
+        Worst first, at most 12, and at most three of one recording, so that one bad recording
+        does not fill the list. Runs with a true or predicted pain class come before all others.
+        This is our choice: long runs are of frequent classes, which matter least in a study of
+        pain.
     """
     pain = {k for k, name in enumerate(class_names) if name in PAIN_CLASSES}
 

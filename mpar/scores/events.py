@@ -1,4 +1,4 @@
-"""How well bouts are found: matched one to one, by their onset or by their overlap.
+"""Scores of bouts, matched one to one by onset or by overlap.
 
 Shapes: T frames, K classes, C criteria.
 """
@@ -24,12 +24,12 @@ IntArray = NDArray[np.int64]
 
 
 class Criterion(NamedTuple):
-    """When a predicted bout is a true one.
+    """When a predicted bout matches a true one.
 
     Parameters
     ----------
     kind : {"onset", "iou"}
-        By the distance of the first frames, or by the temporal intersection over union.
+        Compare the first frames, or the temporal intersection over union.
     threshold : float
         Largest distance in frames, or smallest overlap, 0 to 1.
     """
@@ -52,7 +52,7 @@ SHOWN_CRITERIA = Criterion("onset", 3), Criterion("iou", 0.5)
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EventScores:
-    """How predicted bouts agree with true ones. Holds counts only, which add up over recordings.
+    """Agreement of predicted and true bouts. Holds only counts, which add up over recordings.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class EventScores:
     num_true, num_predicted : (K,) int64 arrays
         Bouts of each class.
     num_matched : (C, K) int64 array
-        Pairs of a true and a predicted bout, by criterion of `CRITERIA`: as many as can be made
-        when no bout is in two of them.
+        Number of matched pairs of a true and a predicted bout, by criterion of `CRITERIA`: the
+        largest number of pairs in which no bout occurs twice.
 
     Notes
     -----
@@ -70,9 +70,9 @@ class EventScores:
     ``2 matched / (true + predicted)``. A class without a true bout has no recall and no F1: NaN.
 
     Source of scoring events by onset with a collar and a one-to-one matching: Mesaros, Heittola
-    and Virtanen 2016, "Metrics for Polyphonic Sound Event Detection", section 3.2; of temporal
-    IoU: Caba Heilbron et al. 2015, "ActivityNet", section 5. Only the onset counts for the first,
-    since when a reflex ends is a matter of taste.
+    and Virtanen 2016, "Metrics for Polyphonic Sound Event Detection", section 3.2. Source of
+    temporal IoU: Caba Heilbron et al. 2015, "ActivityNet", section 5. The onset criterion ignores
+    the end of a bout, because people disagree on when a reflex ends.
     """
 
     class_names: tuple[str, ...]
@@ -117,7 +117,7 @@ class EventScores:
         return pd.DataFrame(rows, columns=columns.split())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give counts and F1 as plain values for JSON, None where a score does not exist."""
+        """Return counts and F1 as plain values for JSON, None where a score does not exist."""
         return {
             name: {
                 "true_bouts": int(self.num_true[k]),
@@ -150,12 +150,12 @@ def event_scores(
     Raises
     ------
     ValueError
-        Lengths that differ, or labels out of range.
+        Lengths differ, or labels are out of range.
 
     Notes
     -----
-    What was predicted where the truth has no label counts for nothing: a predicted bout ends
-    where the labels do.
+    Predictions for frames without a true label do not count: a predicted bout ends where the
+    true labels end.
 
     Examples
     --------
@@ -202,7 +202,7 @@ def _count_matches(true_N2: IntArray, predicted_M2: IntArray) -> list[int]:
     union = np.maximum(stop, other_stop) - np.minimum(start, other_start)
     counts = []
     for kind, threshold in CRITERIA:
-        # in whole numbers, so that no rounding decides what is on the edge
+        # integers, so that rounding does not decide a value at the threshold
         is_match = (
             distance <= threshold
             if kind == "onset"

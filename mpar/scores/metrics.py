@@ -23,10 +23,10 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FrameScores:
-    """How predictions agree with the truth, frame by frame.
+    """Agreement of predictions with the truth, frame by frame.
 
-    Holds counts only; every score is computed from them, so none can disagree. Counts of
-    several recordings add up to the scores of all their frames together.
+    Holds only counts and computes every score from them. The sum of the counts of several
+    recordings gives the scores of all their frames together.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class FrameScores:
         Name of each class.
     confusion : numpy.ndarray of int64, shape (K, K + 1)
         Frames by true class (row) and predicted class (column); the last column counts frames
-        predicted as unlabelled. Kept as a read-only copy.
+        predicted as unlabelled. Stored as a read-only copy.
     num_unlabelled_ignored : int
-        Frames left out because the truth has no label for them.
+        Frames left out because they have no true label.
 
     Raises
     ------
     ValueError
-        Names missing, repeated or not as many as the rows; counts of another shape, not
-        integers, negative, or all zero.
+        Names are missing, repeated or not as many as the rows; or counts have another shape, are
+        not integers, negative, or all zero.
 
     Notes
     -----
@@ -88,12 +88,12 @@ class FrameScores:
 
     @property
     def num_frames(self) -> int:
-        """Frames scored: those that are labelled in the truth."""
+        """Number of scored frames: those with a true label."""
         return int(self.confusion.sum())
 
     @property
     def num_unpredicted(self) -> int:
-        """Frames scored that the prediction left unlabelled; each is a miss."""
+        """Number of scored frames without a predicted label; each counts as a miss."""
         return int(self.confusion[:, -1].sum())
 
     @property
@@ -119,8 +119,8 @@ class FrameScores:
     def specificity(self) -> FloatArray:
         """TN / (TN + FP) by class, shape (K,), 0 to 1; NaN where all frames are of the class.
 
-        Of the frames that are something else, the share that was not taken for the class. With
-        rare classes 0.99 can still mean more false frames than true ones.
+        Of the frames of other classes, the share that was not predicted as this class. For a rare
+        class, 0.99 can still mean more false frames than true ones.
         """
         others = self.num_frames - self.support
         false = self.confusion[:, :-1].sum(axis=0) - self.confusion.diagonal()
@@ -142,7 +142,7 @@ class FrameScores:
         return float(self.recall[self.support > 0].mean())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give counts and scores as plain values for JSON, None where a score is n/a."""
+        """Return counts and scores as plain values for JSON, None where a score is n/a."""
         columns = {
             "support": self.support.tolist(),
             "precision": none_for_nan(self.precision),
@@ -166,7 +166,7 @@ class FrameScores:
         }
 
     def report(self) -> str:
-        """Lay the scores out as text of fixed width, without a newline at the end."""
+        """Return the scores as a text table of fixed width, without a newline at the end."""
         has_support = self.support > 0
         macro_precision = float(self.precision[has_support].mean())
         total = self.num_frames
@@ -183,15 +183,17 @@ class FrameScores:
             ("accuracy", "", "", score_text(self.accuracy), f"{total:,}"),
         ]
         notes = [
-            f"macro-F1 {score_text(self.macro_f1)}: mean of F1 over the {has_support.sum()}"
-            f" of {len(self.class_names)} classes with frames in the truth"
+            f"macro-F1 {score_text(self.macro_f1)}: mean F1 of the {has_support.sum()}"
+            f" of {len(self.class_names)} classes that occur in the human labels"
         ]
         if not has_support.all():
-            notes.append("n/a: no frames of this class in the truth, left out of the averages")
+            notes.append("n/a: the human labels hold no frame of this class; left out of averages")
         if self.num_unpredicted:
-            notes.append(f"predicted as unlabelled, all misses: {self.num_unpredicted:,}")
+            notes.append(
+                f"frames without a predicted label, counted as misses: {self.num_unpredicted:,}"
+            )
         if self.num_unlabelled_ignored:
-            notes.append(f"unlabelled in the truth, ignored: {self.num_unlabelled_ignored:,}")
+            notes.append(f"frames without a human label, left out: {self.num_unlabelled_ignored:,}")
         return "\n".join([*text_table([head, *classes, (), *feet]), "", *notes])
 
 
@@ -203,8 +205,8 @@ def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[s
     truth : array_like of int, shape (T,)
         Class index per frame, 0 to K - 1; frames with -1 are ignored.
     predicted : array_like of int, shape (T,)
-        The same for the prediction; -1 (confidence below the threshold) is a miss of the true
-        class and a false positive of none.
+        Predicted class index per frame; -1 (confidence below the threshold) counts as a miss of
+        the true class and as a false positive of no class.
     class_names : sequence of str, length K
         Distinct names of the classes.
 
@@ -215,7 +217,7 @@ def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[s
     Raises
     ------
     ValueError
-        Shapes that differ, labels out of range, or no frame labelled in the truth.
+        Shapes differ, labels are out of range, or no frame has a true label.
 
     Examples
     --------
@@ -231,7 +233,7 @@ def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[s
     known = true != UNLABELLED
     if not known.any():
         raise ValueError("truth: found no labelled frame, so there is nothing to score")
-    # Unlabelled becomes one more class, whose column stays and whose empty row goes.
+    # Unlabelled is one more class; its row is empty and dropped, its column stays.
     column = np.where(guess == UNLABELLED, num_classes, guess)
     counts = confusion_matrix(true[known], column[known], labels=np.arange(num_classes + 1))
     return FrameScores(
@@ -249,15 +251,15 @@ def mean_log_loss(
     Parameters
     ----------
     truths : sequence of (T,) integer arrays
-        Class index per frame of each recording, -1 for unlabelled. One frame at least is labelled.
+        Class index per frame of each recording, -1 for unlabelled. At least one frame is labelled.
     probabilities : sequence of (T, K) float arrays
         Class probabilities of the same frames.
 
     Returns
     -------
     float
-        In nats, every frame weighing the same. A probability that was rounded to 0 counts as
-        the smallest float32 above it, so the mean stays finite.
+        In nats, with equal weight for every frame. A probability rounded to 0 counts as the
+        smallest normal float32, so the mean stays finite.
 
     Examples
     --------
@@ -277,7 +279,7 @@ class WorstFrame(NamedTuple):
     Parameters
     ----------
     recording : int
-        Position in the sequence that was searched.
+        Position in the searched sequence.
     frame : int
         Counted from 0.
     truth, predicted : int
@@ -308,11 +310,12 @@ def find_worst_frames(
     truths, probabilities
         As for `mean_log_loss`.
     num_frames : int
-        Find at most so many.
+        Maximum number of frames to return.
     max_per_recording : int
-        At most so many of one recording, so that one bad recording does not fill the list.
+        Maximum number per recording, so that one bad recording does not fill the list.
     min_distance : int
-        Frames of one recording are at least this far apart: neighbours are the same mistake.
+        Minimum distance of two frames of one recording, because neighbours are usually the same
+        mistake.
 
     Returns
     -------
@@ -340,7 +343,7 @@ def find_worst_frames(
 
 
 def _true_probabilities(truth: IntArray, probabilities: NDArray[np.floating]) -> FloatArray:
-    """Pick the probability of each frame's true class, NaN where it has none."""
+    """Return the probability of each frame's true class, NaN if it has none."""
     picked = probabilities[np.arange(len(truth)), np.maximum(truth, 0)].astype(np.float64)
     return np.where(truth == UNLABELLED, np.nan, picked)
 
@@ -352,10 +355,10 @@ def ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
 
 
 def none_for_nan(scores: FloatArray) -> list[float | None]:
-    """Give scores as JSON knows them."""
+    """Return scores as a list for JSON, with None for NaN."""
     return [None if np.isnan(score) else float(score) for score in scores]
 
 
 def score_text(score: float | None) -> str:
-    """Show a score with three decimals, and one that does not exist (NaN, None) as n/a."""
+    """Format a score with three decimals; n/a if it does not exist (NaN, None)."""
     return "n/a" if score is None or np.isnan(score) else f"{score:.3f}"

@@ -1,4 +1,4 @@
-"""Fit how probabilities become labels on recordings that the network did not learn from."""
+"""Fit post-processing on recordings that the network did not learn from."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from mpar.scores.postprocess import (
 
 
 def shortest_bouts(truths: Sequence[np.ndarray], num_classes: int) -> tuple[int, ...]:
-    """Return the length of each class's shortest bouts, the first percentile, in frames.
+    """Return the first percentile of the bout lengths of each class, in frames.
 
     Parameters
     ----------
     truths : sequence of (T,) integer arrays
-        Labels of the training recordings. Bouts at the ends of a recording or beside frames
-        without label may be cut off by them, and are left out.
+        Labels of the training recordings. Bouts at the ends of a recording or beside unlabelled
+        frames may be cut off and are left out.
     num_classes : int
         K.
 
@@ -57,14 +57,14 @@ def fit_postprocessing(
     class_names: Sequence[str],
     min_frames: tuple[int, ...],
 ) -> tuple[PostConfig, dict[str, dict[str, float]]]:
-    """Choose temperature, edges, smoothing, and whether short bouts are dropped.
+    """Choose temperature, edges, smoothing, and whether to remove short bouts.
 
     Parameters
     ----------
     truths : sequence of (T,) integer arrays
         Labels of the validation recordings, -1 for unlabelled.
     probabilities : sequence of (T, K) float arrays
-        What the network says of them.
+        Output of the network for the same frames.
     class_names : sequence of str, length K
         Names of the classes.
     min_frames : tuple of int
@@ -73,11 +73,12 @@ def fit_postprocessing(
     Returns
     -------
     config : PostConfig
-        The temperature with the least log loss; edges, smoothing and shortest bouts with the
-        highest sum of macro-F1 over frames and over bouts, the least where several are as good.
+        The temperature with the lowest log loss, and the edges, smoothing and shortest bouts with
+        the highest sum of macro-F1 over frames and over bouts. Among equals, the least
+        post-processing. The sum is our choice, since labs publish both time and events.
     effect : dict
-        ``raw`` and ``post``, each with ``macro_f1`` and ``event_f1``, on these recordings, so that
-        they flatter. Our choice of score, since labs publish both time and events.
+        ``raw`` and ``post``, each with ``macro_f1`` and ``event_f1``, on these same recordings
+        and therefore too optimistic.
     """
     if not truths:
         return PostConfig(), {}
@@ -94,7 +95,7 @@ def fit_postprocessing(
 
 
 def fit_temperature(truths: Sequence[np.ndarray], probabilities: Sequence[Probabilities]) -> float:
-    """Return the temperature, 0.25 to 4, that makes the mean log loss least."""
+    """Return the temperature, 0.25 to 4, with the lowest mean log loss."""
 
     def loss(log_temperature: float) -> float:
         heated = [heat(p, float(np.exp(log_temperature))) for p in probabilities]

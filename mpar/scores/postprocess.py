@@ -1,6 +1,6 @@
 """From probabilities to labels: smoothing, thresholds, gaps and shortest bouts.
 
-What is fitted is fitted on validation recordings only, and kept in the checkpoint.
+Fitted values come from validation recordings only; the checkpoint keeps them.
 
 Shapes: T frames, K classes.
 """
@@ -30,29 +30,29 @@ SHORTEST_PERCENTILE = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PostConfig:
-    """How probabilities become labels. The defaults take each frame's best class as it is.
+    """How probabilities become labels. The defaults take the most probable class of each frame.
 
     Parameters
     ----------
     temperature : float
-        Divides the logarithms of the probabilities, above 0: above 1 they become less sure.
+        Divides the logarithms of the probabilities. Positive; above 1 it lowers the confidence.
     edge_frames : int
-        So many frames at each end of a recording are taken to be as the next one is. Beyond the
-        ends a clip stands still, so that motion seems to begin or end there: often a frame of
-        rest, now and then a withdrawal.
+        Number of frames at each end of a recording that take the probabilities of their nearest
+        inner frame. Clips repeat the first or last frame beyond the ends, so motion seems to
+        begin or end there: the network often calls it rest, sometimes a withdrawal.
     smooth_frames : int
         Odd width of a moving average of the probabilities, in frames.
     weights : tuple of float, length K or 0
-        The class is named whose probability times its weight is highest; above 1 more of a class
-        is found, and more that is none.
+        Each frame takes the class with the highest product of probability and weight. A weight
+        above 1 finds more frames of a class, but also more false ones.
     thresholds : tuple of float, length K or 0
-        A class is only named where its probability is at least this.
+        A frame takes a class only if the probability is at least this.
     close_gaps : int
-        Gaps of so many frames at most between two bouts of a class become part of them, from
-        the beginning of the recording on.
+        Gaps of at most so many frames between two bouts of a class become part of them, beginning
+        at the start of the recording.
     min_frames : tuple of int, length K or 0
-        Shorter bouts go to the neighbour that is more probable in their frames. Bouts at the
-        ends of a recording may be cut off by them, and stay.
+        Shorter bouts take the class of the neighbouring bout that is more probable in their
+        frames. Bouts at the ends of a recording may be cut off, and stay.
 
     Raises
     ------
@@ -70,19 +70,19 @@ class PostConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
-            raise ConfigError(f"temperature: found {self.temperature}, expected more than 0")
+            raise ConfigError(f"temperature: found {self.temperature}, expected a number above 0")
         if self.smooth_frames < 1 or self.smooth_frames % 2 == 0:
             raise ConfigError(
-                f"smooth_frames: found {self.smooth_frames}, expected an odd number from 1"
+                f"smooth_frames: found {self.smooth_frames}, expected an odd number of 1 or more"
             )
         if not all(0 < weight < float("inf") for weight in self.weights):
-            raise ConfigError(f"weights: found {self.weights}, expected more than 0")
+            raise ConfigError(f"weights: found {self.weights}, expected numbers above 0")
         if not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise ConfigError(f"thresholds: found {self.thresholds}, expected 0 to 1")
         numbers = (self.edge_frames, self.close_gaps, *self.min_frames)
         if not all(number >= 0 for number in numbers):
             raise ConfigError(
-                "edge_frames, close_gaps, min_frames: found a negative number of frames"
+                "edge_frames, close_gaps, min_frames: found a negative number, expected 0 or more"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,26 +96,27 @@ class PostConfig:
         return cls(**data | {key: tuple(data[key]) for key in _BY_CLASS if key in data})
 
     def describe(self, class_names: Sequence[str]) -> str:
-        """Say in a line what is done."""
-        said = []
+        """Describe the steps in one line."""
+        steps = []
         if self.temperature != 1:
-            said.append(f"temperature {self.temperature:.2f}")
+            steps.append(f"temperature {self.temperature:.2f}")
         if self.edge_frames:
-            said.append(f"{self.edge_frames} frames at each end as the next one")
+            steps.append(f"{self.edge_frames} frames at each end take their inner neighbour")
         if self.smooth_frames > 1:
-            said.append(f"probabilities averaged over {self.smooth_frames} frames")
+            steps.append(f"probabilities averaged over {self.smooth_frames} frames")
         if any(weight != 1 for weight in self.weights):
             pairs = zip(class_names, self.weights, strict=True)
-            said.append("weight " + ", ".join(f"{n} {w:g}" for n, w in pairs if w != 1))
+            steps.append("weight " + ", ".join(f"{n} {w:g}" for n, w in pairs if w != 1))
         if any(self.thresholds):
             pairs = zip(class_names, self.thresholds, strict=True)
-            said.append("threshold " + ", ".join(f"{n} {t:g}" for n, t in pairs if t))
+            steps.append("threshold " + ", ".join(f"{n} {t:g}" for n, t in pairs if t))
         if self.close_gaps:
-            said.append(f"gaps up to {self.close_gaps} frames closed")
+            steps.append(f"gaps up to {self.close_gaps} frames closed")
         if any(length > 1 for length in self.min_frames):
             pairs = zip(class_names, self.min_frames, strict=True)
-            said.append("shortest bout " + ", ".join(f"{n} {m}" for n, m in pairs if m > 1))
-        return "; ".join(said) or "none: the best class of each frame"
+            frames = ", ".join(f"{n} {m}" for n, m in pairs if m > 1)
+            steps.append(f"shortest bout in frames {frames}")
+        return "; ".join(steps) or "none: the most probable class of each frame"
 
 
 _BY_CLASS = ("weights", "thresholds", "min_frames")
@@ -130,23 +131,23 @@ def change_post(
     weights: Sequence[str] = (),
     thresholds: Sequence[str] = (),
 ) -> PostConfig:
-    """Return a config with some values changed; None leaves one as it is.
+    """Return a config with some values changed; None keeps a value.
 
     Parameters
     ----------
     config : PostConfig
-        To begin with.
+        The config to change.
     class_names : sequence of str, length K
         Names of the classes.
     smooth_frames, close_gaps : int, optional
         As in `PostConfig`.
     weights, thresholds : sequence of str
-        ``CLASS=NUMBER`` each; other classes have weight 1 and no threshold.
+        Each is ``CLASS=NUMBER``; other classes have weight 1 and no threshold.
 
     Raises
     ------
     ConfigError
-        A value is out of its range, or a class is not known.
+        A value is out of its range, or a class does not exist.
     """
     changes: dict[str, Any] = {
         "smooth_frames": smooth_frames,
@@ -187,7 +188,7 @@ def postprocess(
     probabilities_TK : (T, K) float array
         Rows add up to 1.
     config : PostConfig
-        What to do, in this order: temperature, edges, smoothing, weights and thresholds, gaps,
+        Applied in this order: temperature, edges, smoothing, weights and thresholds, gaps,
         shortest bouts.
 
     Returns
@@ -195,8 +196,8 @@ def postprocess(
     labels : (T,) int8 array
         Class index; -1 where no class reaches its threshold.
     probabilities : (T, K) float32 array
-        After temperature, edges and smoothing; those of a frame within `smooth_frames` of an end
-        take the end's frame for what lies beyond it.
+        After temperature, edges and smoothing. Beyond an end, the average repeats the probabilities
+        of the end frame.
     """
     smoothed = smooth(probabilities_TK, config)
     allowed = smoothed * np.array(config.weights, np.float32) if config.weights else smoothed
@@ -235,13 +236,13 @@ def heat(probabilities_TK: Probabilities, temperature: float) -> Probabilities:
 
 
 def runs_of(labels: NDArray[np.int8]) -> tuple[list[int], list[int], list[int]]:
-    """Return starts, stops and labels of all runs, the unlabelled ones too."""
+    """Return starts, stops and labels of all runs, including unlabelled ones."""
     runs = find_runs(labels)
     return runs["start"].tolist(), runs["stop"].tolist(), runs["label"].tolist()
 
 
 def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
-    """Close gaps one after the other: a closed one is no bout that others could close."""
+    """Close gaps from first to last; a closed gap no longer bounds another gap."""
     starts, stops, runs = runs_of(labels)
     closed = labels.copy()
     before, i = runs[0] if runs else UNLABELLED, 1
@@ -249,7 +250,7 @@ def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
         is_gap = stops[i] - starts[i] <= num_frames
         if is_gap and before == runs[i + 1] != UNLABELLED:
             closed[starts[i] : stops[i]] = before
-            i += 2  # the run behind the gap is one with that before it
+            i += 2  # the runs before and after the gap are now one
         else:
             before = runs[i]
             i += 1
@@ -259,15 +260,15 @@ def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
 def _drop_short(
     labels: NDArray[np.int8], probabilities_TK: Probabilities, min_frames: Sequence[int]
 ) -> NDArray[np.int8]:
-    """Give the bouts that are too short to their neighbours, the shortest first.
+    """Merge bouts that are too short with their neighbours, the shortest first.
 
-    Each bout goes through a heap once for each length it had, so that T frames cost T log T.
+    Each bout passes through a heap once for each length it had, so T frames take T log T steps.
     """
     starts, stops, runs = runs_of(labels)
     left, last = labels.copy(), len(runs) - 1
     before, after = list(range(-1, last)), list(range(1, last + 2))  # neighbours of each run
     is_gone = [False] * len(runs)
-    waiting: list[tuple[int, int, int]] = []  # length, start, run: of equals the first
+    waiting: list[tuple[int, int, int]] = []  # length, start, run; the first of equal ones
 
     def wait(i: int) -> None:
         length = stops[i] - starts[i]
@@ -280,14 +281,14 @@ def _drop_short(
     while waiting:
         length, _, i = heapq.heappop(waiting)
         if is_gone[i] or length != stops[i] - starts[i]:
-            continue  # has become part of another bout, or longer
+            continue  # already part of another bout, or longer by now
         known = [runs[j] for j in (before[i], after[i]) if runs[j] != UNLABELLED]
         if not known:
             continue
         frames = slice(starts[i], stops[i])
         label = max(known, key=lambda k: float(probabilities_TK[frames, k].mean()))
         left[frames] = label
-        # the run becomes one with the neighbours of its new label
+        # merge the run with the neighbours that have its new label
         merged = [j for j in (before[i], i, after[i]) if j == i or runs[j] == label]
         first, end = merged[0], merged[-1]
         runs[first], stops[first], after[first] = label, stops[end], after[end]

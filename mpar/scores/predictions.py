@@ -1,6 +1,6 @@
-"""Predictions on the disk: what is written for a recording, and how it is read back.
+"""Write predictions to files.
 
-For a recording NAME a folder gets ``NAME_predictions.csv`` (one row a frame),
+For a recording NAME a folder gets ``NAME_predictions.csv`` (one row per frame),
 ``NAME_predictions.json`` (how they were made), ``NAME_bouts.csv``, and a row in ``summary.csv``.
 """
 
@@ -25,7 +25,7 @@ from mpar.video.timeline import TimeLine
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
 SUFFIX = "_predictions"
-# of what lies in a folder of predictions: theirs, and figures and tables made of them
+# files that mpar writes to a folder of predictions, which need no warning that mpar ignores them
 OUTPUT_ENDINGS = (
     *("_predictions.csv", "_predictions.json", "_bouts.csv", "summary.csv", "by_animal.csv"),
     *("by_group.csv", ".png", ".pdf", ".html"),
@@ -39,11 +39,11 @@ class OutputConfig:
     Parameters
     ----------
     stride : int
-        Write every `stride`-th frame; all frames are seen in any case.
+        Write every `stride`-th frame; the network always sees all frames.
     min_confidence : float
         0 to 1; a frame whose best class is less probable stays unlabelled.
     action_format : {"name", "code"}
-        Write the class's name, or its first raw code.
+        Write the name of the class, or its first raw code.
     """
 
     stride: int = 1
@@ -68,25 +68,25 @@ class Prediction:
     Parameters
     ----------
     name : str
-        Names the output files: the video's name without suffix, or the recording's.
+        Name of the output files: that of the video without suffix, or of the recording.
     video : str
         File name of the video.
     line : TimeLine
         When its frames are shown.
     probabilities : (T, K) float32 array
-        One row a frame; rows add up to 1.
+        One row per frame; rows add up to 1.
     classes : (T,) int8 array, optional
         Class index of each frame, -1 for none; by default the most probable.
     raw : (T,) int8 array, optional
-        What the classes were before any post-processing.
+        Classes before post-processing.
     warnings : tuple of str
-        From decoding, and whether frames were resized.
+        Warnings from decoding and about resizing.
     learnt_part : str
-        "train" or "val" if the network learnt from this very video or animal, else empty.
+        "train" or "val" if the network learnt from this video or animal, else empty.
     start_frame, video_num_frames : int
-        Where a trial lies in its video; by default it is all of it.
+        Position of a trial in its video; by default the whole video.
     region : str
-        What was cut out of the pictures, as "x,y,width,height" in px; "" for all of them.
+        Region of the pictures, as "x,y,width,height" in px; "" for whole pictures.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Prediction:
         return labels
 
     def confidence(self) -> np.ndarray:
-        """Return the probability of the class of each frame, (T,) float32; of none the highest."""
+        """Return the probability of each frame's class, or the highest if it has none, (T,)."""
         highest = self.probabilities.max(axis=1)
         if self.classes is None:
             return highest
@@ -121,14 +121,14 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """A prediction that lies on the disk.
+    """A prediction that has been written to files.
 
     Parameters
     ----------
     name, video : str
         As in `Prediction`.
     num_frames : int
-        How many were predicted.
+        Number of predicted frames.
     warnings : tuple of str
         As in `Prediction`.
     """
@@ -156,22 +156,22 @@ def write_prediction(
     post: PostConfig,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the files of one prediction, the CSV that counts last.
+    """Write the files of one prediction; the CSV last, as a sign that all are there.
 
     Parameters
     ----------
     folder : Path
         Gets the files of `output_paths`.
     prediction : Prediction
-        What was predicted.
+        The prediction.
     class_map : ClassMap
-        Gives the classes their names.
+        Names of the classes.
     config : OutputConfig
-        How to write.
+        How to write it.
     post : PostConfig
-        How probabilities became labels; for the json.
+        How probabilities became labels; for the JSON file.
     provenance : mapping
-        Plain values that say which network predicted; they go into the json.
+        Plain values that identify the network; for the JSON file.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def write_prediction(
 def _sidecar(
     prediction: Prediction, class_map: ClassMap, config: OutputConfig, post: PostConfig
 ) -> dict[str, Any]:
-    """Say how a prediction was made, and of what."""
+    """Return how a prediction was made, and from what."""
     return {
         "mpar_version": mpar.__version__,
         "video": prediction.video,
@@ -232,7 +232,7 @@ def _sidecar(
 
 
 def _actions(class_map: ClassMap, action_format: str) -> np.ndarray:
-    """Return the text of each class index; the last, for -1, is that of no label."""
+    """Return the text of each class index; the last one, for -1, is that of unlabelled frames."""
     names = class_map.class_names
     if action_format == "name":
         return np.array([*names, ""], dtype=object)
@@ -245,12 +245,12 @@ def check_summary(path: Path, class_names: Sequence[str]) -> None:
     if _read_summary(path, columns) is None:
         raise ConfigError(
             f"{path}: is not a summary of the classes {', '.join(class_names)}; pass --overwrite "
-            "to begin it anew, or choose another --output"
+            "to replace it, or choose another --output"
         )
 
 
 def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] | None:
-    """Return the rows of a summary by video, none if it is missing, None if it is another's."""
+    """Return the rows of a summary by video; {} if there is no file, None if it is another file."""
     try:
         header, *rows = read_rows(path)
     except FileNotFoundError:
@@ -263,9 +263,9 @@ def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] |
 
 
 def update_summary(path: Path, row: dict[str, Any]) -> None:
-    """Put a row into the summary of a folder, in place of an older row of the same video.
+    """Add a row to the summary of a folder; it replaces an older row of the same video.
 
-    Several processes may do so in one folder, each waits for its turn.
+    Several processes may do this in one folder; each waits for its turn.
     """
     cells = {key: _cell(value) for key, value in row.items()}
     with locked(path, patience_seconds=60):

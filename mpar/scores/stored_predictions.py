@@ -1,4 +1,4 @@
-"""Read predictions back: labels, how they were made, and their trials; and export them."""
+"""Read the files of predictions, join trials, and export them for other programs."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def name_of(path: Path) -> str | None:
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """Return how a prediction CSV was made; nothing if it has no json beside it.
+    """Return how a prediction CSV was made; empty if it has no JSON file beside it.
 
     Raises
     ------
     InputError
-        The json cannot be read.
+        The JSON file cannot be read.
     """
     sidecar_path = path.with_suffix(".json")
     try:
@@ -54,7 +54,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     except (OSError, ArithmeticError, KeyError, TypeError, ValueError):  # ConfigError is one
         is_sound = False
     if not is_sound:
-        raise InputError.of(sidecar_path, "is not as mpar-predict writes it; predict again")
+        raise InputError.of(
+            sidecar_path, "is damaged or was not written by mpar-predict; predict again"
+        )
     return sidecar
 
 
@@ -71,15 +73,16 @@ def read_predictions(
     Parameters
     ----------
     folder : Path or str
-        Searched with its subfolders for ``NAME_predictions.csv`` with their json. A row of
-        predictions of every n-th frame stands for its n frames (`mpar.labels.bouts.bout_table`).
+        Folder with ``NAME_predictions.csv`` and their JSON files; also searched below. If
+        predictions hold every n-th frame, each row stands for n frames
+        (`mpar.labels.bouts.bout_table`).
     quiet : bool
         Show no progress bar.
 
     Returns
     -------
     predictions : list of Labelled
-        In order of name.
+        Sorted by name.
     class_names : tuple of str
         Their classes.
     problems : list of Problem
@@ -88,9 +91,9 @@ def read_predictions(
     Raises
     ------
     ConfigError
-        There are none, or they have different class maps.
+        The folder has no predictions, or they have different class maps.
     InputError
-        None can be read.
+        No prediction can be read.
     """
     warn_of_unread(OUTPUT_ENDINGS, folder)
     names = {path: name_of(path) for path in find_files(folder, [".csv"])}
@@ -123,7 +126,8 @@ def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
     sidecar = read_sidecar(path)
     if not sidecar:
         raise InputError.of(
-            path, f"lacks {path.with_suffix('.json').name}, which has its frame rate; predict again"
+            path,
+            f"lacks {path.with_suffix('.json').name}, which holds its frame rate; predict again",
         )
     class_map = ClassMap.from_dict(sidecar["class_map"])
     rows = read_annotation(path, class_map, allow_gaps=True)
@@ -131,8 +135,8 @@ def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
     if not np.array_equal(rows.frames, np.arange(0, num_frames, stride)):
         raise InputError.of(
             path,
-            f"does not have the frames 0 to {num_frames - 1}, every {stride}., that its json "
-            "names; predict again",
+            f"does not have the rows of its json, expected frames 0 to {num_frames - 1} in steps "
+            f"of {stride}; predict again",
         )
     labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
     item = Labelled(
@@ -162,17 +166,17 @@ def export_predictions(
     Parameters
     ----------
     folder : Path or str
-        Holds ``NAME_predictions.csv`` of mpar-predict with their json. The trials of a video are
-        put together, since other programs count the frames of videos.
+        Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files. mpar joins the
+        trials of a video, since other programs count the frames of videos.
     output_folder, label_format, unscored, overwrite
         As for `mpar.labels.exchange.write_labels`.
 
     Returns
     -------
     paths : list of Path
-        What was written.
+        The written files.
     problems : list of Problem
-        Predictions that were left out, as those of a video of which a trial is missing.
+        Predictions that were left out, for instance of a video with a missing trial.
 
     Raises
     ------
@@ -204,8 +208,8 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
             problems.append(
                 Problem.of(
                     f"{item.name}{SUFFIX}.csv",
-                    f"is named other than its video {item.video}, so that its frames may not be "
-                    "the video's; predict the video",
+                    f"has another name than its video {item.video}, so its frames may not be those "
+                    "of the video; predict the video",
                 )
             )
     for (video, region), parts in trials.items():
@@ -215,7 +219,10 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
         path = f"{parts[0].name}{SUFFIX}.csv"
         whole = parts[0].name.rpartition("_trial")[0] if region else Path(video).stem
         if whole in videos:
-            message = f"is a trial of {video}, which is predicted whole too; move one away"
+            message = (
+                f"is a trial of {video}, of which the folder also holds the whole video; move one "
+                "of them away"
+            )
             problems.append(Problem.of(path, message))
         elif [part.start_frame for part in parts] != [0, *stops[:-1]] or {
             part.video_num_frames for part in parts
@@ -223,8 +230,8 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
             problems.append(
                 Problem.of(
                     path,
-                    f"the trials of {video} that are here ({names}) do not make up its "
-                    f"{parts[0].video_num_frames} frames; predict all of them out of one cache",
+                    f"the trials of {video} in this folder ({names}) do not add up to its "
+                    f"{parts[0].video_num_frames} frames; predict all of them from one cache",
                 )
             )
         else:

@@ -1,8 +1,8 @@
 """The numbers of an assay: time, bouts and latencies by animal, window and class, and by group.
 
-Frame k lies in a window [start, stop) if it begins then; so bins part the frames of a recording,
-and their seconds add up to its own. Each frame lasts until the next one begins
-(`mpar.video.timeline`).
+A frame belongs to the window [start, stop) in which it begins. Every frame from time 0 on
+therefore belongs to exactly one bin, and the seconds of the bins add up. Each frame lasts until
+the next one begins (`mpar.video.timeline`).
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ WINDOW_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time, in seconds from the beginning (or the stimulus); half-open.
+    """A time window, in seconds from the beginning (or the stimulus); half-open.
 
     Parameters
     ----------
     kind : {"whole", "bin", "window"}
-        Why it is looked at.
+        The whole recording, one of equal bins, or a window named by the user.
     name : str
-        As it is shown.
+        Displayed name.
     start, stop : Fraction
-        `stop` is None for the end of each recording.
+        If `stop` is None, the window ends with each recording.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class Window:
 
     @property
     def figure_name(self) -> str:
-        """Name of the file of its figure, without suffix."""
+        """File name of its figure, without suffix."""
         return f"groups_{self.name.replace(' ', '_').strip('.')}"
 
 
@@ -75,7 +75,7 @@ def parse_time(text: str, what: str) -> Fraction:
     Raises
     ------
     ConfigError
-        It is no time above 0 with a unit.
+        The text is not a time above 0 with a unit.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def parse_window(text: str) -> Window:
     Raises
     ------
     ConfigError
-        It is no name and no two times in order.
+        The text is not a name with two times in order.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def parse_window(text: str) -> Window:
     match = re.fullmatch(rf"{_TIME}\s*-\s*{_TIME}", times)
     if not (name and equals and match and match[4] and re.fullmatch(r"[\w .+-]{1,40}", name)):
         raise ConfigError(
-            f"window: found {text!r}, expected a name and two times such as phase1=0-10min"
+            f"window: found {text!r}, expected a name and two times, such as phase1=0-10min"
         )
     unit = _UNIT_SECONDS[match[4]]
     start = Fraction(match[1]) * (_UNIT_SECONDS[match[2]] if match[2] else unit)
@@ -133,18 +133,18 @@ def make_windows(
 def summarize_window(
     recording: Labelled, window: Window, class_names: Sequence[str], onset: Fraction = Fraction(0)
 ) -> list[dict[str, Any]]:
-    """Sum up one window of a recording, one row a class.
+    """Summarize one window of a recording, one row per class.
 
     Parameters
     ----------
     recording : Labelled
-        Its labels.
+        The recording with its labels.
     window : Window
-        Counts from `onset`.
+        The window, counted from `onset`.
     class_names : sequence of str, length K
         Name of each class.
     onset : Fraction
-        Seconds of the recording.
+        Time zero of the window (the stimulus), in seconds from the start of the recording.
 
     Returns
     -------
@@ -152,28 +152,27 @@ def summarize_window(
         ``Observed_s``
             Seconds of the window that were filmed.
         ``Unlabelled_s``
-            Of them, without a label.
+            Of these, seconds without a label.
         ``Complete``
             "yes" if at least 99 % of the window was filmed (cameras stop a little early).
         ``Seconds``, ``Percent``
-            Time of the class in the window, and in percent of what was filmed of it.
+            Time of the class in the window, in seconds and in percent of the filmed time.
         ``Bouts``, ``Bouts_per_min``
-            Bouts that BEGIN in the window, also by minute filmed. A bout across an edge counts
-            once, where it begins, so that the bouts of bins add up.
+            Bouts that begin in the window, also per filmed minute. A bout across an edge counts
+            once, where it begins, so the bouts of all bins add up.
         ``Mean_bout_s``, ``Median_bout_s``
-            Of the same bouts, in their whole length, not cut at the window's end. None without
-            bouts.
+            Whole length of the same bouts, not cut at the end of the window. None without bouts.
         ``Latency_s``
-            Seconds from the window's beginning to the first of these bouts: a bout that is under
-            way when the window begins has no latency. None, and ``Latency_censored`` "yes", if
-            none begins.
+            Seconds from the start of the window to the first of these bouts. A bout that is under
+            way when the window begins has no latency. If no bout begins, the latency is None and
+            ``Latency_censored`` is "yes".
 
-        In a window of which nothing was filmed all measures are None.
+        If nothing of the window was filmed, all measures are None.
 
     Notes
     -----
-    Our choice: time is cut at the edges of a window, because it must add up; bouts are not, because
-    a cut bout has a wrong length, and one that counts twice makes more of them.
+    We cut time at the edges of a window so that it adds up. We do not cut bouts: a cut bout has a
+    wrong length, and a bout that counts in two windows raises their number. This is our choice.
     """
     clock = recording.clock
     begin, end = (
@@ -222,9 +221,9 @@ def summarize_window(
 def summarize_animals(
     animals: Sequence[Animal], windows: Sequence[Window], class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Sum up all windows of all recordings: one tidy row a recording, window and class.
+    """Summarize all windows of all recordings: one row per recording, window and class.
 
-    ``Same_animal`` is "yes" where the network learnt from the animal, of whichever recording.
+    ``Same_animal`` is "yes" if the network learnt from any recording of the animal.
     """
     learnt = {item.animal for item in animals if item.recording.learnt_part}
     rows = [
@@ -240,7 +239,7 @@ def summarize_animals(
 
 
 def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
-    """Average the animals of each group: one row a group, window, class and measure.
+    """Average the animals of each group: one row per group, window, class and measure.
 
     Parameters
     ----------
@@ -251,14 +250,15 @@ def summarize_groups(by_animal: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``N`` animals with a value in a complete window, their ``Mean`` and ``SEM`` (None below two
-        animals), and ``N_without``: animals without one, because they lack the window or, for
-        latency and bout lengths, a bout. A mean latency leaves out those that never did it, and is
-        too short then. ``N_same_animal``: how many of the N the network learnt from.
+        animals), and ``N_without``: animals without a value, because they lack the window or, for
+        latency and bout lengths, a bout. A mean latency leaves out animals without a bout and is
+        therefore too short. ``N_same_animal``: number of the N animals that the network learnt
+        from.
 
     Notes
     -----
-    Recordings of one animal are averaged first, since they are not independent. SEM is the sample
-    standard deviation (n - 1) over the root of n.
+    We average the recordings of one animal first, since they are not independent. SEM is the
+    sample standard deviation (n - 1) divided by the square root of n.
     """
     keys = ["Group", *WINDOW_COLUMNS[:3], "Class"]
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Animal"])
