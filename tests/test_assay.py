@@ -89,9 +89,9 @@ def test_times_and_names_that_are_none():
             AssayConfig(bin_length=text)
     with pytest.raises(ConfigError, match="window: found the names a, a, expected distinct names"):
         AssayConfig(windows=["a=0-1s", "a=1-2s"])
-    with pytest.raises(ConfigError, match="make them different"):
+    with pytest.raises(ConfigError, match="expected distinct names"):
         AssayConfig(windows=["whole=0-1s"])
-    with pytest.raises(ConfigError, match="make them different"):
+    with pytest.raises(ConfigError, match="expected distinct names"):
         AssayConfig(windows=["a b=0-1s", "A_b=1-2s"])
 
 
