@@ -29,13 +29,11 @@ from mpar.labels.pairing import (
     warn_of_own_tables,
 )
 from mpar.labels.recordings import check_recording
-from mpar.labels.regions import recording_name
-from mpar.labels.scorings import JOINT
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import Comparison
 from mpar.scores.predictions import OUTPUT_ENDINGS
-from mpar.scores.stored_predictions import line_of, name_of, read_sidecar
-from mpar.system.folders import find_files, warn_of_unread
+from mpar.scores.stored_predictions import choose_predictions, line_of, read_sidecars
+from mpar.system.folders import warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, is_same_tempo
 
@@ -203,10 +201,10 @@ def compare_folders(
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
     warn_of_unread([*ANNOTATION_SUFFIXES, *VIDEO_SUFFIXES], annotation_folder)
     warn_of_own_tables(annotation_folder)
-    predicted, left_out, problems = _read_sidecars(prediction_folder)
+    predicted, left_out, problems = read_sidecars(prediction_folder)
     class_map = class_map or _shared_class_map(prediction_folder, [p.sidecar for p in predicted])
     check_unscored(config.unscored, class_map)
-    chosen, misnamed, more = _choose(predicted)
+    chosen, misnamed, more = choose_predictions(predicted)
     problems += more
     paths = {*left_out, *(item.path for item in predicted)}
     others = {*left_out.values(), *misnamed}
@@ -245,75 +243,6 @@ def compare_folders(
     warn_of_groups([c.name for c in comparisons], config.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Predicted:
-    """The CSV of a prediction and the JSON file beside it."""
-
-    path: Path
-    name: str
-    sidecar: dict[str, Any]
-
-    @property
-    def video(self) -> Path:
-        return Path(self.sidecar.get("video", f"{self.name}.mp4"))
-
-    @property
-    def region(self) -> Region | None:
-        text = self.sidecar.get("region", "")
-        animal = self.name.removeprefix(self.video.stem).removeprefix(JOINT)
-        return Region.parse(text, animal) if text else None
-
-
-def _read_sidecars(
-    folder: Path | str,
-) -> tuple[list[_Predicted], dict[Path, Path], list[Problem]]:
-    """Return the predictions of a folder, and the videos of unreadable ones by path.
-
-    These videos still own their label files, which then belong to no other video.
-    """
-    names = {path: name_of(path) for path in find_files(folder, [".csv"])}
-    predicted: list[_Predicted] = []
-    left_out: dict[Path, Path] = {}
-    problems: list[Problem] = []
-    for path, name in names.items():
-        if name is None:
-            continue
-        try:
-            predicted.append(_Predicted(path, name, read_sidecar(path)))
-        except InputError as error:
-            problems += error.problems
-            left_out[path] = Path(f"{name}.mp4")
-    if not predicted and not problems:
-        raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
-    return predicted, left_out, problems
-
-
-def _choose(
-    predicted: Sequence[_Predicted],
-) -> tuple[dict[tuple[Path, Region | None], _Predicted], set[Path], list[Problem]]:
-    """Return one prediction per animal of each video, and the videos of misnamed predictions."""
-    chosen: dict[tuple[Path, Region | None], _Predicted] = {}
-    misnamed: set[Path] = set()
-    problems: list[Problem] = []
-    for item in predicted:
-        if item.name != recording_name(item.video.stem, item.region):
-            misnamed.add(item.video)
-            problems.append(
-                Problem.of(
-                    item.path,
-                    f"has another name than its video {item.video}, like a trial of a cache, so "
-                    "mpar cannot compare it with label files; predict the video, or evaluate the "
-                    "checkpoint on the cache",
-                )
-            )
-            continue
-        other = chosen.setdefault((item.video, item.region), item)
-        if other is not item:
-            message = f"predicts {item.video}, as does {other.path}; move one of them away"
-            problems.append(Problem.of(item.path, message))
-    return chosen, misnamed, problems
 
 
 def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:

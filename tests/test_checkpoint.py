@@ -25,7 +25,10 @@ def checkpoint():
         model_config=config,
         weights=ClipNet(config).state_dict(),
         class_map=DEFAULT_CLASS_MAP,
-        data={"frame_size": [48, 64], "config": {}, "fingerprint": "0", "path": "c.h5"},
+        data={
+            **{"frame_size": [48, 64], "config": {}, "fingerprint": "0", "path": "c.h5"},
+            "look": {"brightness": [0, 255], "contrast": [0, 128], "fps": [30, 30]},
+        },
         split={"train": [{"name": "a", "group": "a", "sha256": "0"}], "val": [], "test": []},
         training={"seed": 0},
         scores={"epoch": 3, "validation": {"macro_f1": 0.5}},
@@ -46,6 +49,15 @@ def test_round_trip(checkpoint, path):
     assert loaded.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.frame_size == (48, 64)
     assert not loaded.build_net().training
+
+
+@pytest.mark.parametrize("key", ["frame_size", "config", "look"])
+def test_a_part_that_lacks_is_named(checkpoint, tmp_path, key):
+    """One line, not a traceback in the middle of a prediction."""
+    data = {name: value for name, value in checkpoint.data.items() if name != key}
+    save_checkpoint(tmp_path / "m.pt", dataclasses.replace(checkpoint, data=data))
+    with pytest.raises(CheckpointError, match=rf"m\.pt: .*its data lack {key}"):
+        load_checkpoint(tmp_path / "m.pt")
 
 
 def test_plain_torch_reads_it(path):

@@ -29,6 +29,7 @@ FORMAT = "mpar-checkpoint"
 # 2: networks may centre frames, training may use two optimizers; 3: post-processing
 FORMAT_VERSION = 3
 MAX_BYTES = 1 << 31
+_DATA_KEYS = {"frame_size", "config", "look"}  # what prediction needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +218,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         tables += [content[key] for key in ("init", "post", "state")]
         if not all(isinstance(table, dict) for table in tables):
             raise ValueError("a part has the wrong type")
+        if missing := _DATA_KEYS - content["data"].keys():
+            raise ValueError(f"its data lack {', '.join(sorted(missing))}")
         return Checkpoint(
             model_config=ModelConfig(**content["model_config"]),
             class_map=ClassMap.from_dict(content["class_map"]),

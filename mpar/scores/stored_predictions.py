@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import write_labels
-from mpar.labels.scorings import Labelled
+from mpar.labels.regions import recording_name
+from mpar.labels.scorings import JOINT, Labelled
 from mpar.scores.predictions import OUTPUT_ENDINGS, SUFFIX
 from mpar.system.folders import find_files, warn_of_unread
+from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
 
 
@@ -63,6 +66,77 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 def line_of(sidecar: dict[str, Any]) -> TimeLine:
     """Return the time line of a predicted recording."""
     return TimeLine.from_dict(sidecar)
+
+
+@dataclass(frozen=True)
+class StoredPrediction:
+    """The CSV of a prediction and the JSON file beside it."""
+
+    path: Path
+    name: str
+    sidecar: dict[str, Any]
+
+    @property
+    def video(self) -> Path:
+        """Name of the video."""
+        return Path(self.sidecar.get("video", f"{self.name}.mp4"))
+
+    @property
+    def region(self) -> Region | None:
+        """Region of the animal, None for the whole picture."""
+        text = self.sidecar.get("region", "")
+        animal = self.name.removeprefix(self.video.stem).removeprefix(JOINT)
+        return Region.parse(text, animal) if text else None
+
+
+def read_sidecars(
+    folder: Path | str,
+) -> tuple[list[StoredPrediction], dict[Path, Path], list[Problem]]:
+    """Return the predictions of a folder, and the videos of unreadable ones by path.
+
+    These videos still own their label files, which then belong to no other video.
+    """
+    names = {path: name_of(path) for path in find_files(folder, [".csv"])}
+    predicted: list[StoredPrediction] = []
+    left_out: dict[Path, Path] = {}
+    problems: list[Problem] = []
+    for path, name in names.items():
+        if name is None:
+            continue
+        try:
+            predicted.append(StoredPrediction(path, name, read_sidecar(path)))
+        except InputError as error:
+            problems += error.problems
+            left_out[path] = Path(f"{name}.mp4")
+    if not predicted and not problems:
+        raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
+    return predicted, left_out, problems
+
+
+def choose_predictions(
+    predicted: Sequence[StoredPrediction],
+) -> tuple[dict[tuple[Path, Region | None], StoredPrediction], set[Path], list[Problem]]:
+    """Return one prediction per animal of each video, and the videos of misnamed predictions."""
+    chosen: dict[tuple[Path, Region | None], StoredPrediction] = {}
+    misnamed: set[Path] = set()
+    problems: list[Problem] = []
+    for item in predicted:
+        if item.name != recording_name(item.video.stem, item.region):
+            misnamed.add(item.video)
+            problems.append(
+                Problem.of(
+                    item.path,
+                    f"has another name than its video {item.video}, like a trial of a cache, so "
+                    "mpar cannot compare it with label files; predict the video, or evaluate the "
+                    "checkpoint on the cache",
+                )
+            )
+            continue
+        other = chosen.setdefault((item.video, item.region), item)
+        if other is not item:
+            message = f"predicts {item.video}, as does {other.path}; move one of them away"
+            problems.append(Problem.of(item.path, message))
+    return chosen, misnamed, problems
 
 
 def read_predictions(
