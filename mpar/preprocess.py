@@ -47,7 +47,7 @@ class PreprocessReport:
         Why the others were left out.
     code_counts, class_counts : dict
         Frames by raw code (first annotator) and by class; key -1 or "unlabelled" for none.
-    notices : tuple of str
+    warnings : tuple of str
         What was accepted in label files, or of all videos together, but is worth knowing.
     num_decoded : int
         Videos decoded in this run; the others were known from an earlier one.
@@ -59,7 +59,7 @@ class PreprocessReport:
     problems: tuple[Problem, ...]
     code_counts: dict[int, int]
     class_counts: dict[str, int]
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
     num_decoded: int
     is_written: bool
 
@@ -231,7 +231,7 @@ class _Run:
             problems=tuple(sorted(problem.below(*self.places) for problem in problems)),
             code_counts={code: codes[code] for code in (*self.class_map.codes, UNLABELLED)},
             class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
-            notices=tuple(str(notice.below(*self.places)) for notice in joined.notices),
+            warnings=tuple(str(warning.below(*self.places)) for warning in joined.warnings),
             num_decoded=num_decoded,
             is_written=is_written,
         )

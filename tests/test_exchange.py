@@ -27,7 +27,7 @@ from mpar.labels.exchange import (
     read_label_file,
     write_labels,
 )
-from mpar.labels.laying import lay
+from mpar.labels.laying import lay_on_frames
 from mpar.labels.pairing import share_out
 from mpar.labels.scorings import Labelled
 from mpar.preprocess import PreprocessConfig, preprocess
@@ -209,7 +209,7 @@ def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, 
     if not source.labels:
         raise InputError(problems + source.problems)
     line = TimeLine(num_frames, fps)
-    (annotation,) = lay(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
+    (annotation,) = lay_on_frames(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
     first = int(annotation.frames[0])  # rows may count from 1
     assert annotation.frames.tolist() == list(range(first, first + len(annotation.codes)))
     return annotation
@@ -237,13 +237,13 @@ def test_file_written_by_hand(tmp_path, name):
 def test_frames_without_behaviour_are_said(tmp_path):
     """Nothing is labelled, or left unlabelled, in silence."""
     path = put(tmp_path, V8)
-    assert read(path).notices == (
+    assert read(path).warnings == (
         "has 1 event without duration; each takes one frame",
         "296 of 300 frames have no behaviour and stay unlabelled; --unscored names their class, "
         "if it is one",
     )
-    notices = read(path, unscored="rest").notices
-    assert notices[-1] == "296 of 300 frames have no behaviour and are taken for rest"
+    warnings = read(path, unscored="rest").warnings
+    assert warnings[-1] == "296 of 300 frames have no behaviour and are taken for rest"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -285,7 +285,7 @@ def test_round_trip(tmp_path_factory, label_format, case):
     (path,) = write_labels(folder, label_format, [video], NAMES)
     annotation = read(path, num_frames=len(labels), fps=fps)
     assert DEFAULT_CLASS_MAP.merge(annotation.codes).tolist() == labels.tolist()
-    assert annotation.notices == (
+    assert annotation.warnings == (
         ()
         if (labels >= 0).all() or label_format == "deepethogram"
         else (
@@ -530,16 +530,16 @@ def test_an_end_just_behind_the_last_frame_is_the_end(tmp_path):
     rows = row(9, "walk", "START"), row(10.07, "walk", "STOP")
     annotation = read(put(tmp_path, HEADER + "".join(rows)))
     assert (annotation.codes[270:] == 6).all()
-    assert annotation.notices[0] == (
+    assert annotation.warnings[0] == (
         "1 event from 'walk' (9-10.07 s) on ends after the picture (300 frames, 10.000 s) and is "
         "cut there; if the video is cut short, copy it again"
     )
 
 
 def test_another_video_in_the_file_is_said(tmp_path):
-    """A file that is named after a video but names another one is taken, with a notice."""
+    """A file that is named after a video but names another one is taken, with a warning."""
     annotation = read(put(tmp_path, V8, "mouse.csv"), video=Path("mouse.avi"))
-    assert annotation.notices[0] == (
+    assert annotation.warnings[0] == (
         "names the video 'm1.mp4', taken for mouse.avi by its file's name"
     )
 
@@ -645,7 +645,9 @@ def test_a_class_named_background(tmp_path):
     )
     assert path.read_text().splitlines()[0] == ",background,walk"
     line = TimeLine(4, Fraction(30))
-    (annotation,) = lay(read_label_file(path, class_map), class_map, line, unscored="background")
+    (annotation,) = lay_on_frames(
+        read_label_file(path, class_map), class_map, line, unscored="background"
+    )
     assert annotation.codes.tolist() == [0, 1, 1, 0]
 
 
@@ -808,7 +810,7 @@ def test_facts_that_fit_the_video_are_taken_quietly(tmp_path, facts):
         text = text.replace(",", ";").replace("#", ",")
     annotation = read(put(tmp_path, text))
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
-    assert len(annotation.notices) == 1
+    assert len(annotation.warnings) == 1
 
 
 def test_image_index_may_count_from_one(tmp_path):
@@ -819,7 +821,7 @@ def test_image_index_may_count_from_one(tmp_path):
 
 def laid(tmp_path, text, line):
     labels = read_label_file(put(tmp_path, text), DEFAULT_CLASS_MAP)
-    return lay(labels, DEFAULT_CLASS_MAP, line)[0]
+    return lay_on_frames(labels, DEFAULT_CLASS_MAP, line)[0]
 
 
 def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
@@ -828,7 +830,7 @@ def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
     annotation = laid(tmp_path, walk(), guess)
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
     assert annotation.fps == 30
-    assert annotation.notices[0] == (
+    assert annotation.warnings[0] == (
         "its video does not state its frame rate; 30 frames per second is taken from this file"
     )
     numbered = FACTS + fact(1, "START", fps="NA", index=30) + fact(2, "STOP", fps="NA", index=60)
@@ -854,7 +856,7 @@ def test_frames_with_times_of_their_own(tmp_path):
     assert codes.tolist() == [0] * 30 + [6] * 40 + [-1] * 30 + [0] * 20
 
 
-def test_events_behind_the_picture_are_cut_with_one_notice(tmp_path):
+def test_events_behind_the_picture_are_cut_with_one_warning(tmp_path):
     """Sound that is longer than the picture ends no recording."""
     rows = [
         *(row(0, "rest", "START"), row(9, "rest", "STOP")),
@@ -863,7 +865,7 @@ def test_events_behind_the_picture_are_cut_with_one_notice(tmp_path):
     ]
     annotation = read(put(tmp_path, HEADER + "".join(rows)))
     assert annotation.codes.tolist() == [0] * 270 + [6] * 30
-    assert [notice for notice in annotation.notices if "picture" in notice] == [
+    assert [warning for warning in annotation.warnings if "picture" in warning] == [
         "2 events from 'walk' (9-10.9 s) on end after the picture (300 frames, 10.000 s) and are "
         "cut there; if the video is cut short, copy it again"
     ]
@@ -878,7 +880,7 @@ def two_subjects(folder, first, second, videos=("m1.mp4",)):
     (source,), problems = share_out(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
     assert problems == []
     with pytest.raises(InputError) as caught:
-        lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
     return str(caught.value)
 
 
@@ -891,7 +893,7 @@ def test_subjects_of_one_video_are_not_annotators(tmp_path):
     both = first + fact(2, "POINT", subject="mouse B").replace("o,", "p,", 1)  # two observations
     (source,), _ = share_out([put(tmp_path, both)], [VIDEO], DEFAULT_CLASS_MAP)
     with pytest.raises(InputError, match="scores the subjects 'mouse A', 'mouse B' of one video"):
-        lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
 
 
 def test_people_who_score_one_subject_are_annotators(tmp_path):
@@ -902,7 +904,9 @@ def test_people_who_score_one_subject_are_annotators(tmp_path):
             for i, subject in enumerate(subjects)
         ]
         (source,), _ = share_out(files, [VIDEO], DEFAULT_CLASS_MAP)
-        assert len(lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))) == 2
+        assert (
+            len(lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))) == 2
+        )
 
 
 def test_binary_tables_of_one_video_are_of_its_subjects(tmp_path):
@@ -986,7 +990,7 @@ def test_times_that_are_no_seconds(tmp_path):
     rows = "".join(f"{1 + i / 30:.3f},1\n" for i in range(270))
     annotation = read(put(tmp_path, "time,walk\n" + rows))
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 300)]
-    assert "begins at 1 s; the frames before stay unlabelled" in annotation.notices
+    assert "begins at 1 s; the frames before stay unlabelled" in annotation.warnings
     text = "Time,Action\n" + "".join(f"{i / 30:.3f},rest\n" for i in range(300))
     assert "found the columns 'Time,Action', expected one Frame" in problems_of(put(tmp_path, text))
 
@@ -1120,7 +1124,7 @@ def test_one_boris_file_for_two_videos(filmed, tmp_path):
     labels, report = preprocessed(filmed, tmp_path, {"study.csv": BOTH})
     assert labels == {"m1": (("study",), LICK_M1), "m2": (("study",), LICK_M2)}
     assert not report.problems
-    assert report.notices == (
+    assert report.warnings == (
         "study.csv: 57 of 60 frames have no behaviour and stay unlabelled; --unscored names their "
         "class, if it is one",
         "study.csv: 30 of 45 frames have no behaviour and stay unlabelled; --unscored names their "
@@ -1196,7 +1200,7 @@ def test_predictions_go_out_and_come_back(study, tmp_path):
         assert "exist already" in run(*export).output
         result = run("preprocess", folder, out, "-o", cache)
         assert result.exit_code == 0, result.output
-        assert "notice" not in result.output
+        assert "warning" not in result.output
         with Store(cache) as store:
             for i, info in enumerate(store.recordings):
                 path = tmp_path / "p" / f"{info.name}_predictions.csv"

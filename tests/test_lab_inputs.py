@@ -261,7 +261,7 @@ Case = Callable[[Path], None]
         (
             sound_after_the_picture,
             {"m1": "rest 0-59, walk 60-89"},
-            ["notice: m1.csv: 1 event from 'walk' (2-3.4 s) on ends after the picture"],
+            ["warning: m1.csv: 1 event from 'walk' (2-3.4 s) on ends after the picture"],
         ),
         (
             a_file_for_each_subject,

@@ -61,10 +61,10 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
     ("videos", "files", "options", "labels", "texts"),
     [
         case(
-            "label files of half the rows count as trials with a notice",
+            "label files of half the rows count as trials with a warning",
             {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
             HALVES,
-            "notice: m1.mp4: takes its 2 label files for trials, since 45 + 45 = 90 rows; if they "
+            "warning: m1.mp4: takes its 2 label files for trials, since 45 + 45 = 90 rows; if they "
             "are several annotators, pass --several annotators",
         ),
         case(
@@ -112,7 +112,7 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             "if they are annotators, pass --several annotators; if they are trials",
         ),
         case(
-            "trials of different lengths need no notice",
+            "trials of different lengths need no warning",
             {"m1_1.csv": by_frame(*["rest"] * 30), "m1_2.csv": by_frame(*["walk"] * 60)},
             {"m1_trial1": "rest 0-29", "m1_trial2": "walk 0-59"},
             "not:for trials",
@@ -172,7 +172,7 @@ TAKEN = "belongs to m1_2.seq, which mpar does not read; convert that video, or m
             "a number that no video has",
             {"m1_2.csv": WHOLE_VIDEO},
             {"m1": LAID_THIRDS},
-            "notice: m1_2.csv: counts as labels of m1.mp4, as no longer name of a video fits; if "
+            "warning: m1_2.csv: counts as labels of m1.mp4, as no longer name of a video fits; if "
             "it is of another video, move it away",
         ),
         case(
@@ -395,7 +395,7 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
             "files of mpar",
             {"m1.csv": by_frame(*["walk"] * 60, *[""] * 20, *["-1"] * 10)},
             {"m1": "walk 0-59"},
-            "notice: m1.csv: has 30 unlabelled rows (-1 or empty), which --unscored does not fill",
+            "warning: m1.csv: has 30 unlabelled rows (-1 or empty), which --unscored does not fill",
             options=UNSCORED,
         ),
     ],
@@ -550,7 +550,7 @@ def by_time(times, behaviour="paw_lick"):
             "a length by half as long",
             {"m1.csv": boris("m1.mp4", *THIRDS, fps="NA", seconds="5.300")},
             {"m1": LAID_THIRDS},
-            "notice: m1.csv: says that its video lasts 5.300 s, but the picture lasts 3.000 s",
+            "warning: m1.csv: says that its video lasts 5.300 s, but the picture lasts 3.000 s",
         ),
         case(
             "sound that is a little longer",
@@ -568,7 +568,7 @@ def by_time(times, behaviour="paw_lick"):
             "a table that ends early",
             {"m1.csv": by_time(i / 30 for i in range(60))},
             {"m1": "paw_lick 15-44"},
-            "notice: m1.csv: is scored up to frame 60 of 90; the others stay unlabelled",
+            "warning: m1.csv: is scored up to frame 60 of 90; the others stay unlabelled",
         ),
     ],
 )
@@ -735,7 +735,7 @@ def timed(name, scale=1 / 30):
             "nothing for 0",
             {"m1.csv": one_hot(zero="")},
             {"m1": LAID_THIRDS},
-            "notice: m1.csv: has no 0: its empty cells count as 0",
+            "warning: m1.csv: has no 0: its empty cells count as 0",
         ),
         case(
             "nothing for 0, by time",
@@ -907,7 +907,7 @@ OWN_TABLES = {
             "a prediction does not outvote a person whose name comes later",
             {"m1_zoe.csv": WHOLE_VIDEO, "m1_predictions.csv": by_frame(*["active"] * 90)},
             {"m1": LAID_THIRDS},
-            "notice: m1_zoe.csv: m1_predictions.csv is a prediction beside it and is not read; if "
+            "warning: m1_zoe.csv: m1_predictions.csv is a prediction beside it and is not read; if "
             "a person corrected it, rename it",
             "not:annotators (",
         ),
@@ -978,7 +978,7 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             "nobody scored a frame",
             {"m1.csv": by_frame(*[""] * 90)},
             {"m1": ""},
-            "notice: m1.mp4: its recording m1 has no labelled frame",
+            "warning: m1.mp4: its recording m1 has no labelled frame",
         ),
         case(
             "predictions of every third frame without their json",

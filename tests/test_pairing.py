@@ -12,8 +12,9 @@ import pytest
 from mpar.errors import ConfigError, InputError
 from mpar.labels import pairing
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import NameIndex
-from mpar.labels.pairing import find_group, find_recordings, share_out, warn_of_groups
+from mpar.labels.pairing import find_recordings, share_out
 from mpar.system.folders import find_files
 
 

@@ -184,10 +184,10 @@ def test_trials_are_consecutive_pieces_of_their_video(tmp_path, cache):
 
 
 def test_a_sample_of_drawn_mice(tmp_path, cache):
-    """The sample that the documentation uses passes without a problem or a notice."""
+    """The sample that the documentation uses passes without a problem or a warning."""
     write_sample(tmp_path, num_animals=2, seed=3, num_frames=36, height=64, width=64)
     report = run(tmp_path, cache)
-    assert (report.problems, report.notices) == ((), ())
+    assert (report.problems, report.warnings) == ((), ())
     assert [info.num_frames for info in report.recordings] == [36, 36]
 
 
@@ -255,13 +255,13 @@ def test_counts_are_those_of_the_label_files(inputs, cache):
     assert list(report.class_counts) == list(merged)
 
 
-def test_notices_name_their_file(inputs, cache):
+def test_warnings_name_their_file(inputs, cache):
     """What was accepted with a shrug is told, with the file it lies in."""
     path = inputs / "Annotations" / "m2_a.csv"
     header, first, second, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, second, first, *rest]))
     report = run(inputs, cache)
-    assert report.notices == ("m2_a.csv: its rows were not in order of frames; sorted",)
+    assert report.warnings == ("m2_a.csv: its rows were not in order of frames; sorted",)
 
 
 # --- doing things once
@@ -686,7 +686,7 @@ def test_checking_writes_nothing_at_all(inputs, tmp_path):
     assert listing(tmp_path) == before
     assert (checked.num_decoded, checked.is_written) == (2, False)
     real = run(inputs, tmp_path / "cache.h5")
-    for field in ("recordings", "problems", "code_counts", "class_counts", "notices"):
+    for field in ("recordings", "problems", "code_counts", "class_counts", "warnings"):
         assert getattr(checked, field) == getattr(real, field)
 
 

@@ -17,14 +17,10 @@ from mpar.cache.staging import Regions, sha256_of
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
+from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import (
-    Source,
-    find_group,
-    find_recordings,
-    warn_of_groups,
-    warn_of_own_tables,
-)
+from mpar.labels.pairing import find_recordings, warn_of_own_tables
+from mpar.labels.sources import Source
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel

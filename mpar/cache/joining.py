@@ -19,9 +19,9 @@ from mpar.cache.writer import NewRecording
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.laying import lay
-from mpar.labels.pairing import Source
+from mpar.labels.laying import lay_on_frames
 from mpar.labels.recordings import Recording, check_recording, describe_trials
+from mpar.labels.sources import Source
 from mpar.video.timeline import find_grid
 
 
@@ -33,13 +33,13 @@ class Joined:
     ----------
     recordings : list of NewRecording
         With different names and of one frame size.
-    problems, notices : list of Problem
+    problems, warnings : list of Problem
         Why others were left out, and what was accepted in label files but is worth knowing.
     """
 
     recordings: list[NewRecording] = dataclasses.field(default_factory=list)
     problems: list[Problem] = dataclasses.field(default_factory=list)
-    notices: list[Problem] = dataclasses.field(default_factory=list)
+    warnings: list[Problem] = dataclasses.field(default_factory=list)
 
 
 def join_labels(
@@ -53,7 +53,7 @@ def join_labels(
         for number, part in enumerate(decoded.get(video.sha256, ())):
             source = video.sources[number]
             try:
-                made = _join(video, number, part, class_map, config, joined.notices)
+                made = _join(video, number, part, class_map, config, joined.warnings)
             except InputError as error:
                 joined.problems += error.problems
                 # labels may fit the video as it was before it lost frames
@@ -97,11 +97,11 @@ def _join(
     part: Decoded,
     class_map: ClassMap,
     config: PreprocessConfig,
-    notices: list[Problem],
+    warnings: list[Problem],
 ) -> list[NewRecording]:
     """Return the recordings of one animal in a video, one a trial."""
     source = video.sources[number]
-    annotations = lay(
+    annotations = lay_on_frames(
         source.labels,
         class_map,
         part.facts.line,
@@ -121,19 +121,19 @@ def _join(
     )
     part = dataclasses.replace(part, facts=facts)
     made = list(_cut(video, source, part, recordings, config.rate))
-    notices += [Problem.of(item.path, text) for item in annotations for text in item.notices]
-    notices += [
+    warnings += [Problem.of(item.path, text) for item in annotations for text in item.warnings]
+    warnings += [
         Problem.of(source.path, _describe_annotators(recording, class_map))
         for recording in recordings
         if len(recording.annotators) > 1
     ]
-    notices += [
+    warnings += [
         Problem.of(source.path, f"its recording {recording.name} has no labelled frame")
         for recording in recordings
         if (recording.labels == UNLABELLED).all()
     ]
     if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
-        notices.append(Problem.of(source.path, text))
+        warnings.append(Problem.of(source.path, text))
     return made
 
 

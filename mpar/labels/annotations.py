@@ -7,8 +7,6 @@ means unlabelled. Further columns are ignored, so predictions read back as annot
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,25 +17,12 @@ import numpy as np
 
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import MAX_CODE, UNLABELLED, ClassMap
-from mpar.system.files import spreadsheet_plain
+from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 
 MAX_PROBLEMS_PER_FILE = 20
 MAX_FRAME = 2**31 - 1
 
-_BYTE_ORDER_MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
-_BINARY_FILES = {
-    b"PK\x03\x04": "a workbook of Excel or LibreOffice, whatever its suffix",
-    b"\xd0\xcf\x11\xe0": "an old workbook of Excel, whatever its suffix",
-    b"\x89HDF": "an HDF5 or MATLAB file",
-    b"MATLAB": "a MATLAB file",
-}
-DELIMITERS = ",;\t"
 COLUMNS = {"frame", "action"}
-_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
 
 
@@ -53,7 +38,7 @@ class Annotation:
         Frame numbers as written, strictly increasing.
     codes : (N,) int16 array
         Code of each row, -1 for unlabelled.
-    notices : tuple of str
+    warnings : tuple of str
         What was accepted but is worth knowing.
     annotator : str
         Who scored, where the file tells it apart from others in the same file.
@@ -66,7 +51,7 @@ class Annotation:
     path: Path
     frames: np.ndarray
     codes: np.ndarray
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
     annotator: str = ""
     confidence: np.ndarray | None = None
     fps: Fraction | None = None
@@ -158,18 +143,18 @@ def read_annotation(
     if problems:
         raise InputError(shorten(path, problems))
     is_sorted = bool((order == np.arange(len(order))).all())
-    notices = [] if is_sorted else ["its rows were not in order of frames; sorted"]
-    notices += [guess_notice(guessed)] if guessed else []
+    warnings = [] if is_sorted else ["its rows were not in order of frames; sorted"]
+    warnings += [guess_warning(guessed)] if guessed else []
     return Annotation(
         path,
         frames_N,
         np.asarray(codes, np.int16)[order],
-        tuple(notices),
+        tuple(warnings),
         confidence=np.array(confidence)[order] if has_confidence else None,
     )
 
 
-def guess_notice(guessed: Mapping[str, str]) -> str:
+def guess_warning(guessed: Mapping[str, str]) -> str:
     """Say which names, as they are written, were read as which of the class map."""
     pairs = ", ".join(f"{written!r} as {name}" for written, name in guessed.items())
     return f"reads {pairs}: the names differ only in capitals, blanks, _ or -"
@@ -203,77 +188,6 @@ def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
         message = f"{last.message} (and {hidden} more problems in this file)"
         problems[-1] = Problem.of(path, message, last.line)
     return problems
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a label file: UTF-8, or UTF-16 with a byte order mark.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or is not text.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
-    if program := next((what for mark, what in _BINARY_FILES.items() if data.startswith(mark)), ""):
-        raise InputError.of(
-            path, f"is {program}, expected text; open it and save it as 'CSV UTF-8'"
-        )
-    encoding = next(
-        (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8"
-    )
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = _line_of(error.object[: error.start].decode(encoding, "replace"))
-        raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
-    if "\0" in text:
-        line = _line_of(text[: text.index("\0")])
-        raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
-    # Excel reads and writes what separates the cells in a line above the header
-    return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text)
-
-
-def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (line it begins in, cells) of every row of a table, without blank ones at its ends.
-
-    Raises
-    ------
-    InputError
-        The text is not a well-formed CSV.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    line = 1
-    try:
-        for cells in reader:
-            rows.append((line, [spreadsheet_plain(cell).strip() for cell in cells]))
-            line = reader.line_num + 1  # a quoted cell may span several lines
-    except csv.Error as error:
-        raise InputError.of(
-            path, f"is not a well-formed CSV ({error}); fix the row", line
-        ) from None
-    while rows and not any(rows[-1][1]):
-        rows.pop()
-    while rows and not any(rows[0][1]):
-        rows.pop(0)
-    return rows
-
-
-def header_of(text: str) -> str:
-    """Return the first line of a table that is not blank."""
-    return next((line for line in _LINE_BREAK.split(text) if line.strip(" \t,;")), "")
-
-
-def plain_cells(line: str, delimiter: str) -> list[str]:
-    """Split a header line roughly, to recognise it: without quotes, in lower case."""
-    return [cell.strip(' "').lower() for cell in line.split(delimiter)]
-
-
-def _line_of(text_before: str) -> int:
-    return len(_LINE_BREAK.findall(text_before)) + 1
 
 
 def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int]:

@@ -217,7 +217,7 @@ def _scoring(
             for time, index in indices
             if (number := parse_number(index, table.decimal)) is not None
         ),
-        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        warnings=("has modifiers, which are not read",) if has_modifiers else (),
         problems=tuple(shorten(table.path, problems)),
     )
 

@@ -172,7 +172,7 @@ def _observation(
         media_seconds=positive(_fact_of(facts, "length", media)),
         frame_times=tuple(indices),
         unscored=tuple(gaps),
-        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        warnings=("has modifiers, which are not read",) if has_modifiers else (),
         problems=tuple(shorten(path, problems)),
     )
 

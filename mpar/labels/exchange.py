@@ -17,18 +17,11 @@ import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels import annot, boris, one_hot
-from mpar.labels.annotations import (
-    COLUMNS,
-    DELIMITERS,
-    Annotation,
-    header_of,
-    plain_cells,
-    read_annotation,
-    read_text,
-)
+from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_text
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
 from mpar.system.files import write_table
@@ -157,7 +150,7 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
                 in_frames=True,
                 video=video,
                 frame_times=(*starts[video], *((t, stop - is_early) for t, stop in ends[video])),
-                notices=(_EARLY_ENDS,) * is_early,
+                warnings=(_EARLY_ENDS,) * is_early,
             )
         )
     return scorings

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import DELIMITERS, header_of, parse_rows, plain_cells, read_text
+from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, spelled_alike
 from mpar.labels.scorings import Labelled
 from mpar.labels.tables import find_decimal, parse_number

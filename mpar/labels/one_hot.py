@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.labels.annotations import DELIMITERS, header_of, plain_cells
 from mpar.labels.bouts import find_bouts
+from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells
 from mpar.labels.names import folded
 from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import ProblemList, Table, parse_number, parse_table, with_point
@@ -109,14 +109,14 @@ def _check_columns(table: Table, columns: Sequence[int], problems: ProblemList) 
             )
 
 
-def _filled(table: Table, columns: Sequence[int], notices: list[str]) -> list[list[str]]:
+def _filled(table: Table, columns: Sequence[int], warnings: list[str]) -> list[list[str]]:
     """Return the rows with 0 in empty cells, where the table writes 1 and nothing, else as is."""
     cells = [cells for _, cells in table.rows]
     used = {_digits(row[column]) for row in cells for column in columns}
     is_zero = {re.sub(r"[.,]0*$", "", cell) for cell in used} == {"", "1"}
     if not is_zero:
         return cells
-    notices.append("has no 0: its empty cells count as 0")
+    warnings.append("has no 0: its empty cells count as 0")
     return [[cell or ("0" if i in columns else "") for i, cell in enumerate(row)] for row in cells]
 
 
@@ -133,9 +133,9 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     columns = _behaviour_columns(table.columns)
     _check_columns(table, columns, problems)
     values = np.zeros((len(table.rows), len(table.names)), int)
-    notices: list[str] = []
+    warnings: list[str] = []
     lines = [line for line, _ in table.rows]
-    for row, cells in enumerate(_filled(table, columns, notices)):
+    for row, cells in enumerate(_filled(table, columns, warnings)):
         for column in columns:
             if not _VALUE.fullmatch(cells[column]):
                 found, name = cells[column][:40], table.names[column]
@@ -169,7 +169,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
             unscored=gaps,
             num_rows=len(table.rows),
             first_row=first_row if first_row > 1 else 0,  # from 1 means from the first frame
-            notices=tuple(notices),
+            warnings=tuple(warnings),
             frame_times=_last_time(table),
             columns=tuple(table.names[column] for column in behaviours),
         )
@@ -247,10 +247,10 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
         raise InputError.of(path, "needs at least two rows with rising times; export it again")
     end_of_table = times[-1] + max(steps)
     events, names = [], []
-    notices: list[str] = []
+    warnings: list[str] = []
     columns = _behaviour_columns(table.columns)
     _check_columns(table, columns, problems)
-    filled = _filled(table, columns, notices)
+    filled = _filled(table, columns, warnings)
     for column in columns:
         if table.columns[column] == _BACKGROUND:
             continue
@@ -275,6 +275,6 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
             row_times=tuple(times),
             columns=tuple(names),
             is_of_subject=True,
-            notices=tuple(notices),
+            warnings=tuple(warnings),
         )
     ]

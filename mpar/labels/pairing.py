@@ -9,7 +9,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
@@ -21,48 +21,18 @@ from mpar.labels.names import (
     UNREAD_VIDEO_SUFFIXES,
     VIDEO_SUFFIXES,
     NameIndex,
-    added_to,
     file_name,
     folded,
     normal,
-    spelled_alike,
     unread_video,
     without_suffix,
 )
-from mpar.labels.regions import RegionTable, recording_name, share_labels
+from mpar.labels.regions import RegionTable
 from mpar.labels.scorings import Scoring
+from mpar.labels.sources import Source, drop_copies, drop_predictions, note_number, split_sources
 from mpar.system.folders import find_files
-from mpar.video.regions import Region
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Source:
-    """A video and what its label files say of it, in order of their names.
-
-    Parameters
-    ----------
-    video : Path
-        The video.
-    labels : list of Annotation or Scoring
-        Not yet laid on its frames.
-    problems : list of Problem
-        Why its labels cannot be used; they are then incomplete.
-    region : Region, optional
-        Where its animal lives; by default in the whole picture.
-    """
-
-    video: Path
-    labels: list[Annotation | Scoring] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    region: Region | None = None
-
-    @property
-    def path(self) -> Path:
-        """The video, with the name of the animal if it has several: what messages name."""
-        name = recording_name(self.video.stem, self.region)
-        return self.video.with_name(name + self.video.suffix)
 
 
 def find_recordings(
@@ -171,33 +141,6 @@ def warn_of_own_tables(folder: Path | str) -> None:
         )
 
 
-def split_sources(
-    sources: Sequence[Source], regions: RegionTable
-) -> tuple[list[Source], list[Problem]]:
-    """Make one source an animal of those whose video has regions."""
-    found, problems = regions.share_out([source.video for source in sources])
-    split: list[Source] = []
-    for source in sources:
-        mine, more = split_source(source, found.get(source.video, ()))
-        split += mine
-        problems += more
-    return split, problems
-
-
-def split_source(source: Source, regions: Sequence[Region]) -> tuple[list[Source], list[Problem]]:
-    """Make one source of each region; without regions the source stays as it is.
-
-    What is wrong with the labels of the video is wrong with those of no animal alone.
-    """
-    if not regions:
-        return [source], []
-    shared, problems = share_labels(source.video, source.labels, regions)
-    split = [Source(source.video, labels, region=region) for region, labels in shared.items()]
-    if source.problems:  # an animal without labels may have them in what could not be read
-        split = [part for part in split if part.labels]
-    return split, source.problems + problems
-
-
 def share_out(
     paths: Iterable[Path],
     videos: Sequence[Path],
@@ -258,9 +201,9 @@ def share_out(
             for problem in part.problems or (_nameless(path, part),)
         ]
     for source in sources.values():
-        _note_number(source)
-        _drop_predictions(source)
-        _drop_copies(source)
+        note_number(source)
+        drop_predictions(source)
+        drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
             # the name of its file tells enough
             source.labels = [replace(source.labels[0], annotator="")]
@@ -290,11 +233,11 @@ def _take(
             source.problems += [p for p in part.problems if p not in source.problems]
             continue
         if isinstance(part, Scoring) and named:
-            notice = (
+            warning = (
                 f"names the video {file_name(named)!r}, taken for {source.video.name} by its "
                 "file's name"
             )
-            part = replace(part, notices=(*part.notices, notice))
+            part = replace(part, warnings=(*part.warnings, warning))
         source.labels.append(part)
     return []
 
@@ -337,60 +280,6 @@ def _of_unread(path: Path, video: str) -> Problem:
     )
 
 
-def _note_number(source: Source) -> None:
-    """Note a lone label file whose number may be that of another video, as m1_2.csv for m1.mp4."""
-    added = [added_to(part.path.stem, source.video.name) for part in source.labels]
-    is_numbered = [re.match(r"[_.\- ][0-9]", text) is not None for text in added]
-    part = source.labels[is_numbered.index(True)] if sum(is_numbered) == 1 else None
-    if part is None or (isinstance(part, Scoring) and part.video):
-        return
-    if not normal(part.path.stem).startswith("prediction_"):
-        notice = (
-            f"counts as labels of {source.video.name}, as no longer name of a video fits; if it is "
-            "of another video, move it away"
-        )
-        source.labels[is_numbered.index(True)] = replace(part, notices=(*part.notices, notice))
-
-
-def _drop_predictions(source: Source) -> None:
-    """Keep what people scored where a prediction lies beside it: mpar is no annotator."""
-    own = [part for part in source.labels if part.path.stem.endswith("_predictions")]
-    people = [part for part in source.labels if not part.path.stem.endswith("_predictions")]
-    if own and people:
-        notice = (
-            f"{own[0].path.name} is a prediction beside it and is not read; if a person corrected "
-            "it, rename it"
-        )
-        people[0] = replace(people[0], notices=(*people[0].notices, notice))
-        source.labels = people
-
-
-def _drop_copies(source: Source) -> None:
-    """Keep one of label files with the same content whose names say that they are copies.
-
-    Systems add a blank and more to the name: ``m1 (1).csv``, ``m1 - Copy.csv``, ``m1 copy.csv``.
-    Others may be of people who agree in all, and are noted only.
-    """
-    paths = list(dict.fromkeys(part.path for part in source.labels))
-    first: dict[bytes, Path] = {}
-    original: dict[Path, Path] = {}
-    for path in sorted(paths, key=lambda path: len(path.name)) if len(paths) > 1 else ():
-        content = path.read_bytes()
-        if content in first:
-            original[path] = first[content]
-        first.setdefault(content, path)
-    for path, other in original.items():
-        if path.parent == other.parent and path.stem.startswith(f"{other.stem} "):
-            source.labels = [part for part in source.labels if part.path != path]
-            at, notice = other, f"{path.name} has the same content and is not read; remove one"
-        else:
-            shown = "/".join(other.parts[-2:])
-            at, notice = path, f"has the same content as {shown}; if one is a copy, remove it"
-        i = next(i for i, part in enumerate(source.labels) if part.path == at)
-        part = source.labels[i]
-        source.labels[i] = replace(part, notices=(*part.notices, notice))
-
-
 def _nameless(path: Path, part: Scoring) -> Problem:
     return Problem.of(
         path,
@@ -402,79 +291,3 @@ def _nameless(path: Path, part: Scoring) -> Problem:
 def _is_text(name: str) -> bool:
     """Tell whether `name` is text, not bytes of another encoding that only the disk knows."""
     return not re.search("[\ud800-\udfff]", name)
-
-
-def find_group(video: Path, pattern: str | None) -> str:
-    """Return the animal's id: what `pattern` finds in a recording's name, or the name itself.
-
-    The suffix is no part of the name: the 4 of ``.mp4`` is nobody's number.
-
-    Raises
-    ------
-    InputError
-        The pattern does not occur in the name.
-    """
-    found = _search(video.stem, pattern)
-    if not found:
-        raise InputError.of(
-            video,
-            f"--group-pattern '{pattern}' finds no animal in {video.stem!r} (the suffix does not "
-            "count); fix the pattern or rename the file",
-        )
-    return found[0]
-
-
-def _search(name: str, pattern: str | None) -> tuple[str, str] | None:
-    """Return the animal's id in a name, and the same with the whole numbers at its ends."""
-    if pattern is None:
-        return name, name
-    name = normal(name)
-    match = re.search(pattern, name)
-    group = 1 if match and match.re.groups else 0
-    if not match or not match[group]:
-        return None
-    start, stop = match.span(group)
-    while start and name[start - 1 : start + 1].isdecimal():
-        start -= 1
-    while name[stop - 1 : stop + 1].isdecimal() and stop < len(name):
-        stop += 1
-    return match[group], name[start:stop]
-
-
-def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
-    """Warn of a pattern that may take one animal for several, or several for one.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the recordings, without suffix; the pattern finds an animal in each.
-    pattern : str, optional
-        As for `find_group`.
-    """
-    if pattern is None:
-        return
-    found = [_search(name, pattern) or (name, name) for name in names]
-    groups = [group for group, _ in found]
-    for alike in spelled_alike(groups, with_zeros=True):
-        log.warning(
-            "--group-pattern '%s' finds the animals %s, which differ only in capitals, blanks or "
-            "zeros before a number and count as %d; if they are one, rename the videos",
-            *(pattern, " and ".join(map(repr, alike)), len(alike)),
-        )
-    numbers: dict[str, dict[str, str]] = defaultdict(dict)
-    for name, (group, whole) in zip(names, found, strict=True):
-        numbers[group].setdefault(whole, name)
-    cut = next((group for group, wholes in numbers.items() if len(wholes) > 1), None)
-    if len(groups) > 1 and len({*groups}) == 1:
-        log.warning(
-            "--group-pattern '%s' finds the same animal, %r, in all %d videos; if they show "
-            "several animals, fix the pattern",
-            *(pattern, groups[0], len(groups)),
-        )
-    elif cut is not None:
-        first, second = [*numbers[cut].values()][:2]
-        log.warning(
-            "--group-pattern '%s' cuts numbers short: it finds the animal %r in %s and in %s, "
-            "which count as one; if they are several, let it take whole numbers (\\d+ for \\d)",
-            *(pattern, cut, first, second),
-        )

@@ -14,7 +14,7 @@ import numpy as np
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.laying import find_other_rate
+from mpar.labels.contradictions import find_other_rate
 from mpar.labels.names import added_to, normal
 
 SEVERAL = ("trials", "annotators")
@@ -112,7 +112,7 @@ def check_recording(
     rows = []
     for annotation in annotations:
         try:
-            rows.append(_lay(annotation, num_frames, label_offset, fps=fps))
+            rows.append(_lay_rows(annotation, num_frames, label_offset, fps=fps))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -171,7 +171,7 @@ def _find_unclear(
         problems: list[Problem] = []
         for annotation in annotations:
             try:
-                _lay(annotation, num_frames, None, fps=fps)
+                _lay_rows(annotation, num_frames, None, fps=fps)
             except InputError as error:
                 problems += error.problems
         return problems
@@ -251,7 +251,7 @@ def _lay_trials(
     for number, annotation, length in sorted(
         zip(numbers, annotations, lengths, strict=True), key=lambda item: item[0] or 0
     ):
-        codes = _lay(annotation, length, lost, start_frame=start)[None]
+        codes = _lay_rows(annotation, length, lost, start_frame=start)[None]
         recordings.append(
             Recording(
                 name=f"{video.stem}_trial{number}",
@@ -283,7 +283,7 @@ def _trial_number(video: Path, path: Path) -> int | None:
     return int(match[0]) if match else None
 
 
-def _lay(
+def _lay_rows(
     annotation: Annotation,
     num_frames: int,
     label_offset: int | None,

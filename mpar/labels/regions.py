@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpar.errors import InputError, Problem
-from mpar.labels.annotations import DELIMITERS, Annotation, parse_rows, plain_cells, read_text
+from mpar.labels.annotations import Annotation
+from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import JOINT, Scoring
 from mpar.video.regions import Region

@@ -80,7 +80,7 @@ class Scoring:
         Behaviours that the file has a column for, seen or not.
     row_times : tuple of Fraction
         Times of all rows, in seconds, of a table that has a row an interval.
-    notices : tuple of str
+    warnings : tuple of str
         What was not read but is worth knowing.
     problems : tuple of Problem
         Why this part of the file cannot be used; its video then has no labels.
@@ -102,7 +102,7 @@ class Scoring:
     frame_times: tuple[tuple[Fraction, int], ...] = ()
     columns: tuple[str, ...] = ()
     row_times: tuple[Fraction, ...] = ()
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def find_unknown(self, class_map: ClassMap) -> list[str]:

@@ -88,8 +88,8 @@ def note_gaps(annotation: Annotation, unscored: str | None) -> Annotation:
     num_gaps = int((annotation.codes == UNLABELLED).sum())
     if unscored is None or not num_gaps:
         return annotation
-    notice = (
+    warning = (
         f"has {num_gaps:,} unlabelled rows (-1 or empty), which --unscored does not fill, as it is "
         f"for files of other programs; if they are {unscored}, write that into the rows"
     )
-    return replace(annotation, notices=(*annotation.notices, notice))
+    return replace(annotation, warnings=(*annotation.warnings, warning))

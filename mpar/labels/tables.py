@@ -9,12 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import InputError, Problem
-from mpar.labels.annotations import (
-    DELIMITERS,
-    parse_rows,
-    plain_cells,
-    shorten,
-)
+from mpar.labels.annotations import shorten
+from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells
 
 NOTHING = {"", "na", "nan", "none"}  # what programs write into cells without a value
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
