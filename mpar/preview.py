@@ -102,7 +102,9 @@ def _look_at(
     beyond = [region for region in regions if not region.is_inside(height, width)]
     if beyond:
         raise InputError(
-            Problem.of(video, f"its region {region} lies beyond its picture of {width}x{height} px")
+            Problem.of(
+                video, f"its region {region} extends beyond its picture of {width}x{height} px"
+            )
             for region in beyond
         )
     whole = Region("", 0, 0, width, height)

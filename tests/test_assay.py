@@ -454,7 +454,7 @@ def test_groups_and_animals_that_are_spelled_in_two_ways(predictions, caplog):
     """Two spellings of one group, or of one animal, would count as two."""
     summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a1 ,cfa \nm3,A3,saline\n")
     for what in ("groups 'CFA' and 'cfa'", "animals 'A1' and 'a1'"):
-        assert f"animals.csv: the {what} differ only in capitals or blanks and count" in caplog.text
+        assert f"animals.csv: the {what} differ only in capitals or spaces and count" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_warnings_name_their_file(inputs, cache):
     header, first, second, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, second, first, *rest]))
     report = run(inputs, cache)
-    assert report.warnings == ("m2_a.csv: its rows were not in order of frames; sorted",)
+    assert report.warnings == ("m2_a.csv: its rows were out of order; mpar sorted them by frame",)
 
 
 # --- doing things once
@@ -655,7 +655,7 @@ def test_what_is_no_cache_is_never_replaced(inputs, cache, overwrite):
     """A slip in the output path costs nobody a file, least of all one of the inputs."""
     for path in filter(Path.is_file, inputs.rglob("*")):
         data = path.read_bytes()
-        with pytest.raises(ConfigError, match="is no cache but a file of another kind, which mpar"):
+        with pytest.raises(ConfigError, match="is not a cache, which mpar"):
             run(inputs, path, overwrite=overwrite)
         assert path.read_bytes() == data
     cache.mkdir(parents=True)
@@ -742,7 +742,9 @@ def test_regions_of_a_video_are_staged_in_one_pass(drawn, tmp_path):
     np.testing.assert_array_equal(loaded.frames, parts[1].frames)
     small = stage_video(video, "ab", tmp_path, Making(size=(16, 16)), regions, **how)
     assert [part.frames.shape for part in small] == [(40, 16, 16)] * 2
-    with pytest.raises(InputError, match=r"its region of b \(40,0,32,32\) lies beyond its picture"):
+    with pytest.raises(
+        InputError, match=r"its region of b \(40,0,32,32\) extends beyond its picture"
+    ):
         stage_video(video, "ab", tmp_path, Making(), (Region("b", 40, 0, 32, 32),), **how)
     assert not list(tmp_path.glob("*.whole.raw"))
 
@@ -782,7 +784,7 @@ def test_trial_named_like_another_video_is_a_problem(tmp_path):
     write_annotation(tmp_path / "l" / "a_trial1.csv", np.zeros(16, int))
     report = preprocess(tmp_path / "v", tmp_path / "l", tmp_path / "c.h5")
     assert [info.name for info in report.recordings] == ["a_trial1", "a_trial2"]
-    assert [(p.path, "has the name of another" in p.message) for p in report.problems] == [
+    assert [(p.path, "has the same name as another" in p.message) for p in report.problems] == [
         ("a_trial1.mp4", True)
     ]
 
@@ -911,9 +913,8 @@ def test_squeezed_videos_are_told(tmp_path, cache, check_only, caplog):
     assert [info.warnings for info in report.recordings] == [
         (),
         (
-            "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
-            "high as it should be; pass --size 21x32 (height x width) to keep the shape, or crop "
-            "the videos",
+            "frames of 96x64 px are squeezed to 32x32 px, which makes everything 1.50 times too "
+            "tall; pass --size 21x32 (height x width) to keep the shape, or crop the videos",
         ),
     ]
     (message,) = caplog.messages

@@ -619,7 +619,7 @@ def test_verify_finds_a_tree_that_differs_from_the_index(tmp_path, small_cache, 
             group.attrs[key] = value
     with Store(path) as store:
         (problem,) = store.verify()
-        assert "recording one is not the same in the index and in the HDF5 tree" in problem
+        assert "recording one differs between the index and the HDF5 tree" in problem
 
 
 # --- use

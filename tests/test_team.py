@@ -207,7 +207,7 @@ def test_two_processes_predict_as_one_does(study, tmp_path):
     process = in_a_team(tmp_path, "predict", *arguments, "two")
     _, err = process.communicate(timeout=240)
     assert process.returncode != 0
-    assert err.count("files exist already") == 1
+    assert err.count("already contains") == 1
 
 
 def test_norm_of_one_is_batch_norm():

@@ -17,8 +17,8 @@ _BYTE_ORDER_MARKS = {
     b"\xfe\xff": "utf-16",
 }
 _BINARY_FILES = {
-    b"PK\x03\x04": "a workbook of Excel or LibreOffice, whatever its suffix",
-    b"\xd0\xcf\x11\xe0": "an old workbook of Excel, whatever its suffix",
+    b"PK\x03\x04": "an Excel or LibreOffice workbook despite its suffix",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook despite its suffix",
     b"\x89HDF": "an HDF5 or MATLAB file",
     b"MATLAB": "a MATLAB file",
 }
@@ -51,13 +51,15 @@ def read_text(path: Path) -> str:
         raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
     if "\0" in text:
         line = _line_of(text[: text.index("\0")])
-        raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
-    # Excel reads and writes what separates the cells in a line above the header
+        raise InputError.of(
+            path, "contains a NUL byte, expected text; save it as 'CSV UTF-8'", line
+        )
+    # Excel names the separator of the cells in a line above the header
     return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text)
 
 
 def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (line it begins in, cells) of every row of a table, without blank ones at its ends.
+    """Return (first line, cells) of every row of a table, without blank rows at both ends.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
     try:
         for cells in reader:
             rows.append((line, [spreadsheet_plain(cell).strip() for cell in cells]))
-            line = reader.line_num + 1  # a quoted cell may span several lines
+            line = reader.line_num + 1  # a quoted cell may span lines
     except csv.Error as error:
         raise InputError.of(
             path, f"is not a well-formed CSV ({error}); fix the row", line
@@ -83,7 +85,7 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
 
 
 def header_of(text: str) -> str:
-    """Return the first line of a table that is not blank."""
+    """Return the first line of a table that is not blank, "" if there is none."""
     return next((line for line in _LINE_BREAK.split(text) if line.strip(" \t,;")), "")
 
 

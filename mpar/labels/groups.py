@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def find_group(video: Path, pattern: str | None) -> str:
     """Return the animal's id: what `pattern` finds in a recording's name, or the name itself.
 
-    The suffix is no part of the name: the 4 of ``.mp4`` is nobody's number.
+    The suffix does not count, so that the 4 of ``.mp4`` is no animal.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def find_group(video: Path, pattern: str | None) -> str:
 
 
 def _search(name: str, pattern: str | None) -> tuple[str, str] | None:
-    """Return the animal's id in a name, and the same with the whole numbers at its ends."""
+    """Return the animal's id in a name, as found and extended to whole numbers at its ends."""
     if pattern is None:
         return name, name
     name = normal(name)
@@ -52,12 +52,12 @@ def _search(name: str, pattern: str | None) -> tuple[str, str] | None:
 
 
 def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
-    """Warn of a pattern that may take one animal for several, or several for one.
+    """Warn about a pattern that may split one animal or merge several.
 
     Parameters
     ----------
     names : sequence of str
-        Of the recordings, without suffix; the pattern finds an animal in each.
+        Names of the recordings, without suffix; the pattern finds an animal in each.
     pattern : str, optional
         As for `find_group`.
     """
@@ -67,8 +67,8 @@ def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
     groups = [group for group, _ in found]
     for alike in spelled_alike(groups, with_zeros=True):
         log.warning(
-            "--group-pattern '%s' finds the animals %s, which differ only in capitals, blanks or "
-            "zeros before a number and count as %d; if they are one, rename the videos",
+            "--group-pattern '%s' finds the animals %s, which differ only in capitals, spaces or "
+            "leading zeros and count as %d; if they are one, rename the videos",
             *(pattern, " and ".join(map(repr, alike)), len(alike)),
         )
     numbers: dict[str, dict[str, str]] = defaultdict(dict)
@@ -85,6 +85,6 @@ def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
         first, second = [*numbers[cut].values()][:2]
         log.warning(
             "--group-pattern '%s' cuts numbers short: it finds the animal %r in %s and in %s, "
-            "which count as one; if they are several, let it take whole numbers (\\d+ for \\d)",
+            "which count as one; if they are several, match whole numbers (\\d+ instead of \\d)",
             *(pattern, cut, first, second),
         )

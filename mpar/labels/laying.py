@@ -1,12 +1,12 @@
-"""Lay scorings on the frames of their video, and refuse those that contradict it.
+"""Lay scorings on the frames of their video, and refuse scorings that contradict it.
 
-An event in seconds begins at the frame that was on the screen (`mpar.video.timeline`); the frame at
-which a behaviour stops no longer has it. Source: BORIS stamps an event with the time stamp of the
-frame on the screen, and counts a state as on from START up to, and without, STOP (its
+An event in seconds starts at the frame that was on the screen (`mpar.video.timeline`); the frame at
+which it stops is no longer part of it. Source: BORIS stamps an event with the time stamp of the
+frame on the screen, and counts a state as on from START up to, but not including, STOP (its
 ``behavior_binary_table.py``).
 
-A stop within half a frame of another event's start is the same edge. Source: BORIS stops a
-behaviour that another one excludes 1 ms before that begins (its ``write_event.py``).
+A stop within half a frame of another event's start is the same edge. Source: if one behaviour
+excludes another, BORIS stops the other 1 ms before the first starts (its ``write_event.py``).
 """
 
 from __future__ import annotations
@@ -43,37 +43,38 @@ def lay_on_frames(
     unscored: str | None = None,
     several: str | None = None,
 ) -> list[Annotation]:
-    """Put scorings on the frames of a video; what has a row a frame already stays as it is.
+    """Convert scorings to one code per frame; annotations already have one and stay as they are.
 
     Parameters
     ----------
     labels : iterable of Annotation or Scoring
-        All of one video.
+        All labels of one video.
     class_map : ClassMap
-        Knows all behaviours in them.
+        Contains all behaviours in them.
     line : TimeLine
-        Of the video.
+        Time line of the video.
     unscored : str, optional
-        Name in the class map that frames without any behaviour get. By default they stay
-        unlabelled, and a warning counts them.
+        Class of frames without any behaviour. By default they stay unlabelled, and a warning
+        counts them.
     several : {"trials", "annotators"}, optional
-        What the user says that several label files are.
+        How the user wants several label files to be read.
 
     Returns
     -------
     list of Annotation
-        One for each.
+        One per item of `labels`.
 
     Raises
     ------
     InputError
-        Events overlap, are shorter than a frame, or lie mostly behind the video; what the file says
-        of its video contradicts it; or the scorings are of several animals. Each with its place.
+        Events overlap, are shorter than a frame, or lie mostly after the end of the video; the file
+        contradicts its video; or the scorings are of several animals. Lists each problem with its
+        place.
 
     Notes
     -----
-    Events that end behind the last frame are cut there with a warning: the sound is often longer
-    than the picture, and a stop at the end of the media then lies behind it.
+    mpar cuts events that end after the last frame and warns about them: the sound is often
+    longer than the picture, so a stop at the end of the media lies after the last frame.
     """
     labels = list(labels)
     scorings = [item for item in labels if isinstance(item, Scoring)]
@@ -119,25 +120,27 @@ def _lay_scoring(
     num_points = sum(event.stop is None for event in scoring.events)
     if num_points:
         events = "1 event" if num_points == 1 else f"{num_points:,} events"
-        warnings.append(f"has {events} without duration; each takes one frame")
+        warnings.append(f"has {events} without a duration; each takes one frame")
     if scoring.row_times and line.frame_of(scoring.row_times[0]) > 0:
         warnings.append(
-            f"begins at {float(scoring.row_times[0]):g} s; the frames before stay unlabelled"
+            f"starts at {float(scoring.row_times[0]):g} s; earlier frames stay unlabelled"
         )
     is_free = codes == UNLABELLED
     for first, last in scoring.unscored:
         start = _frame_of(scoring, first, line)
         is_free[start : total if last is None else _frame_of(scoring, last, line)] = False
         if last is None and start < total:
-            warnings.append(f"is scored up to frame {start} of {total}; the others stay unlabelled")
+            warnings.append(
+                f"is scored up to frame {start} of {total}; later frames stay unlabelled"
+            )
     if is_free.any():
         count = f"{int(is_free.sum()):,} of {total:,} frames have no behaviour"
         if unscored is None:
             warnings.append(
-                f"{count} and stay unlabelled; --unscored names their class, if it is one"
+                f"{count} and stay unlabelled; pass --unscored CLASS if they belong to a class"
             )
         else:
-            warnings.append(f"{count} and are taken for {unscored}")
+            warnings.append(f"{count} and count as {unscored}")
             codes[is_free] = class_map.code_of(unscored, forgiving=True)
     return Annotation(
         scoring.path,
@@ -150,14 +153,14 @@ def _lay_scoring(
 
 
 def _frame_of(scoring: Scoring, time: Fraction, line: TimeLine) -> int:
-    """Return the frame at a time of an event, in the unit of its scoring."""
+    """Return the frame of an event time, which is in the unit of its scoring."""
     return int(time) if scoring.in_frames else line.frame_of(time)
 
 
 def _are_frames(times: Sequence[Fraction], line: TimeLine) -> bool:
-    """Tell whether the rows of a table by time are the frames of a video, with rounded times.
+    """Return True if the row times of a table are the rounded frame times of a video.
 
-    Rows at a regular interval are not: a frame, rounded, drifts away from the frames.
+    Rows at a regular, rounded interval drift away from the frames.
     """
     if line.fps is None:
         return False
@@ -169,7 +172,7 @@ def _are_frames(times: Sequence[Fraction], line: TimeLine) -> bool:
 
 
 def _count_rows(scoring: Scoring) -> Scoring:
-    """Return a scoring by time as one by frame, where each row is a frame."""
+    """Convert a scoring by time to one by frame, given that each row is a frame."""
     row_of = {time: Fraction(row) for row, time in enumerate(scoring.row_times)}
     end = Fraction(len(row_of))
     events = tuple(
@@ -186,7 +189,7 @@ def _count_rows(scoring: Scoring) -> Scoring:
 def _find_spans(
     scoring: Scoring, total: int, line: TimeLine, warnings: list[str]
 ) -> tuple[list[tuple[int, int, Event]], list[Problem]]:
-    """Return the first frame, the one after the last, and the event, of each that has frames."""
+    """Return (start, stop, event) of every event that covers frames, half-open."""
     spans: list[tuple[int, int, Event]] = []
     problems: list[Problem] = []
     late: list[tuple[int, int, Event]] = []
@@ -202,7 +205,7 @@ def _find_spans(
             message = f"{_shown(event, scoring.in_frames)} starts before the video; fix the event"
             problems.append(Problem.of(scoring.path, message, event.line))
         elif stop <= start:
-            message = f"{_shown(event, scoring.in_frames)} ends before it has a frame; "
+            message = f"{_shown(event, scoring.in_frames)} covers no frame; "
             problems.append(Problem.of(scoring.path, f"{message}lengthen or remove it", event.line))
         elif start >= total or stop > total + 1:
             late.append((start, stop, event))
@@ -216,10 +219,10 @@ def _find_spans(
 def _stop_frame(
     scoring: Scoring, event: Event, starts: list[Fraction], points: set[Fraction], line: TimeLine
 ) -> int:
-    """Return the frame after the last of an event that has an end.
+    """Return the frame after the last one of an event with a stop.
 
-    Only BORIS ends a behaviour at an event without duration, 1 ms (rounded) before it; a person
-    who stops it a little earlier means an edge of its own.
+    Next to an event without a duration, only a stop that BORIS set 1 ms (rounded) before it is the
+    same edge; a stop that a person set a little earlier is a separate edge.
     """
     assert event.stop is not None
     if not scoring.in_frames:
@@ -245,7 +248,7 @@ def _judge_late(
     warnings: list[str],
     problems: list[Problem],
 ) -> None:
-    """Note that events were cut at the end of the picture, or why that would be wrong."""
+    """Warn that events are cut at the end of the picture; add a problem if most lie after it."""
     num_inside = sum(stop - start for start, stop, _ in spans)
     num_behind = sum(stop - max(start, total) for start, stop, _ in late)
     length = f"{total} frames" + (f", {float(total / line.fps):.3f} s" if line.fps else "")
@@ -254,14 +257,16 @@ def _judge_late(
         event = late[0][2]
         message = (
             f"{_shown(event, scoring.in_frames)} ends after the video ({length}), like most of "
-            "what this file scores; check that they belong together"
+            "what this file scores; check that the file belongs to this video"
         )
         problems.append(Problem.of(scoring.path, message, event.line))
         return
+    what, verb, them = _shown(first, scoring.in_frames), "ends", "it"
+    if len(late) > 1:
+        what, verb, them = f"{len(late)} events from {what} on", "end", "them"
     warnings.append(
-        f"{len(late)} event{'s' * (len(late) > 1)} from {_shown(first, scoring.in_frames)} on "
-        f"end{'s' * (len(late) == 1)} after the picture ({length}) and "
-        f"{'are' if len(late) > 1 else 'is'} cut there; if the video is cut short, copy it again"
+        f"{what} {verb} after the picture ({length}); mpar cuts {them} there; if the video is cut "
+        "short, copy it again"
     )
 
 
@@ -271,7 +276,7 @@ def _lay_spans(
     class_map: ClassMap,
     total: int,
 ) -> tuple[np.ndarray, list[Problem]]:
-    """Return the code of each frame, (total,) int16, and the events that want another's frames."""
+    """Return the code of each frame, (total,) int16, and a problem for each overlap of events."""
     problems: list[Problem] = []
     codes = np.full(total, UNLABELLED, np.int16)
     owner = np.full(total, -1)
@@ -283,7 +288,7 @@ def _lay_spans(
             other = spans[owner[frame]][2]
             message = (
                 f"{_shown(event, scoring.in_frames)} overlaps {_shown(other, scoring.in_frames)} "
-                f"in frame {frame}, but a frame has one class; end one where the other begins"
+                f"in frame {frame}, but a frame has one class; end one where the other starts"
             )
             problems.append(Problem.of(scoring.path, message, event.line))
         codes[start:stop] = code
@@ -292,7 +297,7 @@ def _lay_spans(
 
 
 def check_unscored(unscored: str | None, class_map: ClassMap) -> None:
-    """Raise ConfigError if the class of frames without behaviour is none of the class map."""
+    """Raise ConfigError if the class map lacks the class for frames without a behaviour."""
     if unscored is not None and class_map.find_code(unscored) is None:
         raise ConfigError(
             f"unscored: found {unscored!r}, expected one of {', '.join(class_map.class_names)}"
@@ -300,7 +305,7 @@ def check_unscored(unscored: str | None, class_map: ClassMap) -> None:
 
 
 def _shown(event: Event, in_frames: bool) -> str:
-    """Show what an event is and when: 'lick' (2.5-3.1 s), or (frames 3-9), counted from 0."""
+    """Describe an event: 'lick' (2.5-3.1 s) or 'lick' (frames 3-9), counted from 0."""
     if event.stop is None:
         when = f"frame {event.start}" if in_frames else f"at {float(event.start):g} s"
     elif in_frames:

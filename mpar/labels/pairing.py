@@ -1,6 +1,6 @@
-"""Pair videos with the label files that are about them, and find what a folder holds.
+"""Find videos and label files in folders, and pair them.
 
-Each label file is read once, however many videos it is about.
+mpar reads each label file once, even if it covers several videos.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def find_recordings(
 ) -> tuple[list[Source], list[Problem]]:
     """Pair the videos of one folder with the label files of another.
 
-    A label file that names videos itself, as BORIS', belongs to those of them that are there; any
-    other to the video that its own name begins with (`mpar.labels.names`).
+    A label file that names its videos, such as a BORIS file, belongs to those of them that exist;
+    any other belongs to the video whose name it starts with (`mpar.labels.names`).
 
     Parameters
     ----------
@@ -57,20 +57,20 @@ def find_recordings(
     label_format : str
         As for `mpar.labels.exchange.read_label_file`.
     regions : RegionTable, optional
-        Where the animals of each video live; a video has one source an animal.
+        Where the animals of each video live; each animal then has its own source.
 
     Returns
     -------
     sources : list of Source
         Videos with at least one label file, in order of path.
     problems : list of Problem
-        Videos without labels, labels without a video, videos whose name occurs twice (nobody
-        knows whose labels are whose, so none of them is a source), and names that are not text.
+        Videos without labels, labels without a video, videos whose name occurs twice (their labels
+        are ambiguous, so none of them is a source), and names that are not text.
 
     Raises
     ------
     ConfigError
-        A folder does not exist, or there is no video at all.
+        A folder does not exist, or there is no video.
     """
     videos = find_files(video_folder, VIDEO_SUFFIXES)
     annotations = find_label_files(annotation_folder)
@@ -107,7 +107,7 @@ def find_recordings(
         ],
     )
     problems += more
-    # a file that cannot be read may hold the labels of any video
+    # an unreadable file may hold the labels of any video
     unreadable = [Path(problem.path).name for problem in more if "UTF-8" in problem.message]
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
     if regions is not None:
@@ -117,7 +117,7 @@ def find_recordings(
         Problem.of(
             source.path,
             f"has no labels, expected {source.path.stem}.csv or {source.path.stem}_*.csv; "
-            + (f"mend {unreadable[0]}, or add them" if unreadable else "add them"),
+            + (f"fix {unreadable[0]}, or add labels" if unreadable else "add labels"),
         )
         for source in alone
         if not source.labels and not source.problems
@@ -126,17 +126,17 @@ def find_recordings(
 
 
 def find_label_files(folder: Path | str) -> list[Path]:
-    """List what may be a label file below `folder`, sorted by path: no other tables of mpar."""
+    """List the possible label files below `folder`, sorted by path, without mpar's other tables."""
     return [path for path in find_files(folder, ANNOTATION_SUFFIXES) if not is_own_table(path)]
 
 
 def warn_of_own_tables(folder: Path | str) -> None:
-    """Log a warning that names the tables of mpar below `folder`, which hold no labels."""
+    """Warn about mpar tables without labels below `folder`."""
     names = [path.name for path in find_files(folder, ANNOTATION_SUFFIXES) if is_own_table(path)]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         log.warning(
-            "%s: holds %s without labels (%s%s), which mpar does not read as labels",
+            "%s: contains %s without labels (%s%s), which mpar does not read",
             *(Path(folder).name, counted(len(names), "table"), ", ".join(names[:3]), more),
         )
 
@@ -149,25 +149,25 @@ def share_out(
     label_format: str = AUTO,
     unread: Iterable[str] = (),
 ) -> tuple[list[Source], list[Problem]]:
-    """Read label files, each once, and give each video what is about it.
+    """Read label files, each once, and assign their labels to videos.
 
     Parameters
     ----------
     paths : iterable of Path
         Label files.
     videos : sequence of Path
-        With different names; they need not exist.
+        Videos with different names; they need not exist.
     class_map, label_format
         As for `find_recordings`.
     unread : iterable of str
-        File names of videos beside these that cannot be used; label files of theirs are problems.
+        File names of further videos that mpar cannot read; their label files become problems.
 
     Returns
     -------
     sources : list of Source
-        One for each video, in their order.
+        One per video, in the same order.
     problems : list of Problem
-        Of label files, and parts of them, that are about none of these videos.
+        Problems of label files, or parts of them, that belong to none of these videos.
     """
     sources = {video: Source(video) for video in videos}
     stems = {folded(without_suffix(video.name)) for video in videos}
@@ -186,7 +186,7 @@ def share_out(
         names = dict.fromkeys(part.video for part in parts if isinstance(part, Scoring))
         names.pop("", None)
         owners = {name: index.find(name) for name in names}
-        # a lone name that fits nothing does not count beside the file's own name
+        # the file's own name overrides a single video name that matches nothing
         is_by_file = not any(owners.values()) and len(names) < 2
         if is_by_file:
             problems += _take(path, parts, by_file, sources, next(iter(names), ""))
@@ -205,7 +205,7 @@ def share_out(
         drop_predictions(source)
         drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
-            # the name of its file tells enough
+            # the file name identifies the annotator
             source.labels = [replace(source.labels[0], annotator="")]
     return list(sources.values()), problems
 
@@ -217,9 +217,9 @@ def _take(
     sources: dict[Path, Source],
     named: str,
 ) -> list[Problem]:
-    """Give the parts of a file to the video that the file is named after."""
+    """Assign the parts of a file to the video that the file is named after."""
     if named and NameIndex([(file_name(named), named)]).find_owners(path.stem):
-        # the file is named after the video that it names, which begins like another one
+        # the file is named after the video in it, whose name starts with that of another video
         owners = []
     if len(owners) != 1:
         if own := [p for part in parts if isinstance(part, Scoring) for p in part.problems]:
@@ -234,8 +234,8 @@ def _take(
             continue
         if isinstance(part, Scoring) and named:
             warning = (
-                f"names the video {file_name(named)!r}, taken for {source.video.name} by its "
-                "file's name"
+                f"names the video {file_name(named)!r}; mpar takes it as {source.video.name}, "
+                "which its file name matches"
             )
             part = replace(part, warnings=(*part.warnings, warning))
         source.labels.append(part)
@@ -245,9 +245,9 @@ def _take(
 def _describe_owners(owners: list[Path], named: str) -> str:
     if owners:
         fits = " and ".join(owner.name for owner in owners)
-        return f"fits {fits}, whose names differ only in capitals or blanks; rename one"
-    nor = f", nor does the video that it names ({named!r})" if named else ""
-    return f"fits no video, expected a name that starts with a video's{nor}; rename it"
+        return f"matches {fits}, whose names differ only in capitals or spaces; rename one"
+    nor = f", nor does the video name in it ({named!r})" if named else ""
+    return f"matches no video{nor}, expected a name that starts with that of a video; rename it"
 
 
 def _take_named(
@@ -257,7 +257,7 @@ def _take_named(
     sources: dict[Path, Source],
     name: str,
 ) -> list[Problem]:
-    """Give the parts of a file that name a video to that video."""
+    """Assign the parts of a file that name a video to that video."""
     shown = file_name(name)
     if len(owners) == 1 and owners[0] not in sources:
         return [_of_unread(path, owners[0].name)]
@@ -268,15 +268,16 @@ def _take_named(
             source.labels += [part] if not part.problems else []
         return []
     if owners:
-        fits = " and ".join(owner.name for owner in owners)
+        fits = " or ".join(owner.name for owner in owners)
         return [Problem.of(path, f"scores {shown!r}, which may be {fits}; rename one of them")]
-    message = f"scores {shown!r}, but there is no such video; add it, or remove its part"
+    message = f"scores {shown!r}, but there is no such video; add it, or remove its labels"
     return [Problem.of(path, message)]
 
 
 def _of_unread(path: Path, video: str) -> Problem:
     return Problem.of(
-        path, f"belongs to {video}, which mpar does not read; convert that video, or move both away"
+        path,
+        f"belongs to {video}, which mpar cannot read; convert the video, or move both elsewhere",
     )
 
 
@@ -289,5 +290,5 @@ def _nameless(path: Path, part: Scoring) -> Problem:
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether `name` is text, not bytes of another encoding that only the disk knows."""
+    """Return True if `name` is text, not bytes in an unknown encoding."""
     return not re.search("[\ud800-\udfff]", name)

@@ -1,4 +1,4 @@
-"""A video and its label files: one source an animal, and no file counted twice."""
+"""Sources: a video with its label files, split by animal, without copies or predictions."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mpar.video.regions import Region
 
 @dataclass(slots=True)
 class Source:
-    """A video and what its label files say of it, in order of their names.
+    """A video with its labels, in order of the file names.
 
     Parameters
     ----------
     video : Path
         The video.
     labels : list of Annotation or Scoring
-        Not yet laid on its frames.
+        Labels not yet laid on the frames.
     problems : list of Problem
-        Why its labels cannot be used; they are then incomplete.
+        Why its labels cannot be used; `labels` is then incomplete.
     region : Region, optional
-        Where its animal lives; by default in the whole picture.
+        Where its animal lives; by default the whole picture.
     """
 
     video: Path
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The video, with the name of the animal if it has several: what messages name."""
+        """The path that messages show: the video, with the name of its animal if it has regions."""
         name = recording_name(self.video.stem, self.region)
         return self.video.with_name(name + self.video.suffix)
 
@@ -46,7 +46,7 @@ class Source:
 def split_sources(
     sources: Sequence[Source], regions: RegionTable
 ) -> tuple[list[Source], list[Problem]]:
-    """Make one source an animal of those whose video has regions."""
+    """Split each source whose video has regions into one source per animal."""
     found, problems = regions.share_out([source.video for source in sources])
     split: list[Source] = []
     for source in sources:
@@ -57,21 +57,21 @@ def split_sources(
 
 
 def split_source(source: Source, regions: Sequence[Region]) -> tuple[list[Source], list[Problem]]:
-    """Make one source of each region; without regions the source stays as it is.
+    """Split a source into one per region; without regions, return it unchanged.
 
-    What is wrong with the labels of the video is wrong with those of no animal alone.
+    Problems of the label files belong to the video, not to one of its animals.
     """
     if not regions:
         return [source], []
     shared, problems = share_labels(source.video, source.labels, regions)
     split = [Source(source.video, labels, region=region) for region, labels in shared.items()]
-    if source.problems:  # an animal without labels may have them in what could not be read
+    if source.problems:  # an unreadable file may hold the labels of an animal
         split = [part for part in split if part.labels]
     return split, source.problems + problems
 
 
 def note_number(source: Source) -> None:
-    """Note a lone label file whose number may be that of another video, as m1_2.csv for m1.mp4."""
+    """Warn about a lone numbered label file that may be of another video: m1_2.csv, m1.mp4."""
     added = [added_to(part.path.stem, source.video.name) for part in source.labels]
     is_numbered = [re.match(r"[_.\- ][0-9]", text) is not None for text in added]
     part = source.labels[is_numbered.index(True)] if sum(is_numbered) == 1 else None
@@ -79,30 +79,30 @@ def note_number(source: Source) -> None:
         return
     if not normal(part.path.stem).startswith("prediction_"):
         warning = (
-            f"counts as labels of {source.video.name}, as no longer name of a video fits; if it is "
-            "of another video, move it away"
+            f"counts as labels of {source.video.name}, the longest matching name of a video; if "
+            "it is of another video, move it elsewhere"
         )
         source.labels[is_numbered.index(True)] = replace(part, warnings=(*part.warnings, warning))
 
 
 def drop_predictions(source: Source) -> None:
-    """Keep what people scored where a prediction lies beside it: mpar is no annotator."""
+    """Drop predictions if there are labels by people: mpar is not an annotator."""
     own = [part for part in source.labels if part.path.stem.endswith("_predictions")]
     people = [part for part in source.labels if not part.path.stem.endswith("_predictions")]
     if own and people:
         warning = (
-            f"{own[0].path.name} is a prediction beside it and is not read; if a person corrected "
-            "it, rename it"
+            f"mpar ignores {own[0].path.name}, which is a prediction; if a person corrected it, "
+            "rename it"
         )
         people[0] = replace(people[0], warnings=(*people[0].warnings, warning))
         source.labels = people
 
 
 def drop_copies(source: Source) -> None:
-    """Keep one of label files with the same content whose names say that they are copies.
+    """Drop label files with the same content as another one and the name of a copy.
 
-    Systems add a blank and more to the name: ``m1 (1).csv``, ``m1 - Copy.csv``, ``m1 copy.csv``.
-    Others may be of people who agree in all, and are noted only.
+    Systems add a space and more to the name: ``m1 (1).csv``, ``m1 - Copy.csv``, ``m1 copy.csv``.
+    Files with other names may come from people who agree in every frame; mpar only warns.
     """
     paths = list(dict.fromkeys(part.path for part in source.labels))
     first: dict[bytes, Path] = {}
@@ -115,7 +115,7 @@ def drop_copies(source: Source) -> None:
     for path, other in original.items():
         if path.parent == other.parent and path.stem.startswith(f"{other.stem} "):
             source.labels = [part for part in source.labels if part.path != path]
-            at, warning = other, f"{path.name} has the same content and is not read; remove one"
+            at, warning = other, f"mpar ignores {path.name}, which has the same content; remove one"
         else:
             shown = "/".join(other.parts[-2:])
             at, warning = path, f"has the same content as {shown}; if one is a copy, remove it"
