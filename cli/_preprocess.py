@@ -1,4 +1,4 @@
-"""What mpar-preprocess shows: the counts of a cache, or a picture of the videos."""
+"""Output of mpar-preprocess: the counts of a cache, or a picture of the videos."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def draw_preview(
 
 
 def show_report(report: PreprocessReport, class_map: ClassMap) -> None:
-    """Show warnings, and what was counted before and after merging."""
+    """Print warnings, and frame counts before and after merging classes."""
     for line in report.warnings:
         click.echo(f"warning: {line}")
     show_video_warnings(report.recordings)

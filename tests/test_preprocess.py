@@ -467,9 +467,7 @@ def test_the_second_of_two_runs_is_refused(inputs, cache, monkeypatch):
     refused = []
 
     def write(*arguments, **keywords):
-        with pytest.raises(
-            ConfigError, match=r"cache\.h5: is being written by another process"
-        ) as error:
+        with pytest.raises(ConfigError, match=r"cache\.h5: another process is writing it") as error:
             run(inputs, cache)
         refused.append(error)
         original(*arguments, **keywords)
@@ -502,7 +500,7 @@ def test_problems_are_collected_over_all_files(inputs, cache):
     report = run(inputs, cache)
     assert [info.name for info in report.recordings] == ["m1", "m3"]
     expected = [
-        ("=orphan.csv", 0, "fits no video"),
+        ("=orphan.csv", 0, "matches no video"),
         ("broken.mp4", 0, "cannot be opened as a video"),
         ("m2_a.csv", 3, "action '9' is not in the class map"),
         ("m2_a.csv", 5, "action '99' is not in the class map"),
@@ -655,7 +653,7 @@ def test_what_is_no_cache_is_never_replaced(inputs, cache, overwrite):
     """A slip in the output path costs nobody a file, least of all one of the inputs."""
     for path in filter(Path.is_file, inputs.rglob("*")):
         data = path.read_bytes()
-        with pytest.raises(ConfigError, match="is not a cache, which mpar"):
+        with pytest.raises(ConfigError, match="is not a cache, and mpar"):
             run(inputs, path, overwrite=overwrite)
         assert path.read_bytes() == data
     cache.mkdir(parents=True)
@@ -671,7 +669,7 @@ def test_a_damaged_cache_is_replaced_on_demand(inputs, cache, share):
     data = cache.read_bytes()
     left = data[: int(share * len(data))]
     cache.write_bytes(left)
-    message = r"cache\.h5: .* will not be replaced without --overwrite"
+    message = r"cache\.h5: .* pass --overwrite to replace it"
     with pytest.raises(ConfigError, match=message):
         run(inputs, cache)
     assert cache.read_bytes() == left
@@ -888,7 +886,7 @@ def test_stream_shapes_the_cache(tmp_path):
         (info,) = report.recordings
         assert bool(info.warnings) == (stream is None)
         assert run(tmp_path / "in", cache, stream=stream).num_decoded == 0
-    with pytest.raises(InputError, match="has no video stream 7; choose another --stream"):
+    with pytest.raises(InputError, match="has no video stream 7, expected one of"):
         run(tmp_path / "in", tmp_path / "d.h5", stream=7)
     with pytest.raises(ConfigError, match="stream: found -1"):
         PreprocessConfig(stream=-1)

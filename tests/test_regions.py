@@ -336,7 +336,7 @@ def test_preview_shows_regions_and_cuts(lab, tmp_path):
     assert not (lab / "cache.h5").exists()
     result = run("preprocess", *arguments, "--preview", path)
     assert result.exit_code == 2
-    assert "exists already" in result.output
+    assert "already exists" in result.output
     (tmp_path / "r.csv").write_text(HEADER + f"*,A,{SIDE},0,{2 * SIDE},{SIDE}\n")
     arguments = lab / "rack", lab / "rack_labels", "--regions", tmp_path / "r.csv"
     result = run("preprocess", *arguments, "--preview", tmp_path / "p.png")

@@ -738,7 +738,7 @@ def test_recordings_must_fit_together(tmp_path):
     """No cache without recordings, with a name twice or with frames of two sizes."""
     one = make_recording("one", 3)
     for recordings in ([], [one, one]):
-        with pytest.raises(ValueError, match="at least one recording, each with a name"):
+        with pytest.raises(ValueError, match="at least one recording, each with a different name"):
             write(tmp_path / "cache.h5", recordings)
     with pytest.raises(ValueError, match=r"sizes \[\(5, 7\), \(7, 5\)\], expected one size"):
         write(tmp_path / "cache.h5", [one, make_recording("two", 3, height=7, width=5)])
