@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import click
 from mpar_cli import _options
 from mpar_cli._recipe import recipe_options
 from mpar_cli._run import command
-
-log = logging.getLogger("mpar.cli")
 
 
 @click.command()
@@ -31,13 +28,11 @@ log = logging.getLogger("mpar.cli")
     "--init", "init_path", type=_options.FILE, help="Start with the weights of this checkpoint."
 )
 @click.option(
-    "--folds", "num_folds", type=int, help="Cross-validate with this many folds, split by animal."
+    "--folds", "num_folds", type=int, help="Cross-validate with this many folds of animals."
 )
+@click.option("--leave-one-out", is_flag=True, help="Cross-validate, one animal at a time.")
 @click.option(
-    "--leave-one-out", is_flag=True, help="Cross-validate with one animal left out at a time."
-)
-@click.option(
-    "--split", "split_path", type=_options.FILE, help="CSV with Recording,Part that sets the split."
+    "--split", "split_path", type=_options.FILE, help="CSV with Recording,Part: the split."
 )
 @click.option("--html", is_flag=True, help="Also write evaluation/report.html, all on one page.")
 @click.option(

@@ -553,5 +553,5 @@ def test_a_mapped_cache_that_is_lost_ends_in_a_message(folders):
         [sys.executable, "-c", LOSE_A_PAGE, str(cache)], capture_output=True, text=True
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"error: {cache}: can no longer be read, its disk failed or")
+    assert result.stderr.startswith(f"error: {cache}: can no longer be read, because its disk")
     assert result.stderr.count("\n") == 1
