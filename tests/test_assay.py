@@ -410,7 +410,7 @@ def test_onsets_of_the_metadata(predictions):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Recording,group\nm1,a\nm2,b\n", "m3_predictions.csv: has no row in animals.csv; add it"),
+        ("Recording,group\nm1,a\nm2,b\n", "m3_predictions.csv: has no row in animals.csv; add one"),
         (
             "Recording,group\nm1,a\nm2,b\nm3,b\nm4,b\n",
             "animals.csv:5: recording 'm4' has no prediction; predict it, or remove the row",
@@ -503,7 +503,7 @@ def test_metadata_that_is_none(predictions, text, expected):
 
 def test_options_that_do_not_fit(predictions):
     """Columns must be there, and need metadata to be in."""
-    with pytest.raises(ConfigError, match="are columns of --metadata; pass it"):
+    with pytest.raises(ConfigError, match="name columns of the metadata; pass --metadata"):
         summarize(predictions, group_by=["dose"])
     with pytest.raises(ConfigError, match=r"found the columns group, expected 'dose' among them"):
         summarize(predictions, "Recording,group\nm1,a\n", group_by=["dose"])
