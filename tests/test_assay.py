@@ -446,7 +446,7 @@ def test_one_recording_in_two_groups(predictions):
     assert report.groups == ("b",)
     (problem,) = report.problems
     assert problem.message.startswith(
-        "recording 'M1.mp4' occurs twice (also in line 2) and the rows differ, so that it is left"
+        "recording 'M1.mp4' occurs twice (also in line 2) and the rows differ, so mpar leaves it"
     )
 
 
