@@ -1,4 +1,4 @@
-"""What becomes of a command when a file that it has mapped is lost."""
+"""End a command with a message if a mapped file becomes unreadable."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from collections.abc import Iterator
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
 def _end_for_lost_page(signum: int) -> None:
-    """End the process: the page of a mapped file that it waits for will never come."""
+    """End the process: the disk cannot deliver a page of a mapped file."""
     watched = sys.modules.get("mpar.cache.watched")
     where = ", ".join(map(str, watched.mapped_paths())) if watched else "a file"
     message = (
-        f"error: {where}: can no longer be read, its disk failed or it was cut short; what was "
-        "finished is kept, run it again when the file is whole (on a network disk: train with "
-        "--access pread)\n"
+        f"error: {where}: can no longer be read, because its disk failed or it was cut short; "
+        "finished files are kept: restore the file and run the same command again (on a network "
+        "disk, train with --access pread)\n"
     )
     os.write(2, message.encode("utf-8", "backslashreplace"))
-    os._exit(2)  # as every error does
+    os._exit(2)  # the exit code of every error
 
 
 @contextlib.contextmanager
-def lost_pages_are_told() -> Iterator[None]:
-    """Where there is SIGBUS, end with a message instead of that signal.
+def lost_pages_end_with_message() -> Iterator[None]:
+    """On systems with SIGBUS, end with a message instead of that signal.
 
-    A handler of Python's would run when the failed read returns, which it never does.
+    A Python handler would run only after the failed read returns, which it never does.
     """
     if not hasattr(signal, "SIGBUS"):
         yield

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that one name means one thing everywhere."""
+"""Options that several commands share, so that each has the same meaning everywhere."""
 
 from __future__ import annotations
 
@@ -25,37 +25,39 @@ def _parse_rate(_ctx: click.Context, _param: click.Parameter, value: str | None)
     try:
         rate = Fraction(value)
     except (ValueError, ZeroDivisionError):
-        raise click.BadParameter(f"found {value!r}, expected frames per second, as 30") from None
+        raise click.BadParameter(
+            f"found {value!r}, expected frames per second, such as 30"
+        ) from None
     if rate <= 0:
         raise click.BadParameter(f"found {value!r}, expected frames per second above 0")
     return rate
 
 
 version = click.version_option(mpar.__version__, prog_name="mpar")
-quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress bar and no notes.")
-overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist already.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Do not show progress bars or notes.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 device = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     default="auto",
     show_default=True,
-    help="Where to compute; auto takes a GPU if one works.",
+    help="Where to compute; auto uses a GPU if one works.",
 )
 class_map = click.option(
     "--class-map",
     "class_map_path",
     type=FILE,
-    help="CSV code,name,class[,mirror] that replaces the default codes and classes.",
+    help="CSV with code,name,class[,mirror] that replaces the default codes and classes.",
 )
 several = click.option(
     "--several",
     type=click.Choice(["trials", "annotators"]),
-    help="What several label files of one video are, where row counts cannot tell.",
+    help="How to read several label files of one video if row counts do not decide.",
 )
 label_offset = click.option(
     "--label-offset",
     type=click.IntRange(min=0),
-    help="Frame at which the first row lies of a label file that is too short.",
+    help="Frame of the first row of label files that are too short.",
 )
 annotation_format = click.option(
     "--annotation-format",
@@ -75,52 +77,55 @@ annotation_format = click.option(
     ),
     default="auto",
     show_default=True,
-    help="Format of the label files; auto recognises each by its content.",
+    help="Format of the label files; auto recognises each file by its content.",
 )
 unscored = click.option(
     "--unscored",
     metavar="CLASS",
-    help="Class of the frames for which another program has no behaviour; else unlabelled.",
+    help="Class of frames in which another program scored no behaviour; by default unlabelled.",
 )
 group_pattern = click.option(
     "--group-pattern",
     metavar="REGEX",
-    help="Finds the animal's id in a video's file name; by default each video is an animal.",
+    help="Pattern of the animal's id in video file names; by default, each video counts as one "
+    "animal.",
 )
 stream = click.option(
     "--stream",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Read stream N of files that hold several videos; by default the one that players show, "
-    "and in prediction the one of training.",
+    help="Read video stream N of files that have several; by default the one that players show, "
+    "and in prediction the one used in training.",
 )
 fps = click.option(
     "--fps",
     metavar="R",
     callback=_parse_rate,
-    help="Frames per second of videos that do not state them, such as bare .h264.",
+    help="Frames per second of videos that do not state a rate, such as bare .h264.",
 )
 rate = click.option(
     "--rate",
     metavar="R",
     callback=_parse_rate,
-    help="Frames per second that the network learns at; by default the rate of most videos. Videos "
-    "of another rate are sampled at it.",
+    help="Frames per second for training; by default the rate of most videos. mpar samples "
+    "videos at other rates at this rate.",
 )
 regions = click.option(
     "--regions",
     "regions_path",
     type=FILE,
-    help="CSV Video,Animal,X,Y,Width,Height, in px: where each animal lives, if a video shows "
+    help="CSV with Video,Animal,X,Y,Width,Height in px: where each animal lives if a video shows "
     "several; * stands for every video.",
 )
 raw = click.option(
-    "--raw", is_flag=True, help="Take the best class of each frame; no post-processing."
+    "--raw",
+    is_flag=True,
+    help="Use the most probable class of each frame, without post-processing.",
 )
 
 
 def read_regions(path: Path | None) -> Any:
-    """Return the regions of a file, if one was given."""
+    """Return the regions in a file, None without a file."""
     from mpar.labels.regions import read_regions
 
     return None if path is None else read_regions(path)
@@ -147,14 +152,14 @@ size = click.option(
 
 
 def read_class_map(path: Path | None) -> Any:
-    """Return the class map of a file, or the default."""
+    """Return the class map in a file, or the default map without a file."""
     from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 
     return DEFAULT_CLASS_MAP if path is None else ClassMap.from_csv(path)
 
 
 def refuse_given(names: list[str], option: str) -> None:
-    """Refuse options that were typed though `option` makes them void."""
+    """Refuse options on the command line that `option` does not allow."""
     context = click.get_current_context()
     given = [
         parameter.opts[0]
@@ -163,4 +168,4 @@ def refuse_given(names: list[str], option: str) -> None:
         and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
     if given:
-        raise click.UsageError(f"{', '.join(given)} cannot be changed with {option}.")
+        raise click.UsageError(f"{', '.join(given)} cannot be combined with {option}.")

@@ -1,4 +1,4 @@
-"""What mpar-preprocess shows: the counts of a cache, or a picture of the videos."""
+"""Output of mpar-preprocess: the counts of a cache, or a picture of the videos."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def draw_preview(
 
 
 def show_report(report: PreprocessReport, class_map: ClassMap) -> None:
-    """Show notices, warnings, and what was counted before and after merging."""
-    for line in report.notices:
-        click.echo(f"notice: {line}")
+    """Print warnings, and frame counts before and after merging classes."""
+    for line in report.warnings:
+        click.echo(f"warning: {line}")
     show_video_warnings(report.recordings)
     num_frames = sum(info.num_frames for info in report.recordings)
     seconds = float(sum(info.num_frames / info.fps for info in report.recordings))

@@ -1,4 +1,4 @@
-"""The options of mpar-train that are a recipe's: what is not given is as --recipe has it."""
+"""The recipe options of mpar-train; --recipe sets their defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TYPES = {"int": int, "float": float}
 
 
 def _option(field: dataclasses.Field[Any]) -> Command:
-    """Make an option without a default of its own; its help names those of all recipes."""
+    """Make an option for a field; its help lists the defaults of all recipes."""
     ours, *others = (_text(getattr(config, field.name)) for config in RECIPES.values())
     values = [
         ours,
@@ -47,5 +47,5 @@ def recipe_options(command: Command) -> Command:
         type=click.Choice([*RECIPES]),
         default="mpar",
         show_default=True,
-        help="Where options that are not given come from; original: as published.",
+        help="Defaults of the options below; original: as published.",
     )(command)

@@ -1,4 +1,4 @@
-"""What all commands share around their one call: logging, and errors as plain messages."""
+"""Code that all commands share: logging, and errors as plain messages."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
-from mpar_cli._mapped import lost_pages_are_told
+from mpar_cli._mapped import lost_pages_end_with_message
 
 from mpar.errors import InputError, MparError, Problem
 
 if TYPE_CHECKING:
     from mpar.cache.layout import RecordingInfo
 
-PROBLEMS_EXIT = 1  # some inputs were bad, the rest is done
+PROBLEMS_EXIT = 1  # some inputs were bad; the others were processed
 ERROR_EXIT = 2  # nothing was done
 MAX_PROBLEMS_SHOWN = 30
 
 
 class _EchoHandler(logging.Handler):
-    """Show log records on the error stream; warnings say that they are."""
+    """Print log records to the error stream, with a prefix for warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm  # above a progress bar, not through it
+        from tqdm import tqdm  # prints above a progress bar
 
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
         tqdm.write(prefix + record.getMessage(), file=sys.stderr)
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Make a command of `function`, which returns the exit code (None for 0).
+    """Turn `function`, which returns the exit code (None for 0), into a command.
 
-    Everything that mpar raises on purpose becomes one message and exit code 2.
+    Every MparError becomes one message and exit code 2.
     """
 
     @functools.wraps(function)
@@ -45,7 +45,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         logger.addHandler(handler)
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
         try:
-            with lost_pages_are_told():
+            with lost_pages_end_with_message():
                 code = function(*args, **options) or 0
         except InputError as error:
             if not hasattr(error, "is_reported"):
@@ -59,7 +59,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             click.echo("interrupted; finished files are kept", err=True)
             code = 130
         except BrokenPipeError:
-            raise  # the reader went away (| head): click ends quietly
+            raise  # the reader closed the pipe (| head): click ends quietly
         except (MemoryError, RuntimeError) as error:
             text = str(error).partition("\n")[0]
             is_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()
@@ -81,7 +81,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def _save_memory() -> str:
-    """Name what would need less memory and is open to this command."""
+    """Return advice on how this command can use less memory."""
     context = click.get_current_context()
     names = {parameter.name for parameter in context.command.params}
     ways = []
@@ -96,7 +96,7 @@ def _save_memory() -> str:
 
 
 def show_problems(problems: Iterable[Problem]) -> None:
-    """List problems on the error stream, the first thirty in full."""
+    """Print the first thirty problems to the error stream, and the number of the others."""
     problems = list(problems)
     click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", err=True)
     for problem in problems[:MAX_PROBLEMS_SHOWN]:
@@ -106,7 +106,7 @@ def show_problems(problems: Iterable[Problem]) -> None:
 
 
 def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
-    """Show (file, warning) pairs on the error stream, equal warnings of many files once."""
+    """Print (file, warning) pairs to the error stream; print equal warnings only once."""
     files: dict[str, list[str]] = {}
     for file, warning in warnings:
         files.setdefault(warning, []).append(file)
@@ -116,7 +116,7 @@ def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
 
 
 def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:
-    """Show what decoding found odd: once a video, or for each region of it."""
+    """Print the warnings from decoding: once per video, or per region."""
     shown = {
         (info.name if info.region else info.video, text): None
         for info in recordings

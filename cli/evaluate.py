@@ -19,7 +19,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     type=_options.ANY_PATH,
     default="evaluation",
     show_default=True,
-    help="Gets the report and the figures.",
+    help="Folder for the report and figures.",
 )
 @click.option(
     "--part",
@@ -27,7 +27,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     type=click.Choice(["held-out", "train", "val", "test", "all"]),
     default="held-out",
     show_default=True,
-    help="Recordings of a cache; held-out: animals that had no part in training.",
+    help="Recordings of a cache to score; held-out: animals not used in training.",
 )
 @_options.class_map
 @_options.label_offset
@@ -36,7 +36,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.unscored
 @_options.group_pattern
 @_options.raw
-@click.option("--html", is_flag=True, help="Write report.html too: all of it on one page.")
+@click.option("--html", is_flag=True, help="Also write report.html, the whole report on one page.")
 @_options.device
 @_options.overwrite
 @_options.quiet
@@ -62,8 +62,8 @@ def main(
     """Score a network, or predictions, against human labels.
 
     Give a CHECKPOINT and a CACHE, or a folder of PREDICTIONS (from mpar-predict) and a folder of
-    ANNOTATIONS. Writes scores of frames and of bouts with intervals over animals, tables, and
-    figures as PNG and PDF.
+    ANNOTATIONS. Writes scores of frames and bouts, with confidence intervals over animals,
+    and tables and figures (PNG and PDF).
     """
     from mpar.errors import Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline
@@ -117,7 +117,7 @@ def main(
 def _check_options(
     predictions: Path, labels: Path, *, is_of_files: bool, is_of_networks: bool
 ) -> None:
-    """Refuse what does not go together: two files and two folders have options of their own."""
+    """Refuse options that do not fit the arguments: two files, or two folders."""
     from mpar.errors import ConfigError
 
     if predictions.is_dir() != labels.is_dir():
@@ -128,11 +128,12 @@ def _check_options(
     if predictions.is_file() and is_of_files:
         raise ConfigError(
             "--class-map, --several, --annotation-format, --unscored, --group-pattern and "
-            "--label-offset are about label files; a cache knows its labels and animals"
+            "--label-offset apply to label files, but found a cache, which stores labels and "
+            "animals; drop them"
         )
     if predictions.is_dir() and is_of_networks:
         raise ConfigError(
-            "--part and --raw are for a checkpoint and a cache; folders are evaluated as they are"
+            "--part and --raw apply to a checkpoint and a cache, but found folders; drop them"
         )
 
 

@@ -16,7 +16,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     "label_format",
     type=click.Choice(["boris", "deepethogram", "simba", "annot"]),
     required=True,
-    help="boris: a project, to be put beside its videos; annot: MARS/Bento.",
+    help="boris: a project, which belongs next to its videos; annot: MARS/Bento.",
 )
 @click.option(
     "--output",
@@ -25,10 +25,10 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     type=_options.ANY_PATH,
     default="exported",
     show_default=True,
-    help="Gets the files.",
+    help="Folder for the files.",
 )
 @click.option(
-    "--unscored", metavar="CLASS", help="Class that is written as frames without a behaviour."
+    "--unscored", metavar="CLASS", help="Write frames of this class as frames without a behaviour."
 )
 @_options.overwrite
 @_options.quiet
@@ -42,7 +42,7 @@ def main(
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    """Write PREDICTIONS, a folder of mpar-predict, in another program's format.
+    """Write PREDICTIONS, a folder from mpar-predict, in the format of another program.
 
     mpar-preprocess reads all of them back, corrected or not.
     """

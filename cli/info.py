@@ -1,4 +1,4 @@
-"""mpar-info: what a cache or a checkpoint holds, and whether it is sound."""
+"""mpar-info: show the contents of a cache or a checkpoint, and check a cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @_options.version
 @command
 def main(path: Path, verify: bool, quiet: bool) -> int:
-    """Show what a CACHE or a CHECKPOINT holds."""
+    """Show the contents of a CACHE or a CHECKPOINT."""
     if path.suffix == ".pt":
         _show_checkpoint(path)
         return 0
@@ -68,7 +68,7 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _rate_text(store: Store) -> str:
-    """Name the rate of a cache that samples some of its videos."""
+    """Return the rate of a cache that samples some of its videos, else ""."""
     sampled = [info for info in store.recordings if info.has_own_steps]
     if not sampled:
         return ""
@@ -105,8 +105,8 @@ def _show_checkpoint(path: Path) -> None:
     if checkpoint.post:
         rows.append(["post-processing", fitted_post(checkpoint).describe(classes)])
         rows += [
-            [f"  validation {which}", f"macro-F1 {x['macro_f1']:.3f}, bouts F1 {x['event_f1']:.3f}"]
-            for which, x in checkpoint.post["effect"].items()
+            [f"  validation {name}", f"macro-F1 {x['macro_f1']:.3f}, bouts F1 {x['event_f1']:.3f}"]
+            for name, x in checkpoint.post["effect"].items()
         ]
     rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
     rows.append(["sha256", checkpoint.digest])

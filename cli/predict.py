@@ -20,7 +20,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     type=_options.ANY_PATH,
     default="predictions",
     show_default=True,
-    help="Gets the CSV files.",
+    help="Folder for the CSV files.",
 )
 @click.option(
     "--stride",
@@ -34,7 +34,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Leave frames below it unlabelled.",
+    help="Leave frames with a lower confidence unlabelled.",
 )
 @click.option(
     "--format",
@@ -42,31 +42,35 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     type=click.Choice(["name", "code"]),
     default="name",
     show_default=True,
-    help="Write class names, or raw codes.",
+    help="Write class names or raw codes.",
 )
 @_options.stream
 @_options.fps
 @_options.regions
 @_options.raw
 @click.option(
-    "--smooth", "smooth_frames", type=int, help="Average probabilities over so many frames; odd."
+    "--smooth",
+    "smooth_frames",
+    type=int,
+    help="Average probabilities over this odd number of frames.",
 )
 @click.option(
-    "--close-gaps", type=int, help="Close gaps of so many frames between bouts of a class."
+    "--close-gaps", type=int, help="Close gaps of up to this many frames between bouts of a class."
 )
 @click.option(
     "--weight",
     "weights",
     metavar="CLASS=W",
     multiple=True,
-    help="Multiply a class's probability before the best is taken: above 1 finds more of it.",
+    help="Multiply the probability of a class by W before choosing the best class; W above 1 finds "
+    "more of it.",
 )
 @click.option(
     "--threshold",
     "thresholds",
     metavar="CLASS=P",
     multiple=True,
-    help="Name a class only where it is that probable; may be given several times.",
+    help="Assign a class only where its probability is at least P; may be repeated.",
 )
 @_options.device
 @_options.overwrite
@@ -95,9 +99,8 @@ def main(
     """Predict every frame of SOURCES: videos, folders of videos, or caches.
 
     Each video gets NAME_predictions.csv, NAME_bouts.csv and a row in summary.csv. A bad video
-    is reported and skipped; the exit code is then 1, or 2 if none is left. Labels are
-    post-processed as the checkpoint says, which fitted it on validation recordings, unless --raw or
-    other values are given.
+    is reported and skipped; the exit code is then 1, or 2 if none is left. By default, labels are
+    post-processed with values in the checkpoint, which were fitted on validation recordings.
     """
     from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
     from mpar.scores.postprocess import PostConfig, change_post

@@ -21,13 +21,13 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
     type=_options.ANY_PATH,
     default="cache.h5",
     show_default=True,
-    help="The cache to make; what it already holds is not decoded again.",
+    help="The cache to make; videos already in it are not decoded again.",
 )
 @_options.size
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Videos decoded side by side; by default one a processor core.",
+    help="Number of videos to decode in parallel; by default one per processor core.",
 )
 @_options.class_map
 @_options.label_offset
@@ -44,10 +44,12 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
     "preview_path",
     type=_options.ANY_PATH,
     metavar="FILE.png",
-    help="Draw each video with its regions and what the network will see, and stop.",
+    help="Draw each video with its regions and what the network will see, then stop.",
 )
-@click.option("--check", "check_only", is_flag=True, help="Decode and check all, write nothing.")
-@click.option("--allow-problems", is_flag=True, help="Exit with 0 though some inputs are bad.")
+@click.option(
+    "--check", "check_only", is_flag=True, help="Decode and check everything, but write nothing."
+)
+@click.option("--allow-problems", is_flag=True, help="Exit with 0 even if some inputs are bad.")
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -77,7 +79,7 @@ def main(
     """Turn a folder of VIDEOS and a folder of ANNOTATIONS into a cache for training.
 
     Video NAME.ext owns the label files NAME.csv, NAME_*.csv and prediction_NAME.ext_*.csv.
-    Label files have the columns Frame (from 0) and Action (code or name), or are of BORIS,
+    Label files have the columns Frame (from 0) and Action (code or name), or come from BORIS,
     DeepEthogram, MARS/Bento or SimBA. Recordings with problems are left out and listed; the exit
     code is then 1, or 2 if none is left.
     """
@@ -120,7 +122,7 @@ def main(
         if not check_only:
             click.echo(f"also listed in {problems_path(cache_path)}", err=True)
     if check_only:
-        click.echo("checked only, nothing written")
+        click.echo("checked only; wrote nothing")
     elif report.is_written:
         size_mb = cache_path.stat().st_size / 1e6
         click.echo(f"wrote {cache_path} ({size_mb:.1f} MB); next: mpar-train {cache_path}")

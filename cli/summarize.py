@@ -18,34 +18,36 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     type=_options.ANY_PATH,
     default="summary",
     show_default=True,
-    help="Gets the tables and the figures.",
+    help="Folder for the tables and figures.",
 )
 @click.option(
     "--metadata",
     "metadata_path",
     type=_options.FILE,
-    help="CSV with a column Recording, and any others (Animal, group, dose, sex).",
+    help="CSV with a column Recording and any others (Animal, group, dose, sex).",
 )
 @click.option(
     "--group-by",
     metavar="COLUMN",
     multiple=True,
-    help="Column of the metadata that makes the groups, or several; by default group.",
+    help="Metadata column that defines the groups; may be repeated; by default group.",
 )
-@click.option("--bin", "bin_length", metavar="TIME", help="Bins, such as 5min or 30s.")
+@click.option(
+    "--bin", "bin_length", metavar="TIME", help="Length of time bins, such as 5min or 30s."
+)
 @click.option(
     "--window",
     "windows",
     metavar="NAME=START-STOP",
     multiple=True,
-    help="A window, such as phase1=0-10min; may be given several times.",
+    help="A time window, such as phase1=0-10min; may be repeated.",
 )
 @click.option(
     "--onset-column",
     metavar="COLUMN",
-    help="Column of the metadata with the second of the stimulus, from which time counts.",
+    help="Metadata column with the time of the stimulus in seconds, which becomes time 0.",
 )
-@click.option("--html", is_flag=True, help="Write report.html too: all of it on one page.")
+@click.option("--html", is_flag=True, help="Also write report.html, the whole report on one page.")
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -62,10 +64,10 @@ def main(
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    """Sum up PREDICTIONS, a folder of mpar-predict, by animal, window and class, and by group.
+    """Summarize PREDICTIONS, a folder from mpar-predict, by animal, window and class, and by group.
 
-    Writes by_animal.csv (one row an animal, window and class), by_group.csv (mean, SEM and n),
-    and figures of ethograms, groups and time course, as PNG and PDF.
+    Writes by_animal.csv (one row per animal, window and class), by_group.csv (mean, SEM and n),
+    and figures of ethograms, groups and time courses (PNG and PDF).
     """
     from mpar.assay import AssayConfig, summarize_assay
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import click
 from mpar_cli import _options
 from mpar_cli._recipe import recipe_options
 from mpar_cli._run import command
-
-log = logging.getLogger("mpar.cli")
 
 
 @click.command()
@@ -23,23 +20,27 @@ log = logging.getLogger("mpar.cli")
     type=_options.ANY_PATH,
     default="checkpoints",
     show_default=True,
-    help="Gets a folder run_YYYYMMDD_HHMMSS.",
+    help="Folder for the run folder run_YYYYMMDD_HHMMSS.",
 )
-@click.option("--resume", "run_folder", type=_options.FOLDER, help="Go on with an interrupted run.")
+@click.option("--resume", "run_folder", type=_options.FOLDER, help="Continue an interrupted run.")
 @recipe_options
 @click.option(
-    "--init", "init_path", type=_options.FILE, help="Begin with this checkpoint's weights."
+    "--init", "init_path", type=_options.FILE, help="Start with the weights of this checkpoint."
 )
-@click.option("--folds", "num_folds", type=int, help="Cross-validate in so many parts by animal.")
-@click.option("--leave-one-out", is_flag=True, help="Cross-validate with one animal at a time.")
-@click.option("--split", "split_path", type=_options.FILE, help="CSV Recording,Part instead.")
-@click.option("--html", is_flag=True, help="Write evaluation/report.html too: all on one page.")
+@click.option(
+    "--folds", "num_folds", type=int, help="Cross-validate with this many folds of animals."
+)
+@click.option("--leave-one-out", is_flag=True, help="Cross-validate, one animal at a time.")
+@click.option(
+    "--split", "split_path", type=_options.FILE, help="CSV with Recording,Part: the split."
+)
+@click.option("--html", is_flag=True, help="Also write evaluation/report.html, all on one page.")
 @click.option(
     "--access",
     type=click.Choice(["mmap", "pread"]),
     default="mmap",
     show_default=True,
-    help="How to read the cache; pread for network disks.",
+    help="How to read the cache; use pread on network disks.",
 )
 @_options.device
 @_options.quiet
@@ -62,10 +63,10 @@ def main(
 ) -> None:
     """Train a network on a CACHE made by mpar-preprocess.
 
-    Recordings are split into training, validation and test by animal. After training the best
-    checkpoint is evaluated on the test animals and a summary is shown. Ctrl-C saves and stops;
-    --resume goes on, with the options the run began with. --folds trains several networks, so that
-    every animal is scored by one that never saw it.
+    Recordings are split by animal into training, validation and test. After training, the best
+    checkpoint is evaluated on the test animals, and a summary is shown. Ctrl-C saves and stops;
+    --resume continues with the options of the run. --folds trains several networks, so that every
+    animal is scored by a network that never saw it.
     """
     from mpar.folds import begin_folds, is_folds
     from mpar.learning.recipe import named_recipe
@@ -119,7 +120,7 @@ def _evaluate(
     device: str,
     quiet: bool,
 ) -> None:
-    """Score what was trained and show a summary; of a cross-validation, train all folds first."""
+    """Score the network and print a summary; for cross-validation, first train all folds."""
     from mpar.evaluation import evaluate_checkpoint
     from mpar.folds import run_folds
     from mpar.summary import summarize_folds, summarize_run

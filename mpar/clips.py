@@ -1,4 +1,4 @@
-"""The data set of clips for training loops of your own."""
+"""The data set of clips, for your own training loops."""
 
 from mpar.cache.clips import ClipSampler, MouseActionDataset
 

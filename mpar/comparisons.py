@@ -17,18 +17,12 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
-from mpar.labels.laying import check_unscored, lay
+from mpar.labels.groups import find_group, warn_of_groups
+from mpar.labels.laying import check_unscored, lay_on_frames
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import (
-    Source,
-    find_group,
-    find_label_files,
-    share_out,
-    split_source,
-    warn_of_groups,
-    warn_of_own_tables,
-)
+from mpar.labels.pairing import find_label_files, share_out, warn_of_own_tables
 from mpar.labels.recordings import check_recording
+from mpar.labels.sources import Source, split_source
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import Comparison
 from mpar.scores.predictions import OUTPUT_ENDINGS
@@ -306,7 +300,9 @@ def _compare_files(
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
         source.path,
-        lay(source.labels, class_map, line, unscored=config.unscored, several=config.several),
+        lay_on_frames(
+            source.labels, class_map, line, unscored=config.unscored, several=config.several
+        ),
         num_frames,
         class_map,
         group=group,

@@ -4,7 +4,7 @@ MparError
 ├ ConfigError      an option or a configuration value (also a ValueError)
 ├ InputError       videos or label files, with every problem found (also a ValueError)
 ├ StoreError       a cache that is not ours, of an unknown version, or damaged
-├ TeamError        a process of those that work together died or hangs
+├ TeamError        a process of a team died or hangs
 └ CheckpointError  a checkpoint that is not ours, damaged, or at odds with the data
 
 Messages read ``where: found X, expected Y; do Z``.
@@ -19,18 +19,18 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong with one input file.
+    """One problem of one input file.
 
     Parameters
     ----------
     path : str
-        File the problem lies in, as it is to be shown.
+        The file, as messages show it.
     line : int
-        1-based line of the file, or 0 when the problem concerns the whole file.
+        1-based line of the file, or 0 if the problem concerns the whole file.
     message : str
-        What was found, what was expected and what to do.
+        What was found, what was expected, and what to do.
     folder : str
-        Where the file lies; not shown, see `below`.
+        Folder of the file, not shown; see `below`.
     """
 
     path: str
@@ -40,14 +40,14 @@ class Problem:
 
     @classmethod
     def of(cls, path: Path | str, message: str, line: int = 0) -> Problem:
-        """Make a problem of `path` that shows the file by its name."""
+        """Make a problem of `path` that shows the name of the file."""
         path = Path(path)
         return cls(_printable(path.name), line, _printable(message), str(path.parent))
 
     def below(self, *folders: Path | str) -> Problem:
-        """Return it with the file shown by its path below the first of these folders it lies in.
+        """Return a copy that shows the path below the first of these folders that contains it.
 
-        So that files of one name in two folders can be told apart.
+        This distinguishes files with the same name in two folders.
         """
         path = path_below(Path(self.folder, self.path), folders) if self.folder else self.path
         return replace(self, path=_printable(path))
@@ -58,7 +58,7 @@ class Problem:
 
 
 def path_below(path: Path, folders: Iterable[Path | str]) -> str:
-    """Return a path below the first of these folders that it lies in, or its name."""
+    """Return a path relative to the first of these folders that contains it, or its name."""
     for folder in folders:
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
@@ -66,12 +66,12 @@ def path_below(path: Path, folders: Iterable[Path | str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return `text` with what no UTF-8 file or terminal can take (a name's stray bytes) escaped."""
+    """Return `text` with characters escaped that UTF-8 cannot encode (stray bytes of a name)."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a count as people write it.
+    """Return a count with its noun.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class ConfigError(MparError, ValueError):
 
 
 class InputError(MparError, ValueError):
-    """Input files cannot be used; `problems` says everything that is wrong with them.
+    """Input files cannot be used; `problems` lists everything that is wrong.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class InputError(MparError, ValueError):
 
     @classmethod
     def of(cls, path: Path | str, message: str, line: int = 0) -> InputError:
-        """Make an error of one problem."""
+        """Make an error with one problem."""
         return cls([Problem.of(path, message, line)])
 
 
@@ -116,7 +116,7 @@ class StoreError(MparError):
 
 
 class TeamError(MparError):
-    """A process of those that work together died or hangs."""
+    """A process of a team died or hangs."""
 
 
 class CheckpointError(MparError):

@@ -1,8 +1,8 @@
-"""Decode videos and lay their labels down in a cache: in parallel, resumable, all or nothing.
+"""Turn videos and labels into a cache: in parallel, resumable, all or nothing.
 
-Each video is decoded into a staging folder first (``.<cache>.parts/``), so that a run that was
-killed goes on with what is done; frames that an existing cache already holds are taken from
-there. The cache is then written beside its final name and published by one rename.
+Each video is first decoded into a staging folder (``.<cache>.parts/``), so that a run after a crash
+continues where the last one stopped. Frames in an existing cache are reused. The cache is then
+written to a temporary file and published by one rename.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ __all__ = ["PreprocessConfig", "PreprocessReport", "preprocess", "problems_path"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreprocessReport:
-    """What a run of `preprocess` found and did.
+    """The results of a run of `preprocess`.
 
     Parameters
     ----------
     recordings : tuple of RecordingInfo
-        The good ones.
+        Recordings without problems.
     problems : tuple of Problem
         Why the others were left out.
     code_counts, class_counts : dict
         Frames by raw code (first annotator) and by class; key -1 or "unlabelled" for none.
-    notices : tuple of str
-        What was accepted in label files, or of all videos together, but is worth knowing.
+    warnings : tuple of str
+        What to check in label files and videos that are used all the same.
     num_decoded : int
-        Videos decoded in this run; the others were known from an earlier one.
+        Videos decoded in this run; earlier runs decoded the others.
     is_written : bool
-        False when only checking, and when the cache was up to date.
+        False if this was only a check, or if the cache was up to date.
     """
 
     recordings: tuple[RecordingInfo, ...]
     problems: tuple[Problem, ...]
     code_counts: dict[int, int]
     class_counts: dict[str, int]
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
     num_decoded: int
     is_written: bool
 
@@ -84,14 +84,14 @@ def preprocess(
     video_folder, annotation_folder : Path or str
         Searched with their subfolders; paired by name (`mpar.labels.pairing.find_recordings`).
     cache_path : Path or str
-        The cache to make. An existing cache is replaced when the new one is complete; what it
-        already holds is not decoded again.
+        The cache to make. An existing cache is replaced once the new one is complete; videos in it
+        are not decoded again.
     class_map : ClassMap
-        From codes and names to classes.
+        Maps codes and names to classes.
     config : PreprocessConfig, optional
         Everything else that shapes the cache.
     workers : int, optional
-        Videos decoded side by side; by default one a processor core.
+        Videos decoded in parallel; by default one per processor core.
     check_only : bool
         Decode and check everything, write nothing.
     overwrite : bool
@@ -100,21 +100,20 @@ def preprocess(
     quiet : bool
         Show no progress bar.
     team : Team
-        The processes that share out the decoding, on one disk; the first one writes the cache.
+        Processes that share the decoding, on one disk; the first one writes the cache.
 
     Returns
     -------
     PreprocessReport
-        Bad inputs are in its `problems`, which are also written to ``<cache>.problems.csv``.
+        Its `problems` list bad inputs; ``<cache>.problems.csv`` lists them, too.
 
     Raises
     ------
     InputError
-        Not one recording is good; with all problems.
+        No recording is free of problems; lists all problems.
     ConfigError
-        A folder or option is wrong, the cache is being written by another process, the existing
-        cache was made with another class map or config, or the new cache would lack recordings
-        that it has.
+        A folder or option is wrong, another process is writing the cache, the existing cache was
+        made with another class map or config, or the new cache would lack some of its recordings.
     """
     config = config or PreprocessConfig()
     check_unscored(config.unscored, class_map)
@@ -136,14 +135,14 @@ def preprocess(
         decoded, bad = decode_into(run.staging, share, run.config, workers, quiet)
         staged = {sha256 for found in team.gather(list(decoded)) for sha256 in found}
         bad = [problem for found in team.gather(bad) for problem in found]
-        if not team.is_leader:  # Windows removes no file that is still mapped
+        if not team.is_leader:  # Windows cannot remove a mapped file
             decoded.clear()
         return team.on_leader(lambda: run.finish(decoded, staged, bad))
 
 
 @dataclass
 class _Run:
-    """One run: what it was told, and the existing cache."""
+    """One run: its arguments, and the existing cache."""
 
     cache_path: Path
     class_map: ClassMap
@@ -170,14 +169,14 @@ class _Run:
             stack.enter_context(old)
             if not self.overwrite:
                 new, default = self.config.to_dict(), PreprocessConfig().to_dict()
-                if "rate" not in old.config:  # a cache of version 1: each video had its own
+                if "rate" not in old.config:  # a cache of version 1: each video had its own rate
                     default["rate"] = new["rate"]
                 check_options(old, self.class_map, new, default)
         self.known = find_known(self.videos, old, self.staging, self.config)
         return self.config.rate, list(self.known)
 
     def finish(self, decoded: Parts, staged: set[str], bad: list[Problem]) -> PreprocessReport:
-        """Join all with their labels and publish the cache."""
+        """Join all recordings with their labels, and publish the cache."""
         for video in self.videos:
             if video.sha256 in staged and video.sha256 not in decoded:
                 decoded[video.sha256] = load_others(video, self.staging, self.config)
@@ -197,11 +196,11 @@ class _Run:
         return report
 
     def _publish(self, joined: Joined) -> bool:
-        """Write the cache, unless the existing one says the same; tell whether it was written."""
+        """Write the cache unless it is up to date; return True if it was written."""
         old, config = self.old, self.config.to_dict()
         if old is not None and is_same(old, joined.recordings, self.class_map, config):
             return False
-        if old is not None and os.name == "nt":  # Windows replaces no file that is mapped
+        if old is not None and os.name == "nt":  # Windows cannot replace a mapped file
             old.close()
         total = sum(item.info.num_frames for item in joined.recordings)
         with tqdm(total=total, desc="writing", unit="frame", disable=self.quiet or None) as bar:
@@ -217,7 +216,7 @@ class _Run:
     def report(
         self, joined: Joined, bad: list[Problem], num_decoded: int, *, is_written: bool = False
     ) -> PreprocessReport:
-        """Make the report; files are shown by their place in the folders."""
+        """Make the report, which shows files by their place in the folders."""
         codes: Counter[int] = Counter()
         labels: Counter[int] = Counter()
         for item in joined.recordings:
@@ -231,20 +230,20 @@ class _Run:
             problems=tuple(sorted(problem.below(*self.places) for problem in problems)),
             code_counts={code: codes[code] for code in (*self.class_map.codes, UNLABELLED)},
             class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
-            notices=tuple(str(notice.below(*self.places)) for notice in joined.notices),
+            warnings=tuple(str(warning.below(*self.places)) for warning in joined.warnings),
             num_decoded=num_decoded,
             is_written=is_written,
         )
 
 
 def problems_path(cache_path: Path | str) -> Path:
-    """Return where the problems of a cache's inputs are listed."""
+    """Return the path of the list of problems of a cache's inputs."""
     cache_path = Path(cache_path)
     return cache_path.with_name(f"{cache_path.name}.problems.csv")
 
 
 def _write_problems(cache_path: Path, problems: list[Problem]) -> None:
-    """List the problems beside the cache; a list of an earlier run is never left to mislead."""
+    """List the problems next to the cache, and remove the list of an earlier run."""
     path = problems_path(cache_path)
     if not problems:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Show what a network will see of videos, before anything is decoded in full."""
+"""Draw what a network will see of videos, before they are fully decoded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mpar.video.regions import Region
 from mpar.video.videos import Decoding
 
 MAX_VIDEOS = 24
-_NUM_FRAMES, _EVERY = 300, 12  # of the beginning of each video
+_NUM_FRAMES, _EVERY = 300, 12  # at the start of each video
 
 log = logging.getLogger(__name__)
 
@@ -43,42 +43,42 @@ def preview(
     video_folder : Path or str
         Searched with its subfolders. The first 24 videos are drawn.
     path : Path or str
-        The PNG to make.
+        The PNG to write.
     regions, size, stream
         As in `mpar.preprocess.PreprocessConfig`.
     overwrite : bool
-        Replace a picture that is there already.
+        Replace an existing picture.
     quiet : bool
         Show no progress bar.
 
     Returns
     -------
     list of Problem
-        Videos that cannot be decoded, regions beyond a picture, and rows of other videos.
+        Videos that cannot be decoded, regions beyond a picture, and rows for other videos.
 
     Raises
     ------
     ConfigError
-        There is no video, or the picture exists already.
+        There is no video, or the picture already exists.
     InputError
         No video can be drawn.
 
     Notes
     -----
-    The median frame is that of every twelfth of the first 300 frames: the animal, which moves, is
-    mostly gone from it.
+    The median is taken over every twelfth of the first 300 frames. It shows little of the animal,
+    which moves.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ConfigError(f"preview: found {path.name!r}, expected a name that ends in .png")
     if path.exists() and not overwrite:
-        raise ConfigError(f"{path}: exists already; pass --overwrite to replace it")
+        raise ConfigError(f"{path}: already exists; pass --overwrite to replace it")
     videos = find_files(video_folder, VIDEO_SUFFIXES)
     if not videos:
         raise ConfigError(f"{video_folder}: found no video; check the path")
     found, problems = regions.share_out(videos) if regions else ({}, [])
     if len(videos) > MAX_VIDEOS:
-        log.warning("draws the first %d of %d videos", MAX_VIDEOS, len(videos))
+        log.warning("the preview shows the first %d of %d videos", MAX_VIDEOS, len(videos))
     rows = []
     for video in tqdm(videos[:MAX_VIDEOS], desc="looking", unit="video", disable=quiet or None):
         try:
@@ -95,14 +95,16 @@ def preview(
 def _look_at(
     video: Path, regions: Sequence[Region], size: tuple[int, int] | None, stream: int | None
 ) -> PreviewRow:
-    """Return the median frame of a video and what is cut out of its first one."""
+    """Return the median frame of a video, and the regions of its middle sampled frame."""
     decoding = Decoding(video, stream=stream)
     frames = [*itertools.islice(decoding, 0, _NUM_FRAMES, _EVERY)]
     height, width = frames[0].shape
     beyond = [region for region in regions if not region.is_inside(height, width)]
     if beyond:
         raise InputError(
-            Problem.of(video, f"its region {region} lies beyond its picture of {width}x{height} px")
+            Problem.of(
+                video, f"its region {region} extends beyond its picture of {width}x{height} px"
+            )
             for region in beyond
         )
     whole = Region("", 0, 0, width, height)

@@ -410,7 +410,7 @@ def test_onsets_of_the_metadata(predictions):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Recording,group\nm1,a\nm2,b\n", "m3_predictions.csv: has no row in animals.csv; add it"),
+        ("Recording,group\nm1,a\nm2,b\n", "m3_predictions.csv: has no row in animals.csv; add one"),
         (
             "Recording,group\nm1,a\nm2,b\nm3,b\nm4,b\n",
             "animals.csv:5: recording 'm4' has no prediction; predict it, or remove the row",
@@ -446,7 +446,7 @@ def test_one_recording_in_two_groups(predictions):
     assert report.groups == ("b",)
     (problem,) = report.problems
     assert problem.message.startswith(
-        "recording 'M1.mp4' occurs twice (also in line 2) and the rows differ, so that it is left"
+        "recording 'M1.mp4' occurs twice (also in line 2) and the rows differ, so mpar leaves it"
     )
 
 
@@ -454,7 +454,7 @@ def test_groups_and_animals_that_are_spelled_in_two_ways(predictions, caplog):
     """Two spellings of one group, or of one animal, would count as two."""
     summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a1 ,cfa \nm3,A3,saline\n")
     for what in ("groups 'CFA' and 'cfa'", "animals 'A1' and 'a1'"):
-        assert f"animals.csv: the {what} differ only in capitals or blanks and count" in caplog.text
+        assert f"animals.csv: the {what} differ only in capitals or spaces and count" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ def test_metadata_that_is_none(predictions, text, expected):
 
 def test_options_that_do_not_fit(predictions):
     """Columns must be there, and need metadata to be in."""
-    with pytest.raises(ConfigError, match="are columns of --metadata; pass it"):
+    with pytest.raises(ConfigError, match="name columns of the metadata; pass --metadata"):
         summarize(predictions, group_by=["dose"])
     with pytest.raises(ConfigError, match=r"found the columns group, expected 'dose' among them"):
         summarize(predictions, "Recording,group\nm1,a\n", group_by=["dose"])

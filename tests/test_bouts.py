@@ -164,7 +164,7 @@ def test_summarize_gives_one_row():
         pytest.param({"line": float("nan")}, "fps", id="fps unknown"),
         pytest.param({"class_names": NAMES[:2]}, "from 0 to 1", id="more classes than names"),
         pytest.param({"stride": 0}, "stride", id="stride zero"),
-        pytest.param({"stride": 2}, "num_frames: must be given", id="length not told"),
+        pytest.param({"stride": 2}, "num_frames: found none", id="length not told"),
         pytest.param({"stride": 2, "num_frames": 4}, "expected 2", id="too few frames"),
         pytest.param({"stride": 2, "num_frames": 7}, "expected 4", id="too many frames"),
         pytest.param({"num_frames": 4}, "expected 4", id="another length"),

@@ -191,10 +191,10 @@ def test_mirrored_classes():
     [
         pytest.param(
             [("left", "up"), ("down", "left")],
-            "'up' is used as a mirror or mirrored, but is no class; 'down' is used as",
+            "'up' occurs in a mirror pair but is not a class; 'down' occurs in",
             id="no class",
         ),
-        pytest.param([("lick_l", "right")], "'lick_l' is used as a mirror", id="name of a code"),
+        pytest.param([("lick_l", "right")], "'lick_l' occurs in a mirror", id="name of a code"),
         pytest.param(
             [("left", "right")],
             "the mirror of 'left' is 'right', but that of 'right' is 'right'$",
@@ -274,7 +274,7 @@ def test_map_survives_json(merged):
 )
 def test_damaged_map_is_refused(data):
     """What another program or a bad disk made of a map is not rounded into one."""
-    with pytest.raises(ConfigError, match="class map: found no list of"):
+    with pytest.raises(ConfigError, match="class map: found other data, expected"):
         ClassMap.from_dict(data)
 
 

@@ -167,7 +167,7 @@ def test_check_writes_nothing(folders):
     cache = folders / "c.h5"
     result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", cache, "--check")
     assert result.exit_code == 0
-    assert "checked only, nothing written" in result.output
+    assert "checked only; wrote nothing" in result.output
     assert sorted(folders.rglob("*")) == before
 
 
@@ -419,15 +419,15 @@ def test_options_without_effect_are_refused(study, tmp_path):
     """An option that would be ignored is an error, so that nobody believes it was used."""
     result = run("train", study.cache, "--resume", study.run, "--epochs", 3, "--loss", "focal")
     assert result.exit_code == 2
-    assert "--epochs, --loss cannot be changed with --resume" in result.output
+    assert "--epochs, --loss cannot be combined with --resume" in result.output
     result = run("train", study.cache, "--init", study.checkpoint, "--model", "light")
-    assert "--model cannot be changed with --init" in result.output
+    assert "--model cannot be combined with --init" in result.output
     result = run("evaluate", study.checkpoint, study.cache, "--label-offset", 0)
-    assert "--label-offset are about label files" in result.output
+    assert "--label-offset apply to label files" in result.output
     result = run("evaluate", study.checkpoint, study.cache, "--group-pattern", "m")
-    assert "--group-pattern and --label-offset are about label files" in result.output
+    assert "--group-pattern and --label-offset apply to label files" in result.output
     result = run("evaluate", study.videos, study.annotations, "--part", "val")
-    assert "--part and --raw are for a checkpoint and a cache" in result.output
+    assert "--part and --raw apply to a checkpoint and a cache" in result.output
 
 
 def test_info_finds_damage(study, tmp_path):
@@ -553,5 +553,5 @@ def test_a_mapped_cache_that_is_lost_ends_in_a_message(folders):
         [sys.executable, "-c", LOSE_A_PAGE, str(cache)], capture_output=True, text=True
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"error: {cache}: can no longer be read, its disk failed or")
+    assert result.stderr.startswith(f"error: {cache}: can no longer be read, because its disk")
     assert result.stderr.count("\n") == 1

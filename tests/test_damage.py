@@ -193,10 +193,10 @@ def test_frames_before_the_first_key_frame_are_told(tmp_path):
     frames, warnings = read(path, 1)
     assert len(frames) == 24
     assert warnings == [
-        "shows its first picture after 0.433 s of sound, or of what cannot be decoded: times in "
-        "label files count from the beginning, as in players",
-        "yields 24 frames of 36 packets: the others could not be decoded, as before a first key "
-        "frame; check the alignment of its labels",
+        "shows its first picture after 0.433 s of sound or of frames that cannot be decoded; "
+        "times in label files count from the start, as in players",
+        "yields 24 frames of 36 packets: the others could not be decoded, as happens before the "
+        "first key frame; check the alignment of its labels",
     ]
 
 

@@ -66,7 +66,7 @@ def test_range_of_a_cache_holds_every_recording(study):
         ({"contrast": 28.0}, "contrast .* is 28, the network learnt from 12 to 18"),
         ({"contrast": 7.0}, "contrast .* is 7"),
         ({"fps": 29.97}, None),
-        ({"fps": 60.0}, "it has 60 frames per second, the network learnt from 30: "),
+        ({"fps": 60.0}, "it has 60 frames per second, the network learnt from 30, so "),
         ({"fps": 25.0}, "it has 25 frames per second"),
     ],
     ids=str,

@@ -387,7 +387,7 @@ def test_recordings_of_one_name_are_named(checkpoint, tmp_path):
     write_fake_prediction(tmp_path / "p", checkpoint, "m_trial2", np.ones(4, int))
     comparisons, _, (problem,) = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert sorted(c.name for c in comparisons) == ["m_trial1", "m_trial2"]
-    assert "m_trial2: has the name of another recording" in str(problem)
+    assert "m_trial2: has the same name as another recording" in str(problem)
 
 
 def test_predictions_are_no_human_labels(checkpoint, tmp_path):

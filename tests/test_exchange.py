@@ -27,7 +27,7 @@ from mpar.labels.exchange import (
     read_label_file,
     write_labels,
 )
-from mpar.labels.laying import lay
+from mpar.labels.laying import lay_on_frames
 from mpar.labels.pairing import share_out
 from mpar.labels.scorings import Labelled
 from mpar.preprocess import PreprocessConfig, preprocess
@@ -209,7 +209,7 @@ def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, 
     if not source.labels:
         raise InputError(problems + source.problems)
     line = TimeLine(num_frames, fps)
-    (annotation,) = lay(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
+    (annotation,) = lay_on_frames(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
     first = int(annotation.frames[0])  # rows may count from 1
     assert annotation.frames.tolist() == list(range(first, first + len(annotation.codes)))
     return annotation
@@ -237,13 +237,13 @@ def test_file_written_by_hand(tmp_path, name):
 def test_frames_without_behaviour_are_said(tmp_path):
     """Nothing is labelled, or left unlabelled, in silence."""
     path = put(tmp_path, V8)
-    assert read(path).notices == (
-        "has 1 event without duration; each takes one frame",
-        "296 of 300 frames have no behaviour and stay unlabelled; --unscored names their class, "
-        "if it is one",
+    assert read(path).warnings == (
+        "has 1 event without a duration; each takes one frame",
+        "296 of 300 frames have no behaviour and stay unlabelled; pass --unscored CLASS if they "
+        "belong to a class",
     )
-    notices = read(path, unscored="rest").notices
-    assert notices[-1] == "296 of 300 frames have no behaviour and are taken for rest"
+    warnings = read(path, unscored="rest").warnings
+    assert warnings[-1] == "296 of 300 frames have no behaviour and count as rest"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -285,12 +285,12 @@ def test_round_trip(tmp_path_factory, label_format, case):
     (path,) = write_labels(folder, label_format, [video], NAMES)
     annotation = read(path, num_frames=len(labels), fps=fps)
     assert DEFAULT_CLASS_MAP.merge(annotation.codes).tolist() == labels.tolist()
-    assert annotation.notices == (
+    assert annotation.warnings == (
         ()
         if (labels >= 0).all() or label_format == "deepethogram"
         else (
-            f"{(labels < 0).sum()} of {len(labels)} frames have no behaviour and stay unlabelled; "
-            "--unscored names their class, if it is one",
+            f"{(labels < 0).sum()} of {len(labels)} frames have no behaviour and stay "
+            "unlabelled; pass --unscored CLASS if they belong to a class",
         )
     )
 
@@ -388,9 +388,9 @@ HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Med
     [
         (
             [row(1, "licking", "POINT"), row(2, "walk", "POINT"), row(3, "groom", "POINT")],
-            "m1.csv: found behaviours without a class: 'licking', 'groom'; expected names of the "
-            "class map (rest, paw_withdraw, paw_lick, paw_shake, walk, active, paw_guard, flinch); "
-            "add a row for each to a --class-map",
+            "m1.csv: found behaviours without a class: 'licking', 'groom'; expected names from "
+            "the class map (rest, paw_withdraw, paw_lick, paw_shake, walk, active, paw_guard, "
+            "flinch); add a row for each to the --class-map",
         ),
         (
             [
@@ -400,7 +400,7 @@ HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Med
                 row(3, "paw_lick", "STOP"),
             ],
             "m1.csv:3: 'paw_lick' (1.5-3 s) overlaps 'walk' (1-2 s) in frame 45, but a frame has "
-            "one class; end one where the other begins",
+            "one class; end one where the other starts",
         ),
         ([row(1, "walk", "START")], "m1.csv:2: 'walk' at 1 s has no STOP; add it in BORIS"),
         ([row(1, "walk", "STOP")], "m1.csv:2: 'walk' at 1 s stops without a START; fix the"),
@@ -414,20 +414,23 @@ HEADER = "Observation id,Time offset (s),Subject,Behavior,Behavior type,Time,Med
         ([row(-1, "walk", "POINT")], "m1.csv:2: time is '-1', expected a number from 0"),
         (
             [row(9.5, "walk", "START"), row(11, "walk", "STOP")],
-            "m1.csv:2: 'walk' (9.5-11 s) ends after the video (300 frames, 10.000 s), like most of "
-            "what this file scores; check that they belong together",
+            "m1.csv:2: 'walk' (9.5-11 s) ends after the video (300 frames, 10.000 s), like most "
+            "of what this file scores; check that the file belongs to this video",
         ),
         (
             [row(1, "walk", "START"), row(1.01, "walk", "STOP")],
-            "m1.csv:2: 'walk' (1-1.01 s) ends before it has a frame; lengthen or remove it",
+            "m1.csv:2: 'walk' (1-1.01 s) covers no frame; lengthen or remove it",
         ),
         (
             [row(1, "walk", "POINT", subject="a"), row(2, "walk", "POINT", subject="b")],
-            "m1.csv: scores the subjects 'a', 'b' of one video, expected one animal a video; pass",
+            (
+                "m1.csv: scores the subjects 'a', 'b' of one video, expected one animal per video; "
+                "pass"
+            ),
         ),
         (
             [row(1, "walk", "POINT"), row(2, "walk", "POINT", video="m2.mp4")],
-            "m1.csv:2: observation 'o' plays several videos one after the other",
+            "m1.csv:2: observation 'o' plays several videos in a row",
         ),
         (
             [row(1, "walk", "POINT", offset="2.5")],
@@ -445,24 +448,30 @@ def test_problems_of_boris(tmp_path, rows, expected):
     [
         (
             "time,walk\n0.0,1\n1.0,0\n2.0,0\n",
-            "has a row every 1 s, expected one a frame; export it with a time interval of 0.033 s",
+            (
+                "has a row every 1 s, expected one per frame; export it with a time interval of "
+                "0.033 s"
+            ),
         ),
-        ("time,walk\n0.0,1\n", "needs at least two rows with rising times"),
+        ("time,walk\n0.0,1\n", "needs at least two rows with increasing times"),
         ("time,walk\n0.0,on\n0.033,0\n", "m1.csv:2: 'walk' is 'on', expected a number from 0"),
-        (",background,walk\n0,1,0\n1,0,0\n", "m1.csv:3: its background is not 1 where, and only"),
+        (",background,walk\n0,1,0\n1,0,0\n", "m1.csv:3: its background is wrong, expected 1"),
         (",background,walk\n0,1,0\n2,0,1\n", "m1.csv:3: frame is '2', expected 1"),
         (",background,walk\n0,1,2\n", "m1.csv:2: column 'walk': found '2', expected 0, 1 or -1"),
         (
             ",background,walk,active\n0,1,0,0\n1,0,1,1\n",
             "m1.csv:3: 'active' (frames 1-1) overlaps 'walk' (frames 1-1) in frame 1",
         ),
-        ("Video,Event,Start_frame,End_frame\nm1,walk,3,2\n", "m1.csv:2: 'walk' (frames 3-2) ends"),
+        (
+            "Video,Event,Start_frame,End_frame\nm1,walk,3,2\n",
+            ("m1.csv:2: 'walk' (frames 3-2) covers"),
+        ),
         ("Video,Event,Start_frame,End_frame\nm1,walk,3,999\n", "m1.csv:2: 'walk' (frames 3-999)"),
         ("Video,Event,Start_frame,End_frame\nm1,walk,0.5,9\n", "m1.csv:2: start frame is '0.5'"),
         ("Video,Event,Start_frame,End_frame\n", "m1.csv:1: has no rows below its header"),
-        (ANNOT.replace("frame: 1\n", "frame: 100\n"), "begins at frame '100', expected 1"),
+        (ANNOT.replace("frame: 1\n", "frame: 100\n"), "starts at frame '100', expected 1"),
         (ANNOT.replace("31\t33", "0\t33"), "m1.csv:19: starts at frame 0, but frames count from 1"),
-        (ANNOT.replace("31\t33\t3", "31"), "m1.csv:19: is no bout below a >behaviour"),
+        (ANNOT.replace("31\t33\t3", "31"), "m1.csv:19: is not a bout below a >behaviour"),
         (
             ANNOT.replace("30.0", "25.0"),
             "says that its video has 25 frames per second, but the video",
@@ -473,15 +482,15 @@ def test_problems_of_boris(tmp_path, rows, expected):
         ),
         (
             ANNOT_SECONDS.replace("Annotation framerate: 30.000000", ""),
-            "has times, but no annotation framerate to read them with",
+            "has times but no annotation framerate to convert them",
         ),
-        ('{"observations": [1]}', "is not a BORIS project that can be read"),
-        ('{"a": ', "is not a BORIS project that can be read"),
+        ('{"observations": [1]}', "cannot be read as a BORIS project"),
+        ('{"a": ', "cannot be read as a BORIS project"),
         (PROJECT.replace('"time offset": 0.0', '"time offset": 3.0'), "has a time offset of 3.0 s"),
-        (PROJECT.replace('"/data/m1.mp4"], ', '"m0.mp4", "m1.mp4"], '), "plays several videos one"),
+        (PROJECT.replace('"/data/m1.mp4"], ', '"m0.mp4", "m1.mp4"], '), "plays several videos in"),
         (
             PROJECT.replace("[1.1, ", "[1.0, ").replace(", 33]", ", 30]"),
-            "'paw_lick' (1-1 s) ends before it has a frame",
+            "'paw_lick' (1-1 s) covers no frame",
         ),
         (PROJECT.replace('[2.0, "", "flinch"', '[2.0, "", "run"'), "'run' at 2 s is not in the"),
         (PROJECT.replace('[2.0, ""', '[2.0, "b"'), "has the subjects none, 'b', expected one"),
@@ -499,7 +508,7 @@ def test_problems_of_the_others(tmp_path, text, expected):
 def test_queued_videos_are_refused_though_one_has_all_events(tmp_path):
     """In a queue of videos, times count from the beginning of the first."""
     text = V8.replace(",10.000,30.000,", ',10.000;10.000,"30.000;30.000",')
-    assert "plays several videos one after the other" in problems_of(put(tmp_path, text))
+    assert "plays several videos in a row" in problems_of(put(tmp_path, text))
     assert "has a time offset of 5.0 s" in problems_of(
         put(tmp_path, V7.replace(")\t0.0", ")\t5.0"))
     )
@@ -518,7 +527,7 @@ def test_a_file_read_as_another_format(tmp_path):
 def test_times_need_a_frame_rate(tmp_path):
     """Nothing is guessed where the video's rate is unknown, or too high for milliseconds."""
     path = put(tmp_path, V8)
-    assert "the frame rate of its video is not known" in problems_of(path, fps=None)
+    assert "the frame rate of its video is unknown" in problems_of(path, fps=None)
     assert "cannot tell frames apart at 1000 frames" in problems_of(path, fps=Fraction(1000))
     assert read(put(tmp_path, SIMBA), fps=None).codes.tolist() == EXPECTED.tolist()
 
@@ -530,17 +539,17 @@ def test_an_end_just_behind_the_last_frame_is_the_end(tmp_path):
     rows = row(9, "walk", "START"), row(10.07, "walk", "STOP")
     annotation = read(put(tmp_path, HEADER + "".join(rows)))
     assert (annotation.codes[270:] == 6).all()
-    assert annotation.notices[0] == (
-        "1 event from 'walk' (9-10.07 s) on ends after the picture (300 frames, 10.000 s) and is "
-        "cut there; if the video is cut short, copy it again"
+    assert annotation.warnings[0] == (
+        "'walk' (9-10.07 s) ends after the picture (300 frames, 10.000 s); mpar cuts it there; "
+        "if the video is cut short, copy it again"
     )
 
 
 def test_another_video_in_the_file_is_said(tmp_path):
-    """A file that is named after a video but names another one is taken, with a notice."""
+    """A file that is named after a video but names another one is taken, with a warning."""
     annotation = read(put(tmp_path, V8, "mouse.csv"), video=Path("mouse.avi"))
-    assert annotation.notices[0] == (
-        "names the video 'm1.mp4', taken for mouse.avi by its file's name"
+    assert annotation.warnings[0] == (
+        "names the video 'm1.mp4'; mpar takes it as mouse.avi, which its file name matches"
     )
 
 
@@ -619,17 +628,23 @@ def test_what_cannot_be_exported(tmp_path):
     """Nothing is overwritten unasked, and unlabelled frames never become a class."""
     video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 2, -1], np.int8))
     write_labels(tmp_path, "annot", [video], NAMES)
-    with pytest.raises(ConfigError, match=r"1 files exist already \(m1.annot\); pass --overwrite"):
+    with pytest.raises(
+        ConfigError, match=r"already contains 1 output file \(m1.annot\); pass --overwrite"
+    ):
         write_labels(tmp_path, "annot", [video], NAMES)
     write_labels(tmp_path, "annot", [video], NAMES, overwrite=True)
-    with pytest.raises(InputError, match=r"has 1 unlabelled frames, which simba could not tell"):
+    with pytest.raises(
+        InputError, match=r"has 1 unlabelled frames, which simba cannot distinguish"
+    ):
         write_labels(tmp_path, "simba", [video], NAMES, unscored="rest")
     with pytest.raises(ConfigError, match="unscored: found 'resting', expected one of rest"):
         write_labels(tmp_path, "simba", [video], NAMES, unscored="resting")
     with pytest.raises(ConfigError, match="format: found 'boris-binary', expected one of boris,"):
         write_labels(tmp_path, "boris-binary", [video], NAMES)
     fast = Labelled("m1", "m1.mp4", Fraction(1000), np.zeros(3, np.int8))
-    with pytest.raises(InputError, match="1000 frames per second, which times in milliseconds"):
+    with pytest.raises(
+        InputError, match=("1000 frames per second, too many for times in milliseconds")
+    ):
         write_labels(tmp_path, "boris", [fast], NAMES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m1.annot"]
 
@@ -645,7 +660,9 @@ def test_a_class_named_background(tmp_path):
     )
     assert path.read_text().splitlines()[0] == ",background,walk"
     line = TimeLine(4, Fraction(30))
-    (annotation,) = lay(read_label_file(path, class_map), class_map, line, unscored="background")
+    (annotation,) = lay_on_frames(
+        read_label_file(path, class_map), class_map, line, unscored="background"
+    )
     assert annotation.codes.tolist() == [0, 1, 1, 0]
 
 
@@ -767,7 +784,10 @@ def walk(**facts):
         (walk(seconds="25.0"), "says that its video lasts 25.000 s, but the video has 300 frames"),
         (
             walk(seconds="12.0", fps="NA"),
-            "says that its video lasts 12.000 s, as at 25 frames per second, but the video has 300",
+            (
+                "says that its video lasts 12.000 s, as expected at 25 frames per second, but the "
+                "video has 300"
+            ),
         ),
         (
             FACTS + fact(1, "START", fps="NA", index=25) + fact(2, "STOP", fps="NA", index=50),
@@ -808,7 +828,7 @@ def test_facts_that_fit_the_video_are_taken_quietly(tmp_path, facts):
         text = text.replace(",", ";").replace("#", ",")
     annotation = read(put(tmp_path, text))
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
-    assert len(annotation.notices) == 1
+    assert len(annotation.warnings) == 1
 
 
 def test_image_index_may_count_from_one(tmp_path):
@@ -819,7 +839,7 @@ def test_image_index_may_count_from_one(tmp_path):
 
 def laid(tmp_path, text, line):
     labels = read_label_file(put(tmp_path, text), DEFAULT_CLASS_MAP)
-    return lay(labels, DEFAULT_CLASS_MAP, line)[0]
+    return lay_on_frames(labels, DEFAULT_CLASS_MAP, line)[0]
 
 
 def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
@@ -828,8 +848,8 @@ def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
     annotation = laid(tmp_path, walk(), guess)
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
     assert annotation.fps == 30
-    assert annotation.notices[0] == (
-        "its video does not state its frame rate; 30 frames per second is taken from this file"
+    assert annotation.warnings[0] == (
+        "its video does not state a frame rate; mpar takes 30 frames per second from this file"
     )
     numbered = FACTS + fact(1, "START", fps="NA", index=30) + fact(2, "STOP", fps="NA", index=60)
     assert laid(tmp_path, numbered, guess).fps == 30
@@ -854,7 +874,7 @@ def test_frames_with_times_of_their_own(tmp_path):
     assert codes.tolist() == [0] * 30 + [6] * 40 + [-1] * 30 + [0] * 20
 
 
-def test_events_behind_the_picture_are_cut_with_one_notice(tmp_path):
+def test_events_behind_the_picture_are_cut_with_one_warning(tmp_path):
     """Sound that is longer than the picture ends no recording."""
     rows = [
         *(row(0, "rest", "START"), row(9, "rest", "STOP")),
@@ -863,9 +883,9 @@ def test_events_behind_the_picture_are_cut_with_one_notice(tmp_path):
     ]
     annotation = read(put(tmp_path, HEADER + "".join(rows)))
     assert annotation.codes.tolist() == [0] * 270 + [6] * 30
-    assert [notice for notice in annotation.notices if "picture" in notice] == [
-        "2 events from 'walk' (9-10.9 s) on end after the picture (300 frames, 10.000 s) and are "
-        "cut there; if the video is cut short, copy it again"
+    assert [warning for warning in annotation.warnings if "picture" in warning] == [
+        "2 events from 'walk' (9-10.9 s) on end after the picture (300 frames, 10.000 s); mpar "
+        "cuts them there; if the video is cut short, copy it again"
     ]
 
 
@@ -878,7 +898,7 @@ def two_subjects(folder, first, second, videos=("m1.mp4",)):
     (source,), problems = share_out(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
     assert problems == []
     with pytest.raises(InputError) as caught:
-        lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
     return str(caught.value)
 
 
@@ -891,7 +911,7 @@ def test_subjects_of_one_video_are_not_annotators(tmp_path):
     both = first + fact(2, "POINT", subject="mouse B").replace("o,", "p,", 1)  # two observations
     (source,), _ = share_out([put(tmp_path, both)], [VIDEO], DEFAULT_CLASS_MAP)
     with pytest.raises(InputError, match="scores the subjects 'mouse A', 'mouse B' of one video"):
-        lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
 
 
 def test_people_who_score_one_subject_are_annotators(tmp_path):
@@ -902,7 +922,9 @@ def test_people_who_score_one_subject_are_annotators(tmp_path):
             for i, subject in enumerate(subjects)
         ]
         (source,), _ = share_out(files, [VIDEO], DEFAULT_CLASS_MAP)
-        assert len(lay(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))) == 2
+        assert (
+            len(lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))) == 2
+        )
 
 
 def test_binary_tables_of_one_video_are_of_its_subjects(tmp_path):
@@ -919,7 +941,7 @@ def test_observations_without_a_video_are_left_out_and_named(tmp_path, kind):
     path = put(tmp_path, header + rows)
     (source,), problems = share_out([path], [VIDEO], DEFAULT_CLASS_MAP)
     assert len(source.labels) == 1
-    assert f"m1.csv:2: observation 'live' is not of a video ({kind}); make" in str(problems[0])
+    assert f"m1.csv:2: observation 'live' is not of a video ({kind}); score" in str(problems[0])
 
 
 def test_live_observations_of_a_project_are_left_out_and_named(tmp_path):
@@ -933,7 +955,7 @@ def test_live_observations_of_a_project_are_left_out_and_named(tmp_path):
     assert [str(problem) for problem in second.problems] == [
         "study.boris: observation 'broken' cannot be read; save it with BORIS 7 or newer"
     ]
-    assert "observation 'live' is not of a video (LIVE); make" in str(problems[0])
+    assert "observation 'live' is not of a video (LIVE); score" in str(problems[0])
 
 
 # Tables with a column for each behaviour
@@ -986,7 +1008,7 @@ def test_times_that_are_no_seconds(tmp_path):
     rows = "".join(f"{1 + i / 30:.3f},1\n" for i in range(270))
     annotation = read(put(tmp_path, "time,walk\n" + rows))
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 300)]
-    assert "begins at 1 s; the frames before stay unlabelled" in annotation.notices
+    assert "starts at 1 s; earlier frames stay unlabelled" in annotation.warnings
     text = "Time,Action\n" + "".join(f"{i / 30:.3f},rest\n" for i in range(300))
     assert "found the columns 'Time,Action', expected one Frame" in problems_of(put(tmp_path, text))
 
@@ -1003,14 +1025,14 @@ def test_annot_with_decimal_commas(tmp_path):
 def test_a_huge_exponent_does_not_hang(tmp_path):
     """Nobody writes out a number of a hundred million digits."""
     text = PROJECT.replace("[1.1, ", "[1e99999999, ")
-    assert "is not a BORIS project that can be read" in problems_of(put(tmp_path, text))
+    assert "cannot be read as a BORIS project" in problems_of(put(tmp_path, text))
 
 
 def test_an_interval_longer_than_a_frame_is_refused_at_high_rates_too(tmp_path):
     """0.017 s skips frames at 60 a second, though by less than a millisecond."""
     rows = "".join(f"{i * 0.017:.3f},{int(i > 50)}\n" for i in range(290))
     message = problems_of(put(tmp_path, "time,walk\n" + rows), fps=Fraction(60))
-    assert "has a row every 0.017 s, expected one a frame" in message
+    assert "has a row every 0.017 s, expected one per frame" in message
 
 
 @pytest.mark.parametrize("header", ["frame_number", "Frame No.", "Frame#", "frame_idx", "FrameID"])
@@ -1071,7 +1093,7 @@ def test_codes_in_a_column_of_another_name_are_no_table(tmp_path, value):
 def test_one_hot_table_at_another_rate_is_refused(tmp_path):
     """A row every 40 ms does not tell the frames of a video of 30 a second."""
     text = "time,walk\n" + "".join(f"{i / 25:.3f},{i % 2}\n" for i in range(250))
-    assert "has a row every 0.04 s, expected one a frame" in problems_of(put(tmp_path, text))
+    assert "has a row every 0.04 s, expected one per frame" in problems_of(put(tmp_path, text))
 
 
 # As it is used: folders of real videos
@@ -1120,11 +1142,11 @@ def test_one_boris_file_for_two_videos(filmed, tmp_path):
     labels, report = preprocessed(filmed, tmp_path, {"study.csv": BOTH})
     assert labels == {"m1": (("study",), LICK_M1), "m2": (("study",), LICK_M2)}
     assert not report.problems
-    assert report.notices == (
-        "study.csv: 57 of 60 frames have no behaviour and stay unlabelled; --unscored names their "
-        "class, if it is one",
-        "study.csv: 30 of 45 frames have no behaviour and stay unlabelled; --unscored names their "
-        "class, if it is one",
+    assert report.warnings == (
+        "study.csv: 57 of 60 frames have no behaviour and stay unlabelled; pass --unscored CLASS "
+        "if they belong to a class",
+        "study.csv: 30 of 45 frames have no behaviour and stay unlabelled; pass --unscored CLASS "
+        "if they belong to a class",
     )
 
 
@@ -1150,19 +1172,19 @@ def test_observations_of_one_video_are_annotators(filmed, tmp_path):
     [
         ("m2_labels.csv", DEEPETHOGRAM, "m2_labels.csv: found 300 rows, expected 45"),
         ("other.csv", BOTH.replace("m1.avi", "m7.avi"), "other.csv: scores 'm7.avi', but there is"),
-        ("other.csv", BINARY, "other.csv: fits no video, expected a name that starts with a"),
+        ("other.csv", BINARY, "other.csv: matches no video, expected a name that starts with that"),
         (
             "other.csv",
             V8.replace("m1.mp4", "m5.mp4"),
-            "nor does the video that it names ('m5.mp4')",
+            "nor does the video name in it ('m5.mp4')",
         ),
         (
             "m2.csv",
             V8.replace("m1.mp4", "?"),
             "m2.csv: says that its video lasts 10.000 s, but the",
         ),
-        ("m2.boris", '{"a": 1}', "m2.boris: is not a BORIS project that can be read"),
-        ("other.boris", '{"a": 1}', "other.boris: is not a BORIS project that can be read"),
+        ("m2.boris", '{"a": 1}', "m2.boris: cannot be read as a BORIS project"),
+        ("other.boris", '{"a": 1}', "other.boris: cannot be read as a BORIS project"),
     ],
 )
 def test_problems_of_a_folder(filmed, tmp_path, name, text, expected):
@@ -1193,10 +1215,10 @@ def test_predictions_go_out_and_come_back(study, tmp_path):
         out, cache = tmp_path / label_format, tmp_path / f"{label_format}.h5"
         export = "export", tmp_path / "p", "--format", label_format, "-o", out
         assert run(*export).exit_code == 0
-        assert "exist already" in run(*export).output
+        assert "already contains" in run(*export).output
         result = run("preprocess", folder, out, "-o", cache)
         assert result.exit_code == 0, result.output
-        assert "notice" not in result.output
+        assert "warning" not in result.output
         with Store(cache) as store:
             for i, info in enumerate(store.recordings):
                 path = tmp_path / "p" / f"{info.name}_predictions.csv"

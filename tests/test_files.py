@@ -242,7 +242,7 @@ def test_locked_refuses_a_second_writer(tmp_path, holder):
         for _ in range(2):
             with pytest.raises(ConfigError) as caught, locked(path):
                 pytest.fail("two writers")
-            assert str(caught.value).startswith(f"{path}: is being written by another process; ")
+            assert str(caught.value).startswith(f"{path}: another process is writing it; ")
     with locked(path):
         pass
 

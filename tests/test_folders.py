@@ -48,7 +48,7 @@ def fill(folder, *names):
             [f"m7/{i:03d}.tif" for i in range(12)] + ["a.mp4", "plot.png"],
             [
                 "V: the 12 pictures in m7 are not read (000.tif ...): make a video of them, one "
-                "frame each",
+                "frame per picture",
                 "V: 1 .png file is not read (plot.png)",
             ],
             id="a film as pictures",

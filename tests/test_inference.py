@@ -144,9 +144,9 @@ def test_api_returns_what_the_original_documented(numbers, tmp_path):
         (
             64,
             96,
-            "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
-            "high as it should be; this is right only if the training videos had this shape; "
-            "otherwise crop or film alike",
+            "frames of 96x64 px are squeezed to 32x32 px, which makes everything 1.50 times too "
+            "tall; this is right only if the training videos had this shape; otherwise crop or "
+            "film alike",
         ),
     ],
 )
@@ -349,4 +349,4 @@ def test_recording_of_a_cache_keeps_its_warnings(tmp_path):
     with Store(tmp_path / "c.h5") as store:
         found = network.predict_recording(store, 0).warnings
     assert found == network.predict(tmp_path / "v" / "a.mp4").warnings
-    assert found == ("runs at 25 frames per second, expected 30; rows and seconds stay its own",)
+    assert found == ("runs at 25 frames per second, expected 30; mpar keeps its frames and times",)

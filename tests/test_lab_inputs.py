@@ -261,19 +261,27 @@ Case = Callable[[Path], None]
         (
             sound_after_the_picture,
             {"m1": "rest 0-59, walk 60-89"},
-            ["notice: m1.csv: 1 event from 'walk' (2-3.4 s) on ends after the picture"],
+            ["warning: m1.csv: 'walk' (2-3.4 s) ends after the picture"],
         ),
         (
             a_file_for_each_subject,
             {},
-            ["scores the subjects 'mouse A', 'mouse B' of one video, expected one animal a video"],
+            [
+                (
+                    "scores the subjects 'mouse A', 'mouse B' of one video, expected one animal "
+                    "per video"
+                )
+            ],
         ),
-        (a_binary_table_for_each_subject, {}, ["BORIS writes one for each subject"]),
+        (a_binary_table_for_each_subject, {}, ["BORIS writes one per subject"]),
         (decimal_commas, {"m1": "paw_lick 15-44"}, []),
         (
             names_in_capitals,
             {"m1": LAID_THIRDS, "m2": "paw_lick 15-44, walk 60-74"},
-            ["m1.csv: reads 'Rest' as rest, 'Paw Lick' as paw_lick", "m2.csv: reads 'Paw_Lick' as"],
+            [
+                "m1.csv: mpar reads 'Rest' as rest, 'Paw Lick' as paw_lick",
+                "m2.csv: mpar reads 'Paw_Lick' as",
+            ],
         ),
         (names_of_videos_in_capitals, {"Mouse 1": "walk 0-9"}, []),
         (
@@ -284,7 +292,12 @@ Case = Callable[[Path], None]
         (
             rows_at_another_rate,
             {},
-            ["found 75 rows, expected 90 (the video's frames); they seem made on a copy at 25"],
+            [
+                (
+                    "found 75 rows, expected 90 (the video's frames); they seem to come from a "
+                    "copy at 25"
+                )
+            ],
         ),
         (predictions_of_every_fifth_frame, {}, ["has a row for only one frame in 5"]),
         (one_hot_by_frame, {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"}, []),
@@ -309,12 +322,12 @@ Case = Callable[[Path], None]
         (
             sound_before_the_picture,
             {"m1": LAID_THIRDS},
-            ["m1.mkv: shows its first picture after 0.5 s of sound, or of what cannot be decoded"],
+            ["m1.mkv: shows its first picture after 0.5 s of sound or of frames cannot be decoded"],
         ),
         (
             rate_only_in_the_labels,
             {"pi": LAID_THIRDS},
-            ["pi.csv: its video does not state its frame rate; 30 frames per second is taken from"],
+            ["pi.csv: its video does not state a frame rate; mpar takes 30 frames per second from"],
         ),
         (rate_nowhere, {}, ["neither it nor its video states a frame rate (25 is only a guess)"]),
         (
@@ -322,7 +335,7 @@ Case = Callable[[Path], None]
             {"m1": "walk 0-5"},
             ["mpar reads stream 1; pass --stream N to read another"],
         ),
-        (twelve_bits_in_sixteen, {"m1": "walk 0-19"}, ["m1.mkv: is all but black"]),
+        (twelve_bits_in_sixteen, {"m1": "walk 0-19"}, ["m1.mkv: is almost black"]),
         (
             a_copy_beside_the_labels,
             {"m1": "rest 0-44, walk 45-89"},

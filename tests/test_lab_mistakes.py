@@ -61,18 +61,18 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
     ("videos", "files", "options", "labels", "texts"),
     [
         case(
-            "label files of half the rows count as trials with a notice",
+            "label files of half the rows count as trials with a warning",
             {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
             HALVES,
-            "notice: m1.mp4: takes its 2 label files for trials, since 45 + 45 = 90 rows; if they "
-            "are several annotators, pass --several annotators",
+            "warning: m1.mp4: mpar takes its 2 label files as trials, since 45 + 45 = 90 rows; "
+            "if they are several annotators, pass --several annotators",
         ),
         case(
             "annotators who scored a copy at half the rate are refused",
             {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
             {},
-            "m1_1.csv: found 45 rows, expected 90 (the video's frames); they seem made on a copy "
-            "at 15",
+            "m1_1.csv: found 45 rows, expected 90 (the video's frames); they seem to come from a "
+            "copy at 15",
             options="--several annotators",
         ),
         case(
@@ -107,12 +107,12 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             "the advice for names without numbers comes to annotators first",
             {"m1_anna.csv": HALF_RATE, "m1_ben.csv": HALF_RATE},
             {},
-            "m1.mp4: its 2 label files have 45 + 45 rows and count as trials, which cannot be "
-            "ordered: expected names that end in different numbers, found m1_anna.csv, m1_ben.csv; "
-            "if they are annotators, pass --several annotators; if they are trials",
+            "m1.mp4: its 2 label files have 45 + 45 rows and count as trials, whose order is "
+            "unclear: expected names that end in different numbers, found m1_anna.csv, "
+            "m1_ben.csv; if they are annotators, pass --several annotators; if they are trials",
         ),
         case(
-            "trials of different lengths need no notice",
+            "trials of different lengths need no warning",
             {"m1_1.csv": by_frame(*["rest"] * 30), "m1_2.csv": by_frame(*["walk"] * 60)},
             {"m1_trial1": "rest 0-29", "m1_trial2": "walk 0-59"},
             "not:for trials",
@@ -125,7 +125,7 @@ def test_trials_and_annotators(tmp_path, videos, files, options, labels, texts):
 
 
 DEEPETHOGRAM = "background,walk\n" + "0,1\n" * 90
-TAKEN = "belongs to m1_2.seq, which mpar does not read; convert that video, or move both away"
+TAKEN = "belongs to m1_2.seq, which mpar cannot read; convert the video, or move both elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ TAKEN = "belongs to m1_2.seq, which mpar does not read; convert that video, or m
             "a number that no video has",
             {"m1_2.csv": WHOLE_VIDEO},
             {"m1": LAID_THIRDS},
-            "notice: m1_2.csv: counts as labels of m1.mp4, as no longer name of a video fits; if "
-            "it is of another video, move it away",
+            "warning: m1_2.csv: counts as labels of m1.mp4, the longest matching name of a "
+            "video; if it is of another video, move it elsewhere",
         ),
         case(
             "a name that says whose it is",
@@ -196,7 +196,7 @@ def test_labels_of_videos_that_are_not_used(tmp_path, videos, files, options, la
                 f"a copy that the system named {name}",
                 {"m1.csv": WHOLE_VIDEO, name: WHOLE_VIDEO},
                 {"m1": LAID_THIRDS},
-                f"m1.csv: {name} has the same content and is not read; remove one",
+                f"m1.csv: mpar ignores {name}, which has the same content; remove one",
                 "not:annotators",
             )
             for name in ("m1 (1).csv", "m1 - Copy.csv", "m1 copy.csv", "m1 - Kopie (2).csv")
@@ -205,7 +205,7 @@ def test_labels_of_videos_that_are_not_used(tmp_path, videos, files, options, la
             "a copy of a study in one file",
             {"s.csv": boris("m1.mp4", *THIRDS), "s (1).csv": boris("m1.mp4", *THIRDS)},
             {"m1": LAID_THIRDS},
-            "s.csv: s (1).csv has the same content",
+            "s.csv: mpar ignores s (1).csv, which has the same content",
             "not:annotators",
         ),
         case(
@@ -276,7 +276,7 @@ def of(subject, text=LICK):
             "an animal and none in one observation",
             {"m1.csv": of("Mouse1") + WALK.split("\n", 1)[1]},
             {},
-            "observation 'o' has the subjects 'Mouse1', none, expected one animal a video",
+            "observation 'o' has the subjects 'Mouse1', none, expected one animal per video",
         ),
     ],
 )
@@ -315,18 +315,18 @@ def of_animals(kind, animals=ANIMALS):
         pytest.param(ANIMALS, True, OF_ANIMALS, "2 animals", id="each has a region"),
         pytest.param(
             *(ANIMALS, False, {}),
-            "scores the subjects 'A', 'b' of one video, expected one animal a video; pass",
+            "scores the subjects 'A', 'b' of one video, expected one animal per video; pass",
             id="no regions",
         ),
         pytest.param(
             *((*ANIMALS, ("C", "walk", 2.6, 2.8)), True, OF_ANIMALS),
-            "scores the subject 'C' of m1.mp4, whose regions are of A, B; correct one of them",
+            "scores the subject 'C' of m1.mp4, whose regions belong to A, B; correct one of them",
             id="one without a region",
         ),
         pytest.param(
             *((*ANIMALS, ("", "walk", 2.6, 2.8)), True, {}),
-            "observation 'o' has the subjects 'A', 'b', none, expected one animal a video; name "
-            "the animal of every event, or keep the events of one",
+            "observation 'o' has the subjects 'A', 'b', none, expected one animal per video; "
+            "name the animal of every event, or keep the events of one",
             id="a bout of nobody",
         ),
     ],
@@ -358,7 +358,7 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
             {"m1_a.csv": LICK, "m1_b.csv": WALK},
             {},
             "m1_a.csv: shares no behaviour with the other label files of its video (m1_a.csv: "
-            "paw_lick; m1_b.csv: walk), so that --unscored rest would outvote each of them",
+            "paw_lick; m1_b.csv: walk), so --unscored rest would outvote each of them",
             options=UNSCORED,
         ),
         case(
@@ -395,7 +395,7 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
             "files of mpar",
             {"m1.csv": by_frame(*["walk"] * 60, *[""] * 20, *["-1"] * 10)},
             {"m1": "walk 0-59"},
-            "notice: m1.csv: has 30 unlabelled rows (-1 or empty), which --unscored does not fill",
+            "warning: m1.csv: has 30 unlabelled rows (-1 or empty), which --unscored does not fill",
             options=UNSCORED,
         ),
     ],
@@ -480,7 +480,10 @@ def by_time(times, behaviour="paw_lick"):
             "SimBA with ends that may be the frames after the last",
             {"m1.csv": SIMBA + "m1,paw_lick,0.5,1.5,15,45,1.0\n"},
             {"m1": "paw_lick 15-45"},
-            "mpar takes End_frame for the last frame of a bout: if it is the one after, subtract 1",
+            (
+                "mpar takes End_frame as the last frame of a bout: if it is the frame after the "
+                "bout, subtract 1"
+            ),
         ),
         case(
             "images of BORIS at 25",
@@ -509,13 +512,16 @@ def by_time(times, behaviour="paw_lick"):
             "Bento without a rate stops where a copy at 25 would",
             {"m1.annot": ANNOT.replace(": 90", ": 75").replace("Annotation framerate: 30\n", "")},
             {},
-            "m1.annot: is scored up to frame 75, as at 25 frames per second, but its video has 90",
+            (
+                "m1.annot: is scored up to frame 75, as expected at 25 frames per second, but its "
+                "video has 90"
+            ),
         ),
         case(
             "Bento stops early",
             {"m1.annot": ANNOT.replace(": 90", ": 60")},
             {"m1": "paw_lick 15-44"},
-            "m1.annot: is scored up to frame 60 of 90; the others stay unlabelled",
+            "m1.annot: is scored up to frame 60 of 90; later frames stay unlabelled",
         ),
         case(
             "only the durations of Bento have a point",
@@ -550,7 +556,7 @@ def by_time(times, behaviour="paw_lick"):
             "a length by half as long",
             {"m1.csv": boris("m1.mp4", *THIRDS, fps="NA", seconds="5.300")},
             {"m1": LAID_THIRDS},
-            "notice: m1.csv: says that its video lasts 5.300 s, but the picture lasts 3.000 s",
+            "warning: m1.csv: says that its video lasts 5.300 s, but the picture lasts 3.000 s",
         ),
         case(
             "sound that is a little longer",
@@ -562,13 +568,13 @@ def by_time(times, behaviour="paw_lick"):
             "a table behind its video",
             {"m1.csv": by_time(12 + i / 30 for i in range(90))},
             {},
-            "m1.csv: begins at 12 s, behind the end of its video (3.000 s)",
+            "m1.csv: starts at 12 s, after the end of its video (3.000 s)",
         ),
         case(
             "a table that ends early",
             {"m1.csv": by_time(i / 30 for i in range(60))},
             {"m1": "paw_lick 15-44"},
-            "notice: m1.csv: is scored up to frame 60 of 90; the others stay unlabelled",
+            "warning: m1.csv: is scored up to frame 60 of 90; later frames stay unlabelled",
         ),
     ],
 )
@@ -605,7 +611,7 @@ LINES = boris("m1.mp4", ("paw_lick", 0.5, 1), ("paw_lick", 1, 1.5)).splitlines()
                 )
             },
             {},
-            "plays several videos one after the other",
+            "plays several videos in a row",
             videos="m1.mp4 m2.mp4",
         ),
         case(
@@ -617,7 +623,7 @@ LINES = boris("m1.mp4", ("paw_lick", 0.5, 1), ("paw_lick", 1, 1.5)).splitlines()
             "a START and its STOP at one time",
             {"m1.csv": boris("m1.mp4", ("paw_lick", 0.5, 0.5))},
             {},
-            "'paw_lick' (0.5-0.5 s) ends before it has a frame",
+            "'paw_lick' (0.5-0.5 s) covers no frame",
         ),
         case(
             "times with hours and minutes",
@@ -735,7 +741,7 @@ def timed(name, scale=1 / 30):
             "nothing for 0",
             {"m1.csv": one_hot(zero="")},
             {"m1": LAID_THIRDS},
-            "notice: m1.csv: has no 0: its empty cells count as 0",
+            "warning: m1.csv: has no 0: its empty cells count as 0",
         ),
         case(
             "nothing for 0, by time",
@@ -784,7 +790,7 @@ def timed(name, scale=1 / 30):
             "every second frame",
             {"m1.csv": one_hot(step=2)},
             {},
-            "m1.csv: has a row for only one frame in 2, expected one for each frame; add the",
+            "m1.csv: has a row for only one frame in 2, expected a row for every frame; add the",
         ),
         case(
             "a frame that is missing",
@@ -796,13 +802,13 @@ def timed(name, scale=1 / 30):
             "a behaviour that has two columns by frame",
             {"m1.csv": "walk,paw_lick,Walk \n" + "0,0,1\n" * 90},
             {},
-            "m1.csv:1: has the columns 'walk' and 'Walk', expected one for each behaviour; remove",
+            "m1.csv:1: has the columns 'walk' and 'Walk', expected one per behaviour; remove",
         ),
         case(
             "a behaviour that has two columns by time",
             {"m1.csv": "time,walk,walk\n" + "".join(f"{i / 30:.3f},1,0\n" for i in range(90))},
             {},
-            "m1.csv:1: has the columns 'walk' and 'walk', expected one for each behaviour; remove",
+            "m1.csv:1: has the columns 'walk' and 'walk', expected one per behaviour; remove",
         ),
     ],
 )
@@ -882,15 +888,15 @@ OWN_TABLES = {
             "tables without labels are passed over",
             {"m1.csv": WHOLE_VIDEO, **OWN_TABLES},
             {"m1": LAID_THIRDS},
-            "warning: Annotations: holds 6 tables without labels (animals.csv, c.h5.problems.csv, "
-            "classes.csv and 3 more), which mpar does not read as labels",
+            "warning: Annotations: contains 6 tables without labels (animals.csv, "
+            "c.h5.problems.csv, classes.csv and 3 more), which mpar does not read",
             "not:problem:",
         ),
         case(
             "they are no labels of a video that has no others",
             {"m1_bouts.csv": OWN_TABLES["m1_bouts.csv"]},
             {},
-            "holds 1 table without labels (m1_bouts.csv)",
+            "contains 1 table without labels (m1_bouts.csv)",
             "m1.mp4: has no labels",
         ),
         case(
@@ -907,8 +913,8 @@ OWN_TABLES = {
             "a prediction does not outvote a person whose name comes later",
             {"m1_zoe.csv": WHOLE_VIDEO, "m1_predictions.csv": by_frame(*["active"] * 90)},
             {"m1": LAID_THIRDS},
-            "notice: m1_zoe.csv: m1_predictions.csv is a prediction beside it and is not read; if "
-            "a person corrected it, rename it",
+            "warning: m1_zoe.csv: mpar ignores m1_predictions.csv, which is a prediction; if a "
+            "person corrected it, rename it",
             "not:annotators (",
         ),
         case(
@@ -945,19 +951,19 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             "a list instead of a project",
             {"m1.boris": "[1,2]"},
             {},
-            "m1.boris: is not a BORIS project that can be read; save it with BORIS 7 or newer",
+            "m1.boris: cannot be read as a BORIS project; save it with BORIS 7 or newer",
         ),
         case(
             "a table instead of a project",
             {"m1.boris": LICK},
             {},
-            "m1.boris: is not a BORIS project that can be read",
+            "m1.boris: cannot be read as a BORIS project",
         ),
         case(
             "a live observation beside one of a video",
             {"s.csv": LICK + LIVE.split("\n", 1)[1]},
             {"m1": "paw_lick 15-44"},
-            "observation 'live' is not of a video (Live); make one of its video, or remove it",
+            "observation 'live' is not of a video (Live); score the video, or remove it",
             "not:'NA'",
         ),
         case(
@@ -965,7 +971,7 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             {"m1.csv": LICK.replace("0.500,m1", "00:00.5,m1").replace("1.500,m1", "00:01.5,m1")},
             {},
             "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds "
-            "as in 00:01:30.5; export it in seconds (2 such rows)",
+            "such as 00:01:30.5; export it in seconds (2 such rows)",
         ),
         case(
             "a time that cannot be read, whose START then lacks its STOP",
@@ -978,7 +984,7 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             "nobody scored a frame",
             {"m1.csv": by_frame(*[""] * 90)},
             {"m1": ""},
-            "notice: m1.mp4: its recording m1 has no labelled frame",
+            "warning: m1.mp4: its recording m1 has no labelled frame",
         ),
         case(
             "predictions of every third frame without their json",
@@ -987,8 +993,8 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
                 + "".join(f"{i},walk\n" for i in range(0, 90, 3))
             },
             {},
-            "has a row for only one frame in 3, as predictions with --stride, which need "
-            "m1_predictions.json beside them",
+            "has a row for only one frame in 3, like predictions with --stride, which need "
+            "m1_predictions.json next to them",
         ),
         case(
             "short trials",
@@ -1001,7 +1007,7 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
             "rows numbered from 15",
             {"m1.csv": "\n".join(["Frame,Action", *WHOLE_VIDEO.splitlines()[16:]]) + "\n"},
             {},
-            "(its Frame column begins at 15); pass --label-offset 15",
+            "(its Frame column starts at 15); pass --label-offset 15",
             "not:copy",
         ),
     ],
@@ -1030,8 +1036,8 @@ def test_frames_with_a_mark_for_thousands(tmp_path, mark, delimiter, first):
     output = preprocessed(tmp_path, make)
     assert output.count("m1.csv:") == 1
     assert (
-        f"m1.csv:{first}, probably with a mark for thousands, expected whole numbers from 0; "
-        "format the column as numbers without it"
+        f"m1.csv:{first}, probably with a thousands separator, expected whole numbers from 0; "
+        "format the column without it"
     ) in output
 
 
@@ -1062,7 +1068,7 @@ def test_a_table_that_is_not_utf8_may_hold_all_labels(tmp_path):
 
     output = preprocessed(tmp_path, make)
     assert "all.csv:2: is not UTF-8 text; save it as 'CSV UTF-8'" in output
-    assert "Mäus.mp4: has no labels, expected Mäus.csv or Mäus_*.csv; mend all.csv, or" in output
+    assert "Mäus.mp4: has no labels, expected Mäus.csv or Mäus_*.csv; fix all.csv, or" in output
 
 
 def test_a_table_behind_a_video_whose_rate_varies(tmp_path):
@@ -1073,5 +1079,5 @@ def test_a_table_behind_a_video_whose_rate_varies(tmp_path):
         write(folder, "m1.csv", by_time(12 + i / 30 for i in range(150)))
 
     output = preprocessed(tmp_path, make)
-    assert "m1.csv: begins at 12 s, behind the end of its video (5.000 s)" in output
+    assert "m1.csv: starts at 12 s, after the end of its video (5.000 s)" in output
     assert read_labels(tmp_path / "c.h5") == {}

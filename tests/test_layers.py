@@ -173,7 +173,7 @@ def test_label_files_and_class_maps_are_parsed_in_one_place_each():
         for module in MODULES
         if {name.rpartition(".")[2] for name in find_calls(parse(module))} & readers
     }
-    assert parsers == {"labels.annotations", "labels.classes", "system.files"}
+    assert parsers == {"labels.csv_text", "labels.classes", "system.files"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -12,8 +12,9 @@ import pytest
 from mpar.errors import ConfigError, InputError
 from mpar.labels import pairing
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import NameIndex
-from mpar.labels.pairing import find_group, find_recordings, share_out, warn_of_groups
+from mpar.labels.pairing import find_recordings, share_out
 from mpar.system.folders import find_files
 
 
@@ -168,8 +169,8 @@ def test_problems_of_pairing_say_what_was_expected(tmp_path):
     """The person learns which names would do."""
     _, problems = pair(tmp_path, ["a.mp4"], ["b.csv"])
     assert problems == {
-        "a.mp4": "has no labels, expected a.csv or a_*.csv; add them",
-        "b.csv": "fits no video, expected a name that starts with a video's; rename it",
+        "a.mp4": "has no labels, expected a.csv or a_*.csv; add labels",
+        "b.csv": "matches no video, expected a name that starts with that of a video; rename it",
     }
 
 
@@ -321,8 +322,7 @@ def test_pattern_that_finds_one_animal_in_two_spellings(caplog):
         warn_of_groups(["M1", "m2", "m1"], r"(?i)m\d")
     assert caplog.messages == [
         "--group-pattern '(?i)m\\d' finds the animals 'M1' and 'm1', which differ only in "
-        "capitals, blanks or zeros before a number and count as 2; if they are one, rename the "
-        "videos"
+        "capitals, spaces or leading zeros and count as 2; if they are one, rename the videos"
     ]
 
 
@@ -341,8 +341,8 @@ def test_animals_that_differ_in_zeros(caplog, names, pattern, alike):
     with caplog.at_level(logging.WARNING):
         warn_of_groups(names, pattern)
     assert [text.partition(" finds the animals ")[2] for text in caplog.messages] == [
-        f"{alike}, which differ only in capitals, blanks or zeros before a number and count as 2; "
-        "if they are one, rename the videos"
+        f"{alike}, which differ only in capitals, spaces or leading zeros and count as 2; if "
+        "they are one, rename the videos"
         for _ in filter(None, [alike])
     ]
 
@@ -367,8 +367,8 @@ def test_pattern_that_cuts_numbers_short(caplog, names, pattern, found):
         warn_of_groups(names, pattern)
     cut = [text for text in caplog.messages if "cuts numbers short" in text]
     assert cut == [
-        f"--group-pattern '{pattern}' cuts numbers short: it finds the animal {found}, which count "
-        "as one; if they are several, let it take whole numbers (\\d+ for \\d)"
+        f"--group-pattern '{pattern}' cuts numbers short: it finds the animal {found}, which "
+        "count as one; if they are several, match whole numbers (\\d+ instead of \\d)"
         for _ in filter(None, [found])
     ]
 
@@ -402,9 +402,12 @@ def test_names_with_dots_are_whole_names(tmp_path):
     assert shared(tmp_path, files, "mouse1.mp4") == (
         {"mouse1.mp4": []},
         [
-            "simba.csv: scores 'mouse1.2', but there is no such video; add it, or remove its part",
+            (
+                "simba.csv: scores 'mouse1.2', but there is no such video; add it, or remove its "
+                "labels"
+            ),
             "simba.csv: scores 'mouse1.3.avi', but there is no such video; add it, or remove its "
-            "part",
+            "labels",
         ],
     )
 
@@ -415,7 +418,7 @@ def test_a_file_named_after_the_absent_video_that_it_names(tmp_path, name):
     files = {f"{name.removesuffix('.mp4')}.csv": SIMBA + f"{name},walk,0,1\n"}
     found, (problem,) = shared(tmp_path, files, "mouse1.mp4")
     assert found == {"mouse1.mp4": []}
-    assert f"nor does the video that it names ({name!r})" in problem
+    assert f"nor does the video name in it ({name!r})" in problem
 
 
 def test_names_that_fit_two_videos_are_refused(tmp_path):
@@ -427,9 +430,9 @@ def test_names_that_fit_two_videos_are_refused(tmp_path):
     found, problems = shared(tmp_path, files, "mouse.mp4", "Mouse.avi", "x.mp4")
     assert found == {"mouse.mp4": [], "Mouse.avi": [], "x.mp4": ["bouts.csv"]}
     assert problems == [
-        "bouts.csv: scores 'MOUSE', which may be mouse.mp4 and Mouse.avi; rename one of them",
-        "MOUSE_1.csv: fits mouse.mp4 and Mouse.avi, whose names differ only in capitals or blanks; "
-        "rename one",
+        "bouts.csv: scores 'MOUSE', which may be mouse.mp4 or Mouse.avi; rename one of them",
+        "MOUSE_1.csv: matches mouse.mp4 and Mouse.avi, whose names differ only in capitals or "
+        "spaces; rename one",
     ]
 
 

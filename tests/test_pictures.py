@@ -61,8 +61,8 @@ def test_horizontal_bars_are_no_teeth():
 @pytest.mark.parametrize(
     ("low", "high", "start"),
     [
-        (0, 15, "is all but black"),
-        (0, 23, "is all but black"),
+        (0, 15, "is almost black"),
+        (0, 23, "is almost black"),
         (100, 130, "is faint"),
         (100, 107, "shows nothing"),
     ],

@@ -82,5 +82,5 @@ def test_a_replaced_file_is_never_mixed_with_the_old_one(file):
     if positioned._HAS_PREADV or positioned._HAS_PREAD:
         assert read(file, 300, 5) == DATA[300:305]
     else:
-        with pytest.raises(OSError, match="another file took its name"):
+        with pytest.raises(OSError, match="another file replaced it"):
             read(file, 300, 5)

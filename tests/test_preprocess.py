@@ -184,10 +184,10 @@ def test_trials_are_consecutive_pieces_of_their_video(tmp_path, cache):
 
 
 def test_a_sample_of_drawn_mice(tmp_path, cache):
-    """The sample that the documentation uses passes without a problem or a notice."""
+    """The sample that the documentation uses passes without a problem or a warning."""
     write_sample(tmp_path, num_animals=2, seed=3, num_frames=36, height=64, width=64)
     report = run(tmp_path, cache)
-    assert (report.problems, report.notices) == ((), ())
+    assert (report.problems, report.warnings) == ((), ())
     assert [info.num_frames for info in report.recordings] == [36, 36]
 
 
@@ -255,13 +255,13 @@ def test_counts_are_those_of_the_label_files(inputs, cache):
     assert list(report.class_counts) == list(merged)
 
 
-def test_notices_name_their_file(inputs, cache):
+def test_warnings_name_their_file(inputs, cache):
     """What was accepted with a shrug is told, with the file it lies in."""
     path = inputs / "Annotations" / "m2_a.csv"
     header, first, second, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, second, first, *rest]))
     report = run(inputs, cache)
-    assert report.notices == ("m2_a.csv: its rows were not in order of frames; sorted",)
+    assert report.warnings == ("m2_a.csv: its rows were out of order; mpar sorted them by frame",)
 
 
 # --- doing things once
@@ -467,9 +467,7 @@ def test_the_second_of_two_runs_is_refused(inputs, cache, monkeypatch):
     refused = []
 
     def write(*arguments, **keywords):
-        with pytest.raises(
-            ConfigError, match=r"cache\.h5: is being written by another process"
-        ) as error:
+        with pytest.raises(ConfigError, match=r"cache\.h5: another process is writing it") as error:
             run(inputs, cache)
         refused.append(error)
         original(*arguments, **keywords)
@@ -502,7 +500,7 @@ def test_problems_are_collected_over_all_files(inputs, cache):
     report = run(inputs, cache)
     assert [info.name for info in report.recordings] == ["m1", "m3"]
     expected = [
-        ("=orphan.csv", 0, "fits no video"),
+        ("=orphan.csv", 0, "matches no video"),
         ("broken.mp4", 0, "cannot be opened as a video"),
         ("m2_a.csv", 3, "action '9' is not in the class map"),
         ("m2_a.csv", 5, "action '99' is not in the class map"),
@@ -655,7 +653,7 @@ def test_what_is_no_cache_is_never_replaced(inputs, cache, overwrite):
     """A slip in the output path costs nobody a file, least of all one of the inputs."""
     for path in filter(Path.is_file, inputs.rglob("*")):
         data = path.read_bytes()
-        with pytest.raises(ConfigError, match="is no cache but a file of another kind, which mpar"):
+        with pytest.raises(ConfigError, match="is not a cache, and mpar"):
             run(inputs, path, overwrite=overwrite)
         assert path.read_bytes() == data
     cache.mkdir(parents=True)
@@ -671,7 +669,7 @@ def test_a_damaged_cache_is_replaced_on_demand(inputs, cache, share):
     data = cache.read_bytes()
     left = data[: int(share * len(data))]
     cache.write_bytes(left)
-    message = r"cache\.h5: .* will not be replaced without --overwrite"
+    message = r"cache\.h5: .* pass --overwrite to replace it"
     with pytest.raises(ConfigError, match=message):
         run(inputs, cache)
     assert cache.read_bytes() == left
@@ -686,7 +684,7 @@ def test_checking_writes_nothing_at_all(inputs, tmp_path):
     assert listing(tmp_path) == before
     assert (checked.num_decoded, checked.is_written) == (2, False)
     real = run(inputs, tmp_path / "cache.h5")
-    for field in ("recordings", "problems", "code_counts", "class_counts", "notices"):
+    for field in ("recordings", "problems", "code_counts", "class_counts", "warnings"):
         assert getattr(checked, field) == getattr(real, field)
 
 
@@ -742,7 +740,9 @@ def test_regions_of_a_video_are_staged_in_one_pass(drawn, tmp_path):
     np.testing.assert_array_equal(loaded.frames, parts[1].frames)
     small = stage_video(video, "ab", tmp_path, Making(size=(16, 16)), regions, **how)
     assert [part.frames.shape for part in small] == [(40, 16, 16)] * 2
-    with pytest.raises(InputError, match=r"its region of b \(40,0,32,32\) lies beyond its picture"):
+    with pytest.raises(
+        InputError, match=r"its region of b \(40,0,32,32\) extends beyond its picture"
+    ):
         stage_video(video, "ab", tmp_path, Making(), (Region("b", 40, 0, 32, 32),), **how)
     assert not list(tmp_path.glob("*.whole.raw"))
 
@@ -782,7 +782,7 @@ def test_trial_named_like_another_video_is_a_problem(tmp_path):
     write_annotation(tmp_path / "l" / "a_trial1.csv", np.zeros(16, int))
     report = preprocess(tmp_path / "v", tmp_path / "l", tmp_path / "c.h5")
     assert [info.name for info in report.recordings] == ["a_trial1", "a_trial2"]
-    assert [(p.path, "has the name of another" in p.message) for p in report.problems] == [
+    assert [(p.path, "has the same name as another" in p.message) for p in report.problems] == [
         ("a_trial1.mp4", True)
     ]
 
@@ -886,7 +886,7 @@ def test_stream_shapes_the_cache(tmp_path):
         (info,) = report.recordings
         assert bool(info.warnings) == (stream is None)
         assert run(tmp_path / "in", cache, stream=stream).num_decoded == 0
-    with pytest.raises(InputError, match="has no video stream 7; choose another --stream"):
+    with pytest.raises(InputError, match="has no video stream 7, expected one of"):
         run(tmp_path / "in", tmp_path / "d.h5", stream=7)
     with pytest.raises(ConfigError, match="stream: found -1"):
         PreprocessConfig(stream=-1)
@@ -911,9 +911,8 @@ def test_squeezed_videos_are_told(tmp_path, cache, check_only, caplog):
     assert [info.warnings for info in report.recordings] == [
         (),
         (
-            "frames of 96x64 px are squeezed to 32x32 px, so that all in them is 1.50 times as "
-            "high as it should be; pass --size 21x32 (height x width) to keep the shape, or crop "
-            "the videos",
+            "frames of 96x64 px are squeezed to 32x32 px, which makes everything 1.50 times too "
+            "tall; pass --size 21x32 (height x width) to keep the shape, or crop the videos",
         ),
     ]
     (message,) = caplog.messages

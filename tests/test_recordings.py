@@ -16,7 +16,7 @@ from mpar.labels.annotations import Annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.recordings import check_recording
 
-CHECK = "check that they are of this video, and number its first frame 0"
+CHECK = "check that the labels belong to this video, and number its first frame 0"
 
 
 def composed(name):
@@ -63,20 +63,20 @@ def test_labels_as_long_as_the_video_are_laid_on_it(first):
 def test_rows_that_begin_elsewhere_are_refused(first):
     """As many rows as frames, but their numbers say that they belong to others."""
     assert refuse([annotation("mouse_7.csv", [0] * 4, first)], 4) == {
-        "mouse_7.csv": f"its frames begin at {first}, expected 0; {CHECK}"
+        "mouse_7.csv": f"its frames start at {first}, expected 0; {CHECK}"
     }
 
 
 @pytest.mark.parametrize(
     ("first", "numbered"),
-    [(0, ""), (1, " (its Frame column begins at 1)"), (99, " (its Frame column begins at 99)")],
+    [(0, ""), (1, " (its Frame column starts at 1)"), (99, " (its Frame column starts at 99)")],
 )
 def test_short_labels_are_refused_with_both_offsets(first, numbered):
     """345 rows for 360 frames can lie at two places: the person says which, 1-based or not."""
     assert refuse([annotation("mouse_7.csv", [0] * 345, first)], 360) == {
-        "mouse_7.csv": f"found 345 rows, expected 360 (the video's frames){numbered}; if the first "
-        "15 frames have no row pass --label-offset 15, if the last 15 have none pass "
-        "--label-offset 0"
+        "mouse_7.csv": f"found 345 rows, expected 360 (the video's frames){numbered}; if the "
+        "first 15 frames have no row, pass --label-offset 15; if the last 15 "
+        "have none, pass --label-offset 0"
     }
 
 
@@ -104,18 +104,18 @@ def test_label_offset_that_the_frame_numbers_contradict_is_refused():
     rows = annotation("mouse_7.csv", [0] * 345, 15)
     lay([rows], 360, label_offset=15)
     assert refuse([rows], 360, label_offset=0) == {
-        "mouse_7.csv": "its frames begin at 15, expected 0; pass --label-offset 15"
+        "mouse_7.csv": "its frames start at 15, expected 0; pass --label-offset 15"
     }
     assert refuse([rows], 360, label_offset=5) == {
-        "mouse_7.csv": "its frames begin at 15, expected 0 or 5; pass --label-offset 15"
+        "mouse_7.csv": "its frames start at 15, expected 0 or 5; pass --label-offset 15"
     }
 
 
 def test_label_offset_beyond_the_end_is_refused():
     """No row is dropped to make the rest fit."""
     assert refuse([annotation("mouse_7.csv", [0] * 345)], 360, label_offset=16) == {
-        "mouse_7.csv": "its 345 rows from frame 16 on end after the video's 360 frames; "
-        "pass a --label-offset of at most 15"
+        "mouse_7.csv": "its 345 rows from frame 16 on go past the video's 360 frames; pass a "
+        "--label-offset of at most 15"
     }
 
 
@@ -163,9 +163,11 @@ def test_trials_follow_each_other_in_order_of_number(firsts, why, several):
 def test_trial_that_begins_elsewhere_is_refused_by_name():
     """The numbers of one trial say that the order is wrong."""
     files = [annotation("mouse_7_1.csv", [0, 0], 3), annotation("mouse_7_2.csv", [0, 0, 0], 0)]
-    assert refuse(files, 5) == {"mouse_7_1.csv": f"its frames begin at 3, expected 0; {CHECK}"}
+    assert refuse(files, 5) == {"mouse_7_1.csv": f"its frames start at 3, expected 0; {CHECK}"}
     files = [annotation("mouse_7_1.csv", [0, 0], 0), annotation("mouse_7_2.csv", [0, 0, 0], 9)]
-    assert refuse(files, 5) == {"mouse_7_2.csv": f"its frames begin at 9, expected 0 or 2; {CHECK}"}
+    assert refuse(files, 5) == {
+        "mouse_7_2.csv": (f"its frames start at 9, expected 0 or 2; {CHECK}")
+    }
 
 
 @pytest.mark.parametrize(
@@ -184,10 +186,10 @@ def test_trials_without_an_order_are_refused(names):
     """Trials in the wrong order would give every frame a wrong label."""
     messages = refuse([annotation(name, [0, 0]) for name in names], 4)
     assert messages == {
-        "mouse_7.mp4": "its 2 label files have 2 + 2 rows and count as trials, which cannot be "
-        f"ordered: expected names that end in different numbers, found {', '.join(names)}; if they "
-        "are annotators, pass --several annotators; if they are trials, end their names in 1, 2, "
-        "..."
+        "mouse_7.mp4": "its 2 label files have 2 + 2 rows and count as trials, whose order is "
+        "unclear: expected names that end in different numbers, found "
+        f"{', '.join(names)}; if they are annotators, pass --several annotators; "
+        "if they are trials, end their names in 1, 2, ..."
     }
 
 
@@ -267,10 +269,10 @@ def test_short_trials_name_the_offset_of_all():
     """Each trial lost as many frames: the offset is theirs, not that of each file in the video."""
     files = [annotation("mouse_7_0.csv", [4] * 345), annotation("mouse_7_1.csv", [4] * 345)]
     assert refuse(files, 720) == {
-        "mouse_7.mp4": "its 2 label files have 345 + 345 = 690 rows, but it has 720 "
-        "frames: neither trials (rows add up) nor annotators (each as long as the video); if they "
-        "are trials that each lost their first 15 frames, pass --several trials --label-offset 15; "
-        "else fix them"
+        "mouse_7.mp4": "its 2 label files have 345 + 345 = 690 rows, but it has 720 frames: "
+        "neither trials (rows add up) nor annotators (each as long as the video); "
+        "if they are trials that each lost their first 15 frames, pass --several "
+        "trials --label-offset 15; otherwise fix them"
     }
 
 
@@ -279,8 +281,8 @@ def test_trials_of_another_rate_are_compared_as_one():
     files = [annotation(f"mouse_7_{i}.csv", [4] * 75) for i in (1, 2)]
     messages = refuse(files, 180, fps=Fraction(30))
     assert messages["mouse_7.mp4"].startswith(
-        "its 2 label files have 75 + 75 = 150 rows, but it has 180 frames; they seem made on a "
-        "copy at 25 frames per second, where the video has 30"
+        "its 2 label files have 75 + 75 = 150 rows, but it has 180 frames; they seem to come "
+        "from a copy at 25 frames per second, but the video has 30"
     )
     files = [annotation(f"mouse_7_{name}.csv", [4] * 75) for name in ("anna", "ben")]
     messages = refuse(files, 90, fps=Fraction(30))
@@ -415,9 +417,9 @@ def test_row_counts_in_the_ratio_of_two_rates_name_the_rate(num_rows, num_frames
     """An offset would shift every label; the message names the copy that was scored instead."""
     (message,) = refuse([annotation("mouse_7.csv", [0] * num_rows)], num_frames, fps=fps).values()
     assert message == (
-        f"found {num_rows} rows, expected {num_frames} (the video's frames); they seem made on a "
-        f"copy at {rate} frames per second, where the video has {fps}: pass that copy, or score "
-        "this video (--label-offset is right only if they were made on this very video)"
+        f"found {num_rows} rows, expected {num_frames} (the video's frames); they seem to come "
+        f"from a copy at {rate} frames per second, but the video has {fps}: pass that copy, or "
+        "score this video (use --label-offset only if they come from this very video)"
     )
 
 
@@ -425,7 +427,7 @@ def test_row_counts_of_trials_in_the_ratio_of_two_rates_name_the_rate():
     """Two trials at 25 frames per second are not two trials that lost 30 frames each."""
     files = [annotation("mouse_7_0.csv", [4] * 150), annotation("mouse_7_1.csv", [4] * 150)]
     (message,) = refuse(files, 360, several="trials", fps=30).values()
-    assert "made on a copy at 25 frames per second" in message
+    assert "come from a copy at 25 frames per second" in message
     assert "--label-offset 30" not in message
 
 
@@ -434,7 +436,7 @@ def test_annotators_at_another_rate_get_no_advice_that_misaligns():
     files = [annotation(f"mouse_7_{name}.csv", [0] * 75) for name in ("ann", "bob")]
     messages = refuse(files, 90, fps=30)
     assert {*messages} == {"mouse_7_ann.csv", "mouse_7_bob.csv"}
-    assert all("made on a copy at 25 frames" in message for message in messages.values())
+    assert all("come from a copy at 25 frames" in message for message in messages.values())
 
 
 def test_lost_context_is_no_other_rate():

@@ -204,8 +204,12 @@ def test_labels_of_no_animal_are_named(lab, tmp_path):
     regions = lab / "regions.csv"
     arguments = lab / "rack", tmp_path / "labels", "-o", tmp_path / "c.h5"
     output = run("preprocess", *arguments, "--regions", regions).output
-    assert "rack1.csv: names no animal of rack1.mkv, expected a name that begins with" in output
-    assert "b.csv: scores the subject 'Z' of rack1.mkv, whose regions are of A, B, C, D" in output
+    assert (
+        "rack1.csv: names no animal of rack1.mkv, expected a file name that starts with" in output
+    )
+    assert (
+        "b.csv: scores the subject 'Z' of rack1.mkv, whose regions belong to A, B, C, D" in output
+    )
     assert "1 recordings of 1 animals" in output
 
 
@@ -234,9 +238,12 @@ def test_one_region_without_a_name_is_a_crop(lab, tmp_path):
         (HEADER + "*,a\x01,0,0,48,48\n", "cannot be part of a file name"),
         (HEADER + f"*,{'é' * 51},0,0,48,48\n", "cannot be part of a file name"),
         (HEADER + ",A,0,0,48,48\n", "names no video"),
-        (HEADER + "v,A,0,0,48,48\nV,a ,48,0,48,48\n", "animal 'a' of V occurs in line 2, too"),
+        (HEADER + "v,A,0,0,48,48\nV,a ,48,0,48,48\n", "animal 'a' of V also occurs in line 2"),
         (HEADER + "v,A,0,0,48,48\nv,B,47,47,48,48\n", "regions of A and B of v overlap"),
-        (HEADER + "v,A,0,0,48,48\nv,,48,0,48,48\n", "v has several regions, expected an animal's"),
+        (
+            HEADER + "v,A,0,0,48,48\nv,,48,0,48,48\n",
+            ("v has several regions, expected the name of an animal"),
+        ),
     ],
 )
 def test_regions_that_make_no_sense(tmp_path, text, message):
@@ -264,9 +271,9 @@ def test_regions_are_found_by_video(tmp_path):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ("A,20,0", "r.csv:3: animal 'A' of m1.mp4 occurs in line 2, too"),
+        ("A,20,0", "r.csv:3: animal 'A' of m1.mp4 also occurs in line 2"),
         ("B,19,0", "r.csv:3: the regions of A and B of m1.mp4 overlap"),
-        (",20,0", "r.csv:3: m1.mp4 has several regions, expected an animal's name for each"),
+        (",20,0", "r.csv:3: m1.mp4 has several regions, expected the name of an animal for each"),
     ],
 )
 def test_two_spellings_are_one_video(tmp_path, second, message):
@@ -283,7 +290,9 @@ def test_videos_without_a_row_are_named(tmp_path, caplog):
     videos = [tmp_path / f"{name}.mp4" for name in ("m1", "m2", "m3")]
     found, problems = read_regions(tmp_path / "r.csv").share_out(videos)
     assert ([*found], problems) == (videos[:1], [])
-    assert caplog.messages == ["r.csv: has no row for m2.mp4 and 1 more: its whole picture counts"]
+    assert caplog.messages == [
+        ("r.csv: has no row for m2.mp4 and 1 more; mpar uses the whole picture")
+    ]
 
 
 def test_python_cuts_as_training_did(lab, tmp_path):
@@ -312,7 +321,9 @@ def test_regions_beyond_the_picture(lab, tmp_path):
     arguments = lab / "rack", "-o", tmp_path / "p", "--regions", tmp_path / "r.csv"
     result = run("predict", network, *arguments)
     assert result.exit_code == 2
-    assert f"its region of A ({SIDE},0,{2 * SIDE},{SIDE}) lies beyond its picture" in result.output
+    assert (
+        f"its region of A ({SIDE},0,{2 * SIDE},{SIDE}) extends beyond its picture" in result.output
+    )
 
 
 def test_preview_shows_regions_and_cuts(lab, tmp_path):
@@ -325,12 +336,12 @@ def test_preview_shows_regions_and_cuts(lab, tmp_path):
     assert not (lab / "cache.h5").exists()
     result = run("preprocess", *arguments, "--preview", path)
     assert result.exit_code == 2
-    assert "exists already" in result.output
+    assert "already exists" in result.output
     (tmp_path / "r.csv").write_text(HEADER + f"*,A,{SIDE},0,{2 * SIDE},{SIDE}\n")
     arguments = lab / "rack", lab / "rack_labels", "--regions", tmp_path / "r.csv"
     result = run("preprocess", *arguments, "--preview", tmp_path / "p.png")
     assert (result.exit_code, (tmp_path / "p.png").exists()) == (2, False)
-    assert "lies beyond its picture of 96x96 px" in result.output
+    assert "extends beyond its picture of 96x96 px" in result.output
 
 
 def test_names_in_a_preview_do_not_cover_each_other():

@@ -619,7 +619,7 @@ def test_verify_finds_a_tree_that_differs_from_the_index(tmp_path, small_cache, 
             group.attrs[key] = value
     with Store(path) as store:
         (problem,) = store.verify()
-        assert "recording one is not the same in the index and in the HDF5 tree" in problem
+        assert "recording one differs between the index and the HDF5 tree" in problem
 
 
 # --- use
@@ -738,7 +738,7 @@ def test_recordings_must_fit_together(tmp_path):
     """No cache without recordings, with a name twice or with frames of two sizes."""
     one = make_recording("one", 3)
     for recordings in ([], [one, one]):
-        with pytest.raises(ValueError, match="at least one recording, each with a name"):
+        with pytest.raises(ValueError, match="at least one recording, each with a different name"):
             write(tmp_path / "cache.h5", recordings)
     with pytest.raises(ValueError, match=r"sizes \[\(5, 7\), \(7, 5\)\], expected one size"):
         write(tmp_path / "cache.h5", [one, make_recording("two", 3, height=7, width=5)])

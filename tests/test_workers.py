@@ -62,7 +62,7 @@ def test_silence_is_counted_in_ticks():
         task._step()
         assert not any(task.hangs() for _ in range(num_ticks))
     assert task.hangs()
-    with pytest.raises(HangError, match=r"for 10 minutes, .*; see whether its disk answers"):
+    with pytest.raises(HangError, match=r"for 10 minutes, .*; check that its disk responds"):
         task.result()
 
 

@@ -1,4 +1,4 @@
-"""The cache: staging of decoded videos, the file, clips out of it, what recordings look like.
+"""The cache: staging of decoded videos, the file, its clips, and how recordings look.
 
 Imports `mpar.labels`, `mpar.video` and `mpar.system`.
 """

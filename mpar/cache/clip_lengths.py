@@ -1,4 +1,4 @@
-"""How many frames a clip may have, apart from `mpar.cache.clips` because it loads no library."""
+"""Limits of the clip length, separate from `mpar.cache.clips` so that they load no library."""
 
 from mpar.errors import ConfigError
 

@@ -1,12 +1,12 @@
-"""Clips: stretches of frames around the frame that is to be named.
+"""Clips: stretches of frames around the frame to classify.
 
-A clip of length L for frame t covers frames t - L//2 to t - L//2 + L - 1, in training and in
-prediction alike; past a recording's edge the edge frame repeats. With L = 8 and 10 frames::
+A clip of length L for frame t covers frames t - L//2 to t - L//2 + L - 1, both in training and in
+prediction. Beyond the edge of a recording, the edge frame repeats. With L = 8 and 10 frames::
 
     frame 0: 0 0 0 0 0 1 2 3        frame 9: 5 6 7 8 9 9 9 9
 
-Frames are those that the network sees: one a step of the cache's rate (`mpar.cache.layout`), mostly
-each frame of the video.
+Frames here are those that the network sees: one per step of the cache's rate
+(`mpar.cache.layout`), usually every frame of the video.
 
 A window is the union of the clips of k consecutive frames: L + k - 1 frames, k labels. k = 1
 is a clip.
@@ -58,7 +58,7 @@ def copy_window(store: Store, recording: int, start: int, out: np.ndarray) -> No
 
 
 def labelled_frames(store: Store, recordings: Sequence[int]) -> np.ndarray:
-    """List every labelled frame of some recordings, (N, 2) int64 rows of (recording, frame)."""
+    """Return every labelled frame of some recordings, (N, 2) int64 rows of (recording, frame)."""
     parts = []
     for recording in recordings:
         frames = np.flatnonzero(store.step_labels(recording) != UNLABELLED)
@@ -69,20 +69,20 @@ def labelled_frames(store: Store, recordings: Sequence[int]) -> np.ndarray:
 def tile_windows(
     store: Store, recordings: Sequence[int], *, window: int, offset: int = 0
 ) -> np.ndarray:
-    """List windows that cover every labelled frame of some recordings exactly once.
+    """Return windows that cover every labelled frame of some recordings exactly once.
 
     Parameters
     ----------
     window : int
-        Labels a window, k.
+        Labels per window, k.
     offset : int
-        0 to k - 1: the first window of a recording begins this many frames before it, so
-        that other offsets cut the recording at other places.
+        0 to k - 1. The first window of a recording starts this many frames before it, so the
+        offset determines where windows cut the recording.
 
     Returns
     -------
     (N, 2) int64 array
-        Rows of (recording, first labelled position); windows without any label are left out.
+        Rows of (recording, first labelled position), without windows that have no label.
 
     Raises
     ------
@@ -109,20 +109,20 @@ def tile_windows(
 def balanced_windows(
     store: Store, recordings: Sequence[int], *, window: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw as many windows as cover some recordings, each class equally often.
+    """Draw as many windows as would cover some recordings, with all classes equally likely.
 
     Parameters
     ----------
     window : int
-        Labels a window, k.
+        Labels per window, k.
     rng : numpy.random.Generator
-        Draws.
+        Source of random numbers.
 
     Returns
     -------
     (N, 2) int64 array
-        Rows of (recording, first labelled position). Each window holds, at a random place, a
-        frame that was drawn with replacement from all frames of a class drawn at random.
+        Rows of (recording, first labelled position). For each window, a random class and a random
+        frame of it are drawn, with replacement; the window contains this frame at a random place.
     """
     frames = labelled_frames(store, recordings)
     labels_of = {recording: store.step_labels(recording) for recording in recordings}
@@ -145,17 +145,17 @@ class ClipSampler:
     clip_length : int
         L, even, 8 to 32.
     window : int
-        Labels a window, k.
+        Labels per window, k.
     pin_memory : bool
-        Allocate the batches in page-locked memory, for quick copies to a CUDA device.
+        Allocate the batches in page-locked memory, for fast copies to a CUDA device.
     ring : int
-        Batches that stay valid: each call of `gather` overwrites the batch of `ring` calls ago.
-        More than 1 costs speed, since fewer batches fit the processor's caches.
+        Number of batches that stay valid: each call of `gather` overwrites the batch of `ring`
+        calls ago. More than 1 is slower, because fewer batches fit in the processor's caches.
 
     Notes
     -----
-    A batch is copied slice by slice out of the memory map. Worker processes would only add
-    the cost of carrying the batch over.
+    Batches are copied slice by slice from the memory map. Worker processes would only add the cost
+    of transferring them.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class ClipSampler:
         self.store = store
         self.clip_length = clip_length
         self.window = window
-        # the labels of all recordings end to end, with room for windows beyond their edges
+        # the labels of all recordings in a row, with margins for windows beyond their edges
         margin = np.full(window, UNLABELLED, np.int8)
         parts = [np.concatenate([margin, store.step_labels(i), margin]) for i in range(len(store))]
         self._labels = np.concatenate(parts)
@@ -196,7 +196,7 @@ class ClipSampler:
         Returns
         -------
         windows : (B, 1, F, H, W) uint8 tensor
-            Valid until `ring` further calls.
+            Valid for `ring` further calls.
         labels : (B, K) int64 tensor
             Class index, -1 where the frame is unlabelled or beyond the recording.
         """
@@ -226,7 +226,7 @@ class ClipSampler:
 
 
 class MouseActionDataset(Dataset):
-    """Clips and labels for people who bring their own training loop.
+    """Clips and labels for your own training loop.
 
     Parameters
     ----------
@@ -244,8 +244,8 @@ class MouseActionDataset(Dataset):
     Examples
     --------
     ``DataLoader(MouseActionDataset("cache.h5"), batch_size=32, shuffle=True)`` yields clips
-    (B, 1, L, H, W) float32 in 0-1 and labels (B,) int64. Items are the caller's own. Worker
-    processes open the cache by its path; they rarely pay, since nothing is decoded.
+    (B, 1, L, H, W) float32 in 0-1 and labels (B,) int64. Items are new arrays. Worker
+    processes open the cache by its path; they rarely help, because nothing is decoded.
     """
 
     def __init__(

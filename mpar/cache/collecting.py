@@ -1,4 +1,4 @@
-"""Collect what goes into a cache: videos, what they say of themselves, and their labels."""
+"""Collect the inputs of a cache: videos, their properties, and their labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,10 @@ from mpar.cache.staging import Regions, sha256_of
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
+from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import (
-    Source,
-    find_group,
-    find_recordings,
-    warn_of_groups,
-    warn_of_own_tables,
-)
+from mpar.labels.pairing import find_recordings, warn_of_own_tables
+from mpar.labels.sources import Source
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
@@ -35,16 +31,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video whose label files could be read.
+    """A video with readable label files.
 
     Parameters
     ----------
     sources : tuple of Source
-        One an animal.
+        One per animal.
     groups : tuple of str
-        The animal of each.
+        The animal of each source.
     sha256, size_bytes, info
-        Of the file.
+        Checksum, size and properties of the file.
     """
 
     sources: tuple[Source, ...]
@@ -60,7 +56,7 @@ class Video:
 
     @property
     def regions(self) -> Regions:
-        """What is cut out for each source."""
+        """The region of each source."""
         return [source.region for source in self.sources]
 
 
@@ -72,14 +68,14 @@ def collect(
     workers: int,
     team: Team,
 ) -> tuple[list[Video], list[Problem]]:
-    """Pair, group and read all that is quick to read, before anything slow begins.
+    """Pair, group and check everything that is quick to read, before slow steps start.
 
     Returns
     -------
     videos : list of Video
-        Those that can be decoded, with their labels.
+        Videos that can be decoded, with their labels.
     problems : list of Problem
-        Of all others.
+        Problems of all others.
     """
     if team.is_leader:
         warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
@@ -141,7 +137,7 @@ def _group(
 def _look_at_all(
     paths: Sequence[Path], stream: int | None, workers: int, team: Team
 ) -> list[tuple[str, VideoInfo] | InputError]:
-    """Return each video's SHA-256 and what it says of itself, or why not."""
+    """Return the SHA-256 and the properties of each video, or its error."""
     paths = team.share_of(paths)
     own: list[Any] = [None] * len(paths)
 
@@ -150,7 +146,7 @@ def _look_at_all(
             return sha256_of(path, on_step), probe_video(path, stream=stream)
         except InputError as error:
             return error
-        except OSError as error:  # a link to nowhere, no permission
+        except OSError as error:  # a broken link, no permission
             return InputError.of(path, f"cannot be read ({error.strerror}); check the file")
 
     with contextlib.closing(run_parallel(look_at, paths, workers=workers)) as done:
@@ -163,14 +159,14 @@ def _look_at_all(
 
 
 def usual_rate(videos: Sequence[Video], old_config: dict[str, Any] | None) -> Fraction | None:
-    """Return the rate of a cache: what the existing one has, else that of most videos.
+    """Return the rate of a cache: that of the existing one, else that of most videos.
 
     Parameters
     ----------
     videos : sequence of Video
-        Those that do not state their rate have no vote.
+        Videos that do not state a rate do not count.
     old_config : dict, optional
-        Of the existing cache.
+        Config of the existing cache.
     """
     if old_config and old_config.get("rate"):
         return Fraction(old_config["rate"])
@@ -179,7 +175,7 @@ def usual_rate(videos: Sequence[Video], old_config: dict[str, Any] | None) -> Fr
 
 
 def _warn_of_shapes(videos: Sequence[Video], config: PreprocessConfig) -> None:
-    """Warn that one size squeezes some videos otherwise than others."""
+    """Warn if one size squeezes some videos differently from others."""
     first: dict[tuple[int, int], Path] = {}
     for video in videos if config.size else ():
         for region in video.regions:
@@ -189,8 +185,8 @@ def _warn_of_shapes(videos: Sequence[Video], config: PreprocessConfig) -> None:
                 first[size] = video.path
     if len(first) > 1:
         log.warning(
-            "the videos have %d shapes (%s), and one --size squeezes each of them in another way: "
-            "mice look different by video; crop the videos to one shape first",
+            "the videos have %d shapes (%s), and one --size squeezes each of them differently, "
+            "so mice look different in each; crop the videos to one shape first",
             len(first),
             ", ".join(f"{w}x{h} px as in {path.name}" for (h, w), path in first.items()),
         )

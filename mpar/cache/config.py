@@ -27,27 +27,27 @@ class PreprocessConfig:
         Height and width in px that frames are resized to; by default they stay as they are.
     group_pattern : str, optional
         Regular expression that finds the animal's id in a video's file name: its first group,
-        or the whole match. By default each video is an animal of its own.
+        or the whole match. By default, each video counts as one animal.
     several : {"trials", "annotators"}, optional
-        What several label files of one video are; by default the row counts decide.
+        How to read several label files of one video; by default the row counts decide.
     label_offset : int, optional
-        Frame at which the first row of a label file that is too short lies.
+        Frame of the first row of a label file that is too short.
     label_format : str
         Format of the label files, a key of `mpar.labels.exchange.FORMATS` or "mpar"; by default
-        each is recognised by its content.
+        mpar recognises each file by its content.
     unscored : str, optional
-        Class of the frames in which another program scored no behaviour; by default they stay
+        Class of frames in which another program scored no behaviour; by default they stay
         unlabelled.
     stream : int, optional
         Index of the video stream in files that have several; by default the one that players
         show.
     rate : Fraction, optional
-        Frames per second of the cache; by default that of most of its videos. Videos of another
-        rate, or with lost frames, get frames at this rate, nearest in time.
+        Frames per second of the cache; by default the rate of most of its videos. Videos at another
+        rate, or with lost frames, are sampled at this rate, with the frame nearest in time.
     fps : Fraction, optional
         Frames per second of videos that do not state their rate.
     regions : RegionTable, optional
-        Where animals live in videos that show several; by default a video shows one.
+        Where animals live in videos with several; by default a video shows one animal.
     """
 
     size: tuple[int, int] | None = None
@@ -67,7 +67,7 @@ class PreprocessConfig:
         ):
             raise ConfigError(
                 f"size: found {self.size[0]}x{self.size[1]}, expected at least "
-                f"{MIN_SIDE_PX}x{MIN_SIDE_PX} px and at most {MAX_PIXELS} in all"
+                f"{MIN_SIDE_PX}x{MIN_SIDE_PX} px and at most {MAX_PIXELS:,} px in all"
             )
         if self.several is not None and self.several not in SEVERAL:
             raise ConfigError(f"several: found {self.several!r}, expected one of {SEVERAL}")
@@ -95,7 +95,7 @@ class PreprocessConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain types.
 
-        Of the regions, those that hold for every video: new ones are cut alike.
+        It includes only the regions for every video (``*``), which apply to new videos, too.
         """
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         star = self.regions.of_every_video if self.regions else ()
@@ -108,5 +108,5 @@ class PreprocessConfig:
 
     @property
     def making(self) -> Making:
-        """How frames are made."""
+        """The options for decoding."""
         return Making(self.size, self.stream, self.fps)

@@ -1,4 +1,4 @@
-"""Decode the videos of a cache side by side, but those that an earlier run decoded."""
+"""Decode the videos of a cache in parallel, except those that an earlier run decoded."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, line_from_times
 
-# by SHA-256 of the video: one a source
+# by SHA-256 of the video: one per source
 Parts = dict[str, list[Decoded]]
 
 
 def find_known(
     videos: Sequence[Video], old: Store | None, staging: Path, config: PreprocessConfig
 ) -> Parts:
-    """Return what earlier runs decoded, each checked against its checksums."""
+    """Return the recordings that earlier runs decoded, after a check of their checksums."""
     known = {}
     for video in videos:
         parts = [_find_part(video, region, old, staging, config) for region in video.regions]
@@ -57,7 +57,7 @@ def _find_part(
 def _find_in_old(
     video: Video, region: Region | None, old: Store, staging: Path, config: PreprocessConfig
 ) -> Decoded | None:
-    """Return the frames of a recording that the existing cache holds whole, else None."""
+    """Return a recording that the existing cache holds completely, else None."""
     new = config.to_dict()
     if any(old.config.get(key) != new[key] for key in ("size", "stream", "fps")):
         return None
@@ -79,10 +79,12 @@ def _find_in_old(
     except StoreError:  # damaged: decode it again
         return None
     line = line_from_times(times, infos[0].fps)
-    if video.info.is_rate_guessed and config.fps is None:  # the cache may have it from the labels
+    if (
+        video.info.is_rate_guessed and config.fps is None
+    ):  # its rate in the cache may come from labels
         line = TimeLine(line.num_frames, video.info.fps, is_guess=True)
     facts = Facts(line, infos[0].warnings)
-    if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a file that is mapped
+    if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a mapped file
         return Decoded(frames[0], facts, old.chunk_hashes(pieces[0]))
     return stage_pieces(frames, video.sha256, staging, config.making, region, facts)
 
@@ -104,14 +106,14 @@ def decode_into(
 def count_all(
     videos: Sequence[Video], config: PreprocessConfig, workers: int, quiet: bool, team: Team
 ) -> tuple[Parts, list[Problem]]:
-    """Decode videos without keeping their frames."""
+    """Decode videos without storing their frames."""
     decoded, bad = _decode_all(
         team.share_of(videos),
         lambda video, **how: count_frames(video.path, config.making, video.regions, **how),
         workers,
         quiet,
     )
-    # of the frames only the shape means anything, so they travel as that
+    # only the shape of the frames matters, so only that is sent
     packed = {
         sha: [(part.frames.shape[1:], part.facts) for part in parts]
         for sha, parts in decoded.items()
@@ -122,13 +124,13 @@ def count_all(
 
 
 def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[Decoded]:
-    """Return what another process staged."""
+    """Return recordings that another process staged."""
     parts = [load_part(video.sha256, staging, config.making, region) for region in video.regions]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         raise ConfigError(
-            f"{staging}: what another process decoded cannot be read here; all processes need "
-            "one disk, which this folder lies on"
+            f"{staging}: cannot read the frames that another process decoded; put this folder on a "
+            "disk that all processes share"
         )
     return found
 
@@ -139,8 +141,8 @@ def _decode_all(
     workers: int,
     quiet: bool,
 ) -> tuple[Parts, list[Problem]]:
-    """Decode videos side by side; the decoder releases the interpreter."""
-    # a video is decoded by one thread; what cores are left when there is but one may resize
+    """Decode videos in parallel threads; the decoder releases the interpreter."""
+    # each video is decoded by one thread; with a single video, the other cores may resize
     threads = 1 if min(workers, len(videos)) > 1 else 0
     total = sum(video.info.num_frames_hint for video in videos)
     decoded: Parts = {}

@@ -1,7 +1,7 @@
 """How recordings look, and whether a new one looks like those a network learnt from.
 
-A network that was trained on dim 30 FPS recordings names every frame of a bright 60 FPS one
-without complaint, and wrongly.
+A network trained on dim recordings at 30 frames per second labels every frame of a bright one at
+60, but its labels are wrong.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from mpar.cache.store import Store
 
-_EVERY = 10  # frames of a video from one that is sampled to the next
-_MAX_LOOKS = 100  # frames of a recording of a cache that are sampled
+_EVERY = 10  # frames of a video from one sampled frame to the next
+_MAX_LOOKS = 100  # frames sampled per recording of a cache
 _MIN_MARGIN = 10.0  # grey levels
 
 
@@ -29,7 +29,7 @@ class Appearance:
     brightness : float
         Mean grey level, 0-255.
     contrast : float
-        Standard deviation of the grey levels of a frame, mean over frames.
+        Standard deviation of the grey levels of a frame, averaged over frames.
     fps : float
         Steps of the network per second.
     """
@@ -40,7 +40,7 @@ class Appearance:
 
 
 class AppearanceMeter:
-    """Looks at frames on their way to somebody else."""
+    """Measures frames while they pass through."""
 
     def __init__(self) -> None:
         self._means: list[float] = []
@@ -54,14 +54,14 @@ class AppearanceMeter:
             yield frame
 
     def add(self, frame: np.ndarray) -> None:
-        """Look at one frame."""
+        """Measure one frame."""
         self._means.append(float(frame.mean()))
         self._deviations.append(float(frame.std()))
 
     def appearance(self, fps: Fraction) -> Appearance:
-        """Return what was seen, at so many frames per second; ValueError without a frame."""
+        """Return the average so far; raise ValueError if there was no frame."""
         if not self._means:
-            raise ValueError("found no frame to look at")
+            raise ValueError("found no frame, expected at least one")
         return Appearance(
             brightness=float(np.mean(self._means)),
             contrast=float(np.mean(self._deviations)),
@@ -70,19 +70,19 @@ class AppearanceMeter:
 
 
 def appearance_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
-    """Return how recordings of a cache look, from the least to the most.
+    """Return the range of appearances of some recordings of a cache.
 
     Parameters
     ----------
     store : Store
-        Holds the frames, of which a hundred a recording are looked at.
+        Cache with the frames; at most 100 per recording are measured.
     recordings : sequence of int
         Positions in the cache, at least one.
 
     Returns
     -------
     dict
-        By attribute of `Appearance` the least and the greatest value, [float, float].
+        The smallest and the largest value by attribute of `Appearance`, [float, float].
     """
     found = []
     for recording in recordings:
@@ -102,25 +102,25 @@ def appearance_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
 
 
 def find_drift(appearance: Appearance, learnt: dict[str, Any]) -> list[str]:
-    """Say in what a recording lies outside of those that a network learnt from.
+    """Return warnings if a recording looks unlike those that a network learnt from.
 
     Parameters
     ----------
     appearance : Appearance
-        Of the recording.
+        Appearance of the recording.
     learnt : dict
         From `appearance_range`.
 
     Returns
     -------
     list of str
-        Warnings, none if it looks alike.
+        Warnings, empty if it looks alike.
 
     Notes
     -----
-    Our choice: brightness may leave the range by a quarter of its width, or by 10 grey levels
-    where the range is narrow; contrast by a factor of 1.5 and the frame rate by 10 %. A few
-    training animals do not span what is harmless.
+    Our choice: brightness may exceed the range by a quarter of its width, but at least by 10 grey
+    levels; contrast by a factor of 1.5 and the frame rate by 10 %. A few training animals do not
+    cover every harmless difference.
     """
     warnings = []
     least, greatest = learnt["brightness"]
@@ -128,7 +128,7 @@ def find_drift(appearance: Appearance, learnt: dict[str, Any]) -> list[str]:
     if not least - margin <= appearance.brightness <= greatest + margin:
         warnings.append(
             f"its mean grey level is {appearance.brightness:.0f}, the network learnt from "
-            f"{least:.0f} to {greatest:.0f}; check its predictions, or label some of it and train"
+            f"{least:.0f} to {greatest:.0f}; check its predictions, or label part of it and train"
         )
     least, greatest = learnt["contrast"]
     if not least / 1.5 <= appearance.contrast <= greatest * 1.5:
@@ -140,8 +140,8 @@ def find_drift(appearance: Appearance, learnt: dict[str, Any]) -> list[str]:
     if not least / 1.1 <= appearance.fps <= greatest * 1.1:
         rates = f"{least:g}" if least == greatest else f"{least:g} to {greatest:g}"
         warnings.append(
-            f"it has {appearance.fps:g} frames per second, the network learnt from {rates}: every "
-            "movement lasts another number of frames; convert the video to that rate, or make the "
+            f"it has {appearance.fps:g} frames per second, the network learnt from {rates}, so "
+            "movements take more or fewer frames; convert the video to that rate, or make the "
             "cache with --rate"
         )
     return warnings

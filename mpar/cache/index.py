@@ -1,4 +1,4 @@
-"""What HDF5 itself reads of a cache: its index, and the tree that has to say the same."""
+"""Read the index of a cache through HDF5, and compare it with the HDF5 tree."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from mpar.labels.classes import ClassMap
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What a cache says of itself.
+    """The index of a cache.
 
     Parameters
     ----------
     version : int
-        Of the format.
+        Version of the format.
     fingerprint : str
         Checksum of the index.
     num_bytes : int
-        Of the index as stored.
+        Size of the index as stored.
     class_map : ClassMap
-        Gives the labels their meaning.
+        Classes of the labels.
     config : dict
         How the frames were made.
     frame_size : (int, int)
         Height and width in px.
     recordings : tuple of RecordingInfo
-        What is known of each.
+        Attributes of each recording.
     entries : list of dict
-        For each, the byte offsets and checksums of its data sets.
+        Byte offsets and checksums of the data sets of each recording.
     """
 
     version: int
@@ -64,7 +64,7 @@ class Index:
     entries: list[dict[str, int]]
 
     def extents(self, info: RecordingInfo) -> dict[str, int]:
-        """Return how many bytes each data set of a recording takes."""
+        """Return the size of each data set of a recording in bytes."""
         extents = {
             "frames": stored_frames(info.num_frames) * math.prod(self.frame_size),
             "labels": info.num_frames,
@@ -77,14 +77,14 @@ class Index:
 
 
 def read_index(path: Path, status: os.stat_result) -> Index:
-    """Read the index of a cache, check it, and check that all it points at lies within the file.
+    """Read and check the index of a cache, and check that its data lie within the file.
 
     Parameters
     ----------
     path : Path
         The cache.
     status : os.stat_result
-        Of the file that was opened at this path, in case another one lies there by now.
+        Status of the opened file, in case another file has replaced it since.
 
     Returns
     -------
@@ -113,13 +113,13 @@ def read_index(path: Path, status: os.stat_result) -> Index:
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise StoreError(
             f"{path}: cannot be read as an HDF5 file ({str(error)[:200]}); it is damaged "
-            "or no cache, check the path or make it again with mpar-preprocess"
+            "or not a cache; check the path or make it again with mpar-preprocess"
         ) from None
     if not os.path.samestat(path.stat(), status):
         raise StoreError(f"{path}: was replaced while it was being opened; try again")
     if hash_bytes(data) != attrs.get("index_hash"):
         raise StoreError(
-            f"{path}: its index does not match its checksum; the file is damaged, make it "
+            f"{path}: its index does not match its checksum; the file is damaged; make it "
             "again with mpar-preprocess"
         )
     return _parse(path, data.tobytes(), f"{attrs['index_hash']:016x}", version, status.st_size)
@@ -143,13 +143,13 @@ def _parse(path: Path, text: bytes, fingerprint: str, version: int, size_bytes: 
             for key, num_bytes in index.extents(info).items():
                 if not 0 <= entry[f"{key}_offset"] <= size_bytes - num_bytes:
                     raise StoreError(
-                        f"{path}: recording {info.name} lies beyond the end of the file; "
-                        "it was cut short, make it again or copy it again"
+                        f"{path}: recording {info.name} lies beyond the end of the file, "
+                        "which was cut short; copy it again or make it again"
                     )
             if min(info.num_frames, info.num_steps) < 1 or height < 1 or width < 1:
                 raise ValueError("empty recording")
             if "\0" in info.name or Path(info.name).name != info.name:
-                # outputs are named after it, and must not leave their folder
+                # outputs are named after it and must stay in their folder
                 raise ValueError(f"recording {info.name!r} has no plain name")
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise StoreError(
@@ -160,7 +160,7 @@ def _parse(path: Path, text: bytes, fingerprint: str, version: int, size_bytes: 
 
 
 def _read_plain(path: Path, file: h5py.File) -> np.ndarray:
-    """Read the data set of the index, which leads to no other file and declares no huge size."""
+    """Read the index, after a check that it uses no other file and declares no huge size."""
     link = file.get("index", getlink=True)
     dataset = file.get("index") if isinstance(link, h5py.HardLink) else None
     if (
@@ -179,7 +179,7 @@ def _read_plain(path: Path, file: h5py.File) -> np.ndarray:
 
 
 def compare_with_hdf5(path: Path, index: Index) -> list[str]:
-    """Return what readers of the HDF5 tree would see otherwise than those of the index."""
+    """Return differences between the HDF5 tree and the index."""
     problems = []
     with h5py.File(path, "r", locking=False) as file:
         for number, (info, entry) in enumerate(zip(index.recordings, index.entries, strict=True)):
@@ -201,7 +201,7 @@ def compare_with_hdf5(path: Path, index: Index) -> list[str]:
                 is_same = False
             if not is_same:
                 problems.append(
-                    f"{path}: recording {info.name} is not the same in the index and in "
-                    "the HDF5 tree; make it again with mpar-preprocess"
+                    f"{path}: recording {info.name} differs between the index and the "
+                    "HDF5 tree; make it again with mpar-preprocess"
                 )
     return problems

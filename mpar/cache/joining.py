@@ -19,33 +19,33 @@ from mpar.cache.writer import NewRecording
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.laying import lay
-from mpar.labels.pairing import Source
+from mpar.labels.laying import lay_on_frames
 from mpar.labels.recordings import Recording, check_recording, describe_trials
+from mpar.labels.sources import Source
 from mpar.video.timeline import find_grid
 
 
 @dataclasses.dataclass(slots=True)
 class Joined:
-    """Recordings that are ready for the cache, and what was met on the way.
+    """Recordings that are ready for the cache, with problems and warnings.
 
     Parameters
     ----------
     recordings : list of NewRecording
         With different names and of one frame size.
-    problems, notices : list of Problem
-        Why others were left out, and what was accepted in label files but is worth knowing.
+    problems, warnings : list of Problem
+        Why others were left out, and what to check in those that are used.
     """
 
     recordings: list[NewRecording] = dataclasses.field(default_factory=list)
     problems: list[Problem] = dataclasses.field(default_factory=list)
-    notices: list[Problem] = dataclasses.field(default_factory=list)
+    warnings: list[Problem] = dataclasses.field(default_factory=list)
 
 
 def join_labels(
     videos: Sequence[Video], decoded: Parts, class_map: ClassMap, config: PreprocessConfig
 ) -> Joined:
-    """Lay labels on frames, and check that all frames have one size and all names differ."""
+    """Lay labels on frames; check that all frames have one size and all names differ."""
     joined = Joined()
     sizes: dict[Path, tuple[int, ...]] = {}
     names: set[str] = set()
@@ -53,10 +53,10 @@ def join_labels(
         for number, part in enumerate(decoded.get(video.sha256, ())):
             source = video.sources[number]
             try:
-                made = _join(video, number, part, class_map, config, joined.notices)
+                made = _join(video, number, part, class_map, config, joined.warnings)
             except InputError as error:
                 joined.problems += error.problems
-                # labels may fit the video as it was before it lost frames
+                # the labels may fit the video before it lost frames
                 joined.problems += [
                     Problem.of(source.path, text)
                     for text in part.facts.warnings
@@ -66,7 +66,9 @@ def join_labels(
             sizes[source.path] = part.frames.shape[1:]
             for item in made:
                 if item.info.name in names:
-                    message = f"its recording {item.info.name} has the name of another; rename it"
+                    message = (
+                        f"its recording {item.info.name} has the same name as another; rename it"
+                    )
                     joined.problems.append(Problem.of(source.path, message))
                     continue
                 names.add(item.info.name)
@@ -77,13 +79,13 @@ def join_labels(
 
 
 def _keep_one_size(joined: Joined, sizes: dict[Path, tuple[int, ...]]) -> None:
-    """Keep the recordings of the usual size; the others are problems."""
+    """Keep the recordings of the most common size; the others become problems."""
     (height, width), _ = Counter(sizes.values()).most_common(1)[0]
     joined.problems += [
         Problem.of(
             path,
             f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
-            f"--size {height}x{width} (height x width) or another to bring all to one size",
+            f"--size {height}x{width} (height x width), or another size, to make all of them equal",
         )
         for path, size in sizes.items()
         if size != (height, width)
@@ -97,11 +99,11 @@ def _join(
     part: Decoded,
     class_map: ClassMap,
     config: PreprocessConfig,
-    notices: list[Problem],
+    warnings: list[Problem],
 ) -> list[NewRecording]:
-    """Return the recordings of one animal in a video, one a trial."""
+    """Return the recordings of one animal in a video, one per trial."""
     source = video.sources[number]
-    annotations = lay(
+    annotations = lay_on_frames(
         source.labels,
         class_map,
         part.facts.line,
@@ -121,24 +123,24 @@ def _join(
     )
     part = dataclasses.replace(part, facts=facts)
     made = list(_cut(video, source, part, recordings, config.rate))
-    notices += [Problem.of(item.path, text) for item in annotations for text in item.notices]
-    notices += [
+    warnings += [Problem.of(item.path, text) for item in annotations for text in item.warnings]
+    warnings += [
         Problem.of(source.path, _describe_annotators(recording, class_map))
         for recording in recordings
         if len(recording.annotators) > 1
     ]
-    notices += [
+    warnings += [
         Problem.of(source.path, f"its recording {recording.name} has no labelled frame")
         for recording in recordings
         if (recording.labels == UNLABELLED).all()
     ]
     if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
-        notices.append(Problem.of(source.path, text))
+        warnings.append(Problem.of(source.path, text))
     return made
 
 
 def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
-    """Say who scored a recording and how far they agree: two files may be copies, or parts."""
+    """Describe the annotators and their agreement: two files may be copies, or parts."""
     labels_AT = class_map.merge(recording.codes)
     is_shared = (labels_AT != UNLABELLED).all(axis=0)
     is_equal = (labels_AT == labels_AT[0]).all(axis=0) & is_shared
@@ -150,7 +152,7 @@ def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
 
 
 def _with_rate_of_labels(source: Source, facts: Facts, annotations: Sequence[Annotation]) -> Facts:
-    """Return the facts of a video at the rate of its labels, if it does not state one itself."""
+    """Return the facts of a video, at the rate of its labels if it does not state one."""
     rates = {item.fps for item in annotations if item.fps is not None}
     if not facts.line.is_guess or not rates:
         return facts
@@ -158,8 +160,8 @@ def _with_rate_of_labels(source: Source, facts: Facts, annotations: Sequence[Ann
         shown = " and ".join(f"{float(rate):g}" for rate in sorted(rates))
         raise InputError.of(
             source.path,
-            f"states no frame rate, and its label files say {shown} frames per second; correct "
-            "them, or convert the video to .mp4 at the rate of the camera",
+            f"states no frame rate, and its label files state {shown} frames per second; "
+            "correct them, or convert the video to .mp4 at the rate of the camera",
         )
     return dataclasses.replace(facts, line=dataclasses.replace(facts.line, fps=rates.pop()))
 
@@ -176,7 +178,7 @@ def _cut(
     assert line.fps is not None
     for recording in recordings:
         span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
-        # seconds at a rate that is only a guess would choose the wrong frames
+        # times at a guessed rate would select the wrong frames
         piece = line.piece(span.start, span.stop)
         steps, step_rate = find_grid(piece, None if line.is_guess else rate)
         info = RecordingInfo(

@@ -13,22 +13,22 @@ Layout, format version 2::
                                  the chunks lie end to end, from a multiple of 4096 bytes on
                                  (fewer than 4096 bytes in all: anywhere)
         labels            (T,) int8, class index, -1 = unlabelled
-        codes             (A, T) int16, raw codes, one row an annotator, -1 = unlabelled
+        codes             (A, T) int16, raw codes, one row per annotator, -1 = unlabelled
         times             (T,) float64, second of the video at which each frame is shown
-        source_frame      (N,) int64, which of the T frames is shown in each step, rising
+        source_frame      (N,) int64, which of the T frames is shown in each step, increasing
         chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
 
-Frame i here is frame `start_frame` + i of the video. The network walks through a recording in steps
-of one rate, that of the cache. Mostly a step is a frame. A video of another rate, or with lost
-frames, has N steps, each with the frame nearest in time (`mpar.video.timeline.find_grid`).
-Version 1 had no `times` and no `source_frame`; it is still read.
+Frame i here is frame `start_frame` + i of the video. The network reads a recording in steps at the
+rate of the cache. Usually a step is a frame. A video at another rate, or with lost frames, has N
+steps, each with the frame nearest in time (`mpar.video.timeline.find_grid`).
+Version 1 had no `times` and no `source_frame`; mpar still reads it.
 
 Text in attributes is UTF-8 of fixed length: HDF5 keeps text of variable length in heaps that
-have no checksum, and one flipped bit in them can make it search for ever.
+have no checksum, and one flipped bit there can cause an endless search.
 
 Anyone can read it with h5py. mpar itself reads only ``/index`` through HDF5 and everything
-else at the offsets given there, each piece checked against its checksum before its first use;
-so links, external files, virtual data sets and filters in the rest of a file have no effect.
+else at the offsets given there. It checks the checksum of each piece before its first use. So
+links, external files, virtual data sets and filters in the rest of a file have no effect.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MAX_INDEX_BYTES = 1 << 28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingInfo:
-    """What the cache says of a recording.
+    """Attributes of a recording in the cache.
 
     Parameters
     ----------
@@ -67,23 +67,23 @@ class RecordingInfo:
     fps : Fraction
         Frames per second of the video, exact.
     start_frame, num_frames : int
-        The stretch of the video that this is.
+        The stretch of the video that this recording covers.
     video_num_frames, size_bytes, sha256
         Decoded frame count, size and SHA-256 of the source video.
     annotators : tuple of str
-        One a row of the codes.
+        One per row of the codes.
     warnings : tuple of str
-        Oddities met while decoding.
+        Warnings from decoding.
     num_steps : int
-        Steps in which the network walks through it; 0 for one a frame.
+        Number of steps in which the network reads it; 0 for one per frame.
     rate : Fraction, optional
         Steps per second; by default `fps`.
     has_own_steps : bool
-        A step is not simply a frame.
+        Whether steps differ from frames.
     region : str
-        What was cut out of the pictures, as "x,y,width,height" in px; "" for all of them.
+        Part of the picture, as "x,y,width,height" in px; "" for the whole picture.
     has_times : bool
-        False where a cache of version 1 does not hold the times of a video that is not steady.
+        False if a cache of version 1 lacks the times of a video with an unsteady rate.
     """
 
     name: str
@@ -158,12 +158,12 @@ _TIME_ARRAYS = ("times", "source_frame")
 
 
 def arrays_of(version: int) -> tuple[str, ...]:
-    """Return the data sets of a recording beside its frames, in a version of the format."""
+    """Return the data sets of a recording besides its frames, in a version of the format."""
     return _ARRAYS if version == 1 else (*_ARRAYS, *_TIME_ARRAYS)
 
 
 def places_of(version: int) -> tuple[str, ...]:
-    """Return what the index says of each recording beside its attributes."""
+    """Return the index keys of each recording besides its attributes."""
     hashed = arrays_of(version)
     return ("frames_offset", *(f"{n}_offset" for n in hashed), *(f"{n}_hash" for n in hashed))
 
@@ -174,22 +174,22 @@ def num_chunks(num_frames: int) -> int:
 
 
 def chunk_length(num_frames: int) -> int:
-    """Return the frames of a chunk: 16, or all when there are fewer."""
+    """Return the number of frames per chunk: 16, or all if there are fewer."""
     return min(CHUNK_FRAMES, num_frames)
 
 
 def stored_frames(num_frames: int) -> int:
-    """Return how many frames the chunks of `num_frames` take, the last one filled up."""
+    """Return how many frames the chunks of `num_frames` hold, including padding."""
     return num_chunks(num_frames) * chunk_length(num_frames)
 
 
 def split_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield (H, W) frames in chunks as stored: the last one is filled up with zero frames.
+    """Yield (H, W) frames in chunks as stored; the last one is padded with zero frames.
 
     Yields
     ------
     (16, H, W) or, if there are fewer frames in all, (T, H, W) uint8 array
-        Overwritten by the next one.
+        Overwritten by the next chunk.
     """
     buffer, filled, is_first = np.empty((0, 0, 0), np.uint8), 0, True
     for frame in frames:
@@ -232,7 +232,7 @@ def set_attributes(target: h5py.Group, values: dict[str, Any]) -> None:
 
 
 def read_attributes(source: h5py.Group, keys: Iterable[str]) -> dict[str, Any]:
-    """Read numbers and text of fixed length; whatever else an attribute holds is left alone."""
+    """Read numbers and text of fixed length; ignore attributes of other types."""
     values = {}
     for key in keys:
         if key in source.attrs and source.attrs.get_id(key).dtype.kind in "iuS":
@@ -244,13 +244,13 @@ def read_attributes(source: h5py.Group, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def chunk_offsets(dataset: h5py.h5d.DatasetID) -> list[int]:
-    """Return where in the file each chunk of a data set begins, in order of frames."""
+    """Return the byte offset of each chunk of a data set, in order of frames."""
     chunks: list[Any] = []
     dataset.chunk_iter(chunks.append)
     return [chunk.byte_offset for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset)]
 
 
 def end_to_end(first: int, num_frames: int, frame_size: tuple[int, ...]) -> list[int]:
-    """Return where chunks begin that lie end to end from byte `first` on."""
+    """Return the byte offsets of chunks that lie end to end from byte `first` on."""
     chunk_bytes = chunk_length(num_frames) * math.prod(frame_size)
     return [first + i * chunk_bytes for i in range(num_chunks(num_frames))]

@@ -1,4 +1,4 @@
-"""Whether a new cache may take the place of an existing one."""
+"""Check that a new cache may replace an existing one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording
-from mpar.errors import ConfigError, Problem, StoreError
+from mpar.errors import ConfigError, Problem, StoreError, counted
 from mpar.labels.classes import ClassMap
 
-# options that say how to read files that could not be read so far change none that could
+# options that read more files do not change the files that were read before
 _READING = ("several", "label_offset", "label_format")
-_HDF5_MARK = b"\x89HDF\r\n\x1a\n"  # what every cache begins with
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"  # the first bytes of every cache
 
 
 def open_old(cache_path: Path, overwrite: bool) -> Store | None:
@@ -25,8 +25,8 @@ def open_old(cache_path: Path, overwrite: bool) -> Store | None:
     Raises
     ------
     ConfigError
-        There is a folder, or a file of another kind, which is never replaced; or a damaged cache,
-        and `overwrite` is not set.
+        The path is a folder or a file of another kind, which mpar never replaces; or the cache is
+        damaged and `overwrite` is not set.
     """
     if not cache_path.exists():
         return None
@@ -41,41 +41,41 @@ def open_old(cache_path: Path, overwrite: bool) -> Store | None:
             start = file.read(len(_HDF5_MARK))
         if not _HDF5_MARK.startswith(start):
             raise ConfigError(
-                f"{cache_path}: is no cache but a file of another kind, which mpar never replaces; "
-                "choose another --output, or remove it"
+                f"{cache_path}: is not a cache, and mpar never replaces other files; choose "
+                "another --output, or remove it"
             ) from None
         if overwrite:
             return None
         raise ConfigError(
-            f"{error}; it will not be replaced without --overwrite, or choose another --output"
+            f"{error}; pass --overwrite to replace it, or choose another --output"
         ) from None
 
 
 def check_options(
     old: Store, class_map: ClassMap, new: Mapping[str, Any], default: Mapping[str, Any]
 ) -> None:
-    """Refuse options that mean something else than those of the existing cache.
+    """Refuse options that differ from those of the existing cache.
 
     Parameters
     ----------
     old : Store
         The existing cache.
     class_map : ClassMap
-        Of the new one.
+        Class map of the new cache.
     new, default : mapping
-        Options of the new one, and what they are if not given; a key that the old cache lacks was
-        not given there.
+        Options of the new cache, and their defaults; a key that the old cache lacks had its
+        default there.
 
     Raises
     ------
     ConfigError
-        With each option that differs, its old value and its new one.
+        Lists each option that differs, with its old and its new value.
     """
     differences = []
     for key in sorted({*default, *old.config}):
         was, now = old.config.get(key, default.get(key)), new.get(key)
         is_first = key in _READING and was == default[key]
-        # frames that have the size already stay as they are
+        # frames that already have this size do not change
         is_same_size = key == "size" and was is None and now == list(old.frame_size)
         if was != now and not is_first and not is_same_size:
             differences.append(f"{key} was {_show(was)}, now {_show(now)}")
@@ -84,7 +84,7 @@ def check_options(
     if differences:
         raise ConfigError(
             f"{old.path}: was made with other options ({'; '.join(differences)}), and runs trained "
-            "on it could not go on; pass --overwrite to replace it, or choose another --output"
+            "on it could not continue; pass --overwrite to replace it, or choose another --output"
         )
 
 
@@ -95,7 +95,7 @@ def _show(value: Any) -> str:
 
 
 def _compare_class_maps(old: ClassMap, new: ClassMap) -> str:
-    """Say what differs first in two class maps that do."""
+    """Describe the first difference between two different class maps."""
     for before, after in itertools.zip_longest(old.rows, new.rows):
         if before != after:
             was, now = (
@@ -116,16 +116,16 @@ def check_loss(
     moved = [r.name for r in old.recordings if kept.get(r.name, r.region) != r.region]
     if moved:
         raise ConfigError(
-            f"{cache_path}: the regions of {', '.join(moved[:5])} are not those that this cache "
-            "was made with, and runs trained on it could not go on; pass --overwrite to replace "
-            "it, or choose another --output"
+            f"{cache_path}: the regions of {', '.join(moved[:5])} differ from those that this "
+            "cache was made with, and runs trained on it could not continue; pass --overwrite "
+            "to replace it, or choose another --output"
         )
     lost = [info.name for info in old.recordings if info.name not in kept]
     if lost:
         shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         reasons = "".join(f"\n{problem}" for problem in sorted(problems))
         raise ConfigError(
-            f"{cache_path}: the new cache would lack {len(lost)} recordings that this one has "
+            f"{cache_path}: the new cache would lack {counted(len(lost), 'recording')} of this one "
             f"({shown}); pass --overwrite to replace it, or choose another --output{reasons}"
         )
 
@@ -133,7 +133,7 @@ def check_loss(
 def is_same(
     old: Store, new: Sequence[NewRecording], class_map: ClassMap, config: Mapping[str, Any]
 ) -> bool:
-    """Tell whether the existing cache is sound and says all that a new one would."""
+    """Return True if the existing cache is sound and has the content of the new one."""
     return (
         old.class_map == class_map
         and old.config == config

@@ -1,8 +1,8 @@
 """Decoded videos on the disk, between the video files and the cache.
 
-A staged recording is two files: ``<sha256>_<how>.raw``, its grey frames end to end, and a small
-json with its shape, times and checksums, written last: without it the raw file counts for nothing.
-No HDF5 here: a killed process or a full disk leaves either a whole part or none.
+A staged recording has two files: ``<sha256>_<how>.raw``, its grey frames end to end, and a small
+json with its shape, times and checksums. The json is written last; without it, mpar ignores the raw
+file. Without HDF5, a killed process or a full disk leaves either a complete part or none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Regions = Sequence["Region | None"]  # None: the whole picture
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How frames are made out of videos.
+    """Options for decoding videos to frames.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a decoded recording besides its frames.
+    """Properties of a decoded recording besides its frames.
 
     Parameters
     ----------
     line : TimeLine
         When each frame is shown.
     warnings : tuple of str
-        From decoding.
+        Warnings from decoding.
     """
 
     line: TimeLine
@@ -66,7 +66,7 @@ class Facts:
 
     @classmethod
     def of(cls, decoding: Decoding, region: Region | None, making: Making) -> Facts:
-        """Take them from a decoding that is at its end."""
+        """Make the facts from a completed decoding."""
         info, line = decoding.info, decoding.line
         if line.is_guess and making.fps is not None:
             line = replace(line, fps=making.fps, is_guess=False)
@@ -75,27 +75,27 @@ class Facts:
         return cls(line, (*decoding.warnings, *([squeeze] if squeeze else [])))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON; a float keeps all its digits there."""
+        """Return plain types for JSON, which keeps all digits of a float."""
         return {"line": self.line.to_dict(), "warnings": self.warnings}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Facts:
-        """Rebuild from `to_dict`; ValueError if it makes no sense."""
+        """Rebuild from `to_dict`; raise ValueError if the data is invalid."""
         return cls(TimeLine.from_dict(data["line"]), tuple(data["warnings"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A recording's frames with what is known of it.
+    """The frames and properties of a recording.
 
     Parameters
     ----------
     frames : (T, H, W) uint8 array
-        Usually memory-mapped. From `count_frames` only the shapes mean anything.
+        Usually memory-mapped. From `count_frames`, only the shape is meaningful.
     facts : Facts
-        What is known.
+        Its properties.
     chunk_hashes : (ceil(T / 16),) uint64 array
-        Of the frames, taken when they were decoded.
+        Checksums of the frames, computed during decoding.
     """
 
     frames: np.ndarray
@@ -121,7 +121,7 @@ def count_frames(
     threads: int,
     on_frames: Callable[[int], object],
 ) -> list[Decoded]:
-    """Decode a video and keep nothing but the shapes, one a region.
+    """Decode a video and return only the shapes, one per region.
 
     Raises InputError as `Decoding` does.
     """
@@ -139,9 +139,9 @@ def count_frames(
 
 
 def blank(shape: tuple[int, ...], facts: Facts) -> Decoded:
-    """Return a recording of which only the shapes mean anything; of (H, W) px."""
+    """Return a recording without real frames, for its shape only; `shape` is (H, W) px."""
     num_frames = facts.line.num_frames
-    frames = np.broadcast_to(np.uint8(0), (num_frames, *shape))  # takes no memory
+    frames = np.broadcast_to(np.uint8(0), (num_frames, *shape))  # uses no memory
     return Decoded(frames, facts, np.zeros(num_chunks(num_frames), np.uint64))
 
 
@@ -155,34 +155,34 @@ def stage_video(
     threads: int,
     on_frames: Callable[[int], object],
 ) -> list[Decoded]:
-    """Decode a video into the staging folder, once for all of its regions.
+    """Decode a video into the staging folder, once for all its regions.
 
     Parameters
     ----------
     path : Path
         The video.
     sha256 : str
-        Of the video file; names the part.
+        Checksum of the video file; part of the file names.
     folder : Path
-        Made if it is missing.
+        Created if it does not exist.
     making : Making
-        How frames are made.
+        Options for decoding.
     regions : sequence of (Region or None)
-        What is cut out, None for the whole picture.
+        Regions to cut out, None for the whole picture.
     threads : int
-        Threads that resize, 0 for one a processor core.
+        Threads that resize, 0 for one per processor core.
     on_frames : callable
         Called with the number of frames decoded since the last call; may raise to stop.
 
     Returns
     -------
     list of Decoded
-        One a region.
+        One per region.
 
     Raises
     ------
     InputError
-        The video cannot be decoded, or a region lies beyond its picture.
+        The video cannot be decoded, or a region extends beyond its picture.
     """
     decoding = Decoding(
         path, size=making.size, threads=threads, stream=making.stream, regions=regions
@@ -208,7 +208,7 @@ def stage_pieces(
     region: Region | None,
     facts: Facts,
 ) -> Decoded:
-    """Put the consecutive (T, H, W) pieces of a recording together in the staging folder."""
+    """Join the consecutive (T, H, W) pieces of a recording in the staging folder."""
     with _PartFile(_part_path(folder, sha256, making, region)) as part:
         for piece in pieces:
             for frame in piece:
@@ -217,7 +217,7 @@ def stage_pieces(
 
 
 class _PartFile:
-    """A part while it is being written; nothing is left of it unless it is published."""
+    """A part while it is written; it is removed unless it is published."""
 
     def __init__(self, raw_path: Path) -> None:
         self._raw_path = raw_path
@@ -251,9 +251,9 @@ class _PartFile:
         self._hash.reset()
 
     def publish(self, facts: Facts) -> Decoded:
-        """Put the part in place."""
+        """Complete the part and move it into place."""
         num_missing = -self._num_frames % CHUNK_FRAMES
-        if num_missing:  # the last chunk is filled up, unless it is the only one
+        if num_missing:  # the last chunk is padded, unless it is the only one
             if self._num_frames > CHUNK_FRAMES:
                 self._hash.update(bytes(num_missing * math.prod(self._shape)))
             self._end_chunk()
@@ -261,7 +261,7 @@ class _PartFile:
         raw_path = self._raw_path
         self._path.replace(raw_path)
         shape = (self._num_frames, *self._shape)
-        # a part is checked before it is used, so it need not survive a power failure
+        # parts are checked before use, so they need not survive a power failure
         write_json(
             raw_path.with_suffix(".json"),
             {"shape": shape, "chunk_hashes": self._hashes, **facts.to_dict()},
@@ -274,7 +274,7 @@ class _PartFile:
 def load_part(
     sha256: str, folder: Path, making: Making, region: Region | None = None
 ) -> Decoded | None:
-    """Return what an earlier run staged, or None if it is missing, incomplete or damaged."""
+    """Return a part of an earlier run, None if it is missing, incomplete or damaged."""
     raw_path = _part_path(folder, sha256, making, region)
     try:
         part = json.loads(raw_path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -292,7 +292,7 @@ def load_part(
 
 
 def _read_raw(path: Path, size: Size) -> Iterator[np.ndarray]:
-    """Yield the frames of a raw file; a map of it would fill the memory as it is read."""
+    """Yield the frames of a raw file; a memory map would fill the memory."""
     with path.open("rb") as file:
         while data := file.read(math.prod(size)):
             yield np.frombuffer(data, np.uint8).reshape(size)
@@ -310,12 +310,12 @@ def _part_path(folder: Path, sha256: str, making: Making, region: Region | None)
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove all parts, and the folder if nothing else lies in it."""
+    """Remove all parts, and the folder if it is then empty."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
         if path.suffix in {".raw", ".json"}:
-            # Windows removes no file that is open, as one is on which decoding hangs
+            # Windows cannot remove an open file, such as one on which decoding hangs
             with contextlib.suppress(PermissionError):
                 path.unlink()
     if not any(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""Read a cache, through a memory map or by positioned reads; every chunk checked first."""
+"""Read a cache through a memory map or by positioned reads, and check every chunk first."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class Store:
     path : Path or str
         A cache written by `write_store`.
     access : {"mmap", "pread"}
-        Map the file, or read it with positioned reads: slower, but on a network disk that
-        fails a read raises an error where a map ends the process.
+        Map the file, or read it with positioned reads. The latter are slower, but if a network
+        disk fails, they raise an error, where a map ends the process.
 
     Attributes
     ----------
     recordings : tuple of RecordingInfo
-        In order of the file; methods take positions in it.
+        In the order of the file; methods take positions in this tuple.
     frame_size : (int, int)
         Height and width in px.
     class_map : ClassMap
-        Gives the labels their meaning.
+        Classes of the labels.
     class_names : tuple of str
-        Of the classes, in order of class index.
+        Names of the classes, in order of class index.
     config : dict
-        How the frames were made.
+        The options that the cache was made with.
     fingerprint : str
-        Checksum of the index: equal for caches of equal content.
+        Checksum of the index, equal for caches with equal content.
 
     Raises
     ------
@@ -56,9 +56,9 @@ class Store:
 
     Notes
     -----
-    Every chunk is checked against its checksum before its first use, and again if the file
-    was written to since. Worker processes may be forked: reads share no position in the file.
-    Pickles as its path, so that spawned processes open the file themselves.
+    Every chunk is checked before its first use, and again if the file has been written to. Worker
+    processes may be forked, because reads share no position in the file. A store pickles as its
+    path, so spawned processes open the file themselves.
     """
 
     def __init__(self, path: Path | str, *, access: str = "mmap") -> None:
@@ -84,17 +84,17 @@ class Store:
         self._forget_checks()
 
     def _forget_checks(self) -> None:
-        """Let every chunk be checked before its next use."""
+        """Mark every chunk as unchecked."""
         self._hashes: dict[int, np.ndarray] = {}
         self._steps: dict[int, np.ndarray] = {}
         self._is_checked = np.zeros(len(self.recordings), bool)
-        # chunks still to be checked; an emptied entry is the fast path of every later read
+        # chunks still to check; None once all are checked, which makes later reads fast
         self._unchecked: list[bytearray | None] = [
             bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
         ]
 
     def _has_changed(self) -> bool:
-        """Tell if the file was written to since the last call; checks are then begun anew."""
+        """Return True if the file was written to since the last call, and restart the checks."""
         if not self._file.has_changed():
             return False
         self._forget_checks()
@@ -107,7 +107,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file. Views from `frames` stay valid; the map goes when they are gone."""
+        """Close the file. Views from `frames` stay valid, and the map with them."""
         self._frames = [None] * len(self.recordings)
         self._map = None
         self._file.close()
@@ -118,7 +118,7 @@ class Store:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], access=state["access"])  # type: ignore[misc]
         if self.fingerprint != state["fingerprint"]:
-            self.close()  # its recordings may be in another order: clips would be of others
+            self.close()  # its recordings may be in another order
             raise StoreError(
                 f"{self.path}: was replaced by another cache while workers were opening it; "
                 "open it again"
@@ -137,12 +137,12 @@ class Store:
         return self._read_small(recording, "labels", np.int8)
 
     def codes(self, recording: int) -> np.ndarray:
-        """Return the (A, T) int16 raw codes of a recording, one row an annotator."""
+        """Return the (A, T) int16 raw codes of a recording, one row per annotator."""
         codes = self._read_small(recording, "codes", np.int16)
         return codes.reshape(len(self.recordings[recording].annotators), -1)
 
     def source_frame(self, recording: int) -> np.ndarray:
-        """Return which frame is shown in each step of a recording, (N,) int64, rising."""
+        """Return the frame of each step of a recording, (N,) int64, increasing."""
         if recording in self._steps:
             return self._steps[recording]
         info = self.recordings[recording]
@@ -153,7 +153,7 @@ class Store:
             if source.min() < 0 or source.max() >= info.num_frames or (np.diff(source) < 0).any():
                 raise self._odd(info, "source_frame")
         if not np.array_equal(source, np.arange(info.num_frames)):
-            self._steps[recording] = source  # asked for with every clip
+            self._steps[recording] = source  # needed for every clip
         return source
 
     def step_labels(self, recording: int) -> np.ndarray:
@@ -171,7 +171,7 @@ class Store:
         return times
 
     def line(self, recording: int) -> TimeLine:
-        """Return the time line of a recording; one that begins within its video begins at 0 s."""
+        """Return the time line of a recording; one that starts within its video starts at 0 s."""
         info, times = self.recordings[recording], self.times(recording)
         if not info.has_times:
             return TimeLine(info.num_frames)
@@ -196,14 +196,14 @@ class Store:
         if hash_bytes(array) != entry[f"{key}_hash"]:
             raise StoreError(
                 f"{self.path}: the {key} of recording {info.name} do not match their checksum; "
-                "the file is damaged, make it again with mpar-preprocess"
+                "the file is damaged; make it again with mpar-preprocess"
             )
         return array.view(dtype)
 
     def frames(self, recording: int) -> np.ndarray:
-        """Return all frames of a recording, (T, H, W) uint8, read-only, checked.
+        """Return all frames of a recording, (T, H, W) uint8, read-only and checked.
 
-        In mode "mmap" this is a view of the map, in mode "pread" a copy.
+        With access "mmap", this is a view of the map, with "pread" a copy.
         """
         num_frames = self.recordings[recording].num_frames
         self._has_changed()
@@ -216,9 +216,9 @@ class Store:
         return self._view(recording)
 
     def stream(self, recording: int) -> Iterator[np.ndarray]:
-        """Yield the frames of a recording one after the other, (H, W) uint8, checked.
+        """Yield the frames of a recording one by one, (H, W) uint8, checked.
 
-        Read, not mapped, so that a recording of any length takes the memory of a chunk.
+        They are read, not mapped, so a recording of any length uses the memory of one chunk.
         """
         num_frames = self.recordings[recording].num_frames
         length = chunk_length(num_frames)
@@ -237,7 +237,7 @@ class Store:
         StoreError
             A chunk does not match its checksum, or the file cannot be read.
         ValueError
-            The recording has no such frames, or `out` is not made for them.
+            The recording has no such frames, or `out` has the wrong shape or type.
         """
         self._check_request(start, stop, self.recordings[recording].num_frames, out)
         if self._map is None and not out.flags.c_contiguous:
@@ -289,9 +289,9 @@ class Store:
         recordings, starts : (N,) integer arrays
             Positions in the cache, and the first step of each stretch.
         out : (B, F, H, W) uint8 array
-            C-contiguous. Gets F frames of each stretch.
+            C-contiguous; receives F frames of each stretch.
         rows : (N,) integer array
-            Which row of `out` each stretch goes to.
+            Row of `out` for each stretch.
 
         Raises
         ------
@@ -314,7 +314,7 @@ class Store:
             return
         if is_apart.any():
             recordings, starts, rows = recordings[~is_apart], starts[~is_apart], rows[~is_apart]
-        # slices of plain memory: a few hundred nanoseconds each beside the copy itself
+        # plain memory slices add only a few hundred nanoseconds to each copy
         frame_bytes = math.prod(self.frame_size)
         num_bytes = length * frame_bytes
         sources = self._offsets[recordings] + starts * frame_bytes
@@ -346,7 +346,7 @@ class Store:
         return view
 
     def _check_chunks(self, recording: int, start: int, stop: int) -> None:
-        """Compare the chunks that hold frames `start` to `stop` - 1 with their checksums, once."""
+        """Check the chunks with frames `start` to `stop` - 1, unless already checked."""
         unchecked = self._unchecked[recording]
         if unchecked is None:
             return
@@ -373,7 +373,7 @@ class Store:
             last = min(first + CHUNK_FRAMES, info.num_frames) - 1
             raise StoreError(
                 f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
-                "their checksum; the file is damaged, make it again with mpar-preprocess"
+                "their checksum; the file is damaged; make it again with mpar-preprocess"
             )
 
     def verify(self, on_frames: Callable[[int], object] = lambda num_frames: None) -> list[str]:
@@ -382,7 +382,7 @@ class Store:
         Returns
         -------
         list of str
-            What is wrong; empty for a sound cache.
+            What is wrong, empty for a sound cache.
         """
         problems = []
         for number, info in enumerate(self.recordings):

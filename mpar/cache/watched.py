@@ -1,4 +1,4 @@
-"""The open file of a cache: read at given places, and watched for changes."""
+"""The open file of a cache, read at given positions and watched for changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _mapped: weakref.WeakSet[WatchedFile] = weakref.WeakSet()
 
 
 def mapped_paths() -> list[Path]:
-    """Return the caches that this process reads through a map: what a lost page belongs to."""
+    """Return the caches that this process has mapped, one of which a lost page belongs to."""
     return sorted({file.path for file in _mapped})
 
 
 class WatchedFile:
-    """A cache open for reading, which notices that it was written to or cut short.
+    """A cache open for reading, which detects writes and truncation.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class WatchedFile:
     Raises
     ------
     StoreError
-        It cannot be opened; the methods raise it too where the file cannot be read any more.
+        It cannot be opened; the methods raise it, too, if the file can no longer be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,17 +44,17 @@ class WatchedFile:
         self._size_bytes, self._mtime_ns = self._state()
 
     def map(self) -> mmap.mmap:
-        """Map the whole file, to read from."""
+        """Map the whole file for reading."""
         _mapped.add(self)
         return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def close(self) -> None:
-        """Close the file; a map of it stays."""
+        """Close the file; its map stays valid."""
         _mapped.discard(self)
         self._file.close()
 
     def has_changed(self) -> bool:
-        """Tell if the file was written to since the last call."""
+        """Return True if the file was written to since the last call."""
         size_bytes, mtime_ns = self._state()
         if size_bytes < self._size_bytes:
             raise self._cut_short()

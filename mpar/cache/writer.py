@@ -1,4 +1,4 @@
-"""Write a cache: laid out in memory by HDF5, written by plain file calls, published by rename."""
+"""Write a cache: HDF5 lays it out in memory, file calls write it, a rename publishes it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
 from mpar.system.files import atomic_path
 
-_MAX_MAPPED_BYTES = 1 << 24  # of frames on their way into a cache
+_MAX_MAPPED_BYTES = 1 << 24  # of frames while a cache is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRecording:
-    """A recording on its way into a cache.
+    """A recording to write into a cache.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ class NewRecording:
     codes : (A, T) int16 array
         Raw codes by annotator.
     chunk_hashes : (ceil(T / 16),) uint64 array
-        Of the frames (`hash_chunks`), so that what is damaged on its way here is found later.
+        Checksums of the frames (`hash_chunks`), which reveal any later damage.
     times : (T,) float64 array, optional
-        Second of the video at which each frame is shown; by default frame i of the video is shown
-        at i / fps.
+        Second of the video at which each frame is shown; by default i / fps for frame i of the
+        video.
     source_frame : (N,) int64 array, optional
-        Which frame is shown in each step; by default a step is a frame.
+        Frame shown in each step; by default a step is a frame.
     """
 
     info: RecordingInfo
@@ -105,18 +105,18 @@ def write_store(
     config: dict[str, Any],
     on_frames: Callable[[int], object] = lambda num_frames: None,
 ) -> None:
-    """Write a cache beside its final name and publish it by one rename.
+    """Write a cache to a temporary file and publish it by one rename.
 
     Parameters
     ----------
     path : Path or str
-        Replaced only when the new cache is complete and on the disk.
+        Replaced only after the new cache is complete and on the disk.
     recordings : sequence of NewRecording
         At least one, with different names and one frame size.
     class_map : ClassMap
-        Gives the labels their meaning.
+        Classes of the labels.
     config : dict
-        How the frames were made; kept for predictions.
+        The options that the cache was made with, for predictions.
     on_frames : callable
         Called with the number of frames written since the last call.
 
@@ -129,13 +129,12 @@ def write_store(
 
     Notes
     -----
-    HDF5 lays out the file in memory, with holes for the frames. All writing is by ordinary file
-    calls: as fast as a copy, and a full disk is an error that can be caught (inside HDF5 it
-    ends the process).
+    HDF5 lays out the file in memory, with holes for the frames. Ordinary file calls then write it:
+    as fast as a copy, and a full disk raises an error (inside HDF5, it ends the process).
     """
     path = Path(path)
     if not recordings or len({r.info.name for r in recordings}) < len(recordings):
-        raise ValueError("expected at least one recording, each with a name of its own")
+        raise ValueError("expected at least one recording, each with a different name")
     shapes = {r.frames.shape[1:] for r in recordings}
     if len(shapes) > 1:
         raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size")
@@ -167,12 +166,12 @@ def write_store(
                 _release(frames)
                 num_missing = stored_frames(num_frames) - num_frames
                 _write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
-        Store(temporary).close()  # what cannot be opened is not published
+        Store(temporary).close()  # an invalid file is not published
 
 
 def _release(frames: np.ndarray) -> None:
-    """Give the pages of a mapped array back, which are read again at need (not on Windows)."""
-    mapped = getattr(frames, "_mmap", None)  # of a numpy.memmap
+    """Release the pages of a mapped array; they are read again if needed (not on Windows)."""
+    mapped = getattr(frames, "_mmap", None)  # of numpy.memmap
     if mapped is not None and hasattr(mapped, "madvise"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -184,7 +183,7 @@ def _write_all(file: Any, array: np.ndarray) -> None:
 
 
 class _SparseFile(io.RawIOBase):
-    """A file in memory that takes room only for the pages that were written."""
+    """A file in memory that stores only the pages that were written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +191,7 @@ class _SparseFile(io.RawIOBase):
         self._position = self._size = 0
 
     def _pieces(self, num_bytes: int) -> Iterator[tuple[int, slice, slice]]:
-        """Yield (page, stretch of it, stretch of the data) for the next bytes, and move on."""
+        """Yield (page, slice of it, slice of the data) for the next bytes, and advance."""
         done = 0
         while done < num_bytes:
             page, start = divmod(self._position, PAGE_BYTES)
@@ -227,7 +226,7 @@ class _SparseFile(io.RawIOBase):
         return self._size
 
     def save(self, file: Any) -> None:
-        """Write the pages to an empty file of the disk; what lies between them stays a hole."""
+        """Write the pages to an empty file on the disk, with holes between them."""
         for page, data in sorted(self._pages.items()):
             file.seek(page * PAGE_BYTES)
             _write_all(file, np.frombuffer(data, np.uint8))
@@ -240,13 +239,13 @@ def _lay_out(
     class_map: ClassMap,
     config: dict[str, Any],
 ) -> tuple[_SparseFile, list[int]]:
-    """Make all but the frames; return it and the byte offset of each recording's frames."""
+    """Lay out everything but the frames; also return the byte offset of each recording's frames."""
     entries = []
     structure = _SparseFile()
     with h5py.File(
         structure,
         "w",
-        libver=("v110", "v110"),  # chunks without a filter then lie end to end
+        libver=("v110", "v110"),  # makes chunks without a filter lie end to end
         alignment_threshold=PAGE_BYTES,
         alignment_interval=PAGE_BYTES,
     ) as file:
@@ -291,7 +290,7 @@ def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, 
     properties.set_chunk((chunk_length(num_frames), *frame_size))
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)  # equal frames are equal bytes, whenever written
+    properties.set_obj_track_times(False)  # equal frames give equal bytes at any time
     space = h5py.h5s.create_simple((num_frames, *frame_size))
     dataset = h5py.h5d.create(group.id, b"frames", h5py.h5t.STD_U8LE, space, properties)
     offsets = chunk_offsets(dataset)

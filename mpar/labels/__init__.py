@@ -1,4 +1,4 @@
-"""Labels: classes, bouts, one module a format, pairing with videos, and laying on frames.
+"""Labels: classes, bouts, one module per format, pairing with videos, and laying on frames.
 
 Imports `mpar.video` (its time line) and `mpar.system`.
 """

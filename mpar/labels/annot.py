@@ -31,7 +31,7 @@ _Row = tuple[str, str, list[str], int]  # channel, behaviour, cells, number of t
 
 
 def is_annot(text: str) -> bool:
-    """Tell whether a text is such a file."""
+    """Return True if a text is a MARS/Bento annotation file."""
     return text.lstrip()[: len(_TITLE)].lower() == _TITLE
 
 
@@ -40,34 +40,34 @@ def read_annot(path: Path, text: str) -> list[Scoring]:
 
     Notes
     -----
-    Starts and stops with a point are frames, from 1, divided by the file's own frame rate.
+    Starts and stops with a decimal point are frames, from 1, divided by the file's frame rate.
     Source: Bento's ``saveAnnot.m`` and ``loadAnnotSheetTxt.m``.
     """
     if not is_annot(text):
-        raise InputError.of(path, "does not begin with 'Bento annotation file'; export it again")
+        raise InputError.of(path, "does not start with 'Bento annotation file'; export it again")
     head, rows = _split(text)
     numbers = [cell for _, _, cells, _ in rows for cell in cells]
     problems = ProblemList(path, find_decimal(numbers, "\t"))
     if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
         problems.note(
-            f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one; save "
-            "each to a file of its own"
+            f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one "
+            "channel; save each channel to its own file"
         )
     first = head.get("annotation start frame", "1")
     if first != "1":
-        problems.note(f"begins at frame {first!r}, expected 1; save it from the first frame on")
+        problems.note(f"starts at frame {first!r}, expected 1; save it from the first frame")
     rate = head.get("annotation framerate", "")
     frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
     is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:2])
     if is_time and not frame_rate:
-        problems.note("has times, but no annotation framerate to read them with; add it")
+        problems.note("has times but no annotation framerate to convert them; add it")
         frame_rate = Fraction(1)
     scale = frame_rate if is_time and frame_rate else Fraction(1)
 
     events = []
     for _, behaviour, cells, number in rows:
         if not behaviour or len(cells) < 2:
-            problems.note("is no bout below a >behaviour; fix the line", number)
+            problems.note("is not a bout below a >behaviour line; fix the line", number)
             continue
         start, last = (
             Fraction(floor(problems.number(cell, what, number) * scale + Fraction(1, 2)))
@@ -97,7 +97,7 @@ def read_annot(path: Path, text: str) -> list[Scoring]:
 
 
 def _split(text: str) -> tuple[dict[str, str], list[_Row]]:
-    """Return the values of the head by key, and the lines of bouts."""
+    """Return the header values by key, and the lines with bouts."""
     head: dict[str, str] = {}
     key = channel = behaviour = ""
     rows: list[_Row] = []
@@ -112,7 +112,7 @@ def _split(text: str) -> tuple[dict[str, str], list[_Row]]:
         elif colon and name.lower() in _KEYS:
             key = name.lower()
             head[key] = value.strip()
-        elif line and key and not head[key]:  # MARS writes the movie into the next line
+        elif line and key and not head[key]:  # MARS writes the movie on the next line
             head[key] = line
     return head, rows
 
@@ -120,7 +120,7 @@ def _split(text: str) -> tuple[dict[str, str], list[_Row]]:
 def write_annot(
     folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
 ) -> None:
-    """Write a file for each video."""
+    """Write one file per video."""
     names = [name for name in class_names if name != unscored]
     for item in videos:
         bouts = find_bouts(item.without(class_names, unscored))

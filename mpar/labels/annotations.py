@@ -1,14 +1,12 @@
-"""Read label files of mpar into per-frame codes; those of other programs: `mpar.labels.exchange`.
+"""Read mpar's own label files into per-frame codes (other formats: `mpar.labels.exchange`).
 
-A label file of mpar is a CSV with the columns ``Frame`` and ``Action``, one row a frame, frames
-counted from 0, Action an integer code or a name of the class map; ``-1`` or an empty cell
+An mpar label file is a CSV with the columns ``Frame`` and ``Action`` and one row per frame.
+Frames count from 0. Action is an integer code or a name of the class map; ``-1`` or an empty cell
 means unlabelled. Further columns are ignored, so predictions read back as annotations.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,27 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.errors import InputError, Problem
+from mpar.errors import InputError, Problem, counted
 from mpar.labels.classes import MAX_CODE, UNLABELLED, ClassMap
-from mpar.system.files import spreadsheet_plain
+from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 
 MAX_PROBLEMS_PER_FILE = 20
 MAX_FRAME = 2**31 - 1
 
-_BYTE_ORDER_MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
-_BINARY_FILES = {
-    b"PK\x03\x04": "a workbook of Excel or LibreOffice, whatever its suffix",
-    b"\xd0\xcf\x11\xe0": "an old workbook of Excel, whatever its suffix",
-    b"\x89HDF": "an HDF5 or MATLAB file",
-    b"MATLAB": "a MATLAB file",
-}
-DELIMITERS = ",;\t"
 COLUMNS = {"frame", "action"}
-_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
 
 
@@ -53,20 +38,20 @@ class Annotation:
         Frame numbers as written, strictly increasing.
     codes : (N,) int16 array
         Code of each row, -1 for unlabelled.
-    notices : tuple of str
-        What was accepted but is worth knowing.
+    warnings : tuple of str
+        What the user should check; the file is used all the same.
     annotator : str
-        Who scored, where the file tells it apart from others in the same file.
+        Who scored, if the file holds the scores of several people.
     confidence : (N,) float64 array, optional
-        0 to 1, of the rows of a prediction.
+        Confidence of each row of a prediction, 0 to 1.
     fps : Fraction, optional
-        Frames per second that times in seconds were laid on the frames with.
+        Frames per second with which times in seconds were converted to frames.
     """
 
     path: Path
     frames: np.ndarray
     codes: np.ndarray
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
     annotator: str = ""
     confidence: np.ndarray | None = None
     fps: Fraction | None = None
@@ -93,10 +78,10 @@ def read_annotation(
     class_map : ClassMap
         The codes and names that may occur.
     allow_gaps : bool
-        Accept missing frames, as in predictions of every n-th frame.
+        Accept missing frames, as in predictions for every n-th frame.
     with_confidence : bool
-        Read the column ``Confidence`` too, if there is one; labels of people may have anything in
-        a column of that name.
+        Also read the column ``Confidence``, if there is one. In labels by people, a column of that
+        name may hold anything.
 
     Returns
     -------
@@ -106,7 +91,7 @@ def read_annotation(
     Raises
     ------
     InputError
-        With every problem of the file by line; the 20th says how many follow it.
+        Lists the problems of the file by line; the 20th says how many follow.
     """
     path = Path(path)
     text = read_text(path)
@@ -130,7 +115,11 @@ def read_annotation(
     for line, cells in rows[1:]:
         if len(cells) != width:
             problems.append(
-                Problem.of(path, f"found {len(cells)} cells, expected {width}; fix the row", line)
+                Problem.of(
+                    path,
+                    f"found {counted(len(cells), 'cell')}, expected {width}; fix the row",
+                    line,
+                )
             )
             continue
         try:
@@ -148,46 +137,46 @@ def read_annotation(
     if not rows[1:]:
         problems.append(Problem.of(path, "has no rows below its header; score it or remove it"))
     if (column := _find_column_problem(problems)) is not None:
-        raise InputError([column])  # what follows from it would only hide it
+        raise InputError([column])  # the others follow from it and would hide it
     order = np.argsort(frames, kind="stable")
     frames_N = np.asarray(frames, np.int64)[order]
-    # a bad row leaves a gap of its own: report gaps only when all rows were read
+    # a bad row leaves a gap: report gaps only if every row could be read
     problems += _find_order_problems(
         path, frames_N, np.asarray(lines)[order], allow_gaps or bool(problems)
     )
     if problems:
         raise InputError(shorten(path, problems))
     is_sorted = bool((order == np.arange(len(order))).all())
-    notices = [] if is_sorted else ["its rows were not in order of frames; sorted"]
-    notices += [guess_notice(guessed)] if guessed else []
+    warnings = [] if is_sorted else ["its rows were out of order; mpar sorted them by frame"]
+    warnings += [guess_warning(guessed)] if guessed else []
     return Annotation(
         path,
         frames_N,
         np.asarray(codes, np.int16)[order],
-        tuple(notices),
+        tuple(warnings),
         confidence=np.array(confidence)[order] if has_confidence else None,
     )
 
 
-def guess_notice(guessed: Mapping[str, str]) -> str:
-    """Say which names, as they are written, were read as which of the class map."""
+def guess_warning(guessed: Mapping[str, str]) -> str:
+    """Return a warning that lists inexact names and the class map names they were read as."""
     pairs = ", ".join(f"{written!r} as {name}" for written, name in guessed.items())
-    return f"reads {pairs}: the names differ only in capitals, blanks, _ or -"
+    return f"mpar reads {pairs}: the names differ only in capitals, spaces, _ or -"
 
 
 def with_point(cell: str) -> str:
-    """Return a whole number that has a decimal comma, as 1,0, with a point; others as they are.
+    """Replace a decimal comma, as in 1,0, by a point; return other cells unchanged.
 
-    ``1,000`` may be a thousand, so that it stays and is refused.
+    ``1,000`` may mean a thousand: it stays as it is, and the caller refuses it.
     """
     is_thousand = re.fullmatch(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell)
     return cell if is_thousand or cell.count(",") != 1 else cell.replace(",", ".")
 
 
 def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
-    """Return the first twenty problems of a file; the last says how many follow it.
+    """Return the first twenty problems of a file; the last says how many follow.
 
-    Rows with the same problem are counted, and only the first is listed.
+    Problems with the same message become one, which names the first row and counts the rows.
     """
     lines: dict[str, list[int]] = {}
     for problem in sorted(problems):
@@ -205,80 +194,9 @@ def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
     return problems
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a label file: UTF-8, or UTF-16 with a byte order mark.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or is not text.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
-    if program := next((what for mark, what in _BINARY_FILES.items() if data.startswith(mark)), ""):
-        raise InputError.of(
-            path, f"is {program}, expected text; open it and save it as 'CSV UTF-8'"
-        )
-    encoding = next(
-        (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8"
-    )
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = _line_of(error.object[: error.start].decode(encoding, "replace"))
-        raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
-    if "\0" in text:
-        line = _line_of(text[: text.index("\0")])
-        raise InputError.of(path, "holds a NUL byte, expected text; save it as 'CSV UTF-8'", line)
-    # Excel reads and writes what separates the cells in a line above the header
-    return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text)
-
-
-def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (line it begins in, cells) of every row of a table, without blank ones at its ends.
-
-    Raises
-    ------
-    InputError
-        The text is not a well-formed CSV.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    line = 1
-    try:
-        for cells in reader:
-            rows.append((line, [spreadsheet_plain(cell).strip() for cell in cells]))
-            line = reader.line_num + 1  # a quoted cell may span several lines
-    except csv.Error as error:
-        raise InputError.of(
-            path, f"is not a well-formed CSV ({error}); fix the row", line
-        ) from None
-    while rows and not any(rows[-1][1]):
-        rows.pop()
-    while rows and not any(rows[0][1]):
-        rows.pop(0)
-    return rows
-
-
-def header_of(text: str) -> str:
-    """Return the first line of a table that is not blank."""
-    return next((line for line in _LINE_BREAK.split(text) if line.strip(" \t,;")), "")
-
-
-def plain_cells(line: str, delimiter: str) -> list[str]:
-    """Split a header line roughly, to recognise it: without quotes, in lower case."""
-    return [cell.strip(' "').lower() for cell in line.split(delimiter)]
-
-
-def _line_of(text_before: str) -> int:
-    return len(_LINE_BREAK.findall(text_before)) + 1
-
-
 def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int]:
     if not rows:
-        raise InputError.of(path, "is empty, expected a header Frame,Action; score or remove it")
+        raise InputError.of(path, "is empty, expected a header Frame,Action; score it or remove it")
     header = [cell.lower() for cell in rows[0][1]]
     for name in COLUMNS:
         if header.count(name) != 1:
@@ -297,7 +215,7 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
     return header.index("frame"), header.index("action")
 
 
-# what the first rows of other programs' files hold, and what to do with them
+# marks in the first rows of other programs' files, and what to do with these files
 _PROGRAMS = {
     ("number of header lines",): "an EthoVision export, which mpar does not read; list the "
     "behaviours frame by frame in the columns Frame and Action",
@@ -307,22 +225,22 @@ _PROGRAMS = {
     "behaviours frame by frame in the columns Frame and Action",
     ("event_type", "behavior"): "an export of The Observer, which mpar does not read; list the "
     "behaviours frame by frame in the columns Frame and Action",
-    ("scorer", "bodyparts"): "pose data of DeepLabCut, not labels; pass the folder with the labels",
-    ("behavior", "start (s)"): "aggregated events of BORIS without their stops; export them again",
-    ("behavior", "time"): "events of BORIS without their type; export 'tabular events' again",
-    ("time", "behavior"): "events of BORIS without their type; export 'tabular events' again",
+    ("scorer", "bodyparts"): "DeepLabCut pose data, not labels; pass the folder with the labels",
+    ("behavior", "start (s)"): "BORIS aggregated events without stop times; export them again",
+    ("behavior", "time"): "BORIS events without their type; export 'tabular events' again",
+    ("time", "behavior"): "BORIS events without their type; export 'tabular events' again",
     ("time",): "a table by time; each of its other columns must hold 0 and 1 for one behaviour",
 }
 
 
 def name_program(rows: list[tuple[int, list[str]]]) -> str:
-    """Return which program probably wrote a table, and what to do with it; nothing if unknown."""
+    """Return the program that probably wrote a table, with advice; "" if unknown."""
     cells = {cell.lower().rstrip(":") for _, row in rows[:40] for cell in row}
     return next((text for marks, text in _PROGRAMS.items() if cells >= {*marks}), "")
 
 
 def _find_column_problem(problems: list[Problem]) -> Problem | None:
-    """Return one problem in place of many if they are of how the column Frame is written."""
+    """Return one problem for the whole column Frame if most problems come from its format."""
     marked = [p for p in problems if re.match(r"frame is '[0-9]+([.,][0-9]+)+'", p.message)]
     if len(marked) < 2 or len(marked) < len(problems) / 2:
         return None
@@ -331,8 +249,8 @@ def _find_column_problem(problems: list[Problem]) -> Problem | None:
         re.match(r"frame is '[1-9][0-9]{0,2}([.,][0-9]{3})+'", p.message) for p in marked
     )
     what = (
-        "probably with a mark for thousands, expected whole numbers from 0; format the column as "
-        "numbers without it"
+        "probably with a thousands separator, expected whole numbers from 0; format the column "
+        "without it"
         if is_thousand
         else "probably in seconds, expected whole numbers from 0; number the rows by frame"
     )
@@ -348,7 +266,7 @@ def _parse_frame(cell: str) -> int:
 
 
 def _parse_share(cell: str) -> float:
-    text = cell.replace(",", ".")  # as spreadsheets of some countries save it
+    text = cell.replace(",", ".")  # spreadsheets in some countries write a decimal comma
     if not re.fullmatch(r"[01](\.[0-9]*)?", text, re.ASCII) or float(text) > 1:
         raise ValueError(
             f"confidence is {cell[:40]!r}, expected 0 to 1; fix the row, or remove the column"
@@ -357,7 +275,7 @@ def _parse_share(cell: str) -> float:
 
 
 def _parse_action(cell: str, class_map: ClassMap, guessed: dict[str, str]) -> int:
-    """Return the code of a cell; notes in `guessed` what a name was read as if it differs."""
+    """Return the code of a cell; record an inexact name in `guessed`."""
     number = with_point(cell)
     if cell == "" or re.fullmatch(r"-1(\.0*)?", number):
         return UNLABELLED
@@ -381,7 +299,7 @@ def _parse_action(cell: str, class_map: ClassMap, guessed: dict[str, str]) -> in
 
 
 def _shown(codes: tuple[int, ...]) -> str:
-    """Show codes shortly: 0-7, or a list when they are not consecutive."""
+    """Show codes as a range such as 0-7, or as a list if they are not consecutive."""
     codes = tuple(sorted(codes))
     if codes == tuple(range(codes[0], codes[-1] + 1)):
         return f"{codes[0]}-{codes[-1]}"
@@ -405,13 +323,13 @@ def _find_order_problems(
         return problems
     if len(steps) > 2 and (steps == steps[0]).all() and steps[0] > 1:
         message = (
-            f"has a row for only one frame in {steps[0]}, expected one for each frame; add the "
+            f"has a row for only one frame in {steps[0]}, expected a row for every frame; add the "
             "others (empty Action = unlabelled)"
         )
         if path.stem.endswith("_predictions"):
             message = (
-                f"has a row for only one frame in {steps[0]}, as predictions with --stride, which "
-                f"need {path.stem}.json beside them; copy it there, or predict every frame"
+                f"has a row for only one frame in {steps[0]}, like predictions with --stride, "
+                f"which need {path.stem}.json next to them; copy it there, or predict every frame"
             )
         return [*problems, Problem.of(path, message)]
     for i in np.flatnonzero(steps > 1):

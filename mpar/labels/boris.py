@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 
 def is_tabular(cells: list[str]) -> bool:
-    """Tell whether a header, in lower case, is that of tabular events."""
+    """Return True if a header, in lower case, is that of tabular events."""
     return {"time", "behavior"} <= {*cells} and bool({"behavior type", "status"} & {*cells})
 
 
 def is_aggregated(cells: list[str]) -> bool:
-    """Tell whether a header, in lower case, is that of aggregated events."""
+    """Return True if a header, in lower case, is that of aggregated events."""
     return {"behavior", "start (s)", "stop (s)"} <= {*cells}
 
 
@@ -54,14 +54,14 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             (time, table.cell(cells, "image index"))
             for (time, *_), (_, cells) in zip(marks, rows, strict=True)
         ]
-        # what a bad time leaves unpaired would hide it
+        # a bad time leaves marks unpaired, which would hide it
         events = pair_marks(marks, problems) if len(problems) == num_sound else []
         scorings.append(_scoring(table, name, rows, events, indices, problems))
     return scorings
 
 
 def read_aggregated(path: Path, text: str) -> list[Scoring]:
-    """Read BORIS aggregated events: one row a bout, old and new columns."""
+    """Read BORIS aggregated events: one row per bout, old and new columns."""
     table = parse_table(path, text, is_aggregated)
     scorings = []
     for name, rows in _group(table, ""):
@@ -86,7 +86,7 @@ Rows = list[tuple[int, list[str]]]
 
 
 def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
-    """Group rows by observation and animal, and by video where each plays just its own."""
+    """Group rows by observation and animal, and by video if each row names a single video."""
 
     def subject(row: tuple[int, list[str]]) -> str:
         return table.cell(row[1], "subject")
@@ -102,7 +102,7 @@ def _group(table: Table, default: str) -> list[tuple[str, Rows]]:
         observations[name][media if is_alone else ""].append((line, cells))
     groups = []
     for name, by_media in observations.items():
-        # a row that names no video may be of any of them
+        # a row without a video may belong to any of them
         parts = (
             [sorted(itertools.chain(*by_media.values()))] if "" in by_media else by_media.values()
         )
@@ -114,7 +114,7 @@ Item = TypeVar("Item")
 
 
 def split_subjects(items: Sequence[Item], subject: Callable[[Item], str]) -> list[list[Item]]:
-    """Part what one observation holds of several animals, unless some of it names none."""
+    """Split an observation by animal, unless some of its items name no animal."""
     parts: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         parts[folded(subject_of(subject(item)))].append(item)
@@ -122,7 +122,7 @@ def split_subjects(items: Sequence[Item], subject: Callable[[Item], str]) -> lis
 
 
 def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
-    """Return what would make the times of an observation mean something else."""
+    """Return problems that would change the meaning of the times of an observation."""
     problems = ProblemList(table.path, table.decimal)
     line, cells = rows[0]
     check_offset(table.cell(cells, "time offset (s)"), problems, line)
@@ -135,16 +135,16 @@ def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
 
 
 QUEUE = (
-    "observation {!r} plays several videos one after the other, so that its times are not those of "
-    "one video; make one observation a video"
+    "observation {!r} plays several videos in a row, so its times do not belong to one video; make "
+    "one observation per video"
 )
 
 
 def check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> None:
-    """Note an observation whose times are not those of a video."""
+    """Add a problem if the times of an observation are not those of a video."""
     if kind.lower().startswith(("live", "image", "picture", "from director")):
         problems.note(
-            f"observation {name!r} is not of a video ({kind}); make one of its video, or remove it",
+            f"observation {name!r} is not of a video ({kind}); score the video, or remove it",
             line,
         )
 
@@ -152,20 +152,20 @@ def check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> No
 def check_subjects(
     subjects: Iterable[str], name: str, problems: ProblemList, line: int = 0
 ) -> None:
-    """Note an observation of which only some events name the animal."""
+    """Add a problem if the events of an observation do not all name the same animal."""
     found: dict[str, str] = {}
     for subject in map(subject_of, subjects):
         found.setdefault(folded(subject), repr(subject) if subject else "none")
     if len(found) > 1:
         problems.note(
             f"observation {name!r} has the subjects {', '.join(found.values())}, expected one "
-            "animal a video; name the animal of every event, or keep the events of one",
+            "animal per video; name the animal of every event, or keep the events of one animal",
             line,
         )
 
 
 def subject_of(subject: str) -> str:
-    """Return the animal that a subject is, nothing if it is BORIS' word for none."""
+    """Return the animal that a subject names, "" if it is BORIS' term for none."""
     return "" if subject.lower() in {*NOTHING, "no focal subject"} else subject
 
 
@@ -217,15 +217,15 @@ def _scoring(
             for time, index in indices
             if (number := parse_number(index, table.decimal)) is not None
         ),
-        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        warnings=("has modifiers, which mpar ignores",) if has_modifiers else (),
         problems=tuple(shorten(table.path, problems)),
     )
 
 
 def positive(cell: str, decimal: str = ".") -> Fraction | None:
-    """Return a positive number, None for anything else; of several players that of the first.
+    """Return a positive number, None for anything else; of several players, use the first.
 
-    A unit may follow it, as in 25 fps, and a length may be 00:05:00.
+    A unit may follow, as in 25 fps; a length may be written as 00:05:00.
     """
     text = cell.partition("|")[0].strip().lower()
     text = re.sub(
@@ -235,7 +235,7 @@ def positive(cell: str, decimal: str = ".") -> Fraction | None:
 
 
 def check_offset(cell: str, problems: ProblemList, line: int) -> None:
-    """Note a time offset that is not 0."""
+    """Add a problem if a time offset is not 0."""
     if cell.lower() not in NOTHING and not re.fullmatch(r"[0.,:]*", cell):
         problems.note(
             f"has a time offset of {cell} s, expected 0, so that times count from the video's "
@@ -272,9 +272,9 @@ def pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
 
 
 def _in_order(marks: Sequence[Mark]) -> list[Mark]:
-    """Sort marks by time; a bout that began before stops before the next one starts.
+    """Sort marks by time; at equal times, an earlier bout stops before the next one starts.
 
-    Spreadsheets that sort rows again may leave the START above the STOP of the same time.
+    A spreadsheet that sorts the rows may put a START above the STOP of the same time.
     """
     first: dict[tuple[str, tuple[str, ...]], Fraction] = {}
     for time, behaviour, modifiers, mark, _ in marks:

@@ -1,4 +1,4 @@
-"""Projects of BORIS, read and written.
+"""Read and write BORIS projects.
 
 Source of fields and meanings: BORIS' ``config.py`` and ``write_event.py``.
 """
@@ -38,7 +38,7 @@ PROJECT_NAME = "predictions.boris"
 
 
 def is_project(text: str) -> bool:
-    """Tell whether a text is a project, or should be one: JSON."""
+    """Return True if a text is JSON, as a project is."""
     return text.lstrip()[:1] in {"{", "["}
 
 
@@ -58,7 +58,7 @@ def read_project(path: Path, text: str) -> list[Scoring]:
         }
     except _MALFORMED:
         raise InputError.of(
-            path, "is not a BORIS project that can be read; save it with BORIS 7 or newer"
+            path, "cannot be read as a BORIS project; save it with BORIS 7 or newer"
         ) from None
     if not observations:
         raise InputError.of(path, "has no observation with events; score it or remove it")
@@ -77,7 +77,7 @@ def read_project(path: Path, text: str) -> list[Scoring]:
 
 
 def _fraction(text: str) -> Fraction:
-    """Return a number of a project exactly; one with an exponent may be too large to write out."""
+    """Return a number exactly; one with an exponent may be too large to write out."""
     return Fraction(float(text)) if "e" in text.lower() or len(text) > 40 else Fraction(text)
 
 
@@ -87,7 +87,7 @@ _MALFORMED = (
 
 
 def _media_of_project(observation: Any) -> list[str]:
-    """Return the paths of the videos that an observation plays, one after the other."""
+    """Return the paths of the videos that an observation plays, in order."""
     try:
         is_media = observation["type"] == "MEDIA"
         media = observation["file"][_player_of(observation)] if is_media else []
@@ -111,7 +111,7 @@ def _seconds_of(event: Any) -> Fraction | None:
 
 
 def _fact_of(facts: dict[str, Any], what: str, media: list[str]) -> str:
-    """Return what a project says of its video: under its path, its name, or as the only one."""
+    """Look up a fact about a video by its path or name, or take the only entry."""
     found = facts.get(what)
     if not isinstance(found, dict):
         return ""
@@ -140,12 +140,12 @@ def _observation(
     marks: list[Mark] = []
     num_seen: dict[tuple[str, str], int] = defaultdict(int)
     indices: list[tuple[Fraction, int]] = []
-    events = observation["events"] if kind == "MEDIA" else []  # others may have no times
+    events = observation["events"] if kind == "MEDIA" else []  # other kinds may have no times
     bad = [event for event in events if _seconds_of(event) is None]
     for event in bad:
         found = f"{event[2]!r} has the time {event[0]!r}"
         problems.note(f"observation {name!r}: {found}, expected seconds; fix the event in BORIS")
-    events = [] if bad else events  # problems of the others would follow from it
+    events = [] if bad else events  # the others would only cause follow-up problems
     for event in sorted(events, key=lambda event: Fraction(event[0])):
         time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
         if len(event) > 5 and isinstance(event[5], (int, Fraction)):
@@ -172,7 +172,7 @@ def _observation(
         media_seconds=positive(_fact_of(facts, "length", media)),
         frame_times=tuple(indices),
         unscored=tuple(gaps),
-        notices=("has modifiers, which are not read",) if has_modifiers else (),
+        warnings=("has modifiers, which mpar ignores",) if has_modifiers else (),
         problems=tuple(shorten(path, problems)),
     )
 
@@ -180,7 +180,7 @@ def _observation(
 def write_project(
     folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
 ) -> None:
-    """Write one project with an observation a video, which looks for the videos beside itself."""
+    """Write one project with one observation per video; it expects the videos in its folder."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
     names = [name for name in class_names if name != unscored]
     observations = {
@@ -206,7 +206,7 @@ def write_project(
         "behaviors_coding_map": [],
         "converters": {},
     }
-    # BORIS reads it in the encoding of the machine, on Windows another than UTF-8: plain ASCII
+    # plain ASCII: BORIS reads it in the machine's encoding, which on Windows is not UTF-8
     write_text(folder / PROJECT_NAME, json.dumps(project, indent=2, allow_nan=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Bouts: the runs of equal labels in a frame-by-frame scoring, their times and their totals.
+"""Bouts: runs of equal labels in a frame-by-frame scoring, with their times and totals.
 
 A label array is (T,) integers: a class index from 0, or -1 where the frame has no label.
 Frame indices are 0-based everywhere: the first frame of a recording is frame 0.
@@ -21,16 +21,16 @@ from mpar.video.timeline import TimeLine
 def as_labels(
     labels: ArrayLike, *, num_classes: int | None = None, name: str = "labels"
 ) -> NDArray[np.int64]:
-    """Take `labels` as a label array, or refuse.
+    """Convert `labels` to a label array and check it.
 
     Parameters
     ----------
     labels : array_like of int, shape (T,)
         Class index per frame, -1 where unlabelled; any integer dtype.
     num_classes : int, optional
-        Number of classes K; without it any class index is fine.
+        Number of classes K; by default any class index is valid.
     name : str
-        What the error messages call the array.
+        Name of the array in error messages.
 
     Returns
     -------
@@ -60,9 +60,9 @@ def as_labels(
 
 
 def find_runs(labels: ArrayLike) -> pd.DataFrame:
-    """Find the maximal runs of equal labels, those of unlabelled frames (-1) among them.
+    """Find the maximal runs of equal labels, including runs of unlabelled frames (-1).
 
-    Parameters, columns and errors as for `find_bouts`. The runs cover every frame.
+    Parameters, columns and errors are those of `find_bouts`. The runs cover every frame.
 
     Examples
     --------
@@ -89,8 +89,8 @@ def find_bouts(labels: ArrayLike) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per bout in order of time, int64 columns ``start`` and ``stop`` (half-open:
-        the bout is ``labels[start:stop]``) and ``label``. Unlabelled runs are left out but
-        do separate bouts. No frames or no labels: no rows.
+        the bout is ``labels[start:stop]``) and ``label``. Unlabelled runs have no row but
+        separate bouts. Without labelled frames, there are no rows.
 
     Raises
     ------
@@ -115,23 +115,23 @@ def bout_table(
     stride: int = 1,
     num_frames: int | None = None,
 ) -> pd.DataFrame:
-    """List the bouts of a recording with their frames and times, ready to be written as CSV.
+    """List the bouts of a recording with their frames and times, ready to write as CSV.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,)
         Class index per row, -1 where unlabelled. Row i is frame ``i * stride``.
     line : TimeLine, Fraction or float
-        When each frame is shown; or frames per second, if a frame is shown every 1 / fps seconds.
+        When each frame is shown; or frames per second, if frames are evenly spaced.
     class_names : sequence of str, length K
         Name of each class.
     confidence : array_like of float, shape (N,), optional
-        Confidence of each labelled row, 0 to 1; unlabelled rows are not looked at.
+        Confidence of each labelled row, 0 to 1; values in unlabelled rows are ignored.
     stride : int
         Only every stride-th frame was scored.
     num_frames : int, optional
-        Frames T of the recording; must be given where `stride` is above 1 and there is no
-        time line, as the rows do not tell it.
+        Frames T of the recording; required if `stride` is above 1 and `line` is a rate, because
+        the number of rows does not determine it.
 
     Returns
     -------
@@ -161,14 +161,14 @@ def bout_table(
     Notes
     -----
     Each row stands for its frame and the ``stride - 1`` unscored ones after it, the last row
-    for what is left of the recording::
+    for the rest of the recording::
 
         frame   0 1 2 3 4 5 6     stride = 3, num_frames = 7
         row     0 . . 1 . . 2     labels = [0, 1, 1]
         bouts   0 0 0 1 1 1 1     frames 0-2 and 3-6
 
-    Our choice, because it makes the frames of all rows add up to the recording. Onsets are
-    thus known to within `stride` frames, and a bout shorter than that can be missed.
+    Our choice, because the frames of all rows then add up to the recording. Onsets are exact to
+    within `stride` frames, and a shorter bout can be missed.
 
     Examples
     --------
@@ -215,12 +215,12 @@ def summarize(
     stride: int = 1,
     num_frames: int | None = None,
 ) -> dict[str, Any]:
-    """Sum up a recording in one row: time, bouts and first onset of every class.
+    """Summarize a recording in one row: time, bouts and first onset of every class.
 
     Parameters
     ----------
     labels, line, class_names, stride, num_frames
-        As in `bout_table`, where the meaning of rows under a stride is defined.
+        As in `bout_table`, which defines the meaning of rows with a stride.
 
     Returns
     -------
@@ -230,13 +230,13 @@ def summarize(
         ``<class>_frames``
             Frames with this label.
         ``<class>_percent``
-            Time with this label in percent of ALL of the recording, unlabelled frames included,
-            so that the classes add up to less than 100 where some are unlabelled.
+            Time with this label in percent of the WHOLE recording, including unlabelled frames. If
+            some frames are unlabelled, the classes add up to less than 100.
         ``<class>_bouts``
             Number of bouts.
         ``<class>_latency_s``
-            Second on the clock of the recording at which the first bout begins; None where
-            there is none.
+            Second on the clock of the recording at which the first bout starts; None if there is
+            no bout.
 
     Raises
     ------
@@ -261,19 +261,21 @@ def summarize(
 def _as_line(
     line: TimeLine | Fraction | float, num_rows: int, stride: int, num_frames: int | None
 ) -> TimeLine:
-    """Return the time line of a recording of which every stride-th frame has a row."""
+    """Return the time line of a recording that has a row for every stride-th frame."""
     if stride < 1:
         raise ValueError(f"stride: found {stride}, expected 1 or more")
     if not isinstance(line, TimeLine):
         if not 0 < line < float("inf"):
             raise ValueError(f"fps: found {line}, expected a positive number")
         if num_frames is None and stride > 1:
-            raise ValueError("num_frames: must be given where stride is above 1")
+            raise ValueError(
+                "num_frames: found none, expected a number of frames if stride is above 1"
+            )
         line = TimeLine(num_rows if num_frames is None else num_frames, Fraction(line))
     expected = -(-line.num_frames // stride)
     if num_rows != expected:
         raise ValueError(
             f"labels: found {num_rows} rows, expected {expected}:"
-            f" every {stride}. of {line.num_frames} frames"
+            f" one in {stride} of {line.num_frames} frames"
         )
     return line

@@ -1,4 +1,4 @@
-"""Class maps: from the codes and names in a lab's label files to the classes that are learnt."""
+"""Class maps: from codes and names in label files to the classes that a network learns."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ClassMap:
     Parameters
     ----------
     rows : tuple of (int, str, str)
-        ``(code, name, class)``, one a code. Codes are 0 to 32767. The order of the classes
-        is that of their first row.
+        ``(code, name, class)``, one per code. Codes are 0 to 32767. Classes are ordered by their
+        first row.
     mirrors : tuple of (str, str)
         ``(class, mirrored class)``: what a class becomes when the picture is mirrored. A class
-        that is not listed stays itself. Kept in order of class, without those that stay.
+        that is not listed stays the same. Stored in order of class, without unchanged classes.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class ClassMap:
     def __post_init__(self) -> None:
         if problems := [*self._find_problems(), *self._find_mirror_problems()]:
             raise ConfigError("class map: " + "; ".join(problems))
-        # one form for one meaning, so that equal maps compare equal
+        # a canonical form, so that equal maps compare equal
         swapped = {pair for pair in self.mirrors if pair[0] != pair[1]}
         mirrors = sorted(swapped, key=lambda pair: self.class_names.index(pair[0]))
         object.__setattr__(self, "mirrors", tuple(mirrors))
@@ -97,7 +97,7 @@ class ClassMap:
     def _find_mirror_problems(self) -> list[str]:
         pairs = dict.fromkeys(self.mirrors)
         problems = [
-            f"{name!r} is used as a mirror or mirrored, but is no class"
+            f"{name!r} occurs in a mirror pair but is not a class"
             for name in dict.fromkeys(name for pair in pairs for name in pair)
             if name not in self.class_names
         ]
@@ -125,14 +125,14 @@ class ClassMap:
 
     @cached_property
     def mirror_indices(self) -> tuple[int, ...]:
-        """The index that each class has in a mirrored picture, in order of class index."""
+        """The index of each class in a mirrored picture, in order of class index."""
         mirror_of = dict(self.mirrors)
         names = self.class_names
         return tuple(names.index(mirror_of.get(name, name)) for name in names)
 
     @cached_property
     def codes(self) -> tuple[int, ...]:
-        """All codes, as listed."""
+        """All codes, in order of the rows."""
         return tuple(code for code, _, _ in self.rows)
 
     @cached_property
@@ -145,7 +145,7 @@ class ClassMap:
     def code_of(self, name: str, *, forgiving: bool = False) -> int:
         """Return the code of a raw name, or the first code of a class name (KeyError if none).
 
-        With `forgiving`, as `find_code` reads it.
+        With `forgiving`, accept what `find_code` accepts.
         """
         code = self.find_code(name) if forgiving else self._code_of_name[name]
         if code is None:
@@ -160,7 +160,7 @@ class ClassMap:
         return dict(codes)
 
     def has_name(self, name: str) -> bool:
-        """Tell whether a code or a class is called exactly so."""
+        """Return True if a code or a class has exactly this name."""
         return name in self._code_of_name
 
     def name_of(self, code: int) -> str:
@@ -168,9 +168,9 @@ class ClassMap:
         return {row_code: name for row_code, name, _ in self.rows}[code]
 
     def find_code(self, written: str) -> int | None:
-        """Return the code that a person meant by a name, None if that is unclear.
+        """Return the code that a name stands for, None if none or several fit.
 
-        Capitals, blanks, ``_`` and ``-`` do not count where only one code fits.
+        Differences in capitals, spaces, ``_`` and ``-`` are ignored if only one code fits.
 
         Examples
         --------
@@ -215,7 +215,7 @@ class ClassMap:
         ValueError
             A code is not in the map.
         """
-        # one slot more than the largest code: index -1 (unlabelled) lands on it
+        # one extra slot at the end, which index -1 (unlabelled) selects
         table = np.full(max(self.codes) + 2, -2, np.int8)
         table[-1] = UNLABELLED
         for code in self.codes:
@@ -237,7 +237,7 @@ class ClassMap:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClassMap:
-        """Rebuild a map from `to_dict`; ConfigError when it is not one."""
+        """Rebuild a map from `to_dict`; raise ConfigError if the data is not a map."""
         try:
             rows = tuple((code, name, merged) for code, name, merged in data["rows"])
             if any(tuple(map(type, row)) != (int, str, str) for row in rows):
@@ -247,7 +247,8 @@ class ClassMap:
                 raise TypeError
         except (KeyError, TypeError, ValueError):
             raise ConfigError(
-                "class map: found no list of (code, name, class) rows, or no (class, mirror) pairs"
+                "class map: found other data, expected (code, name, class) rows and (class, "
+                "mirror) pairs"
             ) from None
         return cls(rows, mirrors)
 
@@ -258,8 +259,8 @@ class ClassMap:
         Parameters
         ----------
         path : Path or str
-            UTF-8 CSV with the columns ``code,name,class``, one row a code, and a column
-            ``mirror`` where mirroring turns classes into others (empty: it does not).
+            UTF-8 CSV with the columns ``code,name,class``, one row per code. An optional column
+            ``mirror`` names the class in a mirrored picture (empty: the same class).
 
         Raises
         ------
@@ -283,7 +284,7 @@ class ClassMap:
             for row in reader:
                 if any(cells := [cell.strip() for cell in row]):
                     lines.append((line, cells))
-                line = reader.line_num + 1  # a quoted cell may span several lines
+                line = reader.line_num + 1  # a quoted cell may span lines
         except csv.Error as error:
             raise ConfigError(
                 f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
@@ -315,7 +316,7 @@ def _folded(name: str) -> str:
 
 
 def _is_valid_name(name: str) -> bool:
-    """Tell whether `name` survives CSV files, spreadsheets, file names and figures."""
+    """Return True if `name` survives CSV files, spreadsheets, file names and figures."""
     return (
         0 < len(name) <= 60
         and name == name.strip()
@@ -326,7 +327,7 @@ def _is_valid_name(name: str) -> bool:
     )
 
 
-# what a pain study is about; scores name them first
+# the classes of interest in a pain study; score tables list them first
 PAIN_CLASSES = ("paw_withdraw", "paw_lick", "paw_shake")
 
 DEFAULT_CLASS_MAP = ClassMap(

@@ -1,7 +1,7 @@
-"""Label files of any format, recognised by their content and read; labels written for others.
+"""Recognise and read label files of any format, and write labels for other programs.
 
-Each format has one entry in `FORMATS`: how it is recognised, its reader, and its writer if it has
-one. DeepEthogram and SimBA are here, the others in modules of their own.
+Each format has one entry in `FORMATS`: a test that recognises it, its reader, and a writer if there
+is one. DeepEthogram and SimBA are here; the other formats have their own modules.
 """
 
 from __future__ import annotations
@@ -15,20 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpar.errors import ConfigError, InputError, Problem
+from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels import annot, boris, one_hot
-from mpar.labels.annotations import (
-    COLUMNS,
-    DELIMITERS,
-    Annotation,
-    header_of,
-    plain_cells,
-    read_annotation,
-    read_text,
-)
+from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_text
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
 from mpar.system.files import write_table
@@ -36,7 +29,7 @@ from mpar.system.files import write_table
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
 AUTO = "auto"
 SIMBA_NAME = "simba_bouts.csv"
-# tables that mpar writes or asks for, which may lie beside labels but hold none
+# columns of tables that mpar writes or reads, which may lie next to labels but hold none
 _OWN_TABLES = (
     {"file", "line", "problem"},
     {"class", "first_frame", "last_frame"},
@@ -68,13 +61,13 @@ def read_label_file(
     Returns
     -------
     list of Annotation or Scoring
-        One annotation, or the scorings of one or several videos. A scoring that cannot be used
-        holds its problems; a behaviour without a class is one.
+        One annotation, or the scorings of one or more videos. A scoring that cannot be used
+        holds its problems, for instance a behaviour without a class.
 
     Raises
     ------
     InputError
-        Nothing of the file can be read.
+        No part of the file can be read.
     """
     text = read_text(path)
     name = label_format
@@ -86,10 +79,10 @@ def read_label_file(
 
 
 def is_own_table(path: Path) -> bool:
-    """Tell whether a file is a table of mpar without labels: bouts, problems, animals, regions."""
+    """Return True if a file is an mpar table without labels: bouts, problems, animals, regions."""
     try:
         text = read_text(path)
-    except InputError:  # which its reader reports
+    except InputError:  # its reader reports it
         return False
     cells = [{*plain_cells(header_of(text), delimiter)} for delimiter in DELIMITERS]
     is_table = any(columns <= found for found in cells for columns in _OWN_TABLES)
@@ -97,15 +90,15 @@ def is_own_table(path: Path) -> bool:
 
 
 def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:
-    """Return a scoring that says which of its behaviours have no class."""
+    """Return a scoring with a problem if some of its behaviours have no class."""
     unknown = scoring.find_unknown(class_map)
     if not unknown:
         return scoring
     known = dict.fromkeys((*class_map.class_names, *(name for _, name, _ in class_map.rows)))
     problem = Problem.of(
         scoring.path,
-        f"found behaviours without a class: {', '.join(map(repr, unknown))}; expected names of the "
-        f"class map ({', '.join(known)}); add a row for each to a --class-map"
+        f"found behaviours without a class: {', '.join(map(repr, unknown))}; expected names from "
+        f"the class map ({', '.join(known)}); add a row for each to the --class-map file"
         + (", or call the columns Frame and Action if they hold codes" * bool(scoring.columns)),
     )
     return replace(scoring, problems=(*scoring.problems, problem))
@@ -123,7 +116,7 @@ def _write_deepethogram(
         write_table(folder / f"{item.name}_labels.csv", table, index=True)
 
 
-# SimBA: a row a bout, the last frame included.
+# SimBA: one row per bout, including its last frame.
 
 
 def _is_simba(cells: list[str]) -> bool:
@@ -131,7 +124,7 @@ def _is_simba(cells: list[str]) -> bool:
 
 
 def _read_simba(path: Path, text: str) -> list[Scoring]:
-    """Read SimBA bouts, of one video or several."""
+    """Read SimBA bouts of one or more videos."""
     table = parse_table(path, text, _is_simba)
     problems = ProblemList(path, table.decimal)
     events: dict[str, list[Event]] = defaultdict(list)
@@ -157,22 +150,22 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
                 in_frames=True,
                 video=video,
                 frame_times=(*starts[video], *((t, stop - is_early) for t, stop in ends[video])),
-                notices=(_EARLY_ENDS,) * is_early,
+                warnings=(_EARLY_ENDS,) * is_early,
             )
         )
     return scorings
 
 
 _EARLY_ENDS = (
-    "has end times that are those of its end frames, where SimBA gives those of the frames after "
-    "them; mpar takes End_frame for the last frame of a bout: if it is the one after, subtract 1"
+    "has end times that match End_frame, but SimBA writes the time of the frame after it; mpar "
+    "takes End_frame as the last frame of a bout: if it is the frame after the bout, subtract 1"
 )
 
 
 def _are_last_frames(
     starts: Sequence[tuple[Fraction, int]], ends: Sequence[tuple[Fraction, int]]
 ) -> bool:
-    """Tell whether end times are those of the last frames, at the rate that the starts show."""
+    """Return True if end times match the last frames at the rate that the starts imply."""
     time, frame = max(starts, default=(Fraction(0), 0))
     if time <= 0 or not ends:
         return False
@@ -221,7 +214,7 @@ def _has(is_header: Callable[[list[str]], bool]) -> Callable[[str], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A label format: how its text is recognised, read and written, and the files it writes."""
+    """A label format: how mpar recognises, reads and writes it, and the names of its files."""
 
     is_text: Callable[[str], bool]
     read: Reader
@@ -229,7 +222,7 @@ class Format:
     file_name: str = ""
 
 
-# In the order in which they are tried
+# mpar tries them in this order
 FORMATS = {
     "boris": Format(is_project, read_project, write_project, PROJECT_NAME),
     "annot": Format(annot.is_annot, annot.read_annot, annot.write_annot, "{name}.annot"),
@@ -246,7 +239,7 @@ WRITABLE = tuple(name for name, item in FORMATS.items() if item.write)
 
 
 def _recognise(text: str) -> str:
-    """Return the name of the format of a label file; mpar's own where no other fits."""
+    """Return the name of the format of a label file; "mpar" if no other fits."""
     header = header_of(text)
     if any({*plain_cells(header, delimiter)} >= COLUMNS for delimiter in DELIMITERS):
         return "mpar"
@@ -262,12 +255,12 @@ def write_labels(
     unscored: str | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write labels as another program's files.
+    """Write labels in the format of another program.
 
     Parameters
     ----------
     folder : Path or str
-        Made if it is missing.
+        Created if it does not exist.
     label_format : str
         One of `WRITABLE`.
     videos : sequence of Labelled
@@ -275,14 +268,14 @@ def write_labels(
     class_names : sequence of str, length K
         Name of each class.
     unscored : str, optional
-        The class whose frames are written as frames without any behaviour.
+        Class whose frames are written as frames without a behaviour.
     overwrite : bool
         Replace files that exist.
 
     Returns
     -------
     list of Path
-        What was written.
+        The files written.
 
     Raises
     ------
@@ -297,8 +290,8 @@ def write_labels(
         raise ConfigError(f"unscored: found {unscored!r}, expected one of {', '.join(class_names)}")
     if label_format == "deepethogram" and "background" in class_names and unscored != "background":
         raise ConfigError(
-            "unscored: deepethogram calls frames without a behaviour background, like a class "
-            "here; pass --unscored background"
+            "unscored: DeepEthogram calls frames without a behaviour 'background', which is a "
+            "class here, too; pass --unscored background"
         )
     problems = []
     for item in videos:
@@ -306,8 +299,8 @@ def write_labels(
             problems.append(
                 Problem.of(
                     item.video,
-                    f"has {float(item.fps):g} frames per second, which times in milliseconds "
-                    "cannot tell apart; choose a format that counts frames",
+                    f"has {float(item.fps):g} frames per second, too many for times in "
+                    "milliseconds; choose a format that counts frames",
                 )
             )
         num_unlabelled = int((item.labels == UNLABELLED).sum())
@@ -315,8 +308,8 @@ def write_labels(
             problems.append(
                 Problem.of(
                     item.video,
-                    f"has {num_unlabelled:,} unlabelled frames, which {label_format} could not "
-                    f"tell from {unscored}; drop --unscored, or predict without "
+                    f"has {num_unlabelled:,} unlabelled frames, which {label_format} cannot "
+                    f"distinguish from {unscored}; drop --unscored, or predict without "
                     "--min-confidence",
                 )
             )
@@ -328,8 +321,9 @@ def write_labels(
     existing = [path.name for path in paths if path.exists()]
     if existing and not overwrite:
         raise ConfigError(
-            f"{folder}: {len(existing)} files exist already ({', '.join(existing[:3])}); pass "
-            "--overwrite to replace them, or choose another --output"
+            f"{folder}: already contains {counted(len(existing), 'output file')} "
+            f"({', '.join(existing[:3])}); pass --overwrite to replace them, or choose another "
+            "--output"
         )
     assert item_format.write is not None
     item_format.write(Path(folder), videos, class_names, unscored)

@@ -1,4 +1,4 @@
-"""What a lab says of its recordings: the animal in each, its group, and when the stimulus came."""
+"""Metadata of recordings: the animal in each, its group, and the time of the stimulus."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import DELIMITERS, header_of, parse_rows, plain_cells, read_text
+from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, spelled_alike
 from mpar.labels.scorings import Labelled
 from mpar.labels.tables import find_decimal, parse_number
@@ -19,20 +19,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Animal:
-    """A recording, the animal in it, and what the metadata says of it.
+    """A recording, the animal in it, and its metadata.
 
     Parameters
     ----------
     recording : Labelled
         Its labels.
     animal : str
-        Recordings of one animal are averaged before groups are.
+        Name of the animal. Recordings of one animal are averaged before groups are.
     group : str
-        Shown in figures.
+        Name of the group, as figures show it.
     onset : Fraction
-        Seconds at which time 0 lies.
+        Second of the recording that counts as time 0.
     metadata : dict
-        Column and text.
+        Text by column.
     """
 
     recording: Labelled
@@ -63,32 +63,34 @@ def read_animals(
         From `mpar.scores.stored_predictions.read_predictions`.
     metadata_path : Path or str, optional
         CSV with a column ``Recording`` (the video's name, with or without suffix), ``Animal`` where
-        an animal has several, and any others. Without it each recording is an animal and all are
+        an animal has several, and any others. By default, each recording is one animal and all are
         one group.
     onset_column : str, optional
-        Holds the time of the stimulus, in seconds of the recording.
+        Column with the time of the stimulus, in seconds of the recording.
     group_by : sequence of str
         Columns whose values make a group; by default "group", if there is one.
     taken : sequence of str
-        Names that no other column may have, since the results have columns of these names.
+        Names of result columns, which metadata columns may not have.
 
     Returns
     -------
     animals : list of Animal
-        In order of group, and in it of the metadata.
+        Ordered by group, then by row of the metadata.
     problems : list of Problem
-        Rows without a recording, recordings without a row, onsets that are none.
+        Rows without a recording, recordings without a row, invalid onsets.
 
     Raises
     ------
     ConfigError
-        A column is missing, or there is no metadata to take it from.
+        A column is missing, or there is no metadata file.
     InputError
         The metadata cannot be read.
     """
     if metadata_path is None:
         if onset_column or group_by:
-            raise ConfigError("--onset-column and --group-by are columns of --metadata; pass it")
+            raise ConfigError(
+                "--onset-column and --group-by name columns of the metadata; pass --metadata"
+            )
         return [Animal(item, item.name, "all", Fraction(0), {}) for item in predictions], []
     path = Path(metadata_path)
     columns, rows, delimiter = _read_rows(path, taken)
@@ -112,9 +114,9 @@ def read_animals(
             if name in first:
                 is_same = animals.get(name) == animal
                 left_out = ""
-                if not is_same:  # nobody knows which row is right
+                if not is_same:  # either row may be right
                     animals.pop(name, None)
-                    left_out = " and the rows differ, so that it is left out"
+                    left_out = " and the rows differ, so mpar leaves it out"
                 raise ValueError(
                     f"recording {row['Recording']!r} occurs twice (also in line {first[name]})"
                     f"{left_out}; remove one row"
@@ -125,7 +127,8 @@ def read_animals(
     is_named = {known[row["Recording"]].name for _, row in rows if row["Recording"] in known}
     problems += [
         Problem.of(
-            f"{item.name}_predictions.csv", f"has no row in {path.name}; add it, or move it away"
+            f"{item.name}_predictions.csv",
+            f"has no row in {path.name}; add one, or move the file elsewhere",
         )
         for item in predictions
         if item.name not in is_named
@@ -137,9 +140,9 @@ def read_animals(
 
 
 def _find_named(predictions: Sequence[Labelled], names: Iterable[str]) -> dict[str, Labelled]:
-    """Return the predictions that names in the metadata stand for."""
+    """Return the prediction that each name in the metadata stands for."""
     by_name = {item.name: item for item in predictions}
-    # a trial shares its video with others, and has only its own name
+    # several trials share a video, so a trial is found only by its own name
     index = NameIndex(
         (written, item.name)
         for item in predictions
@@ -150,11 +153,11 @@ def _find_named(predictions: Sequence[Labelled], names: Iterable[str]) -> dict[s
 
 
 def _warn_of_spellings(names: Sequence[str], what: str, file: str) -> None:
-    """Warn of groups or animals whose names differ only in capitals or blanks."""
+    """Warn about groups or animals whose names differ only in capitals or spaces."""
     for alike in spelled_alike(names):
         log.warning(
-            "%s: the %s %s differ only in capitals or blanks and count as %d; if they are one, "
-            "write them alike",
+            "%s: the %s %s differ only in capitals or spaces and count as %d; if they are one, "
+            "spell them alike",
             *(file, what, " and ".join(map(repr, alike)), len(alike)),
         )
 
@@ -166,7 +169,7 @@ def _join(
     onset_column: str | None,
     decimal: str,
 ) -> Animal:
-    """Return the animal of a row; ValueError says what is wrong with the row."""
+    """Return the animal of a row; raise ValueError if the row has a fault."""
     name = row["Recording"]
     if name not in known:
         raise ValueError(f"recording {name!r} has no prediction; predict it, or remove the row")
@@ -195,7 +198,7 @@ def _join(
 def _read_rows(
     path: Path, taken: Sequence[str]
 ) -> tuple[list[str], list[tuple[int, dict[str, str]]], str]:
-    """Return columns without Recording and Animal, (line, row by column) of all rows, delimiter."""
+    """Return columns except Recording and Animal, (line, row by column) of all rows, delimiter."""
     text = read_text(path)
     header = header_of(text)
     delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
@@ -211,7 +214,9 @@ def _read_rows(
             1,
         )
     problems = [
-        Problem.of(path, f"found {len(cells)} cells, expected {len(names)}; fix the row", line)
+        Problem.of(
+            path, f"found {counted(len(cells), 'cell')}, expected {len(names)}; fix the row", line
+        )
         for line, cells in lines[1:]
         if len(cells) != len(names)
     ]

@@ -1,8 +1,8 @@
-"""One rule for names: which video a name in a table, or in another file's name, stands for.
+"""Find the video that a name in a table, or the name of another file, stands for.
 
-Names are compared letter by letter first, and only if nothing fits regardless of capitals and of
-blanks. Folders and the suffix of a video do not count; any other dot is part of the name, so that
-``mouse1.2`` is never ``mouse1``.
+The same rule holds everywhere. An exact match comes first; if there is none, capitals and extra
+spaces are ignored. Folders and the suffix of a video do not count. Any other dot is part of the
+name, so ``mouse1.2`` is never ``mouse1``.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ VIDEO_SUFFIXES = (
     ".mp4 .avi .mov .mkv .m4v .webm .mpg .mpeg .wmv .asf .flv .ts .mts .m2ts .ogv .h264 .3gp "
     ".3g2 .qt .mxf .dv .vob .m2v .h265 .hevc"
 ).split()
-# of videos that mpar does not read; their label files are still theirs
+# suffixes of videos that mpar does not read; their label files belong to no other video
 UNREAD_VIDEO_SUFFIXES = (
     ".seq .264 .265 .h265 .hevc .mjpeg .mjpg .mp4v .ivf .rm .vob .insv .braw .ufmf .raw .bin .gif"
 ).split()
 UNFINISHED = (".part", ".crdownload", ".tmp")
-_SEPARATORS = "_.- "  # between a video's name and what a label file adds to it
+_SEPARATORS = "_.- "  # between a video's name and the text that a label file adds
 _PREDICTION = "prediction_"
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 def normal(name: str) -> str:
-    """Return `name` with composed accents: macOS stores them apart, other systems do not."""
+    """Return `name` with composed accents; macOS stores accents separately."""
     return unicodedata.normalize("NFC", name)
 
 
 def folded(name: str) -> str:
-    """Return `name` without the differences that people overlook: capitals and extra blanks.
+    """Return `name` in lower case and without extra spaces, to compare it.
 
     Examples
     --------
@@ -46,14 +46,14 @@ def folded(name: str) -> str:
 
 
 def spelled_alike(names: Iterable[str], *, with_zeros: bool = False) -> list[list[str]]:
-    """Return the names that differ only in capitals or blanks, together.
+    """Return groups of names that differ only in capitals or spaces.
 
     Parameters
     ----------
     names : iterable of str
-        What people wrote.
+        Names as people wrote them.
     with_zeros : bool
-        Zeros before a number make no difference either: 01 is 1.
+        Also ignore leading zeros of a number: 01 is 1.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def without_suffix(name: str) -> str:
 
 
 def unread_video(name: str) -> str:
-    """Return the name of a video that mpar does not read, nothing for any other file.
+    """Return the name of a video that mpar does not read, "" for any other file.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def unread_video(name: str) -> str:
 
 
 def added_to(stem: str, video: str) -> str:
-    """Return what the name of a label file adds to that of its video; all of it if it differs.
+    """Return the text that a label file's name adds to its video's name; all of it if they differ.
 
     Examples
     --------
@@ -124,18 +124,18 @@ def added_to(stem: str, video: str) -> str:
     return text
 
 
-# how names are compared, and the items by whole name, by stem and as predictions are called
+# a function that folds names; items by whole name, by stem and by prediction name
 _Tables = tuple[Callable[[str], str], dict[str, list[T]], dict[str, list[T]], dict[str, list[T]]]
 
 
 class NameIndex(Generic[T]):
-    """Find items by their names, as people write them.
+    """Find items by names as people write them.
 
     Parameters
     ----------
     items : iterable of (str, hashable)
-        A file name, or the name of a recording, and what it stands for. An item may have several
-        names, and several items one name.
+        A file name, or the name of a recording, and the item that it stands for. An item may have
+        several names, and several items may share a name.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class NameIndex(Generic[T]):
         self._length_of = {item: len(normal(without_suffix(name))) for name, item in pairs}
 
     def find(self, written: str) -> list[T]:
-        """Return the items that a name written somewhere stands for; several if it is unclear."""
+        """Return the items that a name stands for; several if the name is ambiguous."""
         name = file_name(written)
         for fold, whole, stems, _ in self._tables:
             for table, text in ((whole, name), (stems, name), (stems, without_suffix(name))):
@@ -173,10 +173,11 @@ class NameIndex(Generic[T]):
         return []
 
     def find_owners(self, stem: str) -> list[T]:
-        """Return whose label file is called `stem` (without suffix); several if it is unclear.
+        """Return the items that a label file named `stem` (without suffix) belongs to.
 
-        NAME owns it if it is NAME, or begins with NAME and one of ``_ . -`` or a blank, or is
-        ``prediction_NAME.ext``, or begins with that and one of those. The longest NAME wins.
+        An item NAME owns the file if `stem` is NAME or ``prediction_NAME.ext``, or either of them
+        followed by ``_``, ``.``, ``-`` or a space and more text. The longest NAME wins. There are
+        several items if the name is ambiguous.
         """
         fits: dict[tuple[int, int], list[T]] = defaultdict(list)
         for rank, (fold, _, stems, predictions) in enumerate(self._tables):

@@ -1,6 +1,6 @@
-"""Tables with a column for each behaviour, 0 or 1 in each row: of frames, or of times.
+"""Tables with one column per behaviour and 0 or 1 in each row, by frame or by time.
 
-DeepEthogram writes them by frame, BORIS as binary tables by time, and people by hand.
+DeepEthogram writes them by frame, BORIS writes binary tables by time, and people write either.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.labels.annotations import DELIMITERS, header_of, plain_cells
 from mpar.labels.bouts import find_bouts
+from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells
 from mpar.labels.names import folded
 from mpar.labels.scorings import Event, Scoring
 from mpar.labels.tables import ProblemList, Table, parse_number, parse_table, with_point
 
-# columns of row numbers, of times, and of remarks; others are behaviours
+# names of columns with row numbers, times and remarks; all others are behaviours
 _NUMBERS = {"", "frame", "frames", "framenumber", "frameno", "framenr", "frameid", "frameindex"}
 _NUMBERS |= {"frameidx", "index", "unnamed0"}
 _TIMES = {
@@ -42,7 +42,7 @@ _NUM_LOOKED_AT = 20
 
 
 def is_by_time(text: str) -> bool:
-    """Tell whether a text is a table by time, as BORIS' binary ones."""
+    """Return True if a text is a table by time, such as a BORIS binary table."""
     header, *rows = _first_rows(text)
     columns = _behaviour_columns(header)
     cells = [row[column] for row in rows for column in columns if column < len(row)]
@@ -50,28 +50,28 @@ def is_by_time(text: str) -> bool:
 
 
 def _has_time(header: Sequence[str]) -> bool:
-    """Tell whether rows have times and no numbers, and behaviours beside them."""
+    """Return True if a header has times and behaviours but no row numbers."""
     names = {_letters(name) for name in header}
     is_table = bool(names & _TIMES) and "behavior" not in names
     return is_table and _number_column(header) is None and bool(_behaviour_columns(header))
 
 
 def _letters(name: str) -> str:
-    """Return a column's name without signs: frame_number, Frame No. and frame# are alike.
+    """Return a column's name in lower case, letters and digits only.
 
-    A unit does not count: Time [s], time_s and Time (s) are all the time.
+    A unit does not count: Time [s], time_s and Time (s) all become "time".
     """
     letters = re.sub(r"[\W_]+", "", name.lower())
     return re.sub(r"^(time|times|timestamp)s$", r"\1", letters)
 
 
 def _digits(cell: str) -> str:
-    """Return a cell with 1 and 0 for true and false."""
+    """Return "1" for true and "0" for false; return other cells unchanged."""
     return _WORDS.get(cell.lower(), cell)
 
 
 def is_by_frame(text: str) -> bool:
-    """Tell whether a text is a table of behaviours by frame, with or without row numbers."""
+    """Return True if a text is a table of behaviours by frame, with or without row numbers."""
     header, *rows = _first_rows(text)
     if header[:2] == ["", _BACKGROUND]:
         return True
@@ -79,13 +79,13 @@ def is_by_frame(text: str) -> bool:
     is_named = all(header[column] and not _VALUE.fullmatch(header[column]) for column in columns)
     cells = [row[column] for row in rows for column in columns if column < len(row)]
     is_table = is_named and bool(cells) and all(not c or _VALUE.fullmatch(c) for c in cells)
-    # without a single number it may be any table with empty columns
+    # without any number, it may be any table with empty columns
     has_rows = any(cells) or bool({*map(_letters, header)} & (_NUMBERS - {""}))
     return is_table and has_rows and not _has_time(header)
 
 
 def _first_rows(text: str) -> list[list[str]]:
-    """Return the header, in lower case, and some rows below it, split by the likeliest sign."""
+    """Return the header and some rows in lower case, split at the most likely delimiter."""
     header = header_of(text)
     lines = text[text.index(header) :].splitlines()[: _NUM_LOOKED_AT + 1] or [""]
     delimiter = max(DELIMITERS, key=lines[0].count)
@@ -93,38 +93,38 @@ def _first_rows(text: str) -> list[list[str]]:
 
 
 def _behaviour_columns(names: Sequence[str]) -> list[int]:
-    """Return the columns that are behaviours: all but those of numbers, times and remarks."""
+    """Return the behaviour columns: all except numbers, times and remarks."""
     return [i for i, name in enumerate(names) if _letters(name) not in _OTHERS]
 
 
 def _check_columns(table: Table, columns: Sequence[int], problems: ProblemList) -> None:
-    """Note behaviours that have two columns: nobody knows which one is right."""
+    """Add a problem for each behaviour with two columns: either may be right."""
     first: dict[str, str] = {}
     for name in (table.names[column] for column in columns):
         if (other := first.setdefault(folded(name), name)) is not name:
             problems.note(
-                f"has the columns {other!r} and {name!r}, expected one for each behaviour; remove "
-                "one of them",
+                f"has the columns {other!r} and {name!r}, expected one per behaviour; remove one "
+                "of them",
                 table.header_line,
             )
 
 
-def _filled(table: Table, columns: Sequence[int], notices: list[str]) -> list[list[str]]:
-    """Return the rows with 0 in empty cells, where the table writes 1 and nothing, else as is."""
+def _filled(table: Table, columns: Sequence[int], warnings: list[str]) -> list[list[str]]:
+    """Return the rows; if the table has only 1 and empty cells, fill the empty ones with 0."""
     cells = [cells for _, cells in table.rows]
     used = {_digits(row[column]) for row in cells for column in columns}
     is_zero = {re.sub(r"[.,]0*$", "", cell) for cell in used} == {"", "1"}
     if not is_zero:
         return cells
-    notices.append("has no 0: its empty cells count as 0")
+    warnings.append("has no 0: its empty cells count as 0")
     return [[cell or ("0" if i in columns else "") for i, cell in enumerate(row)] for row in cells]
 
 
 def read_by_frame(path: Path, text: str) -> list[Scoring]:
-    """Read a table with a row a frame, as DeepEthogram's.
+    """Read a table with one row per frame, such as DeepEthogram's.
 
-    A column ``background`` is not a behaviour, but the lack of one; -1 marks a frame that nobody
-    looked at. Rows may be numbered from 0 or from 1.
+    A column ``background`` marks frames without a behaviour; -1 marks a frame that nobody scored.
+    Rows may be numbered from 0 or from 1.
     """
     header = _first_rows(text)[0]
     table = parse_table(path, text, lambda cells: cells == header and is_by_frame(text))
@@ -133,9 +133,9 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     columns = _behaviour_columns(table.columns)
     _check_columns(table, columns, problems)
     values = np.zeros((len(table.rows), len(table.names)), int)
-    notices: list[str] = []
+    warnings: list[str] = []
     lines = [line for line, _ in table.rows]
-    for row, cells in enumerate(_filled(table, columns, notices)):
+    for row, cells in enumerate(_filled(table, columns, warnings)):
         for column in columns:
             if not _VALUE.fullmatch(cells[column]):
                 found, name = cells[column][:40], table.names[column]
@@ -150,7 +150,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     for column in backgrounds:
         for row in np.flatnonzero(~is_unscored & (is_none != (values[:, column] == 1))).tolist():
             problems.note(
-                "its background is not 1 where, and only where, all behaviours are 0; fix the row",
+                "its background is wrong, expected 1 if all behaviours are 0, else 0; fix the row",
                 table.rows[row][0],
             )
     problems.check()
@@ -168,8 +168,8 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
             in_frames=True,
             unscored=gaps,
             num_rows=len(table.rows),
-            first_row=first_row if first_row > 1 else 0,  # from 1 means from the first frame
-            notices=tuple(notices),
+            first_row=first_row if first_row > 1 else 0,  # numbers from 1 also mean the first frame
+            warnings=tuple(warnings),
             frame_times=_last_time(table),
             columns=tuple(table.names[column] for column in behaviours),
         )
@@ -177,14 +177,14 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
 
 
 def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
-    """Return the time of the last row and its frame, where the table has both."""
+    """Return the time and the frame of the last row, if the table has times."""
     columns = [i for i, name in enumerate(table.columns) if _letters(name) in _TIMES]
     time = parse_number(table.rows[-1][1][columns[0]], table.decimal) if columns else None
     return () if time is None else ((time, len(table.rows) - 1),)
 
 
 def _check_numbers(table: Table, problems: ProblemList) -> int:
-    """Return the number of the first row; note one that does not follow the row above it."""
+    """Return the number of the first row; add a problem if numbers are not consecutive."""
     column = _number_column(table.columns)
     if column is None:
         return 0
@@ -199,18 +199,18 @@ def _check_numbers(table: Table, problems: ProblemList) -> int:
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     if len(steps) > 1 and {*steps} == {steps[0]} and steps[0] > 1:
         problems.note(
-            f"has a row for only one frame in {steps[0]}, expected one for each frame; add the "
+            f"has a row for only one frame in {steps[0]}, expected a row for every frame; add the "
             "others (-1 = unlabelled)"
         )
     elif wrong := next((i for i, step in enumerate(steps) if step != 1), -1) + 1:
         found, expected = table.rows[wrong][1][column], numbers[wrong - 1] + 1
         message = f"frame is {found!r}, expected {expected}; fix the row"
-        problems.note(message, table.rows[wrong][0])  # all others would follow from it
+        problems.note(message, table.rows[wrong][0])  # later rows would only repeat it
     return numbers[0]
 
 
 def _number_column(names: Sequence[str]) -> int | None:
-    """Return the column that numbers the rows; without a name, only the first may."""
+    """Return the column with row numbers; a column without a name must be the first."""
     return next(
         (
             i
@@ -222,20 +222,21 @@ def _number_column(names: Sequence[str]) -> int | None:
 
 
 def _runs(is_on: np.ndarray) -> list[tuple[int, int]]:
-    """Return start and stop of each run of true values."""
+    """Return (start, stop) of each run of true values."""
     runs = find_bouts(np.asarray(is_on, int) - 1)
     return list(zip(runs["start"].tolist(), runs["stop"].tolist(), strict=True))
 
 
 def read_by_time(path: Path, text: str) -> list[Scoring]:
-    """Read a table with a row an interval, as BORIS' binary tables: 0 or 1, or a count.
+    """Read a table by time, such as a BORIS binary table: each row has 0, 1 or a count.
 
     Notes
     -----
-    A row says what is on at its time. A behaviour that is on from row i began after row i - 1 and
-    up to row i: at the frame on the screen at row i, if no row is longer than a frame (`lay`
-    refuses others). A behaviour in a single row takes one frame, because the table does not tell
-    states from point events; the latter lie at or after their row, so up to a frame later.
+    A row lists the behaviours that are on at its time. A behaviour that is on from row i started
+    between row i - 1 and row i, so at the frame on the screen at row i, if rows are no longer than
+    a frame (`lay_on_frames` refuses longer ones). A behaviour in a single row takes one frame,
+    because the table does not separate states from point events; a point event lies at or after
+    its row, so up to a frame later.
     """
     table = parse_table(path, text, _has_time)
     problems = ProblemList(path, table.decimal)
@@ -244,13 +245,13 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     problems.check()
     steps = [b - a for a, b in itertools.pairwise(times)]
     if not steps or min(steps) <= 0:
-        raise InputError.of(path, "needs at least two rows with rising times; export it again")
+        raise InputError.of(path, "needs at least two rows with increasing times; export it again")
     end_of_table = times[-1] + max(steps)
     events, names = [], []
-    notices: list[str] = []
+    warnings: list[str] = []
     columns = _behaviour_columns(table.columns)
     _check_columns(table, columns, problems)
-    filled = _filled(table, columns, notices)
+    filled = _filled(table, columns, warnings)
     for column in columns:
         if table.columns[column] == _BACKGROUND:
             continue
@@ -275,6 +276,6 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
             row_times=tuple(times),
             columns=tuple(names),
             is_of_subject=True,
-            notices=tuple(notices),
+            warnings=tuple(warnings),
         )
     ]

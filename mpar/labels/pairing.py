@@ -1,6 +1,6 @@
-"""Pair videos with the label files that are about them, and find what a folder holds.
+"""Find videos and label files in folders, and pair them.
 
-Each label file is read once, however many videos it is about.
+mpar reads each label file once, even if it covers several videos.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
@@ -21,48 +21,18 @@ from mpar.labels.names import (
     UNREAD_VIDEO_SUFFIXES,
     VIDEO_SUFFIXES,
     NameIndex,
-    added_to,
     file_name,
     folded,
     normal,
-    spelled_alike,
     unread_video,
     without_suffix,
 )
-from mpar.labels.regions import RegionTable, recording_name, share_labels
+from mpar.labels.regions import RegionTable
 from mpar.labels.scorings import Scoring
+from mpar.labels.sources import Source, drop_copies, drop_predictions, note_number, split_sources
 from mpar.system.folders import find_files
-from mpar.video.regions import Region
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Source:
-    """A video and what its label files say of it, in order of their names.
-
-    Parameters
-    ----------
-    video : Path
-        The video.
-    labels : list of Annotation or Scoring
-        Not yet laid on its frames.
-    problems : list of Problem
-        Why its labels cannot be used; they are then incomplete.
-    region : Region, optional
-        Where its animal lives; by default in the whole picture.
-    """
-
-    video: Path
-    labels: list[Annotation | Scoring] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    region: Region | None = None
-
-    @property
-    def path(self) -> Path:
-        """The video, with the name of the animal if it has several: what messages name."""
-        name = recording_name(self.video.stem, self.region)
-        return self.video.with_name(name + self.video.suffix)
 
 
 def find_recordings(
@@ -75,8 +45,8 @@ def find_recordings(
 ) -> tuple[list[Source], list[Problem]]:
     """Pair the videos of one folder with the label files of another.
 
-    A label file that names videos itself, as BORIS', belongs to those of them that are there; any
-    other to the video that its own name begins with (`mpar.labels.names`).
+    A label file that names its videos, such as a BORIS file, belongs to those of them that exist;
+    any other belongs to the video whose name it starts with (`mpar.labels.names`).
 
     Parameters
     ----------
@@ -87,20 +57,20 @@ def find_recordings(
     label_format : str
         As for `mpar.labels.exchange.read_label_file`.
     regions : RegionTable, optional
-        Where the animals of each video live; a video has one source an animal.
+        Where the animals of each video live; each animal then has its own source.
 
     Returns
     -------
     sources : list of Source
         Videos with at least one label file, in order of path.
     problems : list of Problem
-        Videos without labels, labels without a video, videos whose name occurs twice (nobody
-        knows whose labels are whose, so none of them is a source), and names that are not text.
+        Videos without labels, labels without a video, videos whose name occurs twice (their labels
+        are ambiguous, so none of them is a source), and names that are not text.
 
     Raises
     ------
     ConfigError
-        A folder does not exist, or there is no video at all.
+        A folder does not exist, or there is no video.
     """
     videos = find_files(video_folder, VIDEO_SUFFIXES)
     annotations = find_label_files(annotation_folder)
@@ -137,7 +107,7 @@ def find_recordings(
         ],
     )
     problems += more
-    # a file that cannot be read may hold the labels of any video
+    # an unreadable file may hold the labels of any video
     unreadable = [Path(problem.path).name for problem in more if "UTF-8" in problem.message]
     alone = [source for source in sources if len(by_name[normal(source.video.stem)]) == 1]
     if regions is not None:
@@ -147,7 +117,7 @@ def find_recordings(
         Problem.of(
             source.path,
             f"has no labels, expected {source.path.stem}.csv or {source.path.stem}_*.csv; "
-            + (f"mend {unreadable[0]}, or add them" if unreadable else "add them"),
+            + (f"fix {unreadable[0]}, or add labels" if unreadable else "add labels"),
         )
         for source in alone
         if not source.labels and not source.problems
@@ -156,46 +126,19 @@ def find_recordings(
 
 
 def find_label_files(folder: Path | str) -> list[Path]:
-    """List what may be a label file below `folder`, sorted by path: no other tables of mpar."""
+    """List the possible label files below `folder`, sorted by path, without mpar's other tables."""
     return [path for path in find_files(folder, ANNOTATION_SUFFIXES) if not is_own_table(path)]
 
 
 def warn_of_own_tables(folder: Path | str) -> None:
-    """Log a warning that names the tables of mpar below `folder`, which hold no labels."""
+    """Warn about mpar tables without labels below `folder`."""
     names = [path.name for path in find_files(folder, ANNOTATION_SUFFIXES) if is_own_table(path)]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         log.warning(
-            "%s: holds %s without labels (%s%s), which mpar does not read as labels",
+            "%s: contains %s without labels (%s%s), which mpar does not read",
             *(Path(folder).name, counted(len(names), "table"), ", ".join(names[:3]), more),
         )
-
-
-def split_sources(
-    sources: Sequence[Source], regions: RegionTable
-) -> tuple[list[Source], list[Problem]]:
-    """Make one source an animal of those whose video has regions."""
-    found, problems = regions.share_out([source.video for source in sources])
-    split: list[Source] = []
-    for source in sources:
-        mine, more = split_source(source, found.get(source.video, ()))
-        split += mine
-        problems += more
-    return split, problems
-
-
-def split_source(source: Source, regions: Sequence[Region]) -> tuple[list[Source], list[Problem]]:
-    """Make one source of each region; without regions the source stays as it is.
-
-    What is wrong with the labels of the video is wrong with those of no animal alone.
-    """
-    if not regions:
-        return [source], []
-    shared, problems = share_labels(source.video, source.labels, regions)
-    split = [Source(source.video, labels, region=region) for region, labels in shared.items()]
-    if source.problems:  # an animal without labels may have them in what could not be read
-        split = [part for part in split if part.labels]
-    return split, source.problems + problems
 
 
 def share_out(
@@ -206,25 +149,25 @@ def share_out(
     label_format: str = AUTO,
     unread: Iterable[str] = (),
 ) -> tuple[list[Source], list[Problem]]:
-    """Read label files, each once, and give each video what is about it.
+    """Read label files, each once, and assign their labels to videos.
 
     Parameters
     ----------
     paths : iterable of Path
         Label files.
     videos : sequence of Path
-        With different names; they need not exist.
+        Videos with different names; they need not exist.
     class_map, label_format
         As for `find_recordings`.
     unread : iterable of str
-        File names of videos beside these that cannot be used; label files of theirs are problems.
+        File names of further videos that mpar cannot read; their label files become problems.
 
     Returns
     -------
     sources : list of Source
-        One for each video, in their order.
+        One per video, in the same order.
     problems : list of Problem
-        Of label files, and parts of them, that are about none of these videos.
+        Problems of label files, or parts of them, that belong to none of these videos.
     """
     sources = {video: Source(video) for video in videos}
     stems = {folded(without_suffix(video.name)) for video in videos}
@@ -243,7 +186,7 @@ def share_out(
         names = dict.fromkeys(part.video for part in parts if isinstance(part, Scoring))
         names.pop("", None)
         owners = {name: index.find(name) for name in names}
-        # a lone name that fits nothing does not count beside the file's own name
+        # the file's own name overrides a single video name that matches nothing
         is_by_file = not any(owners.values()) and len(names) < 2
         if is_by_file:
             problems += _take(path, parts, by_file, sources, next(iter(names), ""))
@@ -258,11 +201,11 @@ def share_out(
             for problem in part.problems or (_nameless(path, part),)
         ]
     for source in sources.values():
-        _note_number(source)
-        _drop_predictions(source)
-        _drop_copies(source)
+        note_number(source)
+        drop_predictions(source)
+        drop_copies(source)
         if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
-            # the name of its file tells enough
+            # the file name identifies the annotator
             source.labels = [replace(source.labels[0], annotator="")]
     return list(sources.values()), problems
 
@@ -274,9 +217,9 @@ def _take(
     sources: dict[Path, Source],
     named: str,
 ) -> list[Problem]:
-    """Give the parts of a file to the video that the file is named after."""
+    """Assign the parts of a file to the video that the file is named after."""
     if named and NameIndex([(file_name(named), named)]).find_owners(path.stem):
-        # the file is named after the video that it names, which begins like another one
+        # the file is named after the video in it, whose name starts with that of another video
         owners = []
     if len(owners) != 1:
         if own := [p for part in parts if isinstance(part, Scoring) for p in part.problems]:
@@ -290,11 +233,11 @@ def _take(
             source.problems += [p for p in part.problems if p not in source.problems]
             continue
         if isinstance(part, Scoring) and named:
-            notice = (
-                f"names the video {file_name(named)!r}, taken for {source.video.name} by its "
-                "file's name"
+            warning = (
+                f"names the video {file_name(named)!r}; mpar takes it as {source.video.name}, "
+                "which its file name matches"
             )
-            part = replace(part, notices=(*part.notices, notice))
+            part = replace(part, warnings=(*part.warnings, warning))
         source.labels.append(part)
     return []
 
@@ -302,9 +245,9 @@ def _take(
 def _describe_owners(owners: list[Path], named: str) -> str:
     if owners:
         fits = " and ".join(owner.name for owner in owners)
-        return f"fits {fits}, whose names differ only in capitals or blanks; rename one"
-    nor = f", nor does the video that it names ({named!r})" if named else ""
-    return f"fits no video, expected a name that starts with a video's{nor}; rename it"
+        return f"matches {fits}, whose names differ only in capitals or spaces; rename one"
+    nor = f", nor does the video name in it ({named!r})" if named else ""
+    return f"matches no video{nor}, expected a name that starts with that of a video; rename it"
 
 
 def _take_named(
@@ -314,7 +257,7 @@ def _take_named(
     sources: dict[Path, Source],
     name: str,
 ) -> list[Problem]:
-    """Give the parts of a file that name a video to that video."""
+    """Assign the parts of a file that name a video to that video."""
     shown = file_name(name)
     if len(owners) == 1 and owners[0] not in sources:
         return [_of_unread(path, owners[0].name)]
@@ -325,70 +268,17 @@ def _take_named(
             source.labels += [part] if not part.problems else []
         return []
     if owners:
-        fits = " and ".join(owner.name for owner in owners)
+        fits = " or ".join(owner.name for owner in owners)
         return [Problem.of(path, f"scores {shown!r}, which may be {fits}; rename one of them")]
-    message = f"scores {shown!r}, but there is no such video; add it, or remove its part"
+    message = f"scores {shown!r}, but there is no such video; add it, or remove its labels"
     return [Problem.of(path, message)]
 
 
 def _of_unread(path: Path, video: str) -> Problem:
     return Problem.of(
-        path, f"belongs to {video}, which mpar does not read; convert that video, or move both away"
+        path,
+        f"belongs to {video}, which mpar cannot read; convert the video, or move both elsewhere",
     )
-
-
-def _note_number(source: Source) -> None:
-    """Note a lone label file whose number may be that of another video, as m1_2.csv for m1.mp4."""
-    added = [added_to(part.path.stem, source.video.name) for part in source.labels]
-    is_numbered = [re.match(r"[_.\- ][0-9]", text) is not None for text in added]
-    part = source.labels[is_numbered.index(True)] if sum(is_numbered) == 1 else None
-    if part is None or (isinstance(part, Scoring) and part.video):
-        return
-    if not normal(part.path.stem).startswith("prediction_"):
-        notice = (
-            f"counts as labels of {source.video.name}, as no longer name of a video fits; if it is "
-            "of another video, move it away"
-        )
-        source.labels[is_numbered.index(True)] = replace(part, notices=(*part.notices, notice))
-
-
-def _drop_predictions(source: Source) -> None:
-    """Keep what people scored where a prediction lies beside it: mpar is no annotator."""
-    own = [part for part in source.labels if part.path.stem.endswith("_predictions")]
-    people = [part for part in source.labels if not part.path.stem.endswith("_predictions")]
-    if own and people:
-        notice = (
-            f"{own[0].path.name} is a prediction beside it and is not read; if a person corrected "
-            "it, rename it"
-        )
-        people[0] = replace(people[0], notices=(*people[0].notices, notice))
-        source.labels = people
-
-
-def _drop_copies(source: Source) -> None:
-    """Keep one of label files with the same content whose names say that they are copies.
-
-    Systems add a blank and more to the name: ``m1 (1).csv``, ``m1 - Copy.csv``, ``m1 copy.csv``.
-    Others may be of people who agree in all, and are noted only.
-    """
-    paths = list(dict.fromkeys(part.path for part in source.labels))
-    first: dict[bytes, Path] = {}
-    original: dict[Path, Path] = {}
-    for path in sorted(paths, key=lambda path: len(path.name)) if len(paths) > 1 else ():
-        content = path.read_bytes()
-        if content in first:
-            original[path] = first[content]
-        first.setdefault(content, path)
-    for path, other in original.items():
-        if path.parent == other.parent and path.stem.startswith(f"{other.stem} "):
-            source.labels = [part for part in source.labels if part.path != path]
-            at, notice = other, f"{path.name} has the same content and is not read; remove one"
-        else:
-            shown = "/".join(other.parts[-2:])
-            at, notice = path, f"has the same content as {shown}; if one is a copy, remove it"
-        i = next(i for i, part in enumerate(source.labels) if part.path == at)
-        part = source.labels[i]
-        source.labels[i] = replace(part, notices=(*part.notices, notice))
 
 
 def _nameless(path: Path, part: Scoring) -> Problem:
@@ -400,81 +290,5 @@ def _nameless(path: Path, part: Scoring) -> Problem:
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether `name` is text, not bytes of another encoding that only the disk knows."""
+    """Return True if `name` is text, not bytes in an unknown encoding."""
     return not re.search("[\ud800-\udfff]", name)
-
-
-def find_group(video: Path, pattern: str | None) -> str:
-    """Return the animal's id: what `pattern` finds in a recording's name, or the name itself.
-
-    The suffix is no part of the name: the 4 of ``.mp4`` is nobody's number.
-
-    Raises
-    ------
-    InputError
-        The pattern does not occur in the name.
-    """
-    found = _search(video.stem, pattern)
-    if not found:
-        raise InputError.of(
-            video,
-            f"--group-pattern '{pattern}' finds no animal in {video.stem!r} (the suffix does not "
-            "count); fix the pattern or rename the file",
-        )
-    return found[0]
-
-
-def _search(name: str, pattern: str | None) -> tuple[str, str] | None:
-    """Return the animal's id in a name, and the same with the whole numbers at its ends."""
-    if pattern is None:
-        return name, name
-    name = normal(name)
-    match = re.search(pattern, name)
-    group = 1 if match and match.re.groups else 0
-    if not match or not match[group]:
-        return None
-    start, stop = match.span(group)
-    while start and name[start - 1 : start + 1].isdecimal():
-        start -= 1
-    while name[stop - 1 : stop + 1].isdecimal() and stop < len(name):
-        stop += 1
-    return match[group], name[start:stop]
-
-
-def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
-    """Warn of a pattern that may take one animal for several, or several for one.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the recordings, without suffix; the pattern finds an animal in each.
-    pattern : str, optional
-        As for `find_group`.
-    """
-    if pattern is None:
-        return
-    found = [_search(name, pattern) or (name, name) for name in names]
-    groups = [group for group, _ in found]
-    for alike in spelled_alike(groups, with_zeros=True):
-        log.warning(
-            "--group-pattern '%s' finds the animals %s, which differ only in capitals, blanks or "
-            "zeros before a number and count as %d; if they are one, rename the videos",
-            *(pattern, " and ".join(map(repr, alike)), len(alike)),
-        )
-    numbers: dict[str, dict[str, str]] = defaultdict(dict)
-    for name, (group, whole) in zip(names, found, strict=True):
-        numbers[group].setdefault(whole, name)
-    cut = next((group for group, wholes in numbers.items() if len(wholes) > 1), None)
-    if len(groups) > 1 and len({*groups}) == 1:
-        log.warning(
-            "--group-pattern '%s' finds the same animal, %r, in all %d videos; if they show "
-            "several animals, fix the pattern",
-            *(pattern, groups[0], len(groups)),
-        )
-    elif cut is not None:
-        first, second = [*numbers[cut].values()][:2]
-        log.warning(
-            "--group-pattern '%s' cuts numbers short: it finds the animal %r in %s and in %s, "
-            "which count as one; if they are several, let it take whole numbers (\\d+ for \\d)",
-            *(pattern, cut, first, second),
-        )

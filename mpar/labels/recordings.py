@@ -1,4 +1,4 @@
-"""Recordings: the labels of one video laid on its frames, whole or trial by trial."""
+"""Recordings: the labels of one video laid on its frames, as a whole or by trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from mpar.errors import InputError, Problem
 from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.laying import find_other_rate
+from mpar.labels.contradictions import find_other_rate
 from mpar.labels.names import added_to, normal
 
 SEVERAL = ("trials", "annotators")
@@ -28,13 +28,13 @@ class Recording:
     Parameters
     ----------
     name : str
-        Unique in a cache: the video's name, with ``_trial<k>`` for a trial.
+        The video's name, with ``_trial<k>`` for a trial; unique in a cache.
     group : str
-        The animal; recordings of one group never part in a split.
+        The animal; a split never separates recordings of one group.
     start_frame, num_frames : int
         The stretch of the video.
     annotators : tuple of str
-        Who scored it, one a row of `codes`.
+        Who scored it, one per row of `codes`.
     codes : (A, T) int16 array
         Raw codes by annotator, -1 for unlabelled.
     labels : (T,) int8 array
@@ -80,23 +80,23 @@ def check_recording(
     group : str
         The animal.
     fps : Fraction, optional
-        Frames per second of the video; tells labels that were made at another rate.
+        Frames per second of the video, to recognise labels made at another rate.
     several : {"trials", "annotators"}, optional
-        What several label files are; by default the row counts decide. Trials are
-        consecutive pieces whose rows add up to the video, annotators are as long as the video.
+        How to read several label files; by default the row counts decide. Trials are consecutive
+        pieces whose rows add up to the video; annotators each have as many rows as the video.
     label_offset : int, optional
-        Frame at which the first row of a label file that is too short lies. Frames without
-        a row are unlabelled.
+        Frame of the first row of a label file that is too short. Frames without a row are
+        unlabelled.
 
     Returns
     -------
     list of Recording
-        One for the video, or one a trial.
+        One for the video, or one per trial.
 
     Raises
     ------
     InputError
-        The labels cannot be laid on the frames with certainty; the message says what would.
+        It is unclear how the labels fit the frames; the message names the option that decides.
     """
     if _are_trials(annotations, num_frames, several, label_offset):
         return _lay_trials(video, annotations, num_frames, class_map, group, fps, label_offset)
@@ -112,7 +112,7 @@ def check_recording(
     rows = []
     for annotation in annotations:
         try:
-            rows.append(_lay(annotation, num_frames, label_offset, fps=fps))
+            rows.append(_lay_rows(annotation, num_frames, label_offset, fps=fps))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -153,7 +153,7 @@ def _find_unclear(
     fps: Fraction | None,
     label_offset: int | None,
 ) -> list[Problem]:
-    """Return why several label files, none as long as the video, are of no use."""
+    """Return why several label files cannot be used if none is as long as the video."""
     counts = [len(a.frames) for a in annotations]
     total = sum(counts)
     shown = f"{' + '.join(map(str, counts))} = {total} rows"
@@ -171,7 +171,7 @@ def _find_unclear(
         problems: list[Problem] = []
         for annotation in annotations:
             try:
-                _lay(annotation, num_frames, None, fps=fps)
+                _lay_rows(annotation, num_frames, None, fps=fps)
             except InputError as error:
                 problems += error.problems
         return problems
@@ -180,7 +180,7 @@ def _find_unclear(
     if each > 0 and not rest:
         hint = (
             f"if they are trials that each lost their first {each} frames, pass --several trials "
-            f"--label-offset {each}; else fix them"
+            f"--label-offset {each}; otherwise fix them"
         )
     return [
         Problem.of(
@@ -192,17 +192,16 @@ def _find_unclear(
 
 
 def describe_trials(annotations: Sequence[Annotation]) -> str:
-    """Say that label files were taken for trials; nothing if they cannot be annotators.
-
-    Annotators who scored a copy at half the rate have as many rows as two trials. Only trials
-    differ in length or count their frames on.
-    """
+    """Return a warning that label files count as trials, "" if they cannot be annotators."""
+    # two annotators of a copy at half the rate have as many rows as two trials; only trials
+    # differ in length or continue the frame numbers
     counts = [len(a.frames) for a in annotations]
     if max(counts) - min(counts) > 1 or len({int(a.frames[0]) for a in annotations}) > 1:
         return ""
     return (
-        f"takes its {len(counts)} label files for trials, since {' + '.join(map(str, counts))} = "
-        f"{sum(counts)} rows; if they are several annotators, pass --several annotators"
+        f"mpar takes its {len(counts)} label files as trials, since "
+        f"{' + '.join(map(str, counts))} = {sum(counts)} rows; if they are several annotators, "
+        "pass --several annotators"
     )
 
 
@@ -220,13 +219,13 @@ def _lay_trials(
         shown = " + ".join(str(len(a.frames)) for a in annotations)
         raise InputError.of(
             video,
-            f"its {len(annotations)} label files have {shown} rows and count as trials, which "
-            "cannot be ordered: expected names that end in different numbers, found "
+            f"its {len(annotations)} label files have {shown} rows and count as trials, whose "
+            "order is unclear: expected names that end in different numbers, found "
             f"{', '.join(a.path.name for a in annotations)}; if they are annotators, pass "
             "--several annotators; if they are trials, end their names in 1, 2, ...",
         )
     counts = [len(a.frames) for a in annotations]
-    lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost none
+    lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost no frames
     lengths = [count + lost for count in counts]
     if sum(lengths) != num_frames:
         each, rest = divmod(num_frames - sum(counts), len(counts))
@@ -251,7 +250,7 @@ def _lay_trials(
     for number, annotation, length in sorted(
         zip(numbers, annotations, lengths, strict=True), key=lambda item: item[0] or 0
     ):
-        codes = _lay(annotation, length, lost, start_frame=start)[None]
+        codes = _lay_rows(annotation, length, lost, start_frame=start)[None]
         recordings.append(
             Recording(
                 name=f"{video.stem}_trial{number}",
@@ -268,7 +267,7 @@ def _lay_trials(
 
 
 def _describe_missing(numbers: Sequence[int | None]) -> str:
-    """Say which trials seem to lack their file: a few numbers between the others."""
+    """Describe missing trials: a few missing numbers between the others; "" if none."""
     known = {number for number in numbers if number is not None}
     between = range(min(known), min(max(known), min(known) + 2 * len(known)))
     missing = [str(number) for number in between if number not in known]
@@ -278,12 +277,12 @@ def _describe_missing(numbers: Sequence[int | None]) -> str:
 
 
 def _trial_number(video: Path, path: Path) -> int | None:
-    """Return the number at the end of what a label file's name adds to the video's."""
+    """Return the number at the end of a label file's name, None if there is none."""
     match = re.search(r"[0-9]+\Z", added_to(path.stem, video.name))
     return int(match[0]) if match else None
 
 
-def _lay(
+def _lay_rows(
     annotation: Annotation,
     num_frames: int,
     label_offset: int | None,
@@ -291,10 +290,10 @@ def _lay(
     start_frame: int = 0,
     fps: Fraction | None = None,
 ) -> np.ndarray:
-    """Lay rows on `num_frames` frames, (T,) int16; frames without a row are unlabelled.
+    """Return the code of each of `num_frames` frames, (T,) int16, unlabelled without a row.
 
-    Rows may count from 0, from 1 if the row count proves it, or (trials) on from `start_frame`,
-    and from the offset instead if one is given.
+    Rows may count from 0, from 1 if the row count proves it, from `start_frame` (trials), or from
+    the offset if there is one.
     """
     num_rows, first = len(annotation.frames), int(annotation.frames[0])
     short = num_frames - num_rows
@@ -310,11 +309,11 @@ def _lay(
         advice = (
             f"pass --label-offset {by_number}"
             if by_number
-            else "check that they are of this video, and number its first frame 0"
+            else "check that the labels belong to this video, and number its first frame 0"
         )
         raise InputError.of(
             path,
-            f"its frames begin at {first}, expected {' or '.join(map(str, origins))}; {advice}",
+            f"its frames start at {first}, expected {' or '.join(map(str, origins))}; {advice}",
         )
     if num_rows == num_frames:
         return annotation.codes
@@ -325,14 +324,14 @@ def _lay(
             path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
         )
     if label_offset is None:
-        numbered = f" (its Frame column begins at {first})" if first else ""
-        hint = f"pass --label-offset {by_number}, as its frames are numbered so" * (by_number > 0)
+        numbered = f" (its Frame column starts at {first})" if first else ""
+        hint = f"pass --label-offset {by_number}, which matches its frame numbers" * (by_number > 0)
         hint = (
             hint
             or by_rate
             or (
-                f"if the first {short} frames have no row pass --label-offset {short}, if the last "
-                f"{short} have none pass --label-offset 0"
+                f"if the first {short} frames have no row, pass --label-offset {short}; if the "
+                f"last {short} have none, pass --label-offset 0"
             )
         )
         raise InputError.of(
@@ -342,7 +341,7 @@ def _lay(
     if label_offset + num_rows > num_frames:
         raise InputError.of(
             path,
-            f"its {num_rows} rows from frame {label_offset} on end after the video's "
+            f"its {num_rows} rows from frame {label_offset} on go past the video's "
             f"{num_frames} frames; pass a --label-offset of at most {short}",
         )
     codes = np.full(num_frames, UNLABELLED, np.int16)
@@ -351,24 +350,24 @@ def _lay(
 
 
 def _offset_of(first: int, short: int) -> int:
-    """Return the offset that the number of the first row means, from 0 or 1; 0 if it means none."""
+    """Return the offset that the first frame number (from 0 or 1) implies, 0 if none."""
     return min(first, short) if 1 < first <= short + 1 else 0
 
 
 def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
-    """Say that labels seem to be of a copy at another rate, nothing if they do not."""
+    """Describe the other rate that labels seem to have, "" if they have none."""
     rate = find_other_rate(fps * num_rows / num_frames, fps) if fps else None
     if fps is None or rate is None:
         return ""
     return (
-        f"they seem made on a copy at {float(rate):g} frames per second, where the video has "
-        f"{float(fps):g}: pass that copy, or score this video (--label-offset is right only if "
-        "they were made on this very video)"
+        f"they seem to come from a copy at {float(rate):g} frames per second, but the video has "
+        f"{float(fps):g}: pass that copy, or score this video (use --label-offset only if they "
+        "come from this very video)"
     )
 
 
 def _name_annotators(video: Path, annotations: Sequence[Annotation]) -> tuple[str, ...]:
-    """Name annotators by what their file's name adds to the video's; by the stem if unclear."""
+    """Name annotators by the text that their file's name adds to the video's, or by the stem."""
     names = []
     for annotation in annotations:
         stem = normal(annotation.annotator or annotation.path.stem)
@@ -376,7 +375,7 @@ def _name_annotators(video: Path, annotations: Sequence[Annotation]) -> tuple[st
         names.append(rest if rest and rest.lower() not in _ANNOTATION_WORDS else stem)
     if max(Counter(names).values()) > 1:
         names = [normal(item.annotator or item.path.stem) for item in annotations]
-    if max(Counter(names).values()) > 1:  # a folder an annotator
+    if max(Counter(names).values()) > 1:  # one folder per annotator
         names = [normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
     return tuple(names)
 
@@ -384,14 +383,14 @@ def _name_annotators(video: Path, annotations: Sequence[Annotation]) -> tuple[st
 def _vote(labels_AT: np.ndarray, num_classes: int) -> np.ndarray:
     """Return the class that most annotators chose, (T,) int8; ties go to the first of them.
 
-    Unlabelled is no vote: a frame is unlabelled only when every annotator left it so.
+    Unlabelled is no vote: a frame stays unlabelled only if no annotator labelled it.
     """
     if len(labels_AT) == 1:
         return labels_AT[0]
     votes_KT = np.stack([(labels_AT == k).sum(axis=0) for k in range(num_classes)])
     most_T = votes_KT.max(axis=0)
     winner = np.full(labels_AT.shape[1], UNLABELLED, np.int8)
-    for labels_T in labels_AT[::-1]:  # the first annotator has the last word among equals
+    for labels_T in labels_AT[::-1]:  # the first annotator comes last and so wins ties
         is_best = (labels_T >= 0) & (
             np.take_along_axis(votes_KT, np.maximum(labels_T, 0)[None].astype(np.intp), 0)[0]
             == most_T

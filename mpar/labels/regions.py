@@ -1,4 +1,4 @@
-"""Which animals live where in which video, and whose labels are whose."""
+"""Regions files: where each animal lives in a video, and which labels are of which animal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpar.errors import InputError, Problem
-from mpar.labels.annotations import DELIMITERS, Annotation, parse_rows, plain_cells, read_text
+from mpar.errors import InputError, Problem, counted
+from mpar.labels.annotations import Annotation
+from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import JOINT, Scoring
 from mpar.video.regions import Region
@@ -18,8 +19,8 @@ from mpar.video.streams import MIN_SIDE_PX
 log = logging.getLogger(__name__)
 
 COLUMNS = ("video", "animal", "x", "y", "width", "height")
-MAX_NAME_BYTES = 100  # the names of files stay below the 255 that disks allow
-EVERY = "*"  # in the column Video: of each video without a row of its own
+MAX_NAME_BYTES = 100  # file names stay below the limit of 255
+EVERY = "*"  # in the column Video: every video without its own row
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class RegionTable:
     path : Path
         The file.
     rows : tuple of RegionRow
-        All of them.
+        The rows of the file.
     """
 
     path: Path
@@ -48,18 +49,18 @@ class RegionTable:
 
     @property
     def of_every_video(self) -> tuple[Region, ...]:
-        """The regions of videos without a row of their own."""
+        """The regions of videos without their own rows."""
         return tuple(row.region for row in self.rows if row.video == EVERY)
 
     def share_out(
         self, videos: Sequence[Path]
     ) -> tuple[dict[Path, tuple[Region, ...]], list[Problem]]:
-        """Return the regions of each video that has any, and rows that name none of them.
+        """Return the regions of each video that has any, and problems of rows without a video.
 
         Raises
         ------
         InputError
-            Rows that spell the name of a video in two ways contradict each other.
+            Rows that name the same video contradict each other.
         """
         index = NameIndex((video.name, video) for video in videos)
         found: dict[Path, list[RegionRow]] = {}
@@ -80,7 +81,7 @@ class RegionTable:
         whole = [video.name for video in videos if not regions[video]]
         if whole and len(whole) < len(videos):
             shown = whole[0] + (f" and {len(whole) - 1} more" if len(whole) > 1 else "")
-            log.warning("%s: has no row for %s: its whole picture counts", self.path.name, shown)
+            log.warning("%s: has no row for %s; mpar uses the whole picture", self.path.name, shown)
         return {video: places for video, places in regions.items() if places}, problems
 
 
@@ -90,14 +91,14 @@ def read_regions(path: Path | str) -> RegionTable:
     Parameters
     ----------
     path : Path or str
-        CSV with the columns Video, Animal, X, Y, Width, Height, in px. A video may be written
-        with or without its suffix, or be ``*``: all without a row of their own. Animal may be empty
-        where a video has one region.
+        CSV with the columns Video, Animal, X, Y, Width, Height, in px. A video may have its
+        suffix or not; ``*`` stands for every video without its own row. Animal may be empty if a
+        video has one region.
 
     Raises
     ------
     InputError
-        With every row that makes no sense: no whole numbers, too small, an animal twice in a
+        Lists every invalid row: numbers that are not whole or too small, an animal twice in a
         video, regions that overlap.
     """
     path = Path(path)
@@ -120,7 +121,7 @@ def read_regions(path: Path | str) -> RegionTable:
         try:
             rows.append(_read_row(dict(zip(names, cells, strict=True)), line))
         except ValueError as error:
-            found = f"found {len(cells)} cells, expected 6; fix the row"
+            found = f"found {counted(len(cells), 'cell')}, expected 6; fix the row"
             message = found if len(cells) != len(names) else str(error)
             problems.append(Problem.of(path, message, line))
     problems += _compare_rows(path, rows)
@@ -153,7 +154,7 @@ def _read_row(row: Mapping[str, str], line: int) -> RegionRow:
 
 
 def _compare_rows(path: Path, rows: Sequence[RegionRow]) -> list[Problem]:
-    """Return what rows of one video contradict."""
+    """Return contradictions between rows of one video."""
     problems = []
     for one, other in itertools.combinations(rows, 2):
         if folded(one.video) != folded(other.video):
@@ -161,9 +162,9 @@ def _compare_rows(path: Path, rows: Sequence[RegionRow]) -> list[Problem]:
         a, b = one.region, other.region
         message = ""
         if folded(a.animal) == folded(b.animal):
-            message = f"animal {b.animal!r} of {other.video} occurs in line {one.line}, too"
+            message = f"animal {b.animal!r} of {other.video} also occurs in line {one.line}"
         elif not a.animal or not b.animal:
-            message = f"{other.video} has several regions, expected an animal's name for each"
+            message = f"{other.video} has several regions, expected the name of an animal for each"
         elif a.overlaps(b):
             message = f"the regions of {a.animal} and {b.animal} of {other.video} overlap"
         if message:
@@ -172,7 +173,7 @@ def _compare_rows(path: Path, rows: Sequence[RegionRow]) -> list[Problem]:
 
 
 def recording_name(stem: str, region: Region | None) -> str:
-    """Return the name of a recording: of its video, and of its animal if the video has several."""
+    """Return a recording's name: the video's, and the animal's if its region names one."""
     return f"{stem}{JOINT}{region.animal}" if region is not None and region.animal else stem
 
 
@@ -181,14 +182,14 @@ def share_labels(
 ) -> tuple[dict[Region, list[Annotation | Scoring]], list[Problem]]:
     """Give each region of a video the labels of its animal.
 
-    They are those of the subject of that name, or in a file named ``VIDEO__ANIMAL*``.
+    These are the labels of a subject of that name, or in a file named ``VIDEO__ANIMAL*``.
 
     Returns
     -------
     labels : dict
-        By region, each of them.
+        Labels by region; every region has an entry.
     problems : list of Problem
-        Labels of no animal, or of one without a region.
+        Labels without an animal, or of an animal without a region.
     """
     shared: dict[Region, list[Annotation | Scoring]] = {region: [] for region in regions}
     by_file = NameIndex((recording_name(video.stem, region), region) for region in regions)
@@ -202,15 +203,15 @@ def share_labels(
             shared[by_animal[folded(subject)]].append(replace(item, subject=""))
         elif subject and animals:
             message = (
-                f"scores the subject {subject!r} of {video.name}, whose regions are of {animals}"
+                f"scores the subject {subject!r} of {video.name}, whose regions belong to {animals}"
             )
             problems.append(Problem.of(item.path, f"{message}; correct one of them"))
         elif len(owners) == 1 or not animals:
             shared[owners[0] if owners else regions[0]].append(item)
         else:
             message = (
-                f"names no animal of {video.name}, expected a name that begins with "
-                f"{' or '.join(recording_name(video.stem, r) for r in regions)}, or subjects of "
+                f"names no animal of {video.name}, expected a file name that starts with "
+                f"{' or '.join(recording_name(video.stem, r) for r in regions)}, or subjects with "
                 "these names; rename it"
             )
             problems.append(Problem.of(item.path, message))

@@ -1,7 +1,7 @@
-"""Scorings: behaviours with their beginning and end, as other programs write them.
+"""Scorings: behaviours with their start and stop, as other programs write them.
 
-Those programs count seconds or frames of their own; only the decoded video tells how many frames
-there are, so that a scoring is read first and laid on the frames later (`mpar.labels.laying`).
+These programs count in seconds or in their own frames. Only decoding gives the true number of
+frames, so mpar first reads a scoring and later lays it on the frames (`mpar.labels.laying`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Event:
         Seconds, or 0-based frames; half-open. `stop` is None for an event without duration, which
         takes one frame.
     line : int
-        Where the file says so, 0 if it has no lines.
+        Line of the file, 0 if the file has no lines.
     """
 
     behaviour: str
@@ -53,35 +53,35 @@ class Scoring:
     events : tuple of Event
         In any order.
     in_frames : bool
-        Events count frames, not seconds.
+        Times of events are frames, not seconds.
     video : str
         File name (or its stem) of the video, empty if the file does not say.
     annotator : str
-        The observation's name, which tells scorings in one file apart.
+        Name of the observation, which identifies a scoring within a file.
     subject : str
         The animal, empty if the file does not name one.
     is_of_subject : bool
-        The file is about one animal of its video, though it does not name it.
+        The file is about one animal of its video but does not name it.
     unscored : tuple of (Fraction, Fraction or None)
-        Stretches that nobody looked at, half-open, None for the end; in the unit of the events.
+        Stretches that nobody scored, half-open, None for the end; in the unit of the events.
     num_rows : int, optional
-        Rows of a file that has one a frame.
+        Number of rows, if the file has one row per frame.
     first_row : int
-        Number of the first of them, as written.
+        Frame number of the first row, as written.
     num_scored : int, optional
-        Frames of the video, or of the first part of it that was looked at, by the file.
+        Number of frames that were scored, from the first one, according to the file.
     frame_rate : Fraction, optional
-        Frames per second of the video by the file.
+        Frames per second of the video according to the file.
     media_seconds : Fraction, optional
-        Length of the video, or of its sound if that is longer, by the file.
+        Length of the video, or of its sound if that is longer, according to the file.
     frame_times : tuple of (Fraction, int)
         Pairs of a time in seconds and the frame that the file says was shown then.
     columns : tuple of str
-        Behaviours that the file has a column for, seen or not.
+        Behaviours that have a column in the file, seen or not.
     row_times : tuple of Fraction
-        Times of all rows, in seconds, of a table that has a row an interval.
-    notices : tuple of str
-        What was not read but is worth knowing.
+        Times of all rows in seconds, if the file has one row per time interval.
+    warnings : tuple of str
+        What the user should check; the scoring is used all the same.
     problems : tuple of Problem
         Why this part of the file cannot be used; its video then has no labels.
     """
@@ -102,14 +102,14 @@ class Scoring:
     frame_times: tuple[tuple[Fraction, int], ...] = ()
     columns: tuple[str, ...] = ()
     row_times: tuple[Fraction, ...] = ()
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def find_unknown(self, class_map: ClassMap) -> list[str]:
-        """Return the behaviours that the class map does not know, each once.
+        """Return the behaviours that are not in the class map, each once.
 
-        Columns without an event count only where no column is known: the file is then no table of
-        behaviours at all.
+        Columns without an event count only if no column is in the class map: the file is then not
+        a table of behaviours at all.
         """
         names = [*dict.fromkeys(event.behaviour for event in self.events)]
         if not any(class_map.find_code(name) is not None for name in self.columns):
@@ -132,15 +132,15 @@ class Labelled:
     labels : (T,) int8 array
         Class index, -1 for unlabelled.
     learnt_part : str
-        "train" or "val" if a network labelled what it had learnt from, else empty.
+        "train" or "val" if the network that made the labels learnt from this video, else empty.
     start_frame : int
-        Frame of the video that is the first here.
+        Frame of the video at which the labels start.
     video_num_frames : int
-        Frames of the video, more than `labels` has for a trial; 0 for just those.
+        Frames of the whole video, for a trial more than in `labels`; 0 for as many as in `labels`.
     line : TimeLine, optional
         Its time line; by default one frame every 1 / fps seconds.
     region : str
-        What was cut out of the pictures, as "x,y,width,height" in px; "" for all of them.
+        Part of the picture, as "x,y,width,height" in px; "" for the whole picture.
     """
 
     name: str
@@ -160,25 +160,25 @@ class Labelled:
         Raises
         ------
         InputError
-            The frame rate varies, and the times of the frames are not known.
+            The frame rate varies, and the times of the frames are unknown.
         """
         line = self.line or TimeLine(len(self.labels), self.fps)
         if line.fps is None:
             raise InputError.of(
                 self.video,
-                "has a variable frame rate, and a prediction made from a cache does not hold the "
+                "has a variable frame rate, and this prediction from a cache does not store the "
                 "times of its frames; predict the video itself",
             )
         return line
 
     @property
     def animal(self) -> str:
-        """Name of the animal in its region, empty where the video shows one."""
+        """Name of the animal in its region, empty without a region."""
         return self.name.partition(JOINT)[2] if self.region else ""
 
     @property
     def is_trial(self) -> bool:
-        """Tell whether there is more of the video."""
+        """Return True if this is only a part of the video."""
         return self.video_num_frames > len(self.labels)
 
     def without(self, class_names: Sequence[str], unscored: str | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What several label files of one video are together: opinions on one animal, or something else."""
+"""Check that several label files of one video are scorings of one animal by several people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpar.labels.scorings import Scoring
 
 
 def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
-    """Return why the scorings of one video are not people's opinions on one animal."""
+    """Return a problem if the scorings of one video are not all of the same animal."""
     subjects = {folded(scoring.subject): scoring.subject for scoring in reversed(scorings)}
     shown = [repr(subjects[name]) for name in reversed(subjects) if name]
     if len(shown) > 1:
@@ -23,8 +23,8 @@ def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
             Problem.of(
                 path,
                 f"scores the subjects {', '.join(shown)} of one video, expected one "
-                "animal a video; pass --regions if each lives in its own part of the picture, or "
-                "keep the labels of one",
+                "animal per video; pass --regions if each lives in its own part of the picture, or "
+                "keep the labels of one animal",
             )
         ]
     parts = [scoring for scoring in scorings if scoring.is_of_subject]
@@ -33,32 +33,32 @@ def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
             Problem.of(
                 parts[0].path,
                 "is one of several binary tables of one video "
-                f"({', '.join(part.path.name for part in parts)}); BORIS writes one for each "
-                "subject, and mpar takes one animal a video: keep one of them, or export "
-                "'tabular events' if they are of several people",
+                f"({', '.join(part.path.name for part in parts)}), expected one: BORIS writes one "
+                "per subject, and mpar reads one animal per video; keep one of them, or export "
+                "'tabular events' if they come from several people",
             )
         ]
     return []
 
 
 def describe_nameless(labels: Sequence[Annotation | Scoring]) -> str:
-    """Say that some label files of a video name the animal and others do not, else nothing."""
+    """Return a warning if only some label files of a video name the animal, else ""."""
     named = [item for item in labels if isinstance(item, Scoring) and item.subject]
     others = dict.fromkeys(item.path.name for item in labels if item not in named)
     if not named or not others:
         return ""
     return (
         f"{named[0].path.name} scores the subject {named[0].subject!r}, and {', '.join(others)} "
-        "names none; mpar takes both for the same animal: if they are not, keep one of them"
+        "names none; mpar takes both for the same animal; if that is wrong, keep one of them"
     )
 
 
 def find_part_problems(
     scorings: Sequence[Scoring], class_map: ClassMap, unscored: str
 ) -> list[Problem]:
-    """Return why the scorings of a video seem to be parts of one, a file for each behaviour.
+    """Return a problem if scorings seem to be parts of one scoring, one file per behaviour.
 
-    As annotators, those who did not look for a behaviour would outvote the one who did.
+    If they counted as annotators, the files without a behaviour would outvote the one with it.
     """
     rest = class_map.code_of(unscored, forgiving=True)
     parts: dict[Path, set[str]] = {}
@@ -75,21 +75,22 @@ def find_part_problems(
     return [
         Problem.of(
             scorings[0].path,
-            f"shares no behaviour with the other label files of its video ({shown}), so that "
+            f"shares no behaviour with the other label files of its video ({shown}), so "
             f"--unscored {unscored} would outvote each of them; if they are parts of one scoring, "
-            "join them in one file; if each annotator looked for all behaviours, pass --several "
+            "merge them into one file; if each annotator looked for all behaviours, pass --several "
             "annotators",
         )
     ]
 
 
 def note_gaps(annotation: Annotation, unscored: str | None) -> Annotation:
-    """Note that a class for frames without behaviour is not for those that mpar's files leave."""
+    """Warn that `unscored` does not apply to unlabelled rows of mpar's own label files."""
     num_gaps = int((annotation.codes == UNLABELLED).sum())
     if unscored is None or not num_gaps:
         return annotation
-    notice = (
-        f"has {num_gaps:,} unlabelled rows (-1 or empty), which --unscored does not fill, as it is "
-        f"for files of other programs; if they are {unscored}, write that into the rows"
+    warning = (
+        f"has {num_gaps:,} unlabelled rows (-1 or empty), which --unscored does not fill: it "
+        f"applies to files of other programs; if they are {unscored}, write {unscored} into the "
+        "rows"
     )
-    return replace(annotation, notices=(*annotation.notices, notice))
+    return replace(annotation, warnings=(*annotation.warnings, warning))

@@ -1,4 +1,4 @@
-"""Tables: rows below a header, which may have lines above it, and the problems met in them."""
+"""Read tables whose header may have lines above it, and collect their problems."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from mpar.errors import InputError, Problem
-from mpar.labels.annotations import (
-    DELIMITERS,
-    parse_rows,
-    plain_cells,
-    shorten,
-)
+from mpar.errors import InputError, Problem, counted
+from mpar.labels.annotations import shorten
+from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells
 
-NOTHING = {"", "na", "nan", "none"}  # what programs write into cells without a value
+NOTHING = {"", "na", "nan", "none"}  # how programs write an empty cell
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
-# columns whose numbers show the decimal mark, unlike those of comments and modifiers
+# columns with numbers, which show the decimal mark; comments and modifiers do not
 _NUMERIC = re.compile(
     r"(?!comment|modifier|image file).*(time|start|stop|end|duration|fps|frame|length|seconds)"
 )
@@ -28,8 +24,8 @@ _MAX_PREAMBLE_LINES = 500
 def find_decimal(cells: Iterable[str], delimiter: str) -> str:
     """Return the decimal mark of the numbers of a file, a point or a comma.
 
-    1,500 may be one and a half or a thousand and a half: what the other numbers show counts for all
-    of them, and where none shows it, semicolons or tabs between the cells mean a decimal comma.
+    1,500 may mean 1.5 or 1500. The other numbers of the file decide. If they do not, semicolons or
+    tabs between the cells mean a decimal comma.
 
     Examples
     --------
@@ -45,7 +41,7 @@ def find_decimal(cells: Iterable[str], delimiter: str) -> str:
 
 
 def _is_sure(cell: str, mark: str) -> bool:
-    """Tell whether a cell is a number with a decimal mark that cannot stand for thousands."""
+    """Return True if a cell is a number with a decimal mark that cannot stand for thousands."""
     is_number = re.fullmatch(rf"[+-]?[0-9]+[{mark}][0-9]+", cell, re.ASCII) is not None
     return is_number and not _may_be_thousand(cell, mark)
 
@@ -55,20 +51,20 @@ def _may_be_thousand(cell: str, mark: str) -> bool:
 
 
 def with_point(cell: str, decimal: str) -> str:
-    """Return a number with a decimal point; nothing where the point may mean thousands."""
+    """Return a number with a decimal point; "" if a point may mean thousands."""
     if decimal == ".":
         return cell
     return "" if _may_be_thousand(cell, ".") else cell.replace(",", ".")
 
 
 def parse_number(cell: str, decimal: str = ".") -> Fraction | None:
-    """Return a number from 0, with the decimal mark of its file; None for anything else."""
+    """Parse a number of 0 or more with the decimal mark of its file; None for anything else."""
     text = with_point(cell, decimal)
     return Fraction(text) if _NUMBER.fullmatch(text) else None
 
 
 def parse_time(cell: str, decimal: str = ".") -> Fraction | None:
-    """Return seconds from 0, written as a number or as hours:minutes:seconds; None if neither.
+    """Parse seconds of 0 or more, as a number or hours:minutes:seconds; None for anything else.
 
     Examples
     --------
@@ -91,13 +87,13 @@ class Table:
     path : Path
         The file.
     columns, names : list of str
-        The header in lower case, and as it is written.
+        The header in lower case, and as written.
     rows : list of (int, list of str)
         The rows that are not blank.
     preamble : list of list of str
         The rows above the header.
     header_line : int
-        Where the header is.
+        Line of the header.
     decimal : str
         The decimal mark of its numbers.
     """
@@ -111,17 +107,17 @@ class Table:
     decimal: str
 
     def find(self, *names: str) -> int | None:
-        """Return the position of the first of these columns that is there."""
+        """Return the position of the first of these columns that exists, None if none does."""
         return next((self.columns.index(name) for name in names if name in self.columns), None)
 
     def cell(self, cells: list[str], *names: str) -> str:
-        """Return the cell of the first of these columns that is there, else nothing."""
+        """Return the cell of the first of these columns that exists, "" if none does."""
         column = self.find(*names)
         return "" if column is None else cells[column]
 
 
 def find_header(text: str, is_header: Callable[[list[str]], bool]) -> tuple[int, str] | None:
-    """Return where a header is, as index of its line, and the delimiter of its cells."""
+    """Return the line index and the delimiter of a header, None if there is none."""
     for index, line in enumerate(text.splitlines()[:_MAX_PREAMBLE_LINES]):
         for delimiter in DELIMITERS:
             if is_header(plain_cells(line, delimiter)):
@@ -148,7 +144,7 @@ def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -
         if not any(cells):
             continue
         if any(cells[len(names) :]):
-            message = f"found {len(cells)} cells, expected {len(names)}; fix the row"
+            message = f"found {counted(len(cells), 'cell')}, expected {len(names)}; fix the row"
             problems.append(Problem.of(path, message, row_line))
         body.append((row_line, [*cells, *[""] * (len(names) - len(cells))][: len(names)]))
     if problems:
@@ -166,7 +162,7 @@ def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -
 
 
 class ProblemList(list[Problem]):
-    """Problems of one file, collected while it is read."""
+    """Problems of one file, collected while reading it."""
 
     def __init__(self, path: Path, decimal: str = ".") -> None:
         super().__init__()
@@ -174,11 +170,11 @@ class ProblemList(list[Problem]):
         self.decimal = decimal
 
     def note(self, message: str, line: int = 0) -> None:
-        """Add one."""
+        """Add a problem."""
         self.append(Problem.of(self.path, message, line))
 
     def number(self, cell: str, what: str, line: int) -> Fraction:
-        """Read a number from 0; notes a problem and returns 0 if it is none."""
+        """Parse a number of 0 or more; if that fails, add a problem and return 0."""
         number = parse_number(cell, self.decimal)
         if number is not None:
             return number
@@ -186,11 +182,13 @@ class ProblemList(list[Problem]):
         return Fraction(0)
 
     def time(self, cell: str, what: str, line: int) -> Fraction:
-        """Read seconds from 0; notes a problem and returns 0 if they are none."""
+        """Parse seconds of 0 or more; if that fails, add a problem and return 0."""
         seconds = parse_time(cell, self.decimal)
-        if seconds is None and ":" in cell:  # the same in every row, so that one is shown
+        if (
+            seconds is None and ":" in cell
+        ):  # the same message in every row, so that users see it once
             self.note(
-                f"{what} is written with colons, expected seconds or hours:minutes:seconds as in "
+                f"{what} is written with colons, expected seconds or hours:minutes:seconds such as "
                 "00:01:30.5; export it in seconds",
                 line,
             )
@@ -198,13 +196,13 @@ class ProblemList(list[Problem]):
         return self.number(cell, what, line) if seconds is None else seconds
 
     def frame(self, cell: str, what: str, line: int) -> Fraction:
-        """Read a whole number from 0; notes a problem and returns 0 if it is none."""
+        """Parse a whole number of 0 or more; add a problem if that fails."""
         number = self.number(cell, what, line)
         if number.denominator > 1:
             self.note(f"{what} is {cell!r}, expected a whole number; fix the row", line)
         return number
 
     def check(self) -> None:
-        """Raise InputError if there are any."""
+        """Raise InputError if there are problems."""
         if self:
             raise InputError(shorten(self.path, self))

@@ -1,4 +1,4 @@
-"""Files, folders, processes and threads: what any program needs, and nothing about mice.
+"""Files, folders, processes and threads: general tools, nothing specific to mice.
 
 Imports only `mpar.errors`.
 """

@@ -1,4 +1,4 @@
-"""Write files so that a reader sees the old content or the new one, never a piece of it."""
+"""Write files so that a reader sees either the old or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends well.
+    """Yield a temporary path next to `path` that replaces it if the block succeeds.
 
     Parameters
     ----------
     path : Path or str
-        File to create or replace. Its folder is made if it is missing.
+        File to create or replace. Its folder is created if it does not exist.
     durable : bool
-        Survive a power failure too. Slow; not for what is checked and made again at need.
+        Also survive a power failure. This is slow, and not needed for files checked before use.
 
     Yields
     ------
@@ -44,9 +44,9 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
 
     Notes
     -----
-    On success the data is flushed to the disk (if durable), put in place by one rename, and the
-    folder is flushed too. On any error, an interrupt included, the temporary file is removed and
-    `path` is as it was; an OSError then names `path`, not the temporary file or none.
+    On success, the data is flushed to the disk (if durable) and renamed to `path`, and the folder
+    is flushed, too. On any error, including an interrupt, the temporary file is removed and `path`
+    stays as it was. An OSError then names `path` instead of the temporary file or no file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,23 +61,23 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
             _sync_folder(path.parent)
     except OSError as error:
         if error.filename is None or str(error.filename) in (str(temporary), str(path.parent)):
-            # a full disk does not say which file, and nobody knows the temporary one
+            # the error of a full disk names no file, and users do not know the temporary one
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     finally:
-        with contextlib.suppress(OSError):  # what went wrong before is what counts
+        with contextlib.suppress(OSError):  # the first error matters more
             temporary.unlink(missing_ok=True)
 
 
 def remove_temporaries(folder: Path, of: Path | None = None) -> None:
-    """Remove the temporary files that killed processes left in a folder.
+    """Remove temporary files that killed processes left in a folder.
 
     Parameters
     ----------
     folder : Path
-        One that nobody else writes to, or whose lock for the file is held.
+        A folder that nobody else writes to, or in which the caller holds the lock of the file.
     of : Path, optional
-        Only those of this file; none if its stem is so long that another's might begin with it.
+        Only those of this file; none if its stem is so long that another stem might start with it.
     """
     if of is not None and len(of.stem) >= _MAX_STEM:
         return
@@ -88,7 +88,7 @@ def remove_temporaries(folder: Path, of: Path | None = None) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder; its rename is journalled
+    if os.name == "nt":  # Windows cannot open a folder; it journals renames
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -104,13 +104,13 @@ def write_text(path: Path | str, text: str, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
-    """Write `data` as indented JSON, atomically; NaN and infinity are refused."""
+    """Write `data` as indented JSON, atomically; refuse NaN and infinity."""
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text, durable=durable)
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -> None:
-    """Write a table as UTF-8 CSV with six decimals, atomically; no cell or header is a formula."""
+    """Write a table as UTF-8 CSV with six decimals, atomically, without spreadsheet formulas."""
     safe = table.rename(columns=_safe_or_same)
     for place in range(safe.shape[1]):
         if safe.iloc[:, place].dtype.kind not in "biuf":
@@ -121,7 +121,7 @@ def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -
 
 
 def write_rows(path: Path | str, rows: Iterable[Sequence[Any]], *, durable: bool = True) -> None:
-    """Write rows, the header first, as UTF-8 CSV, atomically; no cell of text is a formula."""
+    """Write rows, the header first, as UTF-8 CSV, atomically, without spreadsheet formulas."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([_safe_or_same(cell) for cell in row] for row in rows)
@@ -129,12 +129,12 @@ def write_rows(path: Path | str, rows: Iterable[Sequence[Any]], *, durable: bool
 
 
 def read_rows(path: Path | str) -> list[list[str]]:
-    """Read the rows of a CSV in UTF-8, the header first, as `write_rows` was given them.
+    """Read the rows of a CSV that `write_rows` wrote, the header first.
 
     Raises
     ------
     OSError, ValueError
-        The file cannot be opened; it is no CSV in UTF-8.
+        The file cannot be opened, or is not a CSV in UTF-8.
     """
     text = Path(path).read_bytes().decode("utf-8-sig")
     try:
@@ -149,13 +149,13 @@ def _safe_or_same(value: Any) -> Any:
 
 
 def spreadsheet_safe(cell: str) -> str:
-    """Neutralise a text cell that a spreadsheet program would execute as a formula.
+    """Neutralise a text cell that a spreadsheet program would run as a formula.
 
     Notes
     -----
-    What begins with ``= + - @`` (also in full width), a tab or a line break, and is no number,
-    gets an apostrophe in front, which spreadsheets take for text. So does what begins so after
-    apostrophes of its own, so that `spreadsheet_plain` gives every cell back. Source: OWASP,
+    A cell that starts with ``= + - @`` (also in full width), a tab or a line break, and is not a
+    number, gets an apostrophe in front, which marks text in spreadsheets. So does such a cell that
+    already starts with apostrophes, so that `spreadsheet_plain` restores every cell. Source: OWASP,
     "CSV Injection".
 
     Examples
@@ -168,20 +168,20 @@ def spreadsheet_safe(cell: str) -> str:
 
 
 def spreadsheet_plain(cell: str) -> str:
-    """Return what `spreadsheet_safe` was given; a formula typed by hand stays itself."""
+    """Undo `spreadsheet_safe`; a formula typed by hand stays the same."""
     is_safe = cell[:1] == "'" and cell.lstrip("'")[:1] in _FORMULA_STARTS
     return cell[1:] if is_safe else cell
 
 
 @contextlib.contextmanager
 def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
-    """Keep a second writer of `path` out while the block runs.
+    """Lock `path` against other writers while the block runs.
 
     Parameters
     ----------
     path : Path or str
-        The file to be written. The lock is ``.<name>.lock`` beside it, an empty file that stays:
-        whoever deletes it could let two writers in.
+        The file to write. The lock is ``.<name>.lock`` next to it, an empty file that stays:
+        deleting it could let in two writers.
     patience_seconds : float
         How long to wait for another process.
 
@@ -195,12 +195,12 @@ def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
     Notes
     -----
     The operating system holds the lock (`filelock`: ``flock``, on Windows ``msvcrt.locking``) and
-    frees it when the process ends, however it ends. On network disks (NFS, SMB) Linux passes it
-    on to the server, which keeps writers on other machines out where it locks files; a disk
-    mounted with ``nolock`` or ``nobrl`` locks within a machine only. A system without ``flock``
-    falls back to a file that exists while it is locked, and a killed process leaves it behind.
+    frees it when the process ends in any way. On network disks (NFS, SMB), Linux passes the lock to
+    the server, which keeps out writers on other machines if it supports locks; a disk mounted with
+    ``nolock`` or ``nobrl`` locks within one machine only. A system without ``flock`` falls back to
+    a file that exists while `path` is locked; a killed process leaves it behind.
 
-    Temporary files of `path` that a killed process left are removed, since nobody else can be
+    Temporary files of `path` from killed processes are removed, because nobody else can be
     writing them now.
     """
     path = Path(path)
@@ -210,7 +210,7 @@ def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
         lock.acquire(timeout=patience_seconds)
     except Timeout:
         raise ConfigError(
-            f"{path}: is being written by another process; wait until it ends, or write elsewhere"
+            f"{path}: another process is writing it; wait until it ends, or write elsewhere"
         ) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error

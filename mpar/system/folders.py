@@ -1,4 +1,4 @@
-"""What lies in a folder: the files that mpar reads, and those that it passes over."""
+"""List the files in a folder that mpar reads, and warn about those that it ignores."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mpar.errors import ConfigError
 log = logging.getLogger(__name__)
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-_MIN_PICTURES = 10  # fewer in a folder are figures, not a film
-# what files of other kinds are, and what to do with them
+_MIN_PICTURES = 10  # fewer pictures in a folder are figures, not a film
+# other kinds of files, and what to do with them
 _WAYS_OUT = {
     ".seq": "sequences of StreamPix or Norpix: export them as .avi or .mp4",
     ".part": "unfinished downloads: finish them",
@@ -46,14 +46,14 @@ _WAYS_OUT = {
     ".mp4v": "rename them to .mp4",
     ".insv": "convert them to .mp4",
 }
-# of the system, and of what mpar made
+# files of the system and of mpar, without a warning
 _NOT_NOTABLE = ("thumbs.db", "desktop.ini", "_predictions.json", ".h5")
 
 
 def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
     """List the files below `folder` with one of `suffixes` (any case), sorted by path.
 
-    Hidden files and folders are passed over, and links to folders are not followed.
+    This skips hidden files and folders, and does not follow links to folders.
 
     Raises
     ------
@@ -77,12 +77,13 @@ def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
 
 def _refuse_folder(error: OSError) -> None:
     raise ConfigError(
-        f"{error.filename}: cannot be listed ({error.strerror}); allow reading it or move it away"
+        f"{error.filename}: cannot be listed ({error.strerror}); allow reading it, or move it "
+        "elsewhere"
     ) from None
 
 
 def warn_of_unread(endings: Iterable[str], *folders: Path | str) -> None:
-    """Log a warning for each kind of file below `folders` that is not read (`describe_unread`)."""
+    """Warn about each kind of file below `folders` that mpar ignores (`describe_unread`)."""
     endings = [*endings]
     different = {Path(folder).resolve(): folder for folder in folders}
     for folder in different.values():
@@ -91,14 +92,14 @@ def warn_of_unread(endings: Iterable[str], *folders: Path | str) -> None:
 
 
 def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
-    """Say what lies below `folder` and is not read, kind by kind.
+    """Describe the files below `folder` that mpar ignores, by kind.
 
     Parameters
     ----------
     folder : Path or str
         Searched with its subfolders, without hidden ones.
     endings : iterable of str
-        How the names end of the files that are read, or belong beside them, in lower case.
+        Endings of the names of files that mpar reads or expects next to them, in lower case.
 
     Returns
     -------
@@ -116,7 +117,7 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
         if len(pictures) >= _MIN_PICTURES:
             lines.append(
                 f"the {len(pictures)} pictures in {Path(parent).name} are not read "
-                f"({pictures[0]} ...): make a video of them, one frame each"
+                f"({pictures[0]} ...): make a video of them, one frame per picture"
             )
             shown = [name for name in shown if name not in pictures]
         for name in shown:

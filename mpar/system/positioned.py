@@ -1,4 +1,4 @@
-"""Read a file at given places, so that no two threads or processes share a position."""
+"""Read a file at given offsets, so that threads and processes share no position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HAS_PREADV, _HAS_PREAD = hasattr(os, "preadv"), hasattr(os, "pread")
 
 
 class PositionedFile:
-    """A file open for reading at given places.
+    """A file open for reading at given offsets.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class PositionedFile:
     Notes
     -----
     A process made by fork shares the position of every open file with its parent and its
-    siblings: between a seek and a read, another process may move it. No lock of threads keeps
-    them out. So nothing here uses the position. Where the system has no positioned reads, each
-    thread of each process opens the file once more.
+    siblings: between a seek and a read, another process may move it. A lock between threads cannot
+    prevent this, so nothing here uses the position. On systems without positioned reads, each
+    thread of each process opens the file again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,11 +33,11 @@ class PositionedFile:
         self._own: dict[tuple[int, int], FileIO] = {}  # by process and thread
 
     def fileno(self) -> int:
-        """Return the descriptor; only for calls that leave the position alone."""
+        """Return the descriptor, only for calls that do not move the position."""
         return self._file.fileno()
 
     def stat(self) -> os.stat_result:
-        """Return the state of the open file, also if another took its name."""
+        """Return the status of the open file, even if another file has replaced it."""
         return os.fstat(self.fileno())
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ class PositionedFile:
             file.close()
 
     def read_into(self, offset: int, view: memoryview) -> int:
-        """Read bytes from `offset` on into `view`; return how many, 0 only at the end.
+        """Read bytes from `offset` on into `view`; return their number, 0 only at the end.
 
         Raises
         ------
@@ -66,10 +66,10 @@ class PositionedFile:
     def _own_handle(self) -> FileIO:
         key = os.getpid(), threading.get_ident()
         if key not in self._own:
-            status = self.stat()  # refuses once the file is closed
+            status = self.stat()  # fails if the file is closed
             file = self.path.open("rb", buffering=0)
             if not os.path.samestat(os.fstat(file.fileno()), status):
                 file.close()
-                raise OSError("another file took its name while it was being read")
+                raise OSError("another file replaced it while it was being read")
             self._own[key] = file
         return self._own[key]

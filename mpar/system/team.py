@@ -1,6 +1,6 @@
-"""Processes that work together, as torchrun starts them; without it a process is alone.
+"""Teams: processes that torchrun starts to work together; without it, a process is alone.
 
-Videos are shared out among them, and in training every batch (`mpar.learning.sums`).
+The processes share out videos, and in training every batch (`mpar.learning.sums`).
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpar.errors import MparError, TeamError
 
-if TYPE_CHECKING:  # one who is alone does not wait for torch to load
+if TYPE_CHECKING:  # a process alone need not load torch
     import torch
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 600.0  # with a process that gives no sign of life
+PATIENCE_SECONDS = 600.0  # how long to wait for a process without a sign of life
 _BEAT_SECONDS = 1.0
 _joined = itertools.count()  # cross-validation joins a team for every fold
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A process among those that work together.
+    """One process of a team.
 
     Parameters
     ----------
     rank : int
-        Its number, 0 to `size` - 1; 0 leads, and alone writes files.
+        Its number, 0 to `size` - 1; process 0 leads and is the only one that writes files.
     size : int
-        How many there are.
+        Number of processes.
     pulse : Pulse, optional
         Waits for the others.
     """
@@ -46,7 +46,7 @@ class Team:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process writes what all of them made."""
+        """Whether this process leads the team and writes its files."""
         return self.rank == 0
 
     def share_of(self, items: Any) -> Any:
@@ -54,14 +54,14 @@ class Team:
         return items[self.rank :: self.size]
 
     def gather(self, item: T, *, at_once: bool = False) -> list[T]:
-        """Return what each member gave, by rank.
+        """Return the item of each member, by rank.
 
         Parameters
         ----------
         item
-            Can be pickled.
+            Any object that can be pickled.
         at_once : bool
-            All come to this point together, so that none needs to be waited for for long.
+            All members reach this call at about the same time, so there is no long wait.
         """
         if self.size == 1:
             return [item]
@@ -74,7 +74,7 @@ class Team:
         return items
 
     def gather_shares(self, items: Sequence[T]) -> list[T]:
-        """Put together what each member made of its share (`share_of`), in the whole's order."""
+        """Join the results of all shares (`share_of`) in the order of the whole sequence."""
         shares = self.gather(list(items))
         whole: list[Any] = [None] * sum(map(len, shares))
         for rank, share in enumerate(shares):
@@ -82,13 +82,13 @@ class Team:
         return whole
 
     def on_leader(self, function: Callable[[], T]) -> T:
-        """Let the leader call a function: all get what it returns, or raise what it raised.
+        """Let the leader call a function; all members return its result or raise its error.
 
         Raises
         ------
         MparError
-            The leader's; on the others it has an attribute `is_reported`, since once is enough to
-            show it.
+            The leader's error. On other members, it has an attribute `is_reported`, so that it is
+            shown only once.
         """
         if self.size == 1:
             return function()
@@ -119,7 +119,7 @@ ALONE = Team()
 
 
 class Pulse:
-    """Signs of life of all members: a busy one is waited for, one that hangs is not.
+    """Signs of life of all members, to wait for a busy member but not for one that hangs.
 
     Parameters
     ----------
@@ -128,10 +128,10 @@ class Pulse:
 
     Notes
     -----
-    Each member counts up a number in the store of the team once a second, from a thread, and
-    reads those of the others while it waits. Silence is counted in such rounds, not read off a
-    clock, which runs on when all of them are suspended. torchrun notices only processes that end,
-    and the timeout of a process group takes a member that is long at work for one that hangs.
+    Once a second, a thread of each member increases a number in the store of the team. While it
+    waits, a member reads the numbers of the others. Silence is counted in such rounds, not by a
+    clock, which continues while all members are suspended. torchrun detects only processes that
+    end, and the timeout of a process group cannot tell a busy member from one that hangs.
     """
 
     def __init__(self, rank: int, size: int) -> None:
@@ -140,7 +140,7 @@ class Pulse:
         self._num_waits = 0
         self.store = self._open_store()
         self._stop = threading.Event()
-        # a thread waits for its turn to use a store, so it gets one of its own
+        # threads block each other in a store, so this thread gets its own
         self._thread = threading.Thread(target=self._beat, args=[self._open_store()], daemon=True)
         self._thread.start()
 
@@ -152,12 +152,12 @@ class Pulse:
         return dist.PrefixStore(f"mpar{self._number}", store)
 
     def _beat(self, store: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the store is gone: those who wait see it too
+        with contextlib.suppress(RuntimeError):  # the store is gone, which waiting members see, too
             while not self._stop.wait(_BEAT_SECONDS):
                 store.add(f"beats of {self._rank}", 1)
 
     def wait_for_all(self) -> None:
-        """Return when every member has called this as often as this one.
+        """Wait until every member has called this as often as this one.
 
         Raises
         ------
@@ -179,13 +179,13 @@ class Pulse:
                 raise TeamError(
                     f"process {', '.join(map(str, lost))} of {self._size} gave no sign of life for "
                     f"{PATIENCE_SECONDS / 60:.3g} minutes: it hangs, or its machine does not "
-                    f"answer; {_GO_ON}"
+                    f"respond; {_GO_ON}"
                 )
-        # nobody waits for the time before any more
+        # no member still waits for the previous time
         self.store.delete_key(f"{self._rank} waits {self._num_waits - 1}")
 
     def _are_set(self, keys: list[str]) -> bool:
-        """Wait for two beats at most; tell whether all members have come."""
+        """Wait for two beats at most; return True if all members have arrived."""
         import torch.distributed as dist
 
         try:
@@ -195,37 +195,37 @@ class Pulse:
         return True
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop the signs of life."""
         self._stop.set()
         self._thread.join(PATIENCE_SECONDS)
 
 
 _GO_ON = (
-    "what is finished is kept, so see to it and run the same command again (training goes on with "
+    "finished files are kept: fix the cause and run the same command again (continue training with "
     "--resume)"
 )
 
 
 @contextlib.contextmanager
 def joined_team(device: torch.device | None = None) -> Iterator[Team]:
-    """Join the processes that torchrun started, or be alone where it did not.
+    """Join the processes that torchrun started; without torchrun, yield a team of one.
 
     Parameters
     ----------
     device : torch.device, optional
-        Where this process computes.
+        Device of this process.
 
     Raises
     ------
     TeamError
-        Another process died, hangs or was ended.
+        Another process died, hangs or was stopped.
     """
     if num_processes() == 1:
         yield ALONE
         return
     import torch.distributed as dist
 
-    # between CUDA devices NCCL carries tensors, but gloo everything else
+    # NCCL transfers tensors between CUDA devices, gloo everything else
     backend = "cpu:gloo,cuda:nccl" if device is not None and device.type == "cuda" else "gloo"
     rank, size = int(os.environ["RANK"]), num_processes()
     pulse = None
@@ -240,7 +240,7 @@ def joined_team(device: torch.device | None = None) -> Iterator[Team]:
         if not _is_of_team(error):
             raise
         raise TeamError(
-            f"another process of the {size} died, was ended or does not answer; {_GO_ON}"
+            f"another process of the {size} died, was stopped or does not respond; {_GO_ON}"
         ) from None
     finally:
         if pulse is not None:
@@ -250,24 +250,24 @@ def joined_team(device: torch.device | None = None) -> Iterator[Team]:
 
 
 def _is_of_team(error: RuntimeError) -> bool:
-    """Tell whether talking to the other processes failed."""
+    """Return True if communication with the other processes failed."""
     import torch.distributed as dist
 
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def num_processes() -> int:
-    """Return how many processes torchrun started; can be asked without joining them."""
+    """Return how many processes torchrun started; works before joining the team."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_leading() -> bool:
-    """Tell whether this process leads its team; can be asked without joining it."""
+    """Return True if this process leads its team; works before joining the team."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def local_device(device: torch.device) -> torch.device:
-    """Return the GPU of this process where a machine runs several, else `device`."""
+    """Return the GPU of this process if the machine runs several, else `device`."""
     if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return device
     return type(device)("cuda", int(os.environ["LOCAL_RANK"]))

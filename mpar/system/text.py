@@ -9,13 +9,13 @@ _NUMBERS = re.compile(r"(n/a|[-+.,%\d\[\] ])*")
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    r"""Align the columns of a table, with a rule below its head.
+    r"""Align the columns of a table, with a rule below its header.
 
     Parameters
     ----------
     rows : sequence of sequence of str
-        The head first. Columns of numbers go to the right, others and the first to the left. An
-        empty row is a rule.
+        The header first. Columns of numbers are aligned right, others and the first one left. An
+        empty row becomes a rule.
 
     Examples
     --------

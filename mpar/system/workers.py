@@ -1,4 +1,4 @@
-"""Threads that work side by side; one that hangs is given up, and the others go on."""
+"""Parallel threads; one that hangs is abandoned, and the others continue."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 600.0
 _TICK_SECONDS = 1.0
-_LAST_SECONDS = 60.0  # for threads to end that were told to
+_LAST_SECONDS = 60.0  # to wait for threads that were asked to stop
 
 
 class HangError(MparError):
-    """What a thread does hangs: on a disk that does not answer, or in the decoder."""
+    """A thread hangs, on a disk that does not respond or in the decoder."""
 
     def __init__(self) -> None:
         minutes = PATIENCE_SECONDS / 60
         super().__init__(
-            f"nothing came of it for {minutes:.3g} minutes, so it was given up; see whether its "
-            "disk answers, or export it again"
+            f"made no progress for {minutes:.3g} minutes, so mpar gave up; check that its disk "
+            "responds, or export it again"
         )
 
 
 def run_parallel(
     function: Callable[[Item, Callable[[], None]], Result], items: Iterable[Item], *, workers: int
 ) -> Generator[tuple[int, Callable[[], Result]], None, None]:
-    """Call a function for each item in threads, so many at a time.
+    """Call a function for each item in parallel threads.
 
     Parameters
     ----------
     function : callable
-        Gets an item and a callable, which it calls whenever it is a step further and which
-        raises KeyboardInterrupt when it is to stop.
+        Called with an item and a callable. The function calls the latter after each step of
+        progress; it raises KeyboardInterrupt if the function should stop.
     items : iterable
     workers : int
-        Calls at a time.
+        Number of parallel calls.
 
     Yields
     ------
     index : int
-        Of an item that is done, as they end.
+        Index of a finished item, in order of completion.
     result : callable
-        Returns what the function returned or raises what it raised; HangError if it was not a
-        step further for `PATIENCE_SECONDS`.
+        Returns the result of the function or raises its error; raises HangError if there was no
+        progress for `PATIENCE_SECONDS`.
 
     Notes
     -----
-    A thread cannot be ended, and the executors of Python wait for theirs even when the process
-    is to end. Silence is counted in ticks, not read off a clock, which may jump when a computer
-    wakes up.
+    Nothing can end a thread from outside, and Python's executors wait for their threads even when
+    the process should end. Silence is counted in ticks, not by a clock, which may jump when a
+    computer wakes up.
     """
     waiting = deque(enumerate(items))
     running: list[_Task[Any, Any]] = []
@@ -76,7 +76,7 @@ def run_parallel(
                 next_tick = time.monotonic() + _TICK_SECONDS
                 ended += [task for task in running if task not in ended and task.hangs()]
             for task in ended:
-                if task in running:  # else it was given up before
+                if task in running:  # else it was abandoned before
                     running.remove(task)
                     yield task.index, task.result
     finally:
@@ -118,17 +118,17 @@ class _Task(threading.Thread, Generic[Item, Result]):
         self._num_steps += 1
 
     def hangs(self) -> bool:
-        """Count a tick; tell whether there were too many without a step, and give up then."""
+        """Count a tick; after too many without progress, abandon the call and return True."""
         is_silent = self._num_steps == self._num_seen
         self._num_silent_ticks = self._num_silent_ticks + 1 if is_silent else 0
         self._num_seen = self._num_steps
         if self._num_silent_ticks * _TICK_SECONDS < PATIENCE_SECONDS:
             return False
-        self._is_given_up = self.is_to_stop = True  # in case it ever goes on
+        self._is_given_up = self.is_to_stop = True  # in case it ever continues
         return True
 
     def result(self) -> Result:
-        """Return what the call returned, or raise what it raised."""
+        """Return the result of the call, or raise its error."""
         if self._is_given_up:
             raise HangError
         if self._error is not None:

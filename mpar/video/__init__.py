@@ -1,4 +1,4 @@
-"""Videos: opened, decoded to grey frames, their times, and what is odd about them.
+"""Videos: open them, decode them to grey frames, find their times and their oddities.
 
 Imports only `mpar.system`.
 """

@@ -1,6 +1,6 @@
-"""Whether a video file is all there, by what its container says of its own length.
+"""Check that a video file is complete, from the length that its container states.
 
-The header of some containers counts no frames, so that a copy that broke off looks whole.
+Some containers state no frame count, so an incomplete copy looks complete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def is_cut_short(path: Path, container: str) -> bool:
-    """Tell whether a file ends before its container says.
+    """Return True if a file is shorter than its container states.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def is_cut_short(path: Path, container: str) -> bool:
     Returns
     -------
     bool
-        False where the container says nothing.
+        False if the container states no length.
     """
     check = {
         "asf": _is_asf_cut,
@@ -59,18 +59,18 @@ def _is_mp4_cut(file: BinaryIO, num_bytes: int) -> bool:
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if size == 1:
             size = int.from_bytes(head[8:], "big")
-        if size < 8:  # 0: the last one, up to the end
+        if size < 8:  # 0: the last box, up to the end of the file
             return False
         start += size
         if start > num_bytes:
-            return kind in (b"mdat", b"moov", b"moof")  # else whatever follows the last box
-    return any(_read(file, start, 8))  # what is left of a box, unless it is padding
+            return kind in (b"mdat", b"moov", b"moof")  # else data after the last box
+    return any(_read(file, start, 8))  # the start of another box, unless it is padding
 
 
 def _is_avi_cut(file: BinaryIO, num_bytes: int) -> bool:
-    """Compare with the size of the first list, which is 0 until the recorder ends it."""
+    """Compare with the size of the first list, which is 0 until the recorder closes it."""
     size = int.from_bytes(_read(file, 4, 4), "little")
-    return size == 0 or num_bytes < size  # some writers count the 8 bytes before, too
+    return size == 0 or num_bytes < size  # some writers include the 8 bytes before
 
 
 def _is_asf_cut(file: BinaryIO, num_bytes: int) -> bool:
@@ -81,21 +81,21 @@ def _is_asf_cut(file: BinaryIO, num_bytes: int) -> bool:
 
 
 def _is_matroska_cut(file: BinaryIO, num_bytes: int) -> bool:
-    """Compare with the size of the segment, which holds all but the first header."""
+    """Compare with the size of the segment, which contains everything after the first header."""
     head = _read(file, 0, _HEAD_BYTES)
     start = head.find(_EBML_SEGMENT) + len(_EBML_SEGMENT)
     if start < len(_EBML_SEGMENT) or start >= len(head) or not head[start]:
         return False
-    # the first set bit tells how many bytes the size has. Source: RFC 8794, 4
+    # the position of the first set bit gives the number of bytes of the size. Source: RFC 8794, 4
     length = 9 - head[start].bit_length()
     mask = (1 << 7 * length) - 1
     size = int.from_bytes(head[start : start + length], "big") & mask
-    is_known = size != mask  # else it was written live
+    is_known = size != mask  # unknown sizes come from live recording
     return is_known and num_bytes < start + length + size
 
 
 def _is_ogg_cut(file: BinaryIO, num_bytes: int) -> bool:
-    """Look for the last page, whole and marked as the end. Source: RFC 3533, 6."""
+    """Check that the last page is complete and marked as the end. Source: RFC 3533, 6."""
     tail = _read(file, max(0, num_bytes - _TAIL_BYTES), _TAIL_BYTES)
     page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
     if len(page) < 27 or len(page) < 27 + page[26]:
@@ -105,7 +105,7 @@ def _is_ogg_cut(file: BinaryIO, num_bytes: int) -> bool:
 
 
 def _is_ts_cut(file: BinaryIO, num_bytes: int) -> bool:
-    """Look for a packet in pieces at the end; one cut in 188 falls between two packets."""
+    """Look for an incomplete packet at the end; one cut in 188 falls between two packets."""
     head = _read(file, 0, _HEAD_BYTES)
     start = max(0, head.find(_TS_SYNC))
     for size in _TS_PACKETS:

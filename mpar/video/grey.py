@@ -28,21 +28,21 @@ _FULL_RANGE = cv2.addWeighted(
     np.arange(256, dtype=np.uint8), _RANGE_GAIN, np.arange(256, dtype=np.uint8), 0, _RANGE_OFFSET
 ).ravel()
 
-_MAX_SKEW = math.tan(math.radians(1))  # below one degree players do not turn either
+_MAX_SKEW = math.tan(math.radians(1))  # players do not turn by less than one degree either
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How a decoded picture is to be shown: transposed first, then mirrored.
+    """How to show a decoded picture: transpose it, then mirror it.
 
     Parameters
     ----------
     is_transposed : bool
-        Rows become columns.
+        Swap rows and columns.
     flips_x, flips_y : bool
-        Left and right, or top and bottom, change places after that.
+        Then swap left and right, or top and bottom.
     is_odd : bool
-        The file asks for another angle than a multiple of 90 degrees; this is the nearest.
+        The angle in the file is not a multiple of 90 degrees; this is the nearest multiple.
     """
 
     is_transposed: bool = False
@@ -54,7 +54,7 @@ class Orientation:
     def of(cls, frame: av.VideoFrame) -> Orientation | None:
         """Read the display matrix of a frame; None if it has none.
 
-        A matrix that maps all onto a line counts as upright.
+        A singular matrix counts as upright.
 
         Notes
         -----
@@ -74,7 +74,7 @@ class Orientation:
         return cls(is_transposed, x < 0, y < 0, is_odd)
 
     def turn(self, picture: np.ndarray) -> np.ndarray:
-        """View an (H, W) picture as it is to be shown."""
+        """Return an upright view of an (H, W) picture."""
         if self.is_transposed:
             picture = picture.T
         return picture[:: -1 if self.flips_y else 1, :: -1 if self.flips_x else 1]
@@ -88,7 +88,7 @@ UPRIGHT = Orientation()
 
 
 def to_full_range(level: int) -> int:
-    """Return a level of limited range in full range."""
+    """Convert a level from limited to full range."""
     return min(255, max(0, round(_RANGE_GAIN * level + _RANGE_OFFSET)))
 
 
@@ -98,9 +98,9 @@ class GreyConverter:
     Parameters
     ----------
     size : (height, width), optional
-        Resize to this many px, as shown, by area averaging.
+        Resize upright pictures to this many px by area averaging.
     threads : int
-        Threads that resize, 0 for one a processor core.
+        Threads that resize, 0 for one per processor core.
     """
 
     def __init__(self, size: tuple[int, int] | None, threads: int = 1) -> None:
@@ -109,7 +109,7 @@ class GreyConverter:
         self._frames: dict[tuple[int, ...], tuple[av.VideoFrame, np.ndarray]] = {}
 
     def luma(self, frame: av.VideoFrame) -> tuple[np.ndarray, bool]:
-        """View the luma of a frame as it was decoded, and tell whether its range is limited."""
+        """Return a view of the luma of a decoded frame, and whether its range is limited."""
         name = frame.format.name
         if name in _FULL_LUMA | _LIMITED_LUMA:
             is_limited = name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG
@@ -119,7 +119,7 @@ class GreyConverter:
     def convert(
         self, frame: av.VideoFrame, luma: np.ndarray, is_limited: bool, orientation: Orientation
     ) -> np.ndarray:
-        """Return a frame of that luma in full range, (H, W) uint8, the caller's own."""
+        """Return the upright frame in full range, (H, W) uint8, as a new array."""
         if self._size is None:
             return _full_range(orientation.turn(luma), is_limited)
         grey = self._reformat(frame, *orientation.turn_size(*self._size))
@@ -128,19 +128,19 @@ class GreyConverter:
     def cut(
         self, luma: np.ndarray, is_limited: bool, orientation: Orientation, region: Region
     ) -> np.ndarray:
-        """Return a region of that luma, as `convert` would if it had been filmed alone."""
+        """Return a region of the luma, as `convert` would return a video of that region alone."""
         part = region.part_of(orientation.turn(luma))
         if self._size is None or self._size == part.shape:
             return _full_range(part, is_limited)
         frame, plane = self._frames.get(part.shape) or self._make_frame(part.shape)
         plane[...] = part
-        grey = self._reformat(frame, *self._size, threads=1)  # a part is too small for more
+        grey = self._reformat(frame, *self._size, threads=1)  # too small for more threads
         return _FULL_RANGE[grey] if is_limited else grey.copy()
 
     def _make_frame(self, shape: tuple[int, ...]) -> tuple[av.VideoFrame, np.ndarray]:
         """Return a grey frame to fill, with a view of its pixels."""
         frame = av.VideoFrame(shape[1], shape[0], "gray")
-        frame.color_range = ColorRange.JPEG  # of grey frames another one would be ignored
+        frame.color_range = ColorRange.JPEG  # FFmpeg ignores any other range of grey frames
         self._frames[shape] = frame, _first_plane(frame)
         return self._frames[shape]
 
@@ -154,7 +154,7 @@ class GreyConverter:
                 height,
                 "gray",
                 interpolation="AREA",
-                # one matrix on both sides, so that luma stays luma whatever the tags say
+                # the same matrix on both sides keeps luma unchanged, whatever the tags say
                 src_colorspace=Colorspace.ITU601,
                 dst_colorspace=Colorspace.ITU601,
                 dst_color_range=ColorRange.JPEG,
@@ -164,7 +164,7 @@ class GreyConverter:
 
 
 def _full_range(luma: np.ndarray, is_limited: bool) -> np.ndarray:
-    """Return a copy in full range: the decoder writes into its frames again."""
+    """Return a copy in full range; the decoder reuses the memory of its frames."""
     if not is_limited:
         return np.array(luma, order="C")
     # in one pass: gain * luma + offset, rounded and clipped to 0-255
@@ -173,7 +173,7 @@ def _full_range(luma: np.ndarray, is_limited: bool) -> np.ndarray:
 
 
 def _first_plane(frame: av.VideoFrame) -> np.ndarray:
-    """View the first plane of `frame` without its row padding, (H, W) uint8."""
+    """Return a view of the first plane of `frame` without row padding, (H, W) uint8."""
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return rows[: frame.height, : frame.width]

@@ -1,4 +1,4 @@
-"""What is odd about a video once it is decoded: its rate, and frames that are missing."""
+"""Warnings about a decoded video: its rate, its time stamps, and missing frames."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mpar.errors import counted
 from mpar.video.streams import EXPECTED_FPS, RAW_STREAMS, End, VideoInfo
 from mpar.video.timeline import TimeLine, first_back
 
-# The end of the file's other streams by which they may outlast the picture: sound is cut in
-# blocks of its own, and a camera that stops may record it on for a moment.
+# How long other streams of the file may outlast the picture: sound comes in blocks, and a camera
+# may record it a little longer.
 _MAX_OUTLAST_SECONDS = Fraction(2)
 _MAX_OUTLAST_PART = Fraction(1, 20)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted while decoding.
+    """Counts and time stamps collected while decoding.
 
-    In units of `time_base` are `stamps` of the frames, by which they are shown, and `moments` of
-    the packets with pictures, by which they are decoded.
+    In units of `time_base`: `stamps` say when frames are shown, `moments` when packets with
+    pictures are decoded.
     """
 
     num_frames: int = 0
@@ -40,50 +40,50 @@ class Tally:
     pixel_shape: Fraction = Fraction(1)
 
     def shown_stamps(self, container: str) -> list[int | None]:
-        """Return the stamp of each frame in the order in which they are shown, None if unknown."""
+        """Return the stamp of each frame in the order shown, None if unknown."""
         if container in RAW_STREAMS:
             return [None] * self.num_frames
         if container != "avi":
             return self.stamps
-        # AVI tells when pictures are decoded, and FFmpeg guesses the rest; sorted, they are alike
+        # AVI states decoding times, from which FFmpeg guesses the others; both give the same order
         is_whole = len(self.moments) == self.num_frames
         return [*self.moments] if is_whole else [None] * self.num_frames
 
 
 _MAX_PIXEL_SHAPE = Fraction(21, 20)
-_LONG_LEAD_SECONDS = 0.25  # encoders delay the picture by less, as a matter of course
+_LONG_LEAD_SECONDS = 0.25  # encoders often delay the picture by less
 
 
 def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[str]:
-    """Return what is odd about the rate and the time stamps."""
+    """Return warnings about the rate and the time stamps."""
     warnings = []
     assert line.fps is not None
     fps = f"{float(line.fps):.6g} frames per second"
     if info.is_rate_guessed:
         warnings.append(
-            f"states no frame rate: {fps} is a guess; put it into an mp4 at its true rate "
+            f"states no frame rate, so {fps} is a guess; put it into an mp4 at its true rate "
             "(ffmpeg -framerate RATE -i IN -c copy OUT.mp4)"
         )
     elif abs(line.fps - EXPECTED_FPS) > Fraction(1, 2):
-        warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; rows and seconds stay its own")
+        warnings.append(f"runs at {fps}, expected {EXPECTED_FPS}; mpar keeps its frames and times")
     if line.lead_seconds > _LONG_LEAD_SECONDS:
         warnings.append(
-            f"shows its first picture after {float(line.lead_seconds):.3g} s of sound, or of what "
-            "cannot be decoded: times in label files count from the beginning, as in players"
+            f"shows its first picture after {float(line.lead_seconds):.3g} s of sound or of frames "
+            "that cannot be decoded; times in label files count from the start, as in players"
         )
     if not line.is_steady:
         warnings.append(_describe_steps(line, fps))
     back = first_back(tally.shown_stamps(info.container))
     if back is not None:
         warnings.append(
-            f"has time stamps that go backwards at frame {back}: mpar takes its frames as they "
-            f"come, at {fps}; check the alignment of its labels"
+            f"has time stamps that go backwards at frame {back}; mpar reads its frames in file "
+            f"order at {fps}; check the alignment of its labels"
         )
     return warnings
 
 
 def _describe_steps(line: TimeLine, fps: str) -> str:
-    """Say how the time from frame to frame varies."""
+    """Describe how the time from frame to frame varies."""
     steps_ms = 1000 * line.steps
     if line.has_gaps:
         num_long = int(np.count_nonzero(line.is_long))
@@ -92,11 +92,11 @@ def _describe_steps(line: TimeLine, fps: str) -> str:
         return (
             f"has lost frames: {num_long:,} {are} longer than the usual "
             f"{np.median(steps_ms):.1f} ms, the longest {steps_ms[longest] / 1000:.3g} s after "
-            f"frame {longest}; seconds follow the time stamps"
+            f"frame {longest}; times follow the time stamps"
         )
     return (
         f"has a variable frame rate: {fps} on average, {steps_ms.min():.1f} to "
-        f"{steps_ms.max():.1f} ms from frame to frame; seconds follow the time "
+        f"{steps_ms.max():.1f} ms from frame to frame; times follow the time "
         "stamps"
     )
 
@@ -104,7 +104,7 @@ def _describe_steps(line: TimeLine, fps: str) -> str:
 def find_loss_warnings(
     tally: Tally, info: VideoInfo, line: TimeLine, num_announced: int, end: End
 ) -> list[str]:
-    """Return what tells that frames are missing or were made up."""
+    """Return warnings about missing or concealed frames, rotation and pixel shape."""
     assert line.fps is not None
     warnings = []
     num_frames = tally.num_frames
@@ -128,7 +128,7 @@ def find_loss_warnings(
     num_expected = num_announced or (0 if end.is_estimate else info.num_frames_hint)
     is_short = tally.num_packets < num_announced
     reaches_end = bool(end.is_of_picture and known and lacking <= allowed)
-    if is_short and reaches_end and not tally.is_end_missing:  # damaged in the middle
+    if is_short and reaches_end and not tally.is_end_missing:  # the damage is in the middle
         if not warnings:
             warnings.append(
                 f"{yields} but its header announces {num_expected:,}; frames are missing, check "
@@ -148,25 +148,25 @@ def find_loss_warnings(
     ):
         warnings.append(
             f"{yields} of {counted(tally.num_packets, 'packet')}: the others could not be "
-            "decoded, as before a first key frame; check the alignment of its labels"
+            "decoded, as happens before the first key frame; check the alignment of its labels"
         )
     if tally.is_odd_angle:
         warnings.append(
-            "is to be shown at an angle that is no quarter turn: mpar turns it to the nearest one"
+            "is rotated by an angle that is not a multiple of 90 degrees; mpar uses the nearest one"
         )
     if not 1 / _MAX_PIXEL_SHAPE < tally.pixel_shape < _MAX_PIXEL_SHAPE:
         warnings.append(
-            f"has pixels {float(tally.pixel_shape):.3g} times as wide as high, and players stretch "
-            f"them: mpar takes its {info.width}x{info.height} px as they are"
+            f"has pixels {float(tally.pixel_shape):.3g} times as wide as high, which players "
+            f"stretch; mpar does not stretch its {info.width}x{info.height} px"
         )
     if tally.first_turned is not None:
         warnings.append(
-            f"is to be shown another way up from frame {tally.first_turned} on; mpar turns it so"
+            f"changes its rotation at frame {tally.first_turned}; mpar follows the change"
         )
     return warnings
 
 
 def _has_frame_a_packet(tally: Tally, info: VideoInfo) -> bool:
-    """Tell whether each packet should give a frame: interlaced ones may give half of one."""
+    """Return True if each packet should give a frame; interlaced ones may give half a frame."""
     is_of_fields = abs(2 * tally.num_frames - tally.num_packets) <= 1
     return info.codec in {"h264", "hevc"} and not is_of_fields

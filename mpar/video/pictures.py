@@ -1,4 +1,4 @@
-"""Warn of recordings in which there is little to see: black, faint or interlaced pictures."""
+"""Warn about recordings that show little: black, faint or interlaced pictures."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import numpy as np
 
 from mpar.video.grey import to_full_range
 
-# All our choice, in grey levels of 0-255: every recording of mice that we have has more.
-_BLACK_BELOW = 24  # the brightest part of a picture that counts as black
-_BLANK_SPAN = 8  # between the darkest and the brightest part of one that shows nothing
-_FAINT_SPAN = 40  # the same over a whole recording
-_GRID = 64  # pixels a side that are looked at
-_OUTLIERS = 4  # of these: the brightest and darkest may be dust or a broken pixel
+# Our choice, in grey levels of 0-255: all our recordings of mice lie above these limits.
+_BLACK_BELOW = 24  # limit for the brightest part of a black picture
+_BLANK_SPAN = 8  # limit for brightest minus darkest part of a picture that shows nothing
+_FAINT_SPAN = 40  # the same limit for a whole recording
+_GRID = 64  # pixels sampled per side
+_OUTLIERS = 4  # of these, ignored at each end: they may be dust or a broken pixel
 _MOVES_BY = 25
 _TOOTH = 10
-_MIN_TEETH = 200  # px, over all frames that are looked at
+_MIN_TEETH = 200  # px, over all sampled frames
 _COMB_EVERY = 10
-# Teeth between lines that follow each other, to those between every other one. Sixty progressive
-# recordings have 1.01 at most; of seven that were made interlaced, six have 1.65 or more.
+# Ratio of teeth against the next lines to teeth against the lines after those. Sixty progressive
+# recordings have 1.01 at most; six of seven interlaced ones have 1.65 or more.
 _COMB_RATIO = 1.2
-_FLAGGED_RATIO = 1.1  # where the file itself says that it is interlaced
-_MIN_EMPTY = 5  # frames; a cut or a fade may hold a few
+_FLAGGED_RATIO = 1.1  # if the file itself states that it is interlaced
+_MIN_EMPTY = 5  # frames; a cut or a fade may have a few
 _MAX_STRETCHES = 5
 
 
 class PictureMeter:
-    """Looks at frames while they are decoded."""
+    """Measures frames while they are decoded."""
 
     def __init__(self) -> None:
         self._darkest: list[int] = []
@@ -36,21 +36,21 @@ class PictureMeter:
         self._num_flagged = 0
 
     def add(self, luma: np.ndarray, *, is_limited: bool = False, is_flagged: bool = False) -> None:
-        """Look at a frame as it was decoded.
+        """Measure a decoded frame.
 
         Parameters
         ----------
         luma : (H, W) uint8 array
-            The frame, not resized: smaller pictures have fewer levels, and no lines.
+            The frame, not resized: resizing removes levels and lines.
         is_limited : bool
-            Its levels are 16 to 235.
+            Whether its levels are 16 to 235.
         is_flagged : bool
-            The file says that it is interlaced.
+            Whether the file states that it is interlaced.
         """
         number = len(self._darkest)
         height, width = luma.shape
         grid = luma[:: -(-height // _GRID), :: -(-width // _GRID)]
-        pixels = np.sort(grid, axis=None, kind="stable")  # counts, which is quick for bytes
+        pixels = np.sort(grid, axis=None, kind="stable")  # a counting sort, fast for bytes
         ends = [int(pixels[_OUTLIERS]), int(pixels[-1 - _OUTLIERS])]
         darkest, brightest = map(to_full_range, ends) if is_limited else ends
         self._darkest.append(darkest)
@@ -62,28 +62,28 @@ class PictureMeter:
             self._num_flagged += 1 if is_flagged else -1
 
     def _count_teeth(self, luma: np.ndarray) -> None:
-        """Count teeth in what moved since the frame before.
+        """Count teeth in the parts that moved since the previous frame.
 
         Notes
         -----
-        In an interlaced picture what moves has teeth: a line lies beyond both of its
-        neighbours, but not beyond the next but one, which were filmed at the same moment.
-        Elsewhere that is rarer with the neighbours, being nearer.
+        In an interlaced picture, moving parts have teeth: a line is darker or brighter than both
+        neighbours, but not than the lines two away, which were filmed at the same moment. In
+        other pictures this is rarer for the neighbours, because they are nearer.
         """
         moves = cv2.absdiff(luma, self._before)[2:-2] > _MOVES_BY
-        for which, apart in enumerate((1, 2)):
+        for i, apart in enumerate((1, 2)):
             teeth = _find_teeth(luma, apart) > _TOOTH
-            self._num_teeth[which] += int(np.count_nonzero(teeth & moves))
+            self._num_teeth[i] += int(np.count_nonzero(teeth & moves))
 
     def find_warnings(self) -> list[str]:
-        """Return what is odd about the pictures."""
+        """Return warnings about the pictures."""
         warnings = []
         near, far = self._num_teeth
         ratio = _FLAGGED_RATIO if self._num_flagged > 0 else _COMB_RATIO
         if near + far >= _MIN_TEETH and near > ratio * far:
             warnings.append(
-                "is interlaced: whatever moves has teeth; deinterlace it and its training videos "
-                "alike (ffmpeg: -vf yadif)"
+                "is interlaced: moving parts have jagged edges; deinterlace it and the training "
+                "videos in the same way (ffmpeg: -vf yadif)"
             )
         darkest, brightest = np.array(self._darkest), np.array(self._brightest)
         if not len(darkest):
@@ -92,7 +92,7 @@ class PictureMeter:
         levels = f"its pictures have grey levels {low} to {high} of 0 to 255"
         if high < _BLACK_BELOW:
             warnings.append(
-                f"is all but black: {levels}; check the light and the lens, or, if the camera has "
+                f"is almost black: {levels}; check the light and the lens, or, if the camera has "
                 "10 or 12 bits, export it with the levels stretched to the whole range"
             )
         elif high - low < _BLANK_SPAN:
@@ -107,14 +107,14 @@ class PictureMeter:
         if np.count_nonzero(is_empty) >= _MIN_EMPTY:
             warnings.append(
                 f"is black or blank in {np.count_nonzero(is_empty)} of {len(is_empty)} frames "
-                f"({_list_stretches(is_empty)}): check the light and the camera, and give these "
-                "frames no label"
+                f"({_list_stretches(is_empty)}): check the light and the camera, and leave "
+                "these frames unlabelled"
             )
         return warnings
 
 
 def _find_teeth(luma: np.ndarray, apart: int) -> np.ndarray:
-    """Return by how much lines 2 to H - 3 lie beyond both of those so far above and below."""
+    """Return by how much lines 2 to H - 3 exceed both lines `apart` above and below."""
     line = luma[2:-2]
     above, below = luma[2 - apart : -2 - apart], luma[2 + apart : len(luma) - 2 + apart]
     dark = cv2.subtract(cv2.min(above, below), line)  # 0 where negative

@@ -11,14 +11,14 @@ from mpar.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A rectangle of the picture, as it is shown.
+    """A rectangle of the upright picture.
 
     Parameters
     ----------
     animal : str
-        Who lives there; may be empty if the video has one region.
+        Name of the animal in it; may be empty if the video has one region.
     x, y : int
-        Its left and upper edge in px from those of the picture.
+        Its left and upper edge in px, from those of the picture.
     width, height : int
         In px.
     """
@@ -34,7 +34,7 @@ class Region:
 
     @classmethod
     def parse(cls, text: str, animal: str = "") -> Region:
-        """Rebuild from the text of a region; ConfigError if it is none."""
+        """Rebuild a region from its text; raise ConfigError if the text is invalid."""
         try:
             x, y, width, height = map(int, text.split(","))
         except ValueError:
@@ -42,11 +42,11 @@ class Region:
         return cls(animal, x, y, width, height)
 
     def is_inside(self, height: int, width: int) -> bool:
-        """Tell whether it lies in a picture of that size in px."""
+        """Return True if it lies within a picture of that size in px."""
         return self.x + self.width <= width and self.y + self.height <= height
 
     def overlaps(self, other: Region) -> bool:
-        """Tell whether two regions share a pixel."""
+        """Return True if two regions share a pixel."""
         return (
             self.x < other.x + other.width
             and other.x < self.x + self.width
@@ -55,10 +55,10 @@ class Region:
         )
 
     def part_of(self, picture: np.ndarray) -> np.ndarray:
-        """View its part of an (H, W) picture."""
+        """Return a view of its part of an (H, W) picture."""
         return picture[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
 def share_pixels(one: str, other: str) -> bool:
-    """Tell whether two texts of regions of a video share a pixel; "" is the whole picture."""
+    """Return True if two regions, given as texts, share a pixel; "" is the whole picture."""
     return not (one and other) or Region.parse(one).overlaps(Region.parse(other))

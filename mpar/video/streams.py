@@ -1,4 +1,4 @@
-"""Open the video stream of a file that is to be read, and ask what it says of itself."""
+"""Open the video stream of a file, and read what its header states."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MIN_SIDE_PX = 16
 MAX_PIXELS = 1 << 26
 RAW_STREAMS = frozenset(("h264", "hevc", "mpegvideo", "m4v"))
 
-_GUESSED_FPS = 25  # what players take where a bare stream states no rate
-_MARK = Fraction(1000003, 100003)  # stands for such a guess, since no camera has this rate
+_GUESSED_FPS = 25  # what players assume if a bare stream states no rate
+_MARK = Fraction(1000003, 100003)  # marks such a guess; no camera has this rate
 _ESTIMATED = frozenset(("mpegts", "mpeg", "ogg", "dv"))  # no duration in the header
 
-# Only plain local files in containers that cannot point at other files: a playlist that
-# calls itself .mp4 must not make the decoder open whatever it names.
+# Only plain local files in containers that cannot refer to other files: a playlist named .mp4 must
+# not make the decoder open the files that it lists.
 _CONTAINERS = "mov,avi,matroska,mpegts,mpeg,asf,flv,ogg,dv,mxf,h264,hevc,mpegvideo,m4v"
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
@@ -36,16 +36,16 @@ _OPEN_OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video says of itself, with the size of its first frame as it is shown.
+    """What the header of a video states, and the upright size of its first frame.
 
     Parameters
     ----------
     height, width : int
-        Size in px after the rotation that the file asks for.
+        Size in px after the rotation that the file requests.
     fps : Fraction
-        Frames per second, exact; 30 when the file does not say.
+        Frames per second, exact; 30 if the file states no rate.
     num_frames_hint : int
-        Frame count by the header, 0 if unknown. Often wrong: only decoding tells.
+        Frame count in the header, 0 if unknown. Often wrong; only decoding gives the true count.
     codec, container : str
         Names as FFmpeg gives them.
     is_rate_guessed : bool
@@ -65,7 +65,7 @@ class VideoInfo:
 def opened(
     path: Path, stream: int | None
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream, list[str]]]:
-    """Open a video stream of a file, with what is to be said of the choice.
+    """Open a video stream of a file; also yield warnings about the choice of the stream.
 
     Every failure becomes an InputError.
     """
@@ -78,12 +78,12 @@ def opened(
     with container:
         chosen, notes = _choose_stream(path, container, stream)
         for other in container.streams:
-            # mp4: the reader gives up where a part of another stream is missing
+            # mp4: the reader stops if a part of another stream is missing
             if other.index != chosen.index:
                 other.discard = av.stream.Discard.all
         _check_area(path, chosen)
-        # Frame threads lose what is in flight when a packet is bad, slice threads conceal damage
-        # in another way: with one thread every machine sees the same frames, as ffmpeg does.
+        # At a bad packet, frame threads lose the frames in flight, and slice threads conceal damage
+        # differently. With one thread, every machine decodes the same frames, as ffmpeg does.
         chosen.codec_context.thread_count = 1
         try:
             yield container, chosen, notes
@@ -94,21 +94,21 @@ def opened(
 
 
 def _open(path: Path) -> av.container.InputContainer:
-    # an absolute path cannot be taken for a protocol such as "concat:..."
+    # an absolute path cannot be mistaken for a protocol such as "concat:..."
     return av.open(str(path.absolute()), options=_OPEN_OPTIONS, metadata_errors="replace")
 
 
 def read_packets(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.Packet[av.VideoStream]]:
-    """Yield the packets of a stream, the last one empty."""
-    # PyAV fails after the last one if bad bytes looked like the beginning of another stream
+    """Yield the packets of a stream; the last one is empty."""
+    # PyAV fails after the last packet if bad bytes looked like the start of another stream
     with contextlib.suppress(IndexError):
         yield from container.demux(stream)
 
 
 def _explain(path: Path, error: Exception) -> str:
-    """Say why a file cannot be opened, and what to do."""
+    """Describe why a file cannot be opened, and what to do."""
     if isinstance(error, av.error.ArgumentError):
         return (
             "cannot be opened as a video: mpar does not read this kind of file, whatever its "
@@ -118,14 +118,14 @@ def _explain(path: Path, error: Exception) -> str:
     if isinstance(error, av.error.EOFError) or not path.stat().st_size:
         reason = "it ends before its first picture"
     elif isinstance(error, av.error.UnknownError):
-        reason = "its header makes no sense"
+        reason = "its header is invalid"
     return f"cannot be opened as a video ({reason}); export it again"
 
 
 def _choose_stream(
     path: Path, container: av.container.InputContainer, index: int | None
 ) -> tuple[av.VideoStream, list[str]]:
-    """Return the stream that was asked for, or the one that players show."""
+    """Return the requested stream, or the one that players show."""
     streams = [
         stream
         for stream in container.streams.video
@@ -141,20 +141,20 @@ def _choose_stream(
                 return stream, []
         raise InputError.of(
             path,
-            f"has no video stream {index}; choose another --stream, it has {listed}",
+            f"has no video stream {index}, expected one of {listed}; choose another --stream",
         )
-    # as ffmpeg chooses; the first of those that are alike
+    # the same choice as ffmpeg's; the first of equal streams
     chosen = max(streams, key=lambda s: (_is_default(s), s.width * s.height))
     if len(streams) == 1:
         return chosen, []
     return chosen, [
-        f"has {len(streams)} video streams ({listed}): mpar reads stream {chosen.index}; pass "
+        f"has {len(streams)} video streams ({listed}); mpar reads stream {chosen.index}; pass "
         "--stream N to read another"
     ]
 
 
 def _check_area(path: Path, stream: av.VideoStream) -> None:
-    """Raise InputError if pictures would not fit into memory; some decoders do not ask."""
+    """Raise InputError if pictures are too large for memory; not every decoder checks."""
     if stream.width * stream.height > MAX_PIXELS:
         raise InputError.of(
             path,
@@ -176,19 +176,19 @@ def _show_stream(stream: av.VideoStream) -> str:
 
 
 def show_size(size: tuple[int, int]) -> str:
-    """Show (height, width) as people write it."""
+    """Return (height, width) as text: WxH."""
     return f"{size[1]}x{size[0]}"
 
 
 def no_frame(path: Path) -> InputError:
-    """Return the error of a video without a frame."""
-    return InputError.of(path, "holds no frame that can be decoded; export it again")
+    """Return the error for a video without a frame."""
+    return InputError.of(path, "contains no frame that can be decoded; export it again")
 
 
 def _find_rate(stream: av.VideoStream) -> tuple[Fraction, bool]:
-    """Return frames per second, and whether that is a guess."""
+    """Return frames per second, and whether they are a guess."""
     rate = stream.average_rate or stream.guessed_rate
-    if rate == _MARK:  # only the pictures themselves may tell
+    if rate == _MARK:  # only the pictures themselves may state a rate
         rate = stream.guessed_rate
     if rate == _MARK:
         return Fraction(_GUESSED_FPS), True
@@ -201,7 +201,7 @@ def describe(
     stream: av.VideoStream,
     frame: av.VideoFrame,
 ) -> VideoInfo:
-    """Return what a video says of itself; InputError if its pictures are too small."""
+    """Return what a video states; raise InputError if its pictures are too small."""
     height, width = (Orientation.of(frame) or UPRIGHT).turn_size(frame.height, frame.width)
     if min(height, width) < MIN_SIDE_PX:
         raise InputError.of(
@@ -227,10 +227,10 @@ def describe(
 def _find_duration_seconds(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Fraction:
-    """Return how long the video says it is, in seconds, 0 if it does not."""
+    """Return the length that a video states, in seconds, 0 if it states none."""
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
-    # Matroska and Flash tell only the file's duration, which sound may stretch
+    # Matroska and Flash state only the file's duration, which sound may extend
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration - (container.start_time or 0), av.time_base)
     return Fraction(0)
@@ -239,12 +239,12 @@ def _find_duration_seconds(
 def count_announced(
     container: av.container.InputContainer, stream: av.VideoStream, *, is_cut: bool
 ) -> int:
-    """Return how many packets with pictures the header lists, 0 if it does not.
+    """Return how many packets with pictures the header lists, 0 if it lists none.
 
     Notes
     -----
-    An edit list hides some. AVI counts moments: frames that the camera missed, too, and fields;
-    so its index is asked, which lies at the end.
+    An edit list hides some packets. AVI also counts missed frames and fields, so its index, at
+    the end of the file, is used instead.
     """
     entries = list(stream.index_entries) if stream.frames else []
     if "mp4" in container.format.name or (entries and not is_cut):
@@ -253,13 +253,13 @@ def count_announced(
 
 
 def find_zero(path: Path, container: av.container.InputContainer) -> Fraction:
-    """Return the second, on the clock of the time stamps, at which players begin to count.
+    """Return the second, on the clock of the time stamps, at which players start to count.
 
     Notes
     -----
-    That is where the earliest stream begins, but in Matroska it is the first block of the file, and
-    without the delay of the sound's codec, which FFmpeg takes off. Source: measured with mpv, which
-    BORIS shows videos with.
+    This is the start of the earliest stream. In Matroska, it is the first block of the file,
+    without the delay of the sound's codec, which FFmpeg subtracts. Source: measured with mpv, the
+    player of BORIS.
     """
     zero = Fraction(container.start_time or 0, av.time_base)
     if "matroska" in container.format.name and len(container.streams) > 1:
@@ -272,16 +272,16 @@ def find_zero(path: Path, container: av.container.InputContainer) -> Fraction:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When a file ends by its header.
+    """When a file ends according to its header.
 
     Parameters
     ----------
     seconds : Fraction
         On the clock of the time stamps; 0 if unknown.
     is_of_picture : bool
-        The picture ends then; else the longest stream does.
+        Whether this is the end of the picture; else it is that of the longest stream.
     is_estimate : bool
-        The header tells no length.
+        Whether the header states no length.
     """
 
     seconds: Fraction = Fraction(0)
@@ -290,7 +290,7 @@ class End:
 
 
 def find_end(container: av.container.InputContainer, stream: av.VideoStream) -> End:
-    """Return when a file ends by its header."""
+    """Return when a file ends according to its header."""
     name = container.format.name
     if name in RAW_STREAMS or name in _ESTIMATED:
         return End(is_estimate=True)

@@ -14,9 +14,9 @@ import numpy as np
 T = TypeVar("T")
 
 ROUNDING_SECONDS = Fraction(1, 2000)  # label programs round times to milliseconds
-_LONG_STEP = 1.5  # usual ones
-_MAX_LOST_PART = 0.1  # of the steps that may be long; our choice
-MAX_STEPS = 32  # that show one frame: the longest clip
+_LONG_STEP = 1.5  # times the usual step
+_MAX_LOST_PART = 0.1  # share of the steps that may be long; our choice
+MAX_STEPS = 32  # at most this many steps show one frame: the longest clip
 _SAME_TEMPO = Fraction(1, 50)
 _MAX_DENOMINATOR = 1001  # of 30000/1001, the rate of colour television
 
@@ -28,15 +28,15 @@ class TimeLine:
     Parameters
     ----------
     num_frames : int
-        Frames T that the video really yields.
+        Frames T that decoding yields.
     fps : Fraction, optional
-        Frames per second, exact; the average where they vary, the usual rate where frames were
+        Frames per second, exact; the average rate if it varies, the usual rate if frames were
         lost, None if unknown.
     times : (T,) float64 array, optional
-        Second at which each frame is shown, on the clock of players, rising. None for a video that
-        shows frame i at i / fps.
+        Second at which each frame is shown, on the clock of players, increasing. None if frame i is
+        shown at i / fps.
     is_guess : bool
-        The file does not state its rate, so that `fps` is only a default of the decoder.
+        The file does not state its rate, and `fps` is only a default of the decoder.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class TimeLine:
             raise ValueError(f"times: found {self.times.shape}, expected ({self.num_frames},)")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON; a float keeps all its digits there."""
+        """Return plain types for JSON, which keeps all digits of a float."""
         return {
             "num_frames": self.num_frames,
             "fps": None if self.fps is None else str(self.fps),
@@ -65,7 +65,7 @@ class TimeLine:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TimeLine:
-        """Rebuild from `to_dict`; ValueError unless there are as many times as frames."""
+        """Rebuild from `to_dict`; raise ValueError unless there is one time per frame."""
         times, fps = data.get("times"), data.get("fps")
         return cls(
             int(data["num_frames"]),
@@ -82,24 +82,24 @@ class TimeLine:
 
     @property
     def lead_seconds(self) -> Fraction:
-        """How long players show no picture yet, because the sound begins earlier."""
+        """How long players show no picture at the start, because the sound starts earlier."""
         return Fraction(0) if self.times is None else self.start_of(0)
 
     @property
     def steps(self) -> np.ndarray:
-        """Seconds from each frame to the next, (T - 1,) float64; none where all are 1 / fps."""
+        """Seconds from each frame to the next, (T - 1,) float64; empty if all are 1 / fps."""
         return np.zeros(0) if self.times is None else np.diff(self.times)
 
     @property
     def is_long(self) -> np.ndarray:
-        """Which of `steps` are longer than 1.5 usual ones, as where frames were lost."""
+        """Whether each of `steps` is longer than 1.5 times the median, as after lost frames."""
         return (
             self.steps > _LONG_STEP * np.median(self.steps) if len(self.steps) else self.steps > 0
         )
 
     @property
     def has_gaps(self) -> bool:
-        """Whether it is even but for a few long steps, as where frames were lost."""
+        """Whether steps are even except for a few long ones, as after lost frames."""
         is_long, steps = self.is_long, self.steps
         if not 0 < np.count_nonzero(is_long) < _MAX_LOST_PART * len(steps):
             return False
@@ -118,7 +118,7 @@ class TimeLine:
 
     @property
     def seconds(self) -> Fraction:
-        """When the last frame ends. ValueError if the rate is unknown."""
+        """When the last frame ends; raises ValueError if the rate is unknown."""
         length = self.num_frames / self._rate
         if self.times is None or self.num_frames < 2:
             return length + self.lead_seconds
@@ -131,12 +131,13 @@ class TimeLine:
     def frame_of(self, seconds: Fraction) -> int:
         """Return the frame on the screen at a time, which may be 0.5 ms early by rounding.
 
-        Past the end frames go on at the rate of the video. ValueError if its rate is unknown.
+        After the end, frames continue at the rate of the video. Raises ValueError if its rate is
+        unknown.
 
         Notes
         -----
-        Where the stamps of a steady video jitter, a time is either that of a stamp or a multiple of
-        1 / fps: label programs use both. Frame i begins at the earlier of the two.
+        If the stamps of a steady video jitter, a time is either a stamp or a multiple of 1 / fps:
+        label programs use both. Frame i starts at the earlier of the two.
         """
         time, rate = seconds + ROUNDING_SECONDS, self._rate
         by_rate = floor((time - self.lead_seconds) * rate)
@@ -150,7 +151,7 @@ class TimeLine:
         return max(0, by_stamp)
 
     def start_of(self, frame: int) -> Fraction:
-        """Return the second at which a frame begins; that of frame T is the end."""
+        """Return the second at which a frame starts; frame T starts at the end."""
         if self.times is None:
             return frame / self._rate
         if frame >= self.num_frames:
@@ -159,26 +160,26 @@ class TimeLine:
 
     @property
     def starts(self) -> np.ndarray:
-        """Second at which each frame begins, (T,) float64."""
+        """Second at which each frame starts, (T,) float64."""
         if self.times is None:
             return np.arange(self.num_frames) / float(self._rate)
         return self.times
 
     @property
     def edges(self) -> np.ndarray:
-        """Second at which each frame begins, and the end of the last one, (T + 1,) float64."""
+        """Second at which each frame starts, and the end of the last one, (T + 1,) float64."""
         return np.append(self.starts, float(self.seconds))
 
     def first_at(self, seconds: Fraction) -> int:
-        """Return the first frame that begins at a time or later, T if none does."""
+        """Return the first frame that starts at a time or later, T if there is none."""
         if self.times is None:
             return min(self.num_frames, max(0, ceil(seconds * self._rate)))
         return int(np.searchsorted(self.times, float(seconds)))
 
     def seconds_of(self, is_shown: np.ndarray) -> Fraction:
-        """Return how long the frames of a (T,) bool array are shown in all.
+        """Return the total time for which the frames of a (T,) bool array are shown.
 
-        Each is shown until the next one begins, the last one until the end.
+        Each frame is shown until the next one starts, the last one until the end.
         """
         if self.times is None:
             return int(np.count_nonzero(is_shown)) / self._rate
@@ -186,9 +187,9 @@ class TimeLine:
         return Fraction(float(lengths[is_shown].sum()))
 
     def piece(self, start: int, stop: int) -> TimeLine:
-        """Return the time line of frames `start` to `stop` - 1, on a clock of its own.
+        """Return the time line of frames `start` to `stop` - 1.
 
-        A piece that does not begin with the video begins at 0 s.
+        A piece that does not start with the video starts at 0 s.
         """
         if self.times is None:
             return replace(self, num_frames=stop - start)
@@ -196,7 +197,7 @@ class TimeLine:
         return replace(self, num_frames=stop - start, times=times)
 
     def frame_seconds(self, seconds: Fraction) -> Fraction:
-        """Return how long a frame is shown at a time."""
+        """Return how long the frame at a time is shown."""
         if self.times is None or self.num_frames < 2:
             return 1 / self._rate
         frame = min(max(0, self.frame_of(seconds)), self.num_frames - 2)
@@ -204,7 +205,7 @@ class TimeLine:
 
 
 def line_from_times(times: np.ndarray, fps: Fraction | None, start_frame: int = 0) -> TimeLine:
-    """Return the time line of a recording from what a cache or a prediction holds.
+    """Return the time line of a recording from the times in a cache or a prediction.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def line_from_times(times: np.ndarray, fps: Fraction | None, start_frame: int = 
     fps : Fraction, optional
         Frames per second of the video.
     start_frame : int
-        Frame of the video that is the first one. If that is not its first, time counts from there.
+        Frame of the video at which the recording starts. If it is not 0, time counts from there.
     """
     is_exact = fps and np.array_equal(times, (start_frame + np.arange(len(times))) / float(fps))
     if is_exact:
@@ -222,9 +223,9 @@ def line_from_times(times: np.ndarray, fps: Fraction | None, start_frame: int = 
 
 
 def join_lines(pieces: Sequence[TimeLine]) -> TimeLine:
-    """Return the time line of a video from those of all of its pieces, in order.
+    """Return the time line of a video from those of all its pieces, in order.
 
-    Between two pieces lies the usual time from frame to frame.
+    The step between two pieces is the usual step from frame to frame.
     """
     num_frames = sum(piece.num_frames for piece in pieces)
     if all(piece.times is None for piece in pieces):
@@ -237,32 +238,32 @@ def join_lines(pieces: Sequence[TimeLine]) -> TimeLine:
 
 
 def is_same_tempo(fps: Fraction, rate: Fraction) -> bool:
-    """Tell whether two rates differ by 2 % at most, as 30 and 30000/1001 do."""
+    """Return True if two rates differ by 2 % at most, like 30 and 30000/1001."""
     return abs(fps / rate - 1) <= _SAME_TEMPO
 
 
 def find_grid(line: TimeLine, rate: Fraction | None) -> tuple[np.ndarray, Fraction]:
-    """Choose frames of a video that follow each other at a given rate, nearest in time.
+    """Sample the frames of a video at a given rate, each step the frame nearest in time.
 
     Parameters
     ----------
     line : TimeLine
-        Of the video, with its rate.
+        Time line of the video, with its rate.
     rate : Fraction, optional
-        Frames per second. The video's own counts if it is the same within 2 %, or if none is given.
+        Frames per second. By default, or if it is the same within 2 %, the rate of the video.
 
     Returns
     -------
     source : (N,) int64 array
-        Frame of the video for each on the grid, rising; frame i itself where the video shows a
-        frame in each step of the grid.
+        Frame of the video for each step of the grid, increasing; frame i for step i if the video
+        shows one frame per step.
     rate : Fraction
         Frames per second of the grid.
 
     Notes
     -----
-    A frame is shown for at most `MAX_STEPS` steps, so that a camera that paused for an hour does
-    not fill the recording with one picture. No clip is longer, so the network sees nothing of it.
+    A frame is shown for at most `MAX_STEPS` steps, so a camera that paused for an hour does not
+    fill the recording with one picture. No clip is longer, so the network cannot see the pause.
     """
     assert line.fps is not None
     if rate is None or is_same_tempo(line.fps, rate):
@@ -272,24 +273,24 @@ def find_grid(line: TimeLine, rate: Fraction | None) -> tuple[np.ndarray, Fracti
     edges = _edges_in_steps(line, rate)
     num_steps = max(1, round(edges[-1]))
     middles = (edges[1:-1] + edges[:-2]) / 2
-    # a step halfway between two frames takes the first, whatever the rounding
+    # a step halfway between two frames takes the first one, despite rounding
     return np.searchsorted(middles, np.arange(num_steps) - 1e-7).astype(np.int64), rate
 
 
 def _edges_in_steps(line: TimeLine, rate: Fraction) -> np.ndarray:
-    """Return where each frame begins and the last ends, in steps from the first, (T + 1,)."""
+    """Return the start of each frame and the end of the last, in steps, (T + 1,)."""
     edges = (np.append(line.starts, float(line.seconds)) - float(line.lead_seconds)) * float(rate)
     too_long = np.maximum(np.diff(edges) - MAX_STEPS, 0)
     return edges - np.concatenate([[0], np.cumsum(too_long)])
 
 
 def take(frames: Iterable[T], source: np.ndarray) -> Iterator[T]:
-    """Yield the frame of each step of a grid; all frames are asked for.
+    """Yield the frame of each step of a grid; this consumes all frames.
 
     Parameters
     ----------
     frames : iterable
-        Of a video.
+        Frames of a video.
     source : (N,) int64 array
         From `find_grid`.
     """
@@ -301,7 +302,7 @@ def take(frames: Iterable[T], source: np.ndarray) -> Iterator[T]:
 
 
 def find_steps(line: TimeLine, rate: Fraction, num_steps: int) -> np.ndarray:
-    """Return the step of a grid of `find_grid` nearest to each frame of its video, (T,) int64."""
+    """Return the step of a `find_grid` grid nearest to each frame of the video, (T,) int64."""
     if num_steps == line.num_frames and line.is_steady:
         return np.arange(line.num_frames)
     begins = _edges_in_steps(line, rate)[:-1]
@@ -315,31 +316,31 @@ def find_timeline(
     stated: Fraction,
     zero: Fraction | None = None,
 ) -> TimeLine:
-    """Compare the time stamps of a video with the rate that it states.
+    """Return the time line of a video from its time stamps and its stated rate.
 
     Parameters
     ----------
     stamps : sequence of (int or None)
-        Of the frames in the order in which they are shown, in units of `time_base`.
+        Stamps of the frames in the order shown, in units of `time_base`.
     time_base : Fraction
-        In seconds.
+        Unit of the stamps in seconds.
     last_duration : int
-        Of the last frame, 0 if it is not known.
+        Duration of the last frame, 0 if unknown.
     stated : Fraction
         Frames per second that the file states.
     zero : Fraction, optional
-        Second on the clock of the stamps at which players begin to count; by default at the first
+        Second on the clock of the stamps at which players start to count; by default at the first
         frame.
 
     Returns
     -------
     TimeLine
-        Without times if the stamps are i / fps, rounded to the clock of the file, or are not all
-        known and rising.
+        Without times if the stamps are i / fps, rounded to the clock of the file, or are not
+        all known and increasing.
 
     Notes
     -----
-    Sound that begins less than half a frame before the picture is not counted: a program that
+    Sound that starts less than half a frame before the picture does not count: a program that
     stamps events with the time of the frame on the screen then gives the same frame, whether it
     counts from the sound or from the picture.
     """
@@ -369,12 +370,12 @@ def find_timeline(
 
 
 def first_back(stamps: Sequence[int | None]) -> int | None:
-    """Return the first frame whose stamp is not later than that of the frame before.
+    """Return the first frame whose stamp is not later than the previous one, else None.
 
     Parameters
     ----------
     stamps : sequence of (int or None)
-        As of `find_timeline`; where one is missing the rest is not compared.
+        As for `find_timeline`; if one is missing, none are compared.
     """
     known = [stamp for stamp in stamps if stamp is not None]
     if len(known) < len(stamps) or len(known) < 2:

@@ -1,6 +1,6 @@
 """Decode videos to grey frames.
 
-The true number of frames is what decoding yields; header counts are only hints.
+Decoding gives the true number of frames; header counts are only hints.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 MAX_SQUEEZE = 1.05
-_LAST_PACKETS = 4  # one of the last that is in pieces means that the file breaks off
+_LAST_PACKETS = 4  # if one of these is incomplete, the file breaks off
 
 
 def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
@@ -76,7 +76,7 @@ def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
 
 
 class Decoding:
-    """One pass over a video; yields its frames and then knows what was odd about them.
+    """One pass over a video, which yields its frames and collects warnings.
 
     Parameters
     ----------
@@ -85,13 +85,13 @@ class Decoding:
     size : (height, width), optional
         Resize to this many px by area averaging. By default frames keep their size.
     threads : int
-        Threads that resize, 0 for one a processor core; the frames are the same. Use 1 when
-        many videos are decoded side by side. Decoding takes one thread always, because several
-        make other pictures of a damaged file on each machine.
+        Threads that resize, 0 for one per processor core; the frames are the same. Use 1 to decode
+        many videos in parallel. Decoding always uses one thread, because with several, a damaged
+        file gives different pictures on each machine.
     stream : int, optional
         Index of the video stream in the file; by default the one that players show.
     regions : sequence of (Region or None)
-        What `pictures` cuts out, None for the whole picture.
+        Regions that `pictures` cuts out, None for the whole picture.
 
     Attributes
     ----------
@@ -104,12 +104,11 @@ class Decoding:
 
     Notes
     -----
-    Iterating yields (H, W) uint8 arrays, of the first region: luma in full range (0-255), turned
-    as the file asks, each the caller's own. Equal to ``ffmpeg -pix_fmt gray`` at native size.
-    Frames that the
-    decoder had to conceal are yielded (dropping them would shift all later ones) and warned of.
-    It raises InputError if the file cannot be decoded, holds no frame, or changes its frame
-    size on the way.
+    Iterating yields (H, W) uint8 arrays of the first region: luma in full range (0-255), rotated as
+    the file requests, each a new array. At native size, they equal ``ffmpeg -pix_fmt gray``.
+    Concealed frames are included, with a warning, because dropping them would shift all later
+    frames. Iterating raises InputError if the file cannot be decoded, contains no frame, or changes
+    its frame size.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class Decoding:
             yield pictures[0]
 
     def pictures(self) -> Iterator[list[np.ndarray]]:
-        """Yield each frame as a list of (H, W) uint8 arrays, one a region."""
+        """Yield each frame as a list of (H, W) uint8 arrays, one per region."""
         to_grey = GreyConverter(self._size, self._threads)
         meter, tally = PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
@@ -143,11 +142,11 @@ class Decoding:
             is_cut = is_cut_short(self._path, container.format.name)
             num_announced = count_announced(container, video, is_cut=is_cut)
             for frame in _decode(container, video, tally):
-                # PyAV never frees a frame whose side data was asked for, but for a rare sweep
+                # PyAV rarely frees a frame after a request for its side data
                 angle = repr(frame.rotation)
                 if angle not in orientations:
                     orientations[angle] = Orientation.of(frame)
-                # H.264 may say it with the first picture only, for all that follow
+                # H.264 may state the rotation with the first picture only, for all that follow
                 orientation = orientations[angle] or turned or UPRIGHT
                 size = orientation.turn_size(frame.height, frame.width)
                 if shown is None:
@@ -179,13 +178,13 @@ class Decoding:
             self._finish(tally, meter, notes, num_announced, find_end(container, video), zero)
 
     def _check_regions(self, size: tuple[int, int]) -> None:
-        """Raise InputError if a region lies beyond the picture of (height, width) px."""
+        """Raise InputError if a region extends beyond the picture of (height, width) px."""
         beyond = [r for r in self._regions if r is not None and not r.is_inside(*size)]
         if beyond:
             raise InputError(
                 Problem.of(
                     self._path,
-                    f"its region {f'of {region.animal} ' * bool(region.animal)}({region}) lies "
+                    f"its region {f'of {region.animal} ' * bool(region.animal)}({region}) extends "
                     f"beyond its picture of {show_size(size)} px; pass --regions with a file "
                     "that fits",
                 )
@@ -201,7 +200,7 @@ class Decoding:
         end: End,
         zero: Fraction,
     ) -> None:
-        """Work out time line and warnings."""
+        """Set the time line and the warnings."""
         line = find_timeline(
             tally.shown_stamps(self.info.container),
             tally.time_base,
@@ -223,31 +222,31 @@ def squeeze_of(
     target: tuple[int, int],
     advice: str = "pass --size {}x{} (height x width) to keep the shape, or crop the videos",
 ) -> str:
-    """Say how resizing changes the shape of pictures, or "" if it does by 5 % at most.
+    """Describe how resizing changes the shape of pictures, "" if by 5 % at most.
 
     Parameters
     ----------
     source, target : (height, width)
         In px.
     advice : str
-        What to do; gets the height and width of that shape that fit into `target`.
+        What to do; a format with the height and width of the same shape that fit into `target`.
     """
     (height, width), scale = source, min(target[0] / source[0], target[1] / source[1])
     change = (height * target[1]) / (width * target[0])
     if max(change, 1 / change) <= MAX_SQUEEZE:
         return ""
-    how = f"{change:.2f} times as wide" if change > 1 else f"{1 / change:.2f} times as high"
+    how = f"{change:.2f} times too wide" if change > 1 else f"{1 / change:.2f} times too tall"
     advice = advice.format(round(height * scale), round(width * scale))
     return (
-        f"frames of {show_size(source)} px are squeezed to {show_size(target)} px, so that all in "
-        f"them is {how} as it should be; {advice}"
+        f"frames of {show_size(source)} px are squeezed to {show_size(target)} px, which makes "
+        f"everything {how}; {advice}"
     )
 
 
 def _decode(
     container: av.container.InputContainer, stream: av.VideoStream, tally: Tally
 ) -> Iterator[av.VideoFrame]:
-    """Yield the frames of a stream and count what is good and bad."""
+    """Yield the frames of a stream, and count good and bad ones."""
     tally.time_base = stream.time_base or tally.time_base
     tally.is_alone = len(container.streams) == 1
     tally.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)

@@ -35,7 +35,7 @@ from tests.reliability.races import without_locks  # noqa: F401  # a plant of th
 
 METHODS = multiprocessing.get_all_start_methods()
 STEPS = 1, 61, 3600, 10**8  # seconds that the clock goes back by, each time it is read
-LOCKED = "is being written by another process"
+LOCKED = "another process is writing it"
 
 
 def arguments_of(command: str, folder: Path, work: Path) -> list[object]:

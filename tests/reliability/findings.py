@@ -17,7 +17,7 @@ from mpar.cache.store import Store
 from mpar.errors import InputError, StoreError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.exchange import read_label_file
-from mpar.labels.laying import lay
+from mpar.labels.laying import lay_on_frames
 from mpar.video.timeline import TimeLine
 from tests.reliability.cases import write_bytes
 from tests.reliability.damage import read_all, write_small_cache
@@ -39,7 +39,7 @@ def judge_labels(data: bytes) -> str:
         read = read_label_file(path, DEFAULT_CLASS_MAP)
         if bad := [problem for item in read for problem in getattr(item, "problems", ())]:
             raise InputError(bad)
-        laid = lay(read, DEFAULT_CLASS_MAP, TimeLine(NUM_FRAMES, FPS))
+        laid = lay_on_frames(read, DEFAULT_CLASS_MAP, TimeLine(NUM_FRAMES, FPS))
     except InputError as error:
         is_named = all(problem.path == path.name for problem in error.problems)
         return "" if is_named else f"does not name the file: {error}"

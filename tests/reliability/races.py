@@ -82,7 +82,7 @@ def judge_race(case: tuple[Path, float | None]) -> str:
     for outcome in outcomes:
         if bad := outcome.crash():
             return bad
-        if outcome.code and "is being written by another process" not in outcome.output:
+        if outcome.code and "another process is writing it" not in outcome.output:
             return f"refused for another reason: {outcome.output[-500:]}"
     done = [name for name, o in zip(STUDIES, outcomes, strict=True) if o.code == 0]
     if not done:
@@ -306,4 +306,4 @@ def without_word_of_lost_pages() -> None:
     from mpar_cli import _run
 
     without_looking_for_changes()
-    _run.lost_pages_are_told = contextlib.nullcontext
+    _run.lost_pages_end_with_message = contextlib.nullcontext

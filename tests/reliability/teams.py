@@ -71,7 +71,7 @@ def judge_hang(command: str, folder: Path, at: float) -> str:
     met = run_alone(command, folder, work, Fault(videos, "hang", int(at * num_reads)))
     if bad := met.crash():
         return bad
-    if met.code != 1 or met.output.count("nothing came of it") != 1:
+    if met.code != 1 or met.output.count("made no progress") != 1:
         return f"exit code {met.code}: {met.output[-300:]}"
     named = [path.name for path in videos.iterdir() if f"{path.name}: nothing" in met.output]
     if len(named) != 1:
@@ -166,7 +166,7 @@ def judge_team(case: tuple[Path, str, int, int, float]) -> str:
     if is_hit:
         report = "\n".join(met.operations)
         is_told = met.output.count("error: ") == 1 and (
-            "no sign of life" in met.output or "does not answer" in met.output
+            "no sign of life" in met.output or "does not respond" in met.output
         )
         # those that were not yet waiting for the dead one are ended by torchrun, which tells why
         is_told |= number == signal.SIGKILL and "(SIGKILL)" in report
