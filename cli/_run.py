@@ -41,6 +41,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
     def wrapper(*args: Any, **options: Any) -> None:
         quiet = options.get("quiet", False)
         logger = logging.getLogger("mpar")
+        level = logger.level
         handler = _EchoHandler()
         logger.addHandler(handler)
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -75,6 +76,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             code = ERROR_EXIT
         finally:
             logger.removeHandler(handler)
+            logger.setLevel(level)
         sys.exit(code)
 
     return wrapper

@@ -222,7 +222,7 @@ def compare_folders(
     found: dict[str, Comparison] = {}
     for c in comparisons:  # names must be unique, since results are stored by name
         if found.setdefault(c.name, c) is not c:
-            message = "has the name of another recording; rename its video, or move one away"
+            message = "has the same name as another recording; rename its video, or move one away"
             problems.append(Problem.of(c.name, message))
     problems += [
         Problem.of(c.name, "has no labelled frame; score it, or move its prediction away")

@@ -322,7 +322,7 @@ Case = Callable[[Path], None]
         (
             sound_before_the_picture,
             {"m1": LAID_THIRDS},
-            ["m1.mkv: shows its first picture after 0.5 s of sound or of frames cannot be decoded"],
+            ["m1.mkv: shows its first picture after 0.5 s of sound or of frames that cannot be"],
         ),
         (
             rate_only_in_the_labels,

@@ -231,3 +231,20 @@ def test_modules_without_torch_load_without_torch(tmp_path):
         "changed": [],
         "files": [],
     }
+
+
+def count_code(function):
+    """Return the lines of a function without its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("folder", ["mpar", "cli"])
+def test_modules_and_functions_stay_short(folder):
+    """A module of 400 lines and 60 lines of code in a function are read in one go."""
+    for path in sorted((FOLDER.parent / folder).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert count_code(node) <= 60, f"{path}: {node.name}"

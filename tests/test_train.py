@@ -310,7 +310,7 @@ def test_moved_cache_and_second_process_are_named(study, tmp_path, monkeypatch):
         resume_training(run, device="cpu")
     with (
         locked(run / "last.pt"),
-        pytest.raises(ConfigError, match="written by another process"),
+        pytest.raises(ConfigError, match="another process is writing it"),
     ):
         resume_training(run, cache_path=study.cache, device="cpu")
     resume_training(run, cache_path=study.cache, device="cpu")

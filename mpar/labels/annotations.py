@@ -113,16 +113,10 @@ def read_annotation(
     lines: list[int] = []
     guessed: dict[str, str] = {}
     for line, cells in rows[1:]:
-        if len(cells) != width:
-            problems.append(
-                Problem.of(
-                    path,
-                    f"found {counted(len(cells), 'cell')}, expected {width}; fix the row",
-                    line,
-                )
-            )
-            continue
         try:
+            if len(cells) != width:
+                found = counted(len(cells), "cell")
+                raise ValueError(f"found {found}, expected {width}; fix the row")
             frame = _parse_frame(cells[frame_column])
             code = _parse_action(cells[action_column], class_map, guessed)
             if has_confidence:

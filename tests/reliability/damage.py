@@ -309,7 +309,10 @@ def make_run_folder(run: Path) -> Path:
             model_config=config,
             weights=ClipNet(config).state_dict(),
             class_map=DEFAULT_CLASS_MAP,
-            data={"frame_size": [16, 18], "config": {}, "fingerprint": "0", "path": "cache.h5"},
+            data={
+                **{"frame_size": [16, 18], "config": {}, "fingerprint": "0", "path": "cache.h5"},
+                "look": {"brightness": [0, 255], "contrast": [0, 128], "fps": [30, 30]},
+            },
             split=parts,
             training=TrainConfig().to_dict(),
             scores={"epoch": 3},

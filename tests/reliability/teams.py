@@ -73,7 +73,9 @@ def judge_hang(command: str, folder: Path, at: float) -> str:
         return bad
     if met.code != 1 or met.output.count("made no progress") != 1:
         return f"exit code {met.code}: {met.output[-300:]}"
-    named = [path.name for path in videos.iterdir() if f"{path.name}: nothing" in met.output]
+    named = [
+        path.name for path in videos.iterdir() if f"{path.name}: made no progress" in met.output
+    ]
     if len(named) != 1:
         return f"names {named}: {met.output[-300:]}"
     if command == "check":
