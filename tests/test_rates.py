@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mpar.cache.store import Store
+from mpar.inference import ActionRecognitionInference
 from mpar.labels.classes import UNLABELLED
 from mpar.learning.splits import class_counts
+from mpar.network import pacing
 from mpar.network.checkpoint import load_checkpoint
-from tests.helpers import run
+from tests.helpers import make_checkpoint, run
 from tests.sample.synthetic import draw_recording, write_annotation, write_video
 
 RATES = (30, 60, 120, 30, 60, 15)
@@ -68,3 +71,26 @@ def test_a_network_learns_and_is_judged_in_steps(lab, tmp_path):
         table = pd.read_csv(tmp_path / "p" / f"m{animal}_predictions.csv")
         assert table["Frame"].tolist() == [*range(SECONDS * fps)]
         np.testing.assert_allclose(table["Time"], np.arange(SECONDS * fps) / fps, atol=5e-7)
+
+
+@pytest.mark.parametrize(
+    "fps", [Fraction(1, 2), 10, 15, 25, Fraction(30000, 1001), 30, 50, 60, 90, 120]
+)
+def test_a_steady_video_is_decoded_and_predicted_once(tmp_path, monkeypatch, fps):
+    """What the first pass shows the network is what the time line asks for."""
+    passes = []
+
+    class Counted(pacing.Decoding):
+        def __init__(self, *arguments, **options):
+            passes.append(arguments)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(pacing, "Decoding", Counted)
+    network = ActionRecognitionInference(
+        make_checkpoint(tmp_path / "net.pt", frame_size=(32, 32)), "cpu"
+    )
+    network.rate = Fraction(30)
+    frames = np.random.default_rng(0).integers(0, 256, (41, 32, 32), dtype=np.uint8)
+    write_video(tmp_path / "v.mp4", frames, fps=fps)
+    assert len(network.predict(tmp_path / "v.mp4").classes) == 41
+    assert len(passes) == 1

@@ -110,7 +110,8 @@ def walk_video(
         decoding = Decoding(path, size=size, stream=stream, regions=regions)
         meters[:] = [AppearanceMeter() for _ in regions]
         chosen = _Chosen(decoding, rate, fps, source)
-        return decoding, chosen.used, _predict_each(predictor, chosen, meters, on_frames)
+        found = _predict_each(predictor, chosen, meters, on_frames)
+        return decoding, chosen.used, found  # in this order: only now it knows what it used
 
     meters: list[AppearanceMeter] = []
     decoding, used, found = walk(None)
