@@ -19,7 +19,7 @@ from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import find_recordings, warn_of_own_tables
+from mpar.labels.pairing import find_recordings
 from mpar.labels.sources import Source
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
@@ -79,13 +79,13 @@ def collect(
     """
     if team.is_leader:
         warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
-        warn_of_own_tables(annotation_folder)
     sources, problems = find_recordings(
         video_folder,
         annotation_folder,
         class_map,
         label_format=config.label_format,
         regions=config.regions,
+        warns=team.is_leader,
     )
     # the sources of a video follow each other
     by_video = [list(mine) for _, mine in itertools.groupby(sources, lambda s: s.video)]

@@ -42,6 +42,7 @@ def find_recordings(
     *,
     label_format: str = AUTO,
     regions: RegionTable | None = None,
+    warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
     """Pair the videos of one folder with the label files of another.
 
@@ -58,6 +59,8 @@ def find_recordings(
         As for `mpar.labels.exchange.read_label_file`.
     regions : RegionTable, optional
         Where the animals of each video live; each animal then has its own source.
+    warns : bool
+        As for `find_label_files`.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def find_recordings(
         A folder does not exist, or there is no video.
     """
     videos = find_files(video_folder, VIDEO_SUFFIXES)
-    annotations = find_label_files(annotation_folder)
+    annotations = find_label_files(annotation_folder, warns=warns)
     if not videos:
         raise ConfigError(
             f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
@@ -125,20 +128,21 @@ def find_recordings(
     return [source for source in alone if source.labels or source.problems], problems
 
 
-def find_label_files(folder: Path | str) -> list[Path]:
-    """List the possible label files below `folder`, sorted by path, without mpar's other tables."""
-    return [path for path in find_files(folder, ANNOTATION_SUFFIXES) if not is_own_table(path)]
+def find_label_files(folder: Path | str, *, warns: bool = True) -> list[Path]:
+    """List the possible label files below `folder`, sorted by path, without mpar's other tables.
 
-
-def warn_of_own_tables(folder: Path | str) -> None:
-    """Warn about mpar tables without labels below `folder`."""
-    names = [path.name for path in find_files(folder, ANNOTATION_SUFFIXES) if is_own_table(path)]
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    If `warns`, name the tables that mpar does not read.
+    """
+    paths = find_files(folder, ANNOTATION_SUFFIXES)
+    own = [path for path in paths if is_own_table(path)]
+    if own and warns:
+        names = ", ".join(path.name for path in own[:3])
+        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
         log.warning(
             "%s: contains %s without labels (%s%s), which mpar does not read",
-            *(Path(folder).name, counted(len(names), "table"), ", ".join(names[:3]), more),
+            *(Path(folder).name, counted(len(own), "table"), names, more),
         )
+    return [path for path in paths if path not in own]
 
 
 def share_out(
