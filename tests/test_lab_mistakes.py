@@ -96,7 +96,7 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             "not:missing",
         ),
         case(
-            "annotators who are said to be trials",
+            "annotators declared as trials",
             {"m1_1.csv": WHOLE_VIDEO, "m1_2.csv": WHOLE_VIDEO},
             {},
             "m1.mp4: its 2 trials have 90 + 90 = 180 rows, expected 90 frames; each is as long as "

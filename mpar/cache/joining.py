@@ -22,6 +22,7 @@ from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.laying import lay_on_frames
 from mpar.labels.recordings import Recording, check_recording, describe_trials
 from mpar.labels.sources import Source
+from mpar.video.oddities import tells_of_loss
 from mpar.video.timeline import find_grid
 
 
@@ -60,7 +61,7 @@ def join_labels(
                 joined.problems += [
                     Problem.of(source.path, text)
                     for text in part.facts.warnings
-                    if "cut short" in text or "alignment of its labels" in text
+                    if tells_of_loss(text)
                 ]
                 continue
             sizes[source.path] = part.frames.shape[1:]

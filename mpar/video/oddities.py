@@ -50,6 +50,7 @@ class Tally:
         return [*self.moments] if is_whole else [None] * self.num_frames
 
 
+_CUT, _ALIGNMENT = "it may be cut short", "check the alignment of its labels"
 _MAX_PIXEL_SHAPE = Fraction(21, 20)
 _LONG_LEAD_SECONDS = 0.25  # encoders often delay the picture by less
 
@@ -77,7 +78,7 @@ def find_time_warnings(info: VideoInfo, line: TimeLine, tally: Tally) -> list[st
     if back is not None:
         warnings.append(
             f"has time stamps that go backwards at frame {back}; mpar reads its frames in file "
-            f"order at {fps}; check the alignment of its labels"
+            f"order at {fps}; {_ALIGNMENT}"
         )
     return warnings
 
@@ -112,8 +113,8 @@ def find_loss_warnings(
     if tally.num_damaged or tally.num_lost:
         warnings.append(
             f"is damaged: {counted(tally.num_damaged, 'frame')} concealed and "
-            f"{counted(tally.num_lost, 'packet')} not decoded; frames may be missing, check the "
-            "alignment of its labels"
+            f"{counted(tally.num_lost, 'packet')} not decoded; frames may be missing, "
+            f"{_ALIGNMENT}"
         )
     spare = info.container != "avi"  # elsewhere the last packet may hold no picture
     known = [stamp for stamp in tally.shown_stamps(info.container) if stamp is not None]
@@ -131,25 +132,36 @@ def find_loss_warnings(
     if is_short and reaches_end and not tally.is_end_missing:  # the damage is in the middle
         if not warnings:
             warnings.append(
-                f"{yields} but its header announces {num_expected:,}; frames are missing, check "
-                "the alignment of its labels"
+                f"{yields} but its header announces {num_expected:,}; frames are missing, "
+                f"{_ALIGNMENT}"
             )
     elif is_short or (tally.is_end_missing and num_frames < num_expected):
-        warnings.append(f"{yields} but its header announces {num_expected:,}; it may be cut short")
+        warnings.append(f"{yields} but its header announces {num_expected:,}; {_CUT}")
     elif tally.is_end_missing:
-        warnings.append(f"{yields} and then breaks off; it may be cut short")
+        warnings.append(f"{yields} and then breaks off; {_CUT}")
     elif lacking > allowed and (can_only_be_picture or not num_announced):
         warnings.append(
             f"{yields}, the last {float(lacking):.1f} s before the end that its header announces; "
-            "it may be cut short"
+            f"{_CUT}"
         )
     elif (
         not warnings and num_frames < tally.num_packets - spare and _has_frame_a_packet(tally, info)
     ):
         warnings.append(
             f"{yields} of {counted(tally.num_packets, 'packet')}: the others could not be "
-            "decoded, as happens before the first key frame; check the alignment of its labels"
+            f"decoded, as happens before the first key frame; {_ALIGNMENT}"
         )
+    return warnings + _find_shape_warnings(tally, info)
+
+
+def tells_of_loss(warning: str) -> bool:
+    """Return True if a warning is about missing or misplaced frames, so that labels may not fit."""
+    return _CUT in warning or _ALIGNMENT in warning
+
+
+def _find_shape_warnings(tally: Tally, info: VideoInfo) -> list[str]:
+    """Return warnings about rotation and pixel shape."""
+    warnings = []
     if tally.is_odd_angle:
         warnings.append(
             "is rotated by an angle that is not a multiple of 90 degrees; mpar uses the nearest one"
