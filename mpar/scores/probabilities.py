@@ -77,7 +77,7 @@ def read_probabilities(
     class_names : tuple of str, length K
         Their classes.
     problems : list of Problem
-        Predictions that cannot be read, or that hold no probabilities.
+        Predictions that cannot be read, or that lack probabilities or the times of frames.
 
     Raises
     ------
@@ -90,6 +90,7 @@ def read_probabilities(
 
 def _read_one(path: Path, name: str) -> tuple[Predicted, ClassMap]:
     recording, class_map = read_prediction(path, name)
+    _ = recording.clock  # raises InputError if it is unknown when frames are shown
     rows = _read_columns(path, class_map.class_names)
     stride = int(read_sidecar(path)["stride"])
     rows = np.repeat(rows, stride, axis=0)[: len(recording.labels)]
