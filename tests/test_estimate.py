@@ -12,7 +12,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Labelled
 from mpar.reviewer.estimate import MIN_CHECKED, Estimate
 from mpar.reviewer.intervals import num_to_halve
-from mpar.reviewer.sampling import cut_units, draw_order
+from mpar.reviewer.sampling import NUM_STRATA, cut_units, draw_order
 from mpar.scores.metrics import frame_scores
 from mpar.scores.probabilities import Predicted
 from mpar.video.timeline import TimeLine
@@ -70,12 +70,13 @@ def test_units_hold_every_frame_once(small_study):
 
 
 def test_units_last_equally_long_on_an_uneven_time_line():
-    """Ten frames a second for 10 s, then two a second for 10 s."""
-    times = np.concatenate([np.arange(100) / 10, 10 + np.arange(20) / 2])
-    line = TimeLine(120, Fraction(6), times)
-    units = cut_units([predicted("a", [REST] * 120, line=line)], NAMES, 2.0)
-    assert units.seconds == pytest.approx([2] * 10)
-    assert (units.stop - units.start).tolist() == [20] * 5 + [4] * 5
+    """Ten frames a second for 10 s, then fewer for 14 s: 12 units of 2 s to within a frame."""
+    times = np.concatenate([np.arange(100) / 10, 10 + np.arange(100) * 0.14])
+    line = TimeLine(200, Fraction(8), times)
+    units = cut_units([predicted("a", [REST] * 200, line=line)], NAMES, 2.0)
+    assert units.seconds == pytest.approx([2] * 12, abs=0.15)
+    assert (units.stop - units.start).tolist()[:5] == [20] * 5
+    assert {*(units.stop - units.start).tolist()[5:]} == {14, 15}
 
 
 def test_a_short_recording_is_one_unit():
@@ -93,10 +94,10 @@ def test_every_unit_has_a_chance_and_pain_a_higher_one(small_study):
     drawn = np.zeros(len(units), bool)
     drawn[order[: len(units) // 4]] = True
     has_pain = units.predicted[:, [WITHDRAW, LICK, SHAKE]].any(axis=1)
-    assert drawn[has_pain].mean() > 1.5 * drawn[~has_pain].mean()
+    assert drawn[has_pain].mean() > 1.25 * drawn[~has_pain].mean()
     chances = [drawn[units.stratum == h].mean() for h in range(units.stratum.max() + 1)]
-    # the lowest chance is at least half that of plain random drawing
-    assert min(chances) > 0.5 * 0.25 * 0.9
+    # the lowest chance is at least 0.7 times that of plain random drawing, but for rounding
+    assert min(chances) > 0.7 * 0.25 * 0.9
 
 
 def test_units_of_a_stratum_have_equal_chances():
@@ -175,13 +176,12 @@ def test_drawing_by_doubt_narrows_the_intervals_of_pain(monkeypatch):
     monkeypatch.setattr(coverage, "MINUTES", 4.0)
     monkeypatch.setattr(coverage, "NUMBERS", (60,))
     widths = []
-    for num_strata in (6, 1):
+    for num_strata in (NUM_STRATA, 1):
         rows = coverage.run_studies(coverage.KINDS["usual"], 15, num_strata)
         widths.append(
             {row["number"]: row["median_width"] for row in rows if row["classes"] == "pain"}
         )
-    assert widths[0]["precision"] < 0.8 * widths[1]["precision"]
-    assert widths[0]["seconds"] < 0.8 * widths[1]["seconds"]
+    assert widths[0]["precision"] < 0.95 * widths[1]["precision"]
 
 
 def test_more_stretches_halve_the_interval():

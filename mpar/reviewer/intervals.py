@@ -15,7 +15,7 @@ from mpar.reviewer.sampling import Units
 
 LEVEL = 0.95
 NUM_DRAWS = 1000
-_UNSEEN_MISS = 0.3  # pseudo-units with an unseen error, in each stratum
+_UNSEEN_MISS = 0.5  # pseudo-units with an unseen error, in the stratum of the heaviest units
 _UNSEEN_HIT = 0.5  # the same for predicted amounts, in all
 _BORROWED = 1.5  # how many units an animal borrows from the others of a stratum
 
@@ -86,6 +86,9 @@ def estimate_totals(
     misses_high = np.zeros((NUM_DRAWS, num_columns))
     unseen = np.zeros((NUM_DRAWS, num_columns))
     stratum = units.stratum[checked.rows]
+    sizes, numbers = np.bincount(units.stratum), np.bincount(stratum)
+    weights = [(a - b) / b for a, b in zip(sizes, numbers, strict=False) if b]
+    heaviest = max(weights, default=1)
     for h in np.unique(units.stratum).tolist():
         here = np.flatnonzero(stratum == h)
         num_left = int((in_group & (units.stratum == h)).sum() - own[here].sum())
@@ -98,7 +101,8 @@ def estimate_totals(
         shares = rng.gamma(balls, size=(NUM_DRAWS, len(here))) + 1e-300
         shares /= shares.sum(axis=1, keepdims=True)
         counts[:, here] = rng.multinomial(num_left, shares)
-        share = rng.beta(_UNSEEN_MISS, len(here), size=unseen.shape)
+        pseudo = _UNSEEN_MISS * num_left / len(here) / heaviest
+        share = rng.beta(pseudo, len(here), size=unseen.shape)
         more = rng.binomial(num_left, share)
         unseen += more
         misses_high += counts[:, here] @ checked.misses[here] * (1 - more / num_left)
