@@ -32,6 +32,7 @@ from mpar.video.timeline import TimeLine
 FPS = 10
 NUM_ANIMALS, MINUTES = 6, 10.0
 NUMBERS = (60, 200)  # of stretches checked
+PLAIN_SHARE = 5  # plain random checking, for the widths, in a fifth of the studies
 NAMES = DEFAULT_CLASS_MAP.class_names
 PAIN = [NAMES.index(name) for name in PAIN_CLASSES]
 OTHERS = [k for k in range(len(NAMES)) if k not in PAIN]
@@ -236,7 +237,8 @@ def main(output: Path, studies: int, kinds: tuple[str, ...], is_table_only: bool
     for number, (name, kind) in enumerate(KINDS.items()):
         path = output / f"kind_{number}.json"
         if not path.exists() and not is_table_only and (not kinds or name in kinds):
-            found = {"drawn": run_studies(kind, studies), "plain": run_studies(kind, studies, 1)}
+            plain = run_studies(kind, max(1, studies // PLAIN_SHARE), 1)
+            found = {"drawn": run_studies(kind, studies), "plain": plain}
             write_json(path, found)
         if path.exists():
             results[name] = json.loads(path.read_text(encoding="utf-8"))
