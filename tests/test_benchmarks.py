@@ -10,8 +10,8 @@ from mpar.cache.store import Store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
+from tests.benchmarks import coverage, real
 from tests.benchmarks import race as race_module
-from tests.benchmarks import real
 from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
@@ -189,3 +189,19 @@ def test_sessions_are_held_out_whole():
     ]
     assert all(split["s0_a"] == split["s0_b"] for split in splits)
     assert all(set(split.values()) == {"train", "val", "test"} for split in splits)
+
+
+def test_coverage_of_a_toy_study(monkeypatch):
+    """One short study of each kind: rows of both ways of checking, and a table with ratios."""
+    monkeypatch.setattr(coverage, "MINUTES", 1.0)
+    monkeypatch.setattr(coverage, "NUMBERS", (30,))
+    results = {}
+    for name, kind in coverage.KINDS.items():
+        ways = {"drawn": coverage.run_studies(kind, 1), "plain": coverage.run_studies(kind, 1, 1)}
+        for row in ways["drawn"]:
+            assert row["coverage"] + row["below"] + row["above"] == pytest.approx(1)
+            assert row["width"] >= 0
+        results[name] = ways
+    lines = coverage.lay_out(results).splitlines()
+    assert len(lines) == 2 + sum(len(ways["drawn"]) for ways in results.values())
+    assert lines[2].startswith("| usual | 30 | other | f1 | 3 |")
