@@ -47,6 +47,17 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     metavar="COLUMN",
     help="Metadata column with the time of the stimulus in seconds, which becomes time 0.",
 )
+@click.option(
+    "--wide",
+    is_flag=True,
+    help="Also write wide.csv (a row an animal) and prism_MEASURE.csv (a column a group).",
+)
+@click.option("--xlsx", is_flag=True, help="Also write all tables to summary.xlsx.")
+@click.option(
+    "--compare",
+    metavar="COLUMN",
+    help="Also compare the groups of this metadata column (exploratory): comparison.csv.",
+)
 @click.option("--html", is_flag=True, help="Also write report.html, the whole report on one page.")
 @_options.overwrite
 @_options.quiet
@@ -60,6 +71,9 @@ def main(
     bin_length: str | None,
     windows: tuple[str, ...],
     onset_column: str | None,
+    wide: bool,
+    xlsx: bool,
+    compare: str | None,
     html: bool,
     overwrite: bool,
     quiet: bool,
@@ -78,6 +92,9 @@ def main(
         config=AssayConfig(
             bin_length=bin_length, windows=windows, onset_column=onset_column, group_by=group_by
         ),
+        wide=wide,
+        xlsx=xlsx,
+        compare=compare,
         html=html,
         overwrite=overwrite,
         quiet=quiet,

@@ -15,7 +15,10 @@ from mpar.labels.metadata import Animal, read_animals
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.html_report import summary_page
 from mpar.report.style import add_warning, save_figure
+from mpar.report.workbook import check_workbook, write_workbook
+from mpar.scores.assay_tables import group_columns, widen
 from mpar.scores.comparison import same_animal_warning
+from mpar.scores.group_tests import EXPLORATORY, compare_groups
 from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
@@ -31,7 +34,7 @@ from mpar.scores.windows import (
 from mpar.system.files import write_json, write_table, write_text
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
-PAGE = "report.html"
+PAGE, WORKBOOK = "report.html", "summary.xlsx"
 _OWN_COLUMNS = (
     "Recording",
     "Animal",
@@ -118,6 +121,9 @@ def summarize_assay(
     *,
     metadata_path: Path | str | None = None,
     config: AssayConfig | None = None,
+    wide: bool = False,
+    xlsx: bool = False,
+    compare: str | None = None,
     html: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
@@ -137,6 +143,14 @@ def summarize_assay(
         As for `read_animals`.
     config : AssayConfig, optional
         Windows and groups.
+    wide : bool
+        Also write ``wide.csv``, one row per animal (`widen`), and ``prism_<measure>.csv``, one
+        column per group (`group_columns`).
+    xlsx : bool
+        Also write all tables to ``summary.xlsx``, one sheet each.
+    compare : str, optional
+        Column of the metadata; also write ``comparison.csv``, which compares the groups that its
+        values define (`compare_groups`).
     html : bool
         Also write ``report.html``. An existing page is always replaced together with the tables.
     overwrite : bool
@@ -157,6 +171,8 @@ def summarize_assay(
     """
     config = config or AssayConfig()
     folder = Path(output_folder)
+    if xlsx:
+        check_workbook()
     if not overwrite:
         _refuse_existing(folder, config)
     predictions, class_names, problems = read_predictions(prediction_folder, quiet=quiet)
@@ -177,9 +193,22 @@ def summarize_assay(
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
     warning = same_animal_warning(len(learnt), len(animals))
 
-    paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
-    write_table(paths[0], by_animal)
-    write_table(paths[1], by_group)
+    tables = {"by_animal": by_animal, "by_group": by_group}
+    named = [name for name in animals[0].metadata if name not in _OWN_COLUMNS]
+    if wide:
+        tables["wide"] = widen(by_animal, named)
+        tables |= {f"prism_{name}": table for name, table in group_columns(by_animal)}
+    if compare is not None:
+        tables["comparison"] = compare_groups(
+            _grouped_by(by_animal, compare, named, config.group_by)
+        )
+    paths = [folder / f"{name}.csv" for name in tables]
+    for path, table in zip(paths, tables.values(), strict=True):
+        write_table(path, table)
+    if xlsx:
+        paths.append(folder / WORKBOOK)
+        write_workbook(paths[-1], tables)
+    paths.append(folder / SETTINGS)
     settings = {
         "mpar_version": mpar.__version__,
         "warning": warning,
@@ -189,13 +218,16 @@ def summarize_assay(
         "windows": list(config.windows),
         "onset_column": config.onset_column,
         "group_by": list(config.group_by),
+        "compare": compare,
         "left_out": [str(problem) for problem in sorted(problems)],
     }
-    write_json(paths[2], settings)
+    write_json(folder / SETTINGS, settings)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
     for name, figure in figures.items():
         paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
+    if compare is not None:
+        warnings.append(f"comparison.csv is {EXPLORATORY}")
     if html or (folder / PAGE).exists():
         page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
         write_text(folder / PAGE, page)
@@ -210,12 +242,41 @@ def summarize_assay(
     )
 
 
+def _grouped_by(
+    by_animal: pd.DataFrame, column: str, known: Sequence[str], group_by: Sequence[str]
+) -> pd.DataFrame:
+    """Return the table with the values of a metadata column as groups."""
+    if column in known:
+        table = by_animal.assign(Group=by_animal[column])
+    elif column in (group_by or ("group",)) and by_animal["Group"].nunique() > 1:
+        table = by_animal
+    else:
+        raise ConfigError(
+            f"compare: found no column {column!r} in the metadata, expected one of "
+            f"{', '.join(known) or 'none, since there are no metadata'}; pass --metadata"
+        )
+    table = table[table["Group"] != ""]
+    if table["Group"].nunique() < 2:
+        raise ConfigError(
+            f"compare: the column {column!r} has one value, expected two groups or more"
+        )
+    spread = table.groupby("Animal")["Group"].nunique()
+    if (spread > 1).any():
+        raise ConfigError(
+            f"compare: animal {spread.idxmax()} is in several groups of {column!r}, expected one; "
+            "the groups would share animals"
+        )
+    return table
+
+
 def _refuse_existing(folder: Path, config: AssayConfig) -> None:
     """Raise ConfigError if an output file exists."""
     figures = ["ethograms", "groups_whole", "time_course"]
     figures += [window.figure_name for window in config.named_windows()]
     names = [f"{name}{suffix}" for name in figures for suffix in (".png", ".pdf")]
-    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, *names) if (folder / n).exists()]
+    own = [BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, WORKBOOK, "wide.csv", "comparison.csv"]
+    existing = [name for name in (*own, *names) if (folder / name).exists()]
+    existing += [path.name for path in folder.glob("prism_*.csv")]
     if existing:
         raise ConfigError(
             f"{folder}: already holds {', '.join(existing)}; pass --overwrite to replace them, or "
