@@ -90,11 +90,14 @@ def main(
         output_folder,
         metadata_path=metadata_path,
         config=AssayConfig(
-            bin_length=bin_length, windows=windows, onset_column=onset_column, group_by=group_by
+            bin_length=bin_length,
+            windows=windows,
+            onset_column=onset_column,
+            group_by=group_by,
+            wide=wide,
+            xlsx=xlsx,
+            compare=compare,
         ),
-        wide=wide,
-        xlsx=xlsx,
-        compare=compare,
         html=html,
         overwrite=overwrite,
         quiet=quiet,

@@ -65,12 +65,23 @@ class AssayConfig:
         recording; windows and latencies count from it.
     group_by : sequence of str
         Columns of the metadata whose values define the groups; by default "group", if it exists.
+    wide : bool
+        Also write ``wide.csv``, one row per animal (`widen`), and ``prism_<measure>.csv``, one
+        column per group (`group_columns`).
+    xlsx : bool
+        Also write all tables to ``summary.xlsx``, one sheet each.
+    compare : str, optional
+        Column of the metadata; also write ``comparison.csv``, which compares the groups that its
+        values define (`compare_groups`).
     """
 
     bin_length: str | None = None
     windows: Sequence[str] = ()
     onset_column: str | None = None
     group_by: Sequence[str] = ()
+    wide: bool = False
+    xlsx: bool = False
+    compare: str | None = None
 
     def __post_init__(self) -> None:
         windows = self.named_windows()
@@ -121,9 +132,6 @@ def summarize_assay(
     *,
     metadata_path: Path | str | None = None,
     config: AssayConfig | None = None,
-    wide: bool = False,
-    xlsx: bool = False,
-    compare: str | None = None,
     html: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
@@ -143,14 +151,6 @@ def summarize_assay(
         As for `read_animals`.
     config : AssayConfig, optional
         Windows and groups.
-    wide : bool
-        Also write ``wide.csv``, one row per animal (`widen`), and ``prism_<measure>.csv``, one
-        column per group (`group_columns`).
-    xlsx : bool
-        Also write all tables to ``summary.xlsx``, one sheet each.
-    compare : str, optional
-        Column of the metadata; also write ``comparison.csv``, which compares the groups that its
-        values define (`compare_groups`).
     html : bool
         Also write ``report.html``. An existing page is always replaced together with the tables.
     overwrite : bool
@@ -171,7 +171,7 @@ def summarize_assay(
     """
     config = config or AssayConfig()
     folder = Path(output_folder)
-    if xlsx:
+    if config.xlsx:
         check_workbook()
     if not overwrite:
         _refuse_existing(folder, config)
@@ -193,21 +193,8 @@ def summarize_assay(
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
     warning = same_animal_warning(len(learnt), len(animals))
 
-    tables = {"by_animal": by_animal, "by_group": by_group}
-    named = [name for name in animals[0].metadata if name not in _OWN_COLUMNS]
-    if wide:
-        tables["wide"] = widen(by_animal, named)
-        tables |= {f"prism_{name}": table for name, table in group_columns(by_animal)}
-    if compare is not None:
-        tables["comparison"] = compare_groups(
-            _grouped_by(by_animal, compare, named, config.group_by)
-        )
-    paths = [folder / f"{name}.csv" for name in tables]
-    for path, table in zip(paths, tables.values(), strict=True):
-        write_table(path, table)
-    if xlsx:
-        paths.append(folder / WORKBOOK)
-        write_workbook(paths[-1], tables)
+    tables = _make_tables(animals, by_animal, by_group, config)
+    paths = _write_tables(folder, tables, xlsx=config.xlsx)
     paths.append(folder / SETTINGS)
     settings = {
         "mpar_version": mpar.__version__,
@@ -218,7 +205,7 @@ def summarize_assay(
         "windows": list(config.windows),
         "onset_column": config.onset_column,
         "group_by": list(config.group_by),
-        "compare": compare,
+        "compare": config.compare,
         "left_out": [str(problem) for problem in sorted(problems)],
     }
     write_json(folder / SETTINGS, settings)
@@ -226,7 +213,7 @@ def summarize_assay(
     for name, figure in figures.items():
         paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
-    if compare is not None:
+    if config.compare is not None:
         warnings.append(f"comparison.csv is {EXPLORATORY}")
     if html or (folder / PAGE).exists():
         page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
@@ -240,6 +227,32 @@ def summarize_assay(
         warnings=tuple([warning] * bool(warning) + warnings),
         problems=tuple(sorted(problems)),
     )
+
+
+def _make_tables(
+    animals: Sequence[Animal], by_animal: pd.DataFrame, by_group: pd.DataFrame, config: AssayConfig
+) -> dict[str, pd.DataFrame]:
+    """Return the tables by file name, without suffix."""
+    tables = {"by_animal": by_animal, "by_group": by_group}
+    named = [name for name in animals[0].metadata if name not in _OWN_COLUMNS]
+    if config.wide:
+        tables["wide"] = widen(by_animal, named)
+        tables |= {f"prism_{name}": table for name, table in group_columns(by_animal)}
+    if config.compare is not None:
+        grouped = _grouped_by(by_animal, config.compare, named, config.group_by)
+        tables["comparison"] = compare_groups(grouped)
+    return tables
+
+
+def _write_tables(folder: Path, tables: dict[str, pd.DataFrame], *, xlsx: bool) -> list[Path]:
+    """Write tables as CSV files and, if asked for, as a workbook; return the paths."""
+    paths = [folder / f"{name}.csv" for name in tables]
+    for path, table in zip(paths, tables.values(), strict=True):
+        write_table(path, table)
+    if xlsx:
+        paths.append(folder / WORKBOOK)
+        write_workbook(paths[-1], tables)
+    return paths
 
 
 def _grouped_by(

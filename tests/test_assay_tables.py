@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mpar.assay import summarize_assay
+from mpar.assay import AssayConfig, summarize_assay
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.report.workbook import write_workbook
@@ -163,7 +163,7 @@ def test_workbook_without_openpyxl(study, monkeypatch, tmp_path):
     """One line says what to install, before anything is written."""
     monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
     with pytest.raises(ConfigError, match="pip install openpyxl"):
-        summarize_assay(study / "predictions", tmp_path / "out", xlsx=True)
+        summarize_assay(study / "predictions", tmp_path / "out", config=AssayConfig(xlsx=True))
     assert not (tmp_path / "out").exists()
 
 
