@@ -48,6 +48,24 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     help="Metadata column with the time of the stimulus in seconds, which becomes time 0.",
 )
 @click.option(
+    "--events",
+    "events_path",
+    type=_options.FILE,
+    help="CSV with Recording,Event,Start_s and others: what followed each stimulus.",
+)
+@click.option(
+    "--response-window",
+    metavar="START-STOP",
+    default="0-2s",
+    show_default=True,
+    help="With --events: seconds from the stimulus in which a response begins.",
+)
+@click.option(
+    "--force-column",
+    metavar="COLUMN",
+    help="With --events: column of von Frey forces, for the 50 % threshold (up-down method).",
+)
+@click.option(
     "--wide",
     is_flag=True,
     help="Also write wide.csv (a row an animal) and prism_MEASURE.csv (a column a group).",
@@ -71,6 +89,9 @@ def main(
     bin_length: str | None,
     windows: tuple[str, ...],
     onset_column: str | None,
+    events_path: Path | None,
+    response_window: str,
+    force_column: str | None,
     wide: bool,
     xlsx: bool,
     compare: str | None,
@@ -94,6 +115,9 @@ def main(
             windows=windows,
             onset_column=onset_column,
             group_by=group_by,
+            events_path=events_path,
+            response_window=response_window,
+            force_column=force_column,
             wide=wide,
             xlsx=xlsx,
             compare=compare,

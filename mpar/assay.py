@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,13 +13,16 @@ from matplotlib.figure import Figure
 import mpar
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.metadata import Animal, read_animals
+from mpar.labels.stimuli import Stimulus, read_stimuli
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
+from mpar.report.event_plots import plot_events
 from mpar.report.html_report import summary_page
 from mpar.report.style import add_warning, save_figure
 from mpar.report.workbook import check_workbook, write_workbook
 from mpar.scores.assay_tables import group_columns, widen
 from mpar.scores.comparison import same_animal_warning
 from mpar.scores.group_tests import EXPLORATORY, compare_groups
+from mpar.scores.responses import EVENT_COLUMNS, event_tables, parse_response_window
 from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
@@ -65,6 +69,14 @@ class AssayConfig:
         recording; windows and latencies count from it.
     group_by : sequence of str
         Columns of the metadata whose values define the groups; by default "group", if it exists.
+    events_path : Path or str, optional
+        Stimuli (`read_stimuli`); also write ``events.csv`` with one row a stimulus (`respond`),
+        ``responses.csv`` (`summarize_responses`) and the figures ``peri_event_<event>``.
+    response_window : str
+        Seconds from the stimulus in which a response begins, such as "0-2s".
+    force_column : str, optional
+        Column of the stimuli with the force of von Frey filaments; also write ``thresholds.csv``
+        (`thresholds`).
     wide : bool
         Also write ``wide.csv``, one row per animal (`widen`), and ``prism_<measure>.csv``, one
         column per group (`group_columns`).
@@ -79,6 +91,9 @@ class AssayConfig:
     windows: Sequence[str] = ()
     onset_column: str | None = None
     group_by: Sequence[str] = ()
+    events_path: Path | str | None = None
+    response_window: str = "0-2s"
+    force_column: str | None = None
     wide: bool = False
     xlsx: bool = False
     compare: str | None = None
@@ -94,6 +109,23 @@ class AssayConfig:
             )
         if self.bin_length is not None:
             parse_time(self.bin_length, "bin")
+        parse_response_window(self.response_window)
+        if self.force_column is not None and self.events_path is None:
+            raise ConfigError("force column: names a column of the events; pass --events")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options as plain values for ``settings.json``."""
+        has_events = self.events_path is not None
+        return {
+            "bin": self.bin_length,
+            "windows": list(self.windows),
+            "onset_column": self.onset_column,
+            "group_by": list(self.group_by),
+            "compare": self.compare,
+            "events": str(self.events_path) if has_events else None,
+            "response_window": self.response_window if has_events else None,
+            "force_column": self.force_column,
+        }
 
     def named_windows(self) -> list[Window]:
         """Return the named windows."""
@@ -193,28 +225,30 @@ def summarize_assay(
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
     warning = same_animal_warning(len(learnt), len(animals))
 
+    stimuli, more = _read_events(animals, config)
+    problems += more
     tables = _make_tables(animals, by_animal, by_group, config)
+    window = parse_response_window(config.response_window)
+    if stimuli:
+        has_force = config.force_column is not None
+        tables |= event_tables(stimuli, window, class_names, has_force=has_force)
     paths = _write_tables(folder, tables, xlsx=config.xlsx)
     paths.append(folder / SETTINGS)
-    settings = {
+    sources = {
         "mpar_version": mpar.__version__,
         "warning": warning,
         "predictions": str(prediction_folder),
         "metadata": str(metadata_path) if metadata_path else None,
-        "bin": config.bin_length,
-        "windows": list(config.windows),
-        "onset_column": config.onset_column,
-        "group_by": list(config.group_by),
-        "compare": config.compare,
-        "left_out": [str(problem) for problem in sorted(problems)],
     }
+    settings = sources | config.settings()
+    settings["left_out"] = [str(problem) for problem in sorted(problems)]
     write_json(folder / SETTINGS, settings)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
+    figures |= plot_events(stimuli, class_names, window)
     for name, figure in figures.items():
         paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
-    if config.compare is not None:
-        warnings.append(f"comparison.csv is {EXPLORATORY}")
+    warnings += [f"comparison.csv is {EXPLORATORY}"] if config.compare is not None else []
     if html or (folder / PAGE).exists():
         page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
         write_text(folder / PAGE, page)
@@ -242,6 +276,20 @@ def _make_tables(
         grouped = _grouped_by(by_animal, config.compare, named, config.group_by)
         tables["comparison"] = compare_groups(grouped)
     return tables
+
+
+def _read_events(
+    animals: Sequence[Animal], config: AssayConfig
+) -> tuple[list[Stimulus], list[Problem]]:
+    """Return the stimuli, if a file of them is given, and the problems of its rows."""
+    if config.events_path is None:
+        return [], []
+    stimuli, problems = read_stimuli(
+        config.events_path, animals, force_column=config.force_column, taken=EVENT_COLUMNS
+    )
+    if not stimuli:
+        raise InputError(problems or [Problem(str(config.events_path), 0, "holds no stimulus")])
+    return stimuli, problems
 
 
 def _write_tables(folder: Path, tables: dict[str, pd.DataFrame], *, xlsx: bool) -> list[Path]:
@@ -287,9 +335,11 @@ def _refuse_existing(folder: Path, config: AssayConfig) -> None:
     figures = ["ethograms", "groups_whole", "time_course"]
     figures += [window.figure_name for window in config.named_windows()]
     names = [f"{name}{suffix}" for name in figures for suffix in (".png", ".pdf")]
-    own = [BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, WORKBOOK, "wide.csv", "comparison.csv"]
+    own = [BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, WORKBOOK]
+    own += [f"{name}.csv" for name in ("wide", "comparison", "events", "responses", "thresholds")]
     existing = [name for name in (*own, *names) if (folder / name).exists()]
-    existing += [path.name for path in folder.glob("prism_*.csv")]
+    for pattern in ("prism_*.csv", "peri_event_*.*"):
+        existing += [path.name for path in folder.glob(pattern)]
     if existing:
         raise ConfigError(
             f"{folder}: already holds {', '.join(existing)}; pass --overwrite to replace them, or "
