@@ -17,6 +17,7 @@ _NUM_LOOKS = 25  # frames of a recording for its median
 _SIDE_PX = 32
 _MAX_RECORDINGS = 200  # looked at on each side of a split
 _MAX_DIFFERENCE = 1.0  # grey levels of three quarters of the pixels; found on real sessions
+_MAX_SHARE = 0.15  # of the structure of the median frames (interquartile range)
 _MIN_SHARE = 0.25  # of the recordings; fewer change the score little
 _MAX_JUMP = 1.5  # change from one piece to the next, in changes within a piece
 
@@ -40,7 +41,8 @@ def check_scenes(store: Store, learnt: Sequence[int], tested: Sequence[int]) -> 
     Notes
     -----
     Our choice: two recordings show the same scene if three quarters of the pixels of their median
-    frames (32 x 32 px) differ by at most 1 grey level, apart from brightness. One continues
+    frames (32 x 32 px) differ by at most 1 grey level and 15 % of their interquartile range, apart
+    from brightness. One continues
     another if the change from the last frame to the first is at most 1.5 times the change
     between neighbouring frames.
     """
@@ -129,4 +131,6 @@ def _number_scenes(medians: dict[int, np.ndarray]) -> dict[int, int]:
 def _is_same_scene(median: np.ndarray, other: np.ndarray) -> bool:
     difference = median - other
     difference = np.abs(difference - np.median(difference))
-    return bool(np.percentile(difference, 75) <= _MAX_DIFFERENCE)
+    # a plain background has too little structure to be recognized by
+    structure = min(np.subtract(*np.percentile(one, [75, 25])) for one in (median, other))
+    return bool(np.percentile(difference, 75) <= min(_MAX_DIFFERENCE, _MAX_SHARE * structure))
