@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,6 +38,8 @@ from mpar.video.videos import decode, line_of, other_size
 
 UNKNOWN = np.iinfo(np.int64).min  # a time stamp that the file does not state
 _FORMAT = 1
+_OF_FRAMES = ("packets", "digests", "turns")
+_OF_PACKETS = ("pts", "dts", "places", "is_key", "is_shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class FrameIndex:
         Size of the upright frames in px.
     line : TimeLine
         When each frame is shown.
+    table : PacketTable
+        The packets of the video.
     """
 
     packets: np.ndarray
@@ -101,6 +106,7 @@ class FrameIndex:
     height: int
     width: int
     line: TimeLine
+    table: PacketTable
 
     def save(self, path: Path, video: Path, stream: int | None) -> None:
         """Write the index to a file."""
@@ -111,16 +117,12 @@ class FrameIndex:
             "fps": str(self.line.fps),
             "is_rate_guessed": self.line.is_guess,
         }
+        meta["container"] = self.table.container
         times = np.zeros(0) if self.line.times is None else self.line.times
+        arrays = {name: getattr(self, name) for name in _OF_FRAMES} | {"times": times}
+        arrays |= {name: getattr(self.table, name) for name in _OF_PACKETS}
         with atomic_path(path, durable=False) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                meta=np.array(json.dumps(meta)),
-                packets=self.packets,
-                digests=self.digests,
-                turns=self.turns,
-                times=times,
-            )
+            np.savez_compressed(file, meta=np.array(json.dumps(meta)), **arrays)
 
     @classmethod
     def load(cls, path: Path, video: Path, stream: int | None) -> FrameIndex | None:
@@ -128,23 +130,29 @@ class FrameIndex:
         try:
             with np.load(path, allow_pickle=False) as data:
                 meta = json.loads(str(data["meta"]))
-                arrays = {name: data[name] for name in ("packets", "digests", "turns", "times")}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+                found = {name: data[name] for name in (*_OF_FRAMES, *_OF_PACKETS, "times")}
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        num_frames = len(arrays["packets"])
-        lengths = {len(arrays["digests"]), len(arrays["turns"])}
-        expected = _identify(video, stream)
+        expected, times = _identify(video, stream), found["times"]
+        num_frames = len(found["packets"])
         is_ours = {key: meta.get(key) for key in expected} == expected
-        if not is_ours or lengths != {num_frames} or len(arrays["times"]) not in {0, num_frames}:
+        lengths = [{len(found[name]) for name in names} for names in (_OF_FRAMES, _OF_PACKETS)]
+        if not is_ours or any(len(n) > 1 for n in lengths) or len(times) not in {0, num_frames}:
             return None
-        times = arrays.pop("times")
-        line = TimeLine(
-            num_frames,
-            Fraction(meta["fps"]),
-            times if len(times) else None,
-            meta["is_rate_guessed"],
+        return cls(
+            **{name: found[name] for name in _OF_FRAMES},
+            height=meta["height"],
+            width=meta["width"],
+            line=TimeLine(
+                num_frames,
+                Fraction(meta["fps"]),
+                times if len(times) else None,
+                meta["is_rate_guessed"],
+            ),
+            table=PacketTable(
+                **{name: found[name] for name in _OF_PACKETS}, container=meta["container"]
+            ),
         )
-        return cls(**arrays, height=meta["height"], width=meta["width"], line=line)
 
 
 def _identify(video: Path, stream: int | None) -> dict[str, Any]:
@@ -171,7 +179,7 @@ def turn_of(number: int) -> Orientation:
 
 def digest_of(luma: np.ndarray) -> int:
     """Return the xxh3 of a picture, (H, W) uint8."""
-    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(luma))
+    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(luma).data)
 
 
 def scan_packets(path: Path, stream: int | None, is_stopped: Callable[[], bool]) -> PacketTable:
@@ -188,7 +196,9 @@ def scan_packets(path: Path, stream: int | None, is_stopped: Callable[[], bool])
         name = container.format.name
     table = np.array(rows, np.int64).reshape(-1, 3)
     marks = np.array(flags, bool).reshape(-1, 2)
-    return PacketTable(*table.T.copy(), *marks.T.copy(), container=name)
+    pts, dts, places = table.T.copy()
+    is_key, is_shown = marks.T.copy()
+    return PacketTable(pts, dts, places, is_key, is_shown, name)
 
 
 def known(number: int | None) -> int:
@@ -213,10 +223,15 @@ class Counting:
 
     Iterating yields after each frame, so that the caller may pause or stop.
 
+    Parameters
+    ----------
+    path, stream
+        The video.
+    table : PacketTable
+        Its packets.
+
     Attributes
     ----------
-    num_frames : int
-        Frames found so far.
     packets, digests, turns : list
         As in `FrameIndex`, so far.
     info : VideoInfo
@@ -225,8 +240,8 @@ class Counting:
         Known at the end.
     """
 
-    def __init__(self, path: Path, stream: int | None) -> None:
-        self._path, self._stream = path, stream
+    def __init__(self, path: Path, stream: int | None, table: PacketTable) -> None:
+        self._path, self._stream, self._table = path, stream, table
         self.packets: list[int] = []
         self.digests: list[int] = []
         self.turns: list[int] = []
@@ -235,6 +250,7 @@ class Counting:
 
     @property
     def num_frames(self) -> int:
+        """Number of frames found so far."""
         return len(self.turns)  # the last of the three to grow
 
     def __iter__(self) -> Iterator[None]:
@@ -272,4 +288,5 @@ class Counting:
             height=shown[0],
             width=shown[1],
             line=line_of(tally, self.info, zero),
+            table=self._table,
         )

@@ -56,20 +56,20 @@ class _Cursor:
         """Move to a key packet or one before it; raises _LostError if that fails."""
         if not self._has_places:
             raise _LostError
-        stamps = self._table.dts if self._table.dts[packet] != UNKNOWN else self._table.pts
-        if stamps[packet] == UNKNOWN:
-            raise _LostError
-        try:
-            self._container.seek(int(stamps[packet]), stream=self._video, backward=True)
-            packets = read_packets(self._container, self._video)
-            first = next(packets)
-        except (av.FFmpegError, StopIteration):
-            raise _LostError from None
-        number = self._by_place.get(known(first.pos))
-        if number is None or number > packet:
-            raise _LostError
-        self.packet = number
-        self._packets = numbered(_chain(first, packets), number)
+        # mp4 and Matroska seek by the time a packet is shown, others by that of its decoding
+        for stamps in (self._table.pts, self._table.dts):
+            if stamps[packet] == UNKNOWN:
+                continue
+            with contextlib.suppress(av.FFmpegError, StopIteration):
+                self._container.seek(int(stamps[packet]), stream=self._video, backward=True)
+                packets = read_packets(self._container, self._video)
+                first = next(packets)
+                number = self._by_place.get(known(first.pos))
+                if number is not None and number <= packet:
+                    self.packet = number
+                    self._packets = numbered(_chain(first, packets), number)
+                    return
+        raise _LostError
 
     def frames(self, needed_from: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield frames with the number of their packet.
