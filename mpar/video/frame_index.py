@@ -128,7 +128,7 @@ class FrameIndex:
     def load(cls, path: Path, video: Path, stream: int | None) -> FrameIndex | None:
         """Read an index; None if there is none of this video as it is now."""
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 meta = json.loads(str(data["meta"]))
                 found = {name: data[name] for name in (*_OF_FRAMES, *_OF_PACKETS, "times")}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
@@ -209,11 +209,14 @@ def known(number: int | None) -> int:
 def numbered(
     packets: Iterator[av.Packet[av.VideoStream]], start: int = 0
 ) -> Iterator[av.Packet[av.VideoStream]]:
-    """Yield packets that pass their number on to their frames, from `start` on."""
+    """Yield packets with their number, from `start` on, in place of their time stamp.
+
+    The decoder hands it on to the frame in them.
+    """
     number = start
     for packet in packets:
         if packet.size:
-            packet.opaque = number
+            packet.pts = number
             number += 1
         yield packet
 
@@ -257,7 +260,6 @@ class Counting:
         to_grey, turner, tally = GreyConverter(None, 1), Turner(), Tally()
         shown: tuple[int, int] | None = None
         with opened(self._path, self._stream) as (container, video, _):
-            video.codec_context.copy_opaque = True
             packets = numbered(read_packets(container, video))
             for frame in decode(packets, container, video, tally):
                 orientation = turner.find(frame)
@@ -267,13 +269,13 @@ class Counting:
                     shown = size
                 elif size != shown:
                     raise other_size(self._path, shown, size, tally.num_frames)
-                if not isinstance(frame.opaque, int):
+                if frame.pts is None:
                     raise InputError.of(
                         self._path,
                         "its decoder does not say which packet a frame comes from; convert it to "
                         "another format",
                     )
-                self.packets.append(frame.opaque)
+                self.packets.append(frame.pts)
                 self.digests.append(digest_of(to_grey.luma(frame)[0]))
                 self.turns.append(number_of(orientation))
                 tally.num_frames += 1
@@ -281,6 +283,8 @@ class Counting:
             if shown is None:
                 raise no_frame(self._path)
             zero = find_zero(self._path, container)
+        stamps = self._table.pts[self.packets].tolist()
+        tally.stamps = [None if stamp == UNKNOWN else stamp for stamp in stamps]
         self.index = FrameIndex(
             packets=np.array(self.packets, np.int64),
             digests=np.array(self.digests, np.uint64),

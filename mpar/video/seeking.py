@@ -43,7 +43,6 @@ class _Cursor:
         self._table = table
         self._stack = contextlib.ExitStack()
         self._container, self._video, _ = self._stack.enter_context(opened(path, stream))
-        self._video.codec_context.copy_opaque = True
         self.packet = 0  # the next one to decode
         self._packets = numbered(read_packets(self._container, self._video))
         self._by_place = dict(zip(table.places.tolist(), range(len(table.places)), strict=True))
@@ -88,8 +87,8 @@ class _Cursor:
             except av.FFmpegError:
                 continue
             for frame in frames:
-                if isinstance(frame.opaque, int):
-                    yield frame.opaque, frame
+                if frame.pts is not None:
+                    yield frame.pts, frame
 
 
 def _chain(
@@ -135,7 +134,8 @@ class FrameReader:
         if packets is not self._packets:
             self._packets = packets
             self._frame_of = np.full(len(self._table.pts), -1, np.int64)
-            self._frame_of[packets] = np.arange(len(packets))
+            # backwards, so that the first frame of a packet stays
+            self._frame_of[packets[::-1]] = np.arange(len(packets))[::-1]
             self._rewind()
 
     def _rewind(self) -> None:
@@ -205,9 +205,13 @@ class FrameReader:
                 self._cursor.seek(key)
         # from the start, mpar decodes exactly as it does in one pass
         needed_from = 0 if key is None else int(self._packets[start:stop].min())
+        previous, repeats = -1, 0
         for packet, frame in self._cursor.frames(needed_from):
             self.num_decoded += 1
+            repeats = repeats + 1 if packet == previous else 0
+            previous = packet
             number = int(self._frame_of[packet])
+            number += repeats if number >= 0 else 0
             if number > start:
                 raise _LostError
             if number < start:

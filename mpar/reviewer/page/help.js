@@ -24,16 +24,26 @@ function row(keys, text) {
   return make("tr", {}, make("th", { scope: "row" }, ...caps), make("td", {}, text));
 }
 
+// Return the rows of the help: keys that belong together stand in one.
+function joined(group) {
+  const rows = [];
+  for (const [keys, text] of group) {
+    if (text) rows.push([[keys[0]], text]);
+    else rows.at(-1)[0].push(keys[0]);
+  }
+  return rows;
+}
+
 export function fillHelp(dialog, classes, groups) {
   const named = classes.map((item, k) => [keyOfClass(k), item.name]).filter(([key]) => key);
   const sections = [
     make("section", {}, make("h3", {}, "Classes"),
       make("table", {}, ...named.map(([key, name]) => row([key], name)))),
     ...groups.map((name) => make("section", {}, make("h3", {}, name),
-      make("table", {}, ...GROUPS[name].filter(([, text]) => text).map(([keys, text]) => row(keys, text))))),
+      make("table", {}, ...joined(GROUPS[name]).map(([keys, text]) => row(keys, text))))),
   ];
   dialog.replaceChildren(
-    make("h2", {}, "Keys"),
+    make("h2", { tabindex: -1, autofocus: true }, "Keys"),
     make("p", {}, "Press a class key and go forward: every frame you pass gets that class, until you " +
       "press the key of another class or Esc. Or choose a range first (drag on the time line, or i " +
       "and o), then press the class key."),

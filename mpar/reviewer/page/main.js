@@ -157,7 +157,7 @@ class Review {
     this.controls.update();
     if (state.problems.length) this.say(state.problems.join("\n"));
     await this.player.show(frame);
-    if (state.has_probabilities) this.scorer.curve(0);
+    if (state.has_probabilities) await this.scorer.curve(0);
   }
 
   #takeState(state) {
@@ -200,8 +200,13 @@ class Review {
     this.say(text);
     if (!this.state) return;
     this.scorer.drop();
-    const state = await getJson("recording", { name: this.name });
-    this.#replied(state, true);
+    try {
+      const state = await getJson("recording", { name: this.name });
+      if (state.runs && state.num_frames === this.state.num_frames) this.#replied(state, true);
+      else this.open(this.name, this.player.frame);
+    } catch (error) {
+      this.say(error.message);
+    }
   }
 
   #replied(reply, isLast) {
@@ -283,7 +288,7 @@ class Review {
 
   #showPlace(frame) {
     const { num_frames: count } = this.state;
-    $("place").textContent = `Frame ${frame} of 0-${count - 1}   ${clockText(this.player.seconds(frame))}`;
+    $("place").textContent = `Frame ${frame} (last ${count - 1}) · ${clockText(this.player.seconds(frame))}`;
     this.timeline.follow(frame);
     this.timeline.canvas.setAttribute("aria-valuetext", `frame ${frame}, ${this.nameOf(this.own[frame])}`);
     this.side.update();

@@ -9,7 +9,7 @@ export class Scorer {
     this.review = review;
     this.selection = null; // [start, stop)
     this.brush = null; // {k, code, start, last, sent, group}: labels every frame that is passed
-    this.curveClass = 0;
+    this.curveClass = Math.min(1, review.study.classes.length - 1); // the first is often rest
     this.count = 0;
     this.from = null;
   }
