@@ -140,6 +140,7 @@ class Desk:
             lane = self.lane
             if revision != lane.revision:
                 raise StaleError("this recording was changed in another window")
+            before = lane.copy()
             self._note(seen)
             if kind == "undo":
                 is_changed = lane.undo() is not None
@@ -154,7 +155,11 @@ class Desk:
                     kind, start, codes, how, at=now(), by=self._files.annotator, group=group
                 )
             if is_changed:
-                self._save()
+                try:
+                    self._save()
+                except OSError:
+                    self.lane = before  # what is not saved is not shown as saved
+                    raise
 
     def _codes_for(
         self, kind: str, start: int, stop: int, code: int, like: int | None

@@ -113,6 +113,8 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # programs lock an open workbook with a file ~$...
         shown = [name for name in sorted(names) if not name.startswith((".", "~$"))]
+        # a JSON file that says how a table came about, as mpar-review writes it
+        shown = [name for name in shown if name.removesuffix(".json") + ".csv" not in shown]
         pictures = [name for name in shown if Path(name).suffix.lower() in _PICTURES]
         if len(pictures) >= _MIN_PICTURES:
             lines.append(
