@@ -26,10 +26,10 @@ MODULES = sorted(
 ROOMS = sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
 # Nothing that merely looks into inputs or at scores waits for torch to load.
 WITHOUT_TORCH = (
-    *("labels", "video", "scores", "report", "system"),
+    *("labels", "video", "scores", "report", "reviewer", "system"),
     *("cache.store", "cache.writer", "cache.clip_lengths", "network.config", "learning.recipe"),
 )
-DOORS_WITHOUT_TORCH = ("errors", "preprocess", "assay", "evaluation", "comparisons")
+DOORS_WITHOUT_TORCH = ("errors", "preprocess", "assay", "evaluation", "comparisons", "review")
 
 
 def parse(module):

@@ -105,8 +105,8 @@ class Lane:
 
     def copy(self) -> Lane:
         """Return a lane that does not follow later changes."""
-        arrays = (array.copy() for array in (self.codes, self.how, self.seen))
-        return Lane(*arrays, [*self.changes], [*self.undone], self.revision)
+        codes, how, seen = self.codes.copy(), self.how.copy(), self.seen.copy()
+        return Lane(codes, how, seen, [*self.changes], [*self.undone], self.revision)
 
     def runs(self, start: int = 0, stop: int | None = None) -> list[Run]:
         """Return the runs of equal code and origin in a stretch; they cover all of it."""

@@ -84,6 +84,7 @@ def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Fl
 
     _add_page(app, token)
     _add_reading(app, token, study, colors)
+    _add_data(app, token, study)
     _add_writing(app, token, study)
     return app
 
@@ -105,8 +106,6 @@ def _add_page(app: Flask, token: str) -> None:
 
 
 def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) -> None:
-    from flask import abort, request
-
     @app.get(f"/{token}/study")
     def show_study() -> dict[str, Any]:
         class_map = study.class_map
@@ -156,6 +155,10 @@ def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) 
         if found["num_frames"] is not None and not found["error"]:
             found["revision"] = study.desk_of(name).lane.revision
         return found
+
+
+def _add_data(app: Flask, token: str, study: Study) -> None:
+    from flask import abort, request
 
     @app.get(f"/{token}/times")
     def show_times() -> tuple[bytes, dict[str, str]]:

@@ -15,7 +15,7 @@ import { clockText, Timeline } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1500;
-const WAIT_MS = 400;
+const WAIT_MS = 200;
 
 class Review {
   constructor(study) {
@@ -152,7 +152,7 @@ class Review {
     this.seen = new Seen(state.seen, state.num_frames);
     this.#takeState(state);
     this.timeline.open(state.num_frames);
-    this.timeline.numCertain = state.num_certain;
+    this.#showCounted(state);
     this.side.opened();
     this.controls.update();
     if (state.problems.length) this.say(state.problems.join("\n"));
@@ -237,6 +237,13 @@ class Review {
     document.body.dataset.waiting = count;
   }
 
+  // While the server counts, ask often: nobody should wait to score longer than it takes.
+  #showCounted({ num_certain: count, num_frames: all }) {
+    this.timeline.numCertain = count;
+    document.body.dataset.counted = count;
+    if (count < all) setTimeout(() => this.#poll(), WAIT_MS);
+  }
+
   async #poll() {
     if (!this.state) return;
     const { name } = this;
@@ -249,7 +256,7 @@ class Review {
     }
     if (name !== this.name || !this.state) return;
     if ($("saved").classList.contains("bad")) this.#showSaved(this.sender.waiting.length, false);
-    this.timeline.numCertain = found.num_certain;
+    this.#showCounted(found);
     if (found.error) this.say(found.error);
     else if (found.num_frames !== this.state.num_frames) this.#reopen();
     else if (this.sender.isIdle && found.revision !== this.sender.revision) {
