@@ -74,7 +74,7 @@ class Asker:
     def state(self, name="m1"):
         """Return the state of a recording once its frames are counted."""
         frames = self.study.frames_of(name)
-        frames._thread.join()
+        frames.join()
         return self.get("recording", name=name).json
 
     def edit(self, kind, name="m1", **values):
@@ -494,7 +494,7 @@ def test_no_more_pictures_are_kept_than_fit(videos, tmp_path, monkeypatch):
     """The least used picture goes first, and comes back the same."""
     monkeypatch.setattr(frames_module, "_MAX_CACHE_BYTES", 6_000)
     frames = VideoFrames(videos / "m1.mp4", None, tmp_path / "i.npz")
-    frames._thread.join()
+    frames.join()
     first = frames.encoded(0, 30)
     assert sum(map(len, frames._cache.values())) <= 6_000
     assert len(frames._cache) < 30
@@ -522,12 +522,12 @@ def test_frames_are_counted_once(videos, tmp_path, monkeypatch):
     assert [n for n, _ in frames.encoded(50, 52)] == [50, 51]
     assert frames.num_certain <= 10
     gate.set()
-    frames._thread.join()
+    frames.join()
     assert frames.num_certain == NUM_FRAMES
     frames.close()
     monkeypatch.setattr(frames_module, "Counting", None)
     frames = VideoFrames(videos / "m1.mp4", None, index)
-    frames._thread.join()
+    frames.join()
     assert frames.num_certain == NUM_FRAMES
     frames.close()
     known = VideoFrames(videos / "m1.mp4", None, tmp_path / "j.npz", expected=NUM_FRAMES)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mpar.review import ReviewConfig, opened_review
+from tests.helpers import find_browser
 from tests.sample.synthetic import draw_frame_numbers, write_video
-from tests.test_html_report import find_browser
 from tests.test_review import (
     LICK,
     WALK,

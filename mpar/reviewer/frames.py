@@ -71,6 +71,16 @@ class VideoFrames:
             if self._reader is not None:
                 self._reader.close()
 
+    def join(self) -> None:
+        """Wait until all frames are counted, or the video fails."""
+        self._thread.join()
+
+    def forget(self) -> None:
+        """Drop the pictures that are kept."""
+        with self._lock:
+            self._cache.clear()
+            self._num_bytes = 0
+
     def _count(self) -> None:
         try:
             index = FrameIndex.load(self._index_path, self.path, self._stream)
