@@ -530,9 +530,6 @@ def test_frames_are_counted_once(videos, tmp_path, monkeypatch):
     frames.join()
     assert frames.num_certain == NUM_FRAMES
     frames.close()
-    known = VideoFrames(videos / "m1.mp4", None, tmp_path / "j.npz", expected=NUM_FRAMES)
-    frames_module.Counting = real
-    known.close()
 
 
 def test_edits_of_frames_that_are_not_counted_yet_wait(ask, monkeypatch):

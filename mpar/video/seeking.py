@@ -9,6 +9,8 @@ at last with the first packet, as `mpar.video.videos.Decoding` does.
 from __future__ import annotations
 
 import contextlib
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from mpar.video.grey import GreyConverter, Turner
 from mpar.video.streams import opened, read_packets
 
 _MAX_TRIES = 3  # key packets to try before decoding from the start
+_NUM_THREADS = min(8, os.cpu_count() or 1)
 _MAX_AHEAD = 48  # packets that are rather decoded than sought
 
 
@@ -37,12 +40,18 @@ class _Cursor:
         The video.
     table : PacketTable
         Its packets.
+    threads : int
+        Threads that decode. With several, damaged pictures may look different.
     """
 
-    def __init__(self, path: Path, stream: int | None, table: PacketTable) -> None:
-        self._table = table
+    def __init__(self, path: Path, stream: int | None, table: PacketTable, threads: int) -> None:
+        self._table, self.threads = table, threads
         self._stack = contextlib.ExitStack()
         self._container, self._video, _ = self._stack.enter_context(opened(path, stream))
+        self._video.codec_context.thread_count = threads
+        if threads > 1:
+            self._video.thread_type = "AUTO"
+        self._pending: deque[tuple[int, av.VideoFrame]] = deque()
         self.packet = 0  # the next one to decode
         self._packets = numbered(read_packets(self._container, self._video))
         self._by_place = dict(zip(table.places.tolist(), range(len(table.places)), strict=True))
@@ -66,6 +75,7 @@ class _Cursor:
                 number = self._by_place.get(known(first.pos))
                 if number is not None and number <= packet:
                     self.packet = number
+                    self._pending.clear()
                     self._packets = numbered(_chain(first, packets), number)
                     return
         raise _LostError
@@ -76,19 +86,20 @@ class _Cursor:
         Before the packet `needed_from`, frames that no other frame refers to are left out.
         """
         context = self._video.codec_context
-        for packet in self._packets:
+        while True:
+            while self._pending:
+                yield self._pending.popleft()
+            packet = next(self._packets, None)
+            if packet is None:
+                return
             if packet.size:
                 if known(packet.pos) != self._table.places[self.packet]:
                     raise _LostError
                 self.packet += 1
             context.skip_frame = "NONREF" if self.packet <= needed_from else "DEFAULT"
-            try:
+            with contextlib.suppress(av.FFmpegError):
                 frames = packet.decode()
-            except av.FFmpegError:
-                continue
-            for frame in frames:
-                if frame.pts is not None:
-                    yield frame.pts, frame
+                self._pending += [(frame.pts, frame) for frame in frames if frame.pts is not None]
 
 
 def _chain(
@@ -197,9 +208,10 @@ class FrameReader:
     ) -> Iterator[tuple[int, np.ndarray]]:
         assert self._packets is not None
         if self._cursor is None or key != self._cursor.packet or self._next > start:
-            if self._cursor is None or key is None:
+            threads = 1 if key is None else _NUM_THREADS
+            if self._cursor is None or not key or self._cursor.threads != threads:
                 self._rewind()
-                self._cursor = _Cursor(self._path, self._stream, self._table)
+                self._cursor = _Cursor(self._path, self._stream, self._table, threads)
             if key:
                 self._next = 0
                 self._cursor.seek(key)
