@@ -1,4 +1,4 @@
-"""mpar-export: predictions -> files of BORIS, DeepEthogram, MARS/Bento or SimBA."""
+"""mpar-export: predictions -> files of BORIS, DeepEthogram, MARS/Bento or SimBA, or videos."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @click.option(
     "--format",
     "label_format",
-    type=click.Choice(["boris", "deepethogram", "simba", "annot"]),
+    type=click.Choice(["boris", "deepethogram", "simba", "annot", "video"]),
     required=True,
-    help="boris: a project, which belongs next to its videos; annot: MARS/Bento.",
+    help="boris: a project, which belongs next to its videos; annot: MARS/Bento; video: the videos "
+    "with class, confidence and time below.",
 )
 @click.option(
     "--output",
@@ -30,6 +31,25 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @click.option(
     "--unscored", metavar="CLASS", help="Write frames of this class as frames without a behaviour."
 )
+@click.option(
+    "--videos",
+    "video_folder",
+    type=_options.FOLDER,
+    help="With --format video: folder of the videos that you predicted.",
+)
+@click.option(
+    "--labels",
+    "label_folder",
+    type=_options.FOLDER,
+    help="With --format video: label files of a person, for a second line.",
+)
+@click.option(
+    "--bouts",
+    metavar="CLASS",
+    multiple=True,
+    help="With --format video: write a clip of each bout of CLASS instead, with one second before "
+    "and after, and contact sheets. Repeatable.",
+)
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -39,18 +59,38 @@ def main(
     label_format: str,
     output_folder: Path,
     unscored: str | None,
+    video_folder: Path | None,
+    label_folder: Path | None,
+    bouts: tuple[str, ...],
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    """Write PREDICTIONS, a folder from mpar-predict, in the format of another program.
+    """Write PREDICTIONS, a folder from mpar-predict, for another program or as videos.
 
-    mpar-preprocess reads all of them back, corrected or not.
+    mpar-preprocess reads the files of other programs back, corrected or not.
     """
-    from mpar.scores.stored_predictions import export_predictions
+    if label_format == "video":
+        from mpar.export import export_videos
 
-    paths, problems = export_predictions(
-        predictions, output_folder, label_format, unscored=unscored, overwrite=overwrite
-    )
+        _options.refuse_given(["unscored"], "--format video")
+        if video_folder is None:
+            raise click.UsageError("--format video needs --videos, the folder that you predicted.")
+        paths, problems = export_videos(
+            predictions,
+            video_folder,
+            output_folder,
+            label_folder=label_folder,
+            bouts=bouts,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+    else:
+        from mpar.scores.stored_predictions import export_predictions
+
+        _options.refuse_given(["video_folder", "label_folder", "bouts"], f"--format {label_format}")
+        paths, problems = export_predictions(
+            predictions, output_folder, label_format, unscored=unscored, overwrite=overwrite
+        )
     if not quiet:
         for path in paths:
             click.echo(f"wrote {path}")

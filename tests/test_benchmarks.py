@@ -8,6 +8,7 @@ import pytest
 from mpar.cache.store import Store
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
+from tests.benchmarks import coverage
 from tests.benchmarks import race as race_module
 from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
@@ -145,3 +146,19 @@ def test_every_group_runs(group, tmp_path, monkeypatch):
     rows = module.run(tmp_path)
     assert rows
     assert all(row.rate > 0 for row in rows)
+
+
+def test_coverage_of_a_toy_study(monkeypatch):
+    """One short study of each kind: rows of both ways of checking, and a table with ratios."""
+    monkeypatch.setattr(coverage, "MINUTES", 1.0)
+    monkeypatch.setattr(coverage, "NUMBERS", (30,))
+    results = {}
+    for name, kind in coverage.KINDS.items():
+        ways = {"drawn": coverage.run_studies(kind, 1), "plain": coverage.run_studies(kind, 1, 1)}
+        for row in ways["drawn"]:
+            assert row["coverage"] + row["below"] + row["above"] == pytest.approx(1)
+            assert row["width"] >= 0
+        results[name] = ways
+    lines = coverage.lay_out(results).splitlines()
+    assert len(lines) == 2 + sum(len(ways["drawn"]) for ways in results.values())
+    assert lines[2].startswith("| usual | 30 | other | f1 | 3 |")

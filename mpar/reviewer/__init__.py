@@ -1,4 +1,5 @@
-"""Scoring on a local web page: frames by number, the scorer's lane with its history, the server.
+"""What a person looks at, corrects and checks: the page with its frames, the queue, estimates.
 
-Imports only `mpar.video`, `mpar.labels`, `mpar.scores` and `mpar.system`. The page is in ``page/``.
+Imports `mpar.video`, `mpar.labels`, `mpar.scores` and `mpar.system`; never torch. The page itself
+is in ``page/``.
 """

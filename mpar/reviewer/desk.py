@@ -12,7 +12,7 @@ from mpar.errors import InputError, MparError
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import UNLABELLED
 from mpar.reviewer.history import ACCEPTED, SCORED, find_spans
-from mpar.reviewer.lanes import Predicted, read_predicted
+from mpar.reviewer.lanes import PredictedLane, read_predicted
 from mpar.reviewer.scoring_files import ScoringFiles, now
 from mpar.scores.stored_predictions import StoredPrediction
 
@@ -47,7 +47,7 @@ class Desk:
         self._files, self._about = files, dict(about)
         self.lane = files.load(num_frames)
         self._stored = prediction
-        self._predicted: Predicted | None = None
+        self._predicted: PredictedLane | None = None
         self._prediction_error: InputError | None = None
         self._lock = threading.RLock()
         self._is_seen_saved = True
@@ -62,7 +62,7 @@ class Desk:
                     self._save()
 
     @property
-    def predicted(self) -> Predicted | None:
+    def predicted(self) -> PredictedLane | None:
         """The prediction, None if there is none or it does not fit."""
         with self._lock:
             if self._predicted is None and self._stored and self._prediction_error is None:

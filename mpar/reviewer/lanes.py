@@ -12,11 +12,11 @@ import numpy as np
 from mpar.errors import InputError
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import ClassMap
-from mpar.labels.csv_text import parse_rows, read_text
 from mpar.labels.laying import lay_on_frames
 from mpar.labels.names import added_to
 from mpar.labels.pairing import share_out
 from mpar.labels.regions import recording_name, share_labels
+from mpar.scores.probabilities import read_columns
 from mpar.scores.stored_predictions import StoredPrediction
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
@@ -25,7 +25,7 @@ _LEVELS = 255  # a probability takes one byte
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
+class PredictedLane:
     """A prediction of one recording.
 
     Parameters
@@ -43,7 +43,7 @@ class Predicted:
     source: dict[str, Any]
 
 
-def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: int) -> Predicted:
+def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: int) -> PredictedLane:
     """Read a prediction for each frame of a recording.
 
     Raises
@@ -69,7 +69,7 @@ def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: in
         if name in sidecar
     }
     probabilities = _read_probabilities(path, class_map, len(rows.frames))
-    return Predicted(
+    return PredictedLane(
         np.repeat(codes, stride)[:num_frames],
         np.repeat(probabilities, stride, axis=0)[:num_frames],
         source,
@@ -77,19 +77,12 @@ def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: in
 
 
 def _read_probabilities(path: Path, class_map: ClassMap, num_rows: int) -> np.ndarray:
-    """Return the probability of each class, (N, K) uint8; K is 0 if a column is missing."""
-    rows = parse_rows(path, read_text(path), ",")
-    header = rows[0][1]
+    """Return the probability of each class, (N, K) uint8; K is 0 if the file has none."""
     try:
-        columns = [header.index(f"{name}_prob") for name in class_map.class_names]
-        frame_column = header.index("Frame")
-        table = np.array(
-            [[cells[frame_column], *(cells[c] for c in columns)] for _, cells in rows[1:]], float
-        )
-    except (IndexError, ValueError):
+        table = read_columns(path, class_map.class_names)
+    except InputError:
         return np.zeros((num_rows, 0), np.uint8)
-    table = table[np.argsort(table[:, 0], kind="stable"), 1:]
-    return np.rint(np.clip(np.nan_to_num(table), 0, 1) * _LEVELS).astype(np.uint8)
+    return np.rint(np.clip(table, 0, 1) * _LEVELS).astype(np.uint8)
 
 
 def read_others(

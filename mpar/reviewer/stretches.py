@@ -1,4 +1,4 @@
-"""Stretches: parts of recordings that are worth a look."""
+"""Stretches: pieces of recordings that mpar asks a person to look at."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stretch:
-    """A part of a recording.
+    """A piece of a recording to look at, and why.
 
     Parameters
     ----------
     recording : str
-        Name of the recording.
+        Name of the recording, that of its prediction file.
     start, stop : int
-        Frames of the video, half-open.
+        Frames of the video, half-open, counted from 0.
     reason : str
-        Why to look at it, for people.
+        Why to look at it, for the person who does.
     worth : float
-        What looking at it is worth; higher comes first.
+        What looking at it is worth; a queue begins with the highest.
+
+    Raises
+    ------
+    ValueError
+        The stretch has no frame.
     """
 
     recording: str
@@ -26,3 +31,12 @@ class Stretch:
     stop: int
     reason: str
     worth: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(f"stretch: found frames {self.start} to {self.stop}, expected some")
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return self.stop - self.start

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -23,6 +23,8 @@ from mpar.scores.predictions import OUTPUT_ENDINGS, SUFFIX
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
+
+Item = TypeVar("Item")
 
 
 def name_of(path: Path) -> str | None:
@@ -169,15 +171,29 @@ def read_predictions(
     InputError
         No prediction can be read.
     """
+    predictions, class_map, problems = read_folder(folder, read_prediction, quiet=quiet)
+    return predictions, class_map.class_names, problems
+
+
+def read_folder(
+    folder: Path | str,
+    read_one: Callable[[Path, str], tuple[Item, ClassMap]],
+    *,
+    quiet: bool = True,
+) -> tuple[list[Item], ClassMap, list[Problem]]:
+    """Read the predictions of a folder with `read_one`, which gets a path and its NAME.
+
+    Returns and raises as `read_predictions`, with the class map instead of its names.
+    """
     warn_of_unread(OUTPUT_ENDINGS, folder)
     names = {path: name_of(path) for path in find_files(folder, [".csv"])}
     paths = sorted((name, path) for path, name in names.items() if name is not None)
-    found: dict[str, Labelled] = {}
+    found: dict[str, Item] = {}
     maps: set[ClassMap] = set()
     problems: list[Problem] = []
     for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
         try:
-            item, class_map = _read_prediction(path, name)
+            item, class_map = read_one(path, name)
         except InputError as error:
             problems += error.problems
             continue
@@ -193,10 +209,11 @@ def read_predictions(
             f"{folder}: found predictions of {len(maps)} different class maps; keep those of one "
             "network in a folder"
         )
-    return list(found.values()), maps.pop().class_names, problems
+    return list(found.values()), maps.pop(), problems
 
 
-def _read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
+def read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
+    """Read one prediction, without its probabilities."""
     sidecar = read_sidecar(path)
     if not sidecar:
         raise InputError.of(
