@@ -32,6 +32,11 @@ from mpar_cli._run import command
     help="Who scores; part of the file names. By default, the login name.",
 )
 @click.option("--blind", is_flag=True, help="Hide predictions and the labels of others.")
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Hand out stretches drawn at random, blind, and estimate how good the predictions are.",
+)
 @_options.class_map
 @_options.regions
 @_options.stream
@@ -51,6 +56,7 @@ def main(
     predictions_folder: Path | None,
     annotator: str,
     blind: bool,
+    estimate: bool,
     class_map_path: Path | None,
     regions_path: Path | None,
     stream: int | None,
@@ -70,6 +76,7 @@ def main(
         annotator=annotator,
         class_map=None if class_map_path is None else _options.read_class_map(class_map_path),
         is_blind=blind,
+        is_estimate=estimate,
         regions=_options.read_regions(regions_path),
         stream=stream,
     )
@@ -84,6 +91,8 @@ def main(
         if not no_browser:
             webbrowser.open(review.url)
         review.serve()
+        if path := review.write_estimate():
+            click.echo(f"wrote {path}")
 
 
 if __name__ == "__main__":

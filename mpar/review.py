@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import logging
 import secrets
 import socket
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from mpar.errors import ConfigError
+from mpar.report.estimate_page import estimate_page
 from mpar.report.style import class_colors
 from mpar.reviewer.server import HOST, MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import ReviewConfig, Study
-from mpar.system.files import locked
+from mpar.reviewer.worklist import ESTIMATE_PAGE
+from mpar.system.files import locked, write_text
 
 __all__ = ["Review", "ReviewConfig", "opened_review"]
 
@@ -55,8 +58,21 @@ class Review:
         """Answer requests until the process is interrupted."""
         self._server.run()
 
+    def write_estimate(self) -> Path | None:
+        """Write the page of an estimate with checked stretches; return its path."""
+        checking = self.study.checking
+        if checking is None or not checking.estimate.num_checked:
+            return None
+        estimate = checking.estimate
+        path = self.study.output_folder / ESTIMATE_PAGE
+        sources = [f"{len(self.study.recordings)} recordings, {self.study.annotator}"]
+        write_text(path, estimate_page(estimate.result(), estimate.history(), sources))
+        return path
+
     def close(self) -> None:
         """Stop answering requests; may be called from another thread."""
+        # requests that are being answered fail now, which nobody needs to read
+        logging.getLogger("waitress").setLevel(logging.CRITICAL + 1)
         self._server.close()
 
 

@@ -830,3 +830,103 @@ def test_bad_folders_are_one_line(tmp_path):
     result = run("review", tmp_path / "empty", "-o", tmp_path / "out", "--annotator", "b")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert "found no video" in result.output
+
+
+# --- the queue and the estimate -----------------------------------------------------------------
+
+
+def put_doubtful(folder, num_frames=NUM_FRAMES):
+    """Write a prediction that is sure of rest, and in frames 20-29 doubts lick or withdraw."""
+    probabilities = np.full((num_frames, 6), 0.004, np.float32)
+    probabilities[:, 0] = 0.98
+    probabilities[20:30] = [0.02, 0.45, 0.47, 0.02, 0.02, 0.02]
+    prediction = Prediction(
+        name="m1",
+        video="m1.mp4",
+        line=TimeLine(num_frames, Fraction(30)),
+        probabilities=probabilities,
+    )
+    folder.mkdir(exist_ok=True)
+    write_prediction(folder, prediction, DEFAULT_CLASS_MAP, OutputConfig(), PostConfig(), {})
+    return folder
+
+
+def test_queue_hands_out_what_is_doubtful_and_not_done(ask, tmp_path):
+    """The doubtful place comes with its reason; once it is labelled, it is gone."""
+    asker = ask(put_doubtful(tmp_path / "predictions"))
+    assert asker.study.queue.is_ready(20)
+    found = asker.get("queue").json
+    assert found["is_ready"]
+    (stretch,) = found["stretches"]
+    assert stretch["recording"] == "m1"
+    assert stretch["start"] < 20 < 30 < stretch["stop"]
+    assert stretch["reason"].startswith("paw_lick or paw_withdraw?")
+    asker.edit("set", start=0, stop=NUM_FRAMES, code=LICK)
+    assert asker.get("queue").json["stretches"] == []
+    assert ask().get("queue").status_code == 404
+    assert ask(tmp_path / "predictions", is_blind=True).get("queue").status_code == 404
+
+
+def test_estimate_is_blind_and_keeps_what_was_checked(ask, tmp_path):
+    """Each stretch is scored in a lane of its own; gaps are pointed out; a restart goes on."""
+    out = tmp_path / "out"
+    predictions = put_predictions(tmp_path / "predictions", np.repeat([0, 2], NUM_FRAMES // 2))
+    ask(predictions).edit("accept", start=0, stop=NUM_FRAMES)
+    asker = ask(predictions, is_estimate=True)
+    state = asker.state()
+    assert state["predicted"] is None
+    assert state["others"] == {}
+    assert state["runs"] == [[0, NUM_FRAMES, -1, 0]]
+    found = asker.get("check").json
+    assert (found["place"], found["num_checked"], found["num_stretches"]) == (0, 0, 1)
+    assert found["stretch"] | {"reason": ""} == {
+        "recording": "m1",
+        "start": 0,
+        "stop": NUM_FRAMES,
+        "reason": "",
+    }
+    for body in ({"place": 1}, {"place": -1}, {"place": "0"}, {}):
+        assert asker.post("check", body).status_code == 400
+    asker.edit("set", start=0, stop=40, code=LICK)
+    assert asker.post("check", {"place": 0}).json == {"num_gaps": 20}
+    assert not (out / "estimate.json").exists()
+    reply = asker.post("check", {"place": 0, "allows_gaps": True}).json
+    assert (reply["place"], reply["num_checked"], reply["stretch"]) == (1, 1, None)
+    # 40 frames are lick, 10 of which mpar found; it called none of the others lick
+    recall = reply["result"]["classes"]["paw_lick"]["recall"]
+    assert recall["estimate"] == pytest.approx(10 / 40)
+    assert codes_of(out, "m1_anna-estimate") == [LICK] * 40 + [-1] * 20
+    asker = ask(predictions, is_estimate=True)
+    assert asker.get("check").json["num_checked"] == 1
+    asker.edit("set", start=40, stop=NUM_FRAMES, code=0)
+    assert asker.get("check", place=0).json["place"] == 0
+    assert asker.post("check", {"place": 0}).json["num_checked"] == 1
+    assert json.loads((out / "estimate.json").read_text())["checked"][0]["bouts"] == [
+        [2, 40],
+        [0, 20],
+    ]
+
+
+def test_estimate_needs_predictions_of_these_videos(ask, tmp_path):
+    """One line each."""
+    with pytest.raises(ConfigError, match="pass --predictions"):
+        ask(is_estimate=True)
+    folder = put_predictions(tmp_path / "predictions", np.zeros(40, int), name="other")
+    with pytest.raises(ConfigError, match="no prediction of these videos"):
+        ask(folder, is_estimate=True)
+
+
+def test_page_of_the_estimate_is_written_at_the_end(videos, tmp_path):
+    """What was checked stands on a page beside estimate.json."""
+    predictions = put_predictions(tmp_path / "predictions", np.zeros(NUM_FRAMES, int))
+    config = ReviewConfig(annotator="anna", is_estimate=True)
+    with opened_review(
+        videos, tmp_path / "out", predictions_folder=predictions, config=config
+    ) as review:
+        assert review.write_estimate() is None
+        checking = review.study.checking
+        stretch = checking.stretch_at(0)
+        checking.record(stretch, np.zeros(NUM_FRAMES, np.int16), allows_gaps=False)
+        path = review.write_estimate()
+    assert path == tmp_path / "out" / "estimate.html"
+    assert "paw_lick" in path.read_text(encoding="utf-8")

@@ -63,7 +63,7 @@ class Window:
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
-        self.page.wait_for_selector("#picture[data-frame='0']")
+        self.page.wait_for_selector("#picture[data-frame]")
         self.page.wait_for_selector(f"body[data-counted='{NUM_FRAMES}']")
 
     def press(self, *keys):
@@ -119,13 +119,13 @@ def open_window(browser, sources, tmp_path):
     """Return a function that opens a window; the first call starts the server."""
     windows, servers = [], []
 
-    def open_one(predictions=False, size=None, **options):
+    def open_one(predictions=False, is_estimate=False, **options):
         if not servers:
             context = opened_review(
                 sources / "Videos",
                 tmp_path / "out",
                 predictions_folder=sources / "predictions" if predictions else None,
-                config=ReviewConfig(annotator="anna"),
+                config=ReviewConfig(annotator="anna", is_estimate=is_estimate),
             )
             review = context.__enter__()
             thread = threading.Thread(target=review.serve)
@@ -384,3 +384,39 @@ def test_regions_are_drawn_and_saved(open_window, tmp_path):
         "Video,Animal,X,Y,Width,Height\nm1.mp4,A,10,32,80,64\n"
     )
     window.page.wait_for_selector("#recording option[value='m1__A']", state="attached")
+
+
+def test_the_queue_is_reviewed_by_keyboard(open_window, tmp_path):
+    """The next stretch is marked and looped over; accepting it goes on to the one after."""
+    window = open_window(predictions=True)
+    window.page.wait_for_selector("#queue-panel li")
+    first = window.page.evaluate("() => review.queue.list[0]")
+    window.press(".")
+    window.page.wait_for_selector("#queue-panel[data-place='0']")
+    assert window.frame == first["start"]
+    assert first["reason"] in window.page.inner_text("#hint")
+    window.press("Shift+A")
+    window.settle()
+    expected = np.repeat([REST, LICK, WALK, REST], 60)[first["start"] : first["stop"]]
+    assert codes_of(tmp_path / "out")[first["start"] : first["stop"]] == expected.tolist()
+    assert window.page.query_selector("#queue-panel .done")
+
+
+def test_an_estimate_is_made_by_keyboard(open_window, tmp_path):
+    """Stretch after stretch, blind; frames that were left out are pointed out once."""
+    window = open_window(predictions=True, is_estimate=True)
+    page = window.page
+    num_stretches = page.evaluate("() => review.queue.state.num_stretches")
+    for k in range(num_stretches):
+        page.wait_for_selector(f"#queue-panel[data-place='{k}']")
+        assert page.evaluate("() => review.predicted") is None
+        start, stop = page.evaluate("() => review.timeline.stretch")
+        if k == 0:
+            window.press(".")
+            page.wait_for_selector("#message >> text=frames have no class")
+        window.press("i", *["ArrowRight"] * (stop - start - 1), "o", "3", ".")
+    page.wait_for_selector("#queue-panel >> text=All stretches are checked")
+    assert codes_of(tmp_path / "out", "m1_anna-estimate") == [LICK] * NUM_FRAMES
+    found = json.loads((tmp_path / "out" / "estimate.json").read_text())["result"]
+    assert found["classes"]["paw_lick"]["recall"]["estimate"] == pytest.approx(60 / NUM_FRAMES)
+    assert found["classes"]["paw_lick"]["precision"]["estimate"] == pytest.approx(1)

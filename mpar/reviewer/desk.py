@@ -98,6 +98,13 @@ class Desk:
                 "last": lane.changes[-1].kind if lane.changes else "",
             }
 
+    def codes_of(self, start: int, stop: int) -> np.ndarray:
+        """Return the codes of a stretch; ValueError if the recording is shorter."""
+        with self._lock:
+            if stop > len(self.lane.codes):
+                raise ValueError(f"frames {start} to {stop} are not in the recording")
+            return self.lane.codes[start:stop].copy()
+
     def edit(
         self,
         kind: str,

@@ -74,6 +74,18 @@ class ScoringFiles:
         if data is None and self.table.exists():
             self._read_table()
 
+    def labelled(self) -> list[tuple[int, int]]:
+        """Return the stretches that have a code, half-open; none if the files are not sound."""
+        try:
+            data = self._read_record()
+            if data is not None:
+                return [(int(start), int(stop)) for start, stop, *_ in data["runs"]]
+            if self.table.exists():
+                return find_spans(self._read_table().codes != UNLABELLED)
+        except (InputError, KeyError, TypeError, ValueError):
+            pass
+        return []
+
     def load(self, num_frames: int) -> Lane:
         """Read the lane, or return an empty one.
 

@@ -13,6 +13,7 @@ from mpar.errors import InputError
 from mpar.labels.classes import UNLABELLED
 from mpar.reviewer.desk import Desk, StaleError
 from mpar.reviewer.study import Study
+from mpar.reviewer.worklist import plain
 from mpar.video.regions import Region
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Fl
     _add_reading(app, token, study, colors)
     _add_data(app, token, study)
     _add_writing(app, token, study)
+    _add_stretches(app, token, study)
     return app
 
 
@@ -111,7 +113,9 @@ def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) 
         class_map = study.class_map
         return {
             "annotator": study.annotator,
-            "is_blind": study.config.is_blind,
+            "is_blind": study.is_blind,
+            "has_queue": study.queue is not None,
+            "is_estimate": study.checking is not None,
             "classes": [
                 {"name": name, "color": colors[k], "code": class_map.code_of_class(name)}
                 for k, name in enumerate(class_map.class_names)
@@ -242,6 +246,40 @@ def _add_writing(app: Flask, token: str, study: Study) -> None:
         study.save_regions(recording.video, regions)
         names = [r.name for r in study.recordings.values() if r.video == recording.video]
         return {"recordings": names, "path": study.regions_path.name}
+
+
+def _add_stretches(app: Flask, token: str, study: Study) -> None:
+    from flask import abort, request
+
+    @app.get(f"/{token}/queue")
+    def show_queue() -> dict[str, Any]:
+        if study.queue is None:
+            abort(404)
+        if not study.queue.is_ready(_WAIT_SECONDS):
+            return {"is_ready": False}
+        found = study.queue.stretches(study.reviewed())
+        return {
+            "is_ready": True,
+            "problem": study.queue.problem,
+            "stretches": [plain(stretch) for stretch in found],
+        }
+
+    @app.get(f"/{token}/check")
+    def show_check() -> dict[str, Any]:
+        if study.checking is None:
+            abort(404)
+        return study.checking.state(request.args.get("place", None, int))
+
+    @app.post(f"/{token}/check")
+    def record_check() -> dict[str, Any]:
+        if study.checking is None:
+            abort(404)
+        body = _body()
+        place = _whole(body.get("place"))
+        stretch = study.checking.stretch_at(place)
+        codes = study.desk_of(stretch.recording).codes_of(stretch.start, stretch.stop)
+        gaps = study.checking.record(stretch, codes, allows_gaps=body.get("allows_gaps") is True)
+        return {"num_gaps": gaps} if gaps else study.checking.state(place + 1)
 
 
 def _name(study: Study) -> str:

@@ -20,6 +20,7 @@ from mpar.reviewer.desk import Desk
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.lanes import read_others
 from mpar.reviewer.scoring_files import ScoringFiles
+from mpar.reviewer.worklist import ESTIMATE_NAME, Checking, Queue
 from mpar.scores.stored_predictions import (
     StoredPrediction,
     choose_predictions,
@@ -32,6 +33,7 @@ from mpar.video.regions import Region
 REGIONS_NAME = "regions.csv"
 _MAX_OPEN_VIDEOS = 3
 _ANNOTATOR = re.compile(r"[^\W\d_][\w-]{0,39}")
+_OF_ESTIMATE = "-estimate"
 _RESERVED = {"predictions", "bouts", "labels"}  # ends of the names of other files of mpar
 
 
@@ -47,6 +49,8 @@ class ReviewConfig:
         By default that of the predictions, or mpar's.
     is_blind : bool
         Hide predictions and other scorers.
+    is_estimate : bool
+        Hand out the stretches of an estimate (`mpar.reviewer.estimate`), blind.
     regions : RegionTable, optional
         Where the animals live; by default ``regions.csv`` in the output folder, if it exists.
     stream : int, optional
@@ -56,6 +60,7 @@ class ReviewConfig:
     annotator: str = ""
     class_map: ClassMap | None = None
     is_blind: bool = False
+    is_estimate: bool = False
     regions: RegionTable | None = None
     stream: int | None = None
 
@@ -133,7 +138,10 @@ class Study:
         config: ReviewConfig,
     ) -> None:
         self.output_folder, self.config = output_folder, config
-        self.annotator = config.annotator or login_name()
+        name = config.annotator or login_name()
+        # predictions that this person accepted elsewhere must not count as truth
+        self.annotator = f"{name}{_OF_ESTIMATE}" if config.is_estimate else name
+        self.is_blind = config.is_blind or config.is_estimate
         self.videos = find_files(video_folder, VIDEO_SUFFIXES)
         if not self.videos:
             raise ConfigError(
@@ -152,6 +160,24 @@ class Study:
         self._frames: OrderedDict[Path, VideoFrames] = OrderedDict()
         self._desks: dict[str, Desk] = {}
         self._list_recordings()
+        self.queue: Queue | None = None
+        self.checking: Checking | None = None
+        self._hand_out(predictions_folder)
+
+    def _hand_out(self, predictions_folder: Path | None) -> None:
+        """Prepare the stretches to look at."""
+        if self.config.is_estimate:
+            if predictions_folder is None:
+                raise ConfigError("estimate: found no predictions; pass --predictions")
+            path = self.output_folder / ESTIMATE_NAME
+            self.checking = Checking(predictions_folder, self.recordings, self.class_map, path)
+            self.warnings += self.checking.warnings
+        elif predictions_folder is not None and not self.is_blind:
+            self.queue = Queue(predictions_folder, [*self.recordings])
+
+    def reviewed(self) -> dict[str, list[tuple[int, int]]]:
+        """Return the stretches of each recording that have a code."""
+        return {name: self._files_of(item).labelled() for name, item in self.recordings.items()}
 
     def close(self) -> None:
         """Save what is open and stop decoding."""
@@ -241,7 +267,7 @@ class Study:
 
     def has_prediction(self, name: str) -> bool:
         """Return True if a prediction may be shown for a recording."""
-        return name in self._predicted and not self.config.is_blind
+        return name in self._predicted and not self.is_blind
 
     def regions_of(self, video: Path) -> tuple[Region, ...]:
         """Return the regions of a video."""
@@ -290,11 +316,11 @@ class Study:
                 desk = self._desks[name] = Desk(
                     self._files_of(recording),
                     num_frames,
-                    prediction=None if self.config.is_blind else self._predicted.get(name),
+                    prediction=None if self.is_blind else self._predicted.get(name),
                     about={
                         "video": recording.video.name,
                         "region": str(recording.region or ""),
-                        "is_blind": self.config.is_blind,
+                        "is_blind": self.is_blind,
                     },
                 )
             desk.resize(num_frames)
@@ -302,7 +328,7 @@ class Study:
 
     def others_of(self, name: str) -> tuple[dict[str, list[list[int]]], list[str]]:
         """Return the runs of others by annotator as (start, stop, code), and problems."""
-        if self.config.is_blind or not self.output_folder.is_dir():
+        if self.is_blind or not self.output_folder.is_dir():
             return {}, []
         recording, frames = self.recordings[name], self.frames_of(name)
         index = NameIndex((video.name, video) for video in self.videos)
@@ -373,5 +399,5 @@ class Study:
 
     def describe(self) -> str:
         """Return what is shown, in one line."""
-        hidden = ", blind" if self.config.is_blind else ""
+        hidden = ", blind" if self.is_blind else ""
         return f"{counted(len(self.recordings), 'recording')}, annotator {self.annotator}{hidden}"

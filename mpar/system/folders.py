@@ -47,7 +47,14 @@ _WAYS_OUT = {
     ".insv": "convert them to .mp4",
 }
 # files of the system and of mpar, without a warning
-_NOT_NOTABLE = ("thumbs.db", "desktop.ini", "_predictions.json", ".h5")
+_NOT_NOTABLE = (
+    "thumbs.db",
+    "desktop.ini",
+    "_predictions.json",
+    ".h5",
+    "estimate.json",
+    "estimate.html",
+)
 
 
 def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:

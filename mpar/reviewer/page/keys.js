@@ -71,6 +71,10 @@ export const GROUPS = {
     [[","], "", "stretch", -1],
     [["Shift+A"], "accept the stretch, go to the next", "acceptStretch"],
   ],
+  "Estimate": [
+    [["."], "stretch is scored: go to the next", "stretch", 1],
+    [[","], "stretch before", "stretch", -1],
+  ],
 };
 
 // Return the name of the key of an event, as in the table.

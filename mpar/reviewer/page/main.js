@@ -8,6 +8,7 @@ import { bindings, nameOf } from "./keys.js";
 import { codesOf, NONE, Seen } from "./lanes.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
+import { Checks, Queue } from "./queue.js";
 import { Regions } from "./regions.js";
 import { Scorer } from "./scorer.js";
 import { Side } from "./side.js";
@@ -51,12 +52,14 @@ class Review {
     });
     this.controls = new Controls(this);
     const groups = ["Move", "Score", ...(study.is_blind ? [] : ["Predictions"]), "View",
-      ...(study.has_queue ? ["Queue"] : [])];
+      ...(study.has_queue ? ["Queue"] : []), ...(study.is_estimate ? ["Estimate"] : [])];
     this.keys = bindings(study.classes.length, groups);
     fillHelp($("help"), study.classes, groups);
     $("who").textContent = study.annotator + (study.is_blind ? " (blind)" : "");
     this.#fillList();
     this.#listen();
+    if (study.has_queue) this.queue = new Queue(this, $("queue-panel"));
+    if (study.is_estimate) this.queue = new Checks(this, $("queue-panel"));
   }
 
   #fillList() {
@@ -116,6 +119,7 @@ class Review {
   // Open a recording; wait until the server knows its frames.
   async open(name, frame = 0) {
     await this.#leave();
+    this.timeline.stretch = null;
     const turn = (this.turn = (this.turn ?? 0) + 1);
     this.name = name;
     this.state = null;
@@ -361,4 +365,8 @@ const study = await getJson("study");
 const review = new Review(study);
 globalThis.review = review; // for tests and for the browser's console
 if (study.warnings.length) review.say(study.warnings.join("\n"));
-await review.open(study.recordings[0].name);
+if (study.is_estimate) await review.queue.start();
+else {
+  await review.open(study.recordings[0].name);
+  review.queue?.load();
+}

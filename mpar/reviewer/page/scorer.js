@@ -239,16 +239,24 @@ export class Scorer {
       this.review.say("There is no prediction to accept.", true);
       return;
     }
-    this.stop();
     const [start, stop] = this.selection ?? runAt(predicted, this.frame);
+    if (!this.acceptSpan(start, stop)) return;
+    this.select(null);
+    this.review.go(stop);
+  }
+
+  // Copy the prediction of [start, stop) into the own lane; return whether that is possible.
+  acceptSpan(start, stop) {
+    const { predicted } = this.review;
+    if (!predicted) return false;
+    this.stop();
     if (stop > this.review.timeline.numCertain) {
       this.review.say("mpar is still counting these frames; wait a moment.");
-      return;
+      return false;
     }
     this.own.set(predicted.subarray(start, stop), start);
     this.#send({ kind: "accept", start, stop });
-    this.select(null);
-    this.review.go(stop);
+    return true;
   }
 
   edge(direction) {

@@ -65,7 +65,10 @@ export class Side {
       return `Labelling ${name} from frame ${review.scorer.brush.start}. Go forward; Esc stops.`;
     }
     if (review.scorer.selection) return "Press a class key to label this range. Esc drops it.";
-    if (review.predicted) return "a accepts the predicted bout here. Class keys label; drag an edge to move it.";
+    if (review.study.is_estimate) return "Score every frame of the marked stretch, then press . for the next one.";
+    const reason = review.queue?.reason;
+    if (reason) return `${reason}. Shift+A accepts the marked stretch.`;
+    if (review.predicted) return "a accepts the predicted bout. Class keys label. Drag edges to move them.";
     return "Press a class key, then play (Space) or step (→): it labels each frame you pass.";
   }
 

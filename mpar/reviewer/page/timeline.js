@@ -2,7 +2,7 @@
 
 import { NONE, runAt } from "./lanes.js";
 
-const MARGIN = 104;
+const MARGIN = 118;
 const OVERVIEW = 16;
 const RULER = 18;
 const GAP = 4;
@@ -32,6 +32,7 @@ export class Timeline {
     this.view = [0, 1];
     this.frame = 0;
     this.selection = null;
+    this.stretch = null; // [start, stop) to look at
     this.curve = null; // {values, color, label}
     this.numCertain = 0;
     this.drag = null;
@@ -177,6 +178,7 @@ export class Timeline {
       top += lane.height + GAP;
     }
     const begin = OVERVIEW + GAP + RULER;
+    this.#paintStretch(begin - 3, top - begin + 2, colors);
     this.#paintSelection(begin, top - begin, colors);
     this.#paintHead(begin - 4, top - begin + 4, colors);
   }
@@ -309,6 +311,21 @@ export class Timeline {
       else low = middle + 1;
     }
     return low;
+  }
+
+  #paintStretch(top, height, colors) {
+    if (!this.stretch) return;
+    const { context } = this;
+    const [from, to] = this.stretch.map((frame) => this.x(frame));
+    context.save();
+    context.beginPath();
+    context.rect(MARGIN - 2, top - 2, this.width + 4, height + 4);
+    context.clip();
+    context.strokeStyle = colors.accent;
+    context.lineWidth = 3;
+    context.setLineDash([7, 4]);
+    context.strokeRect(from, top, to - from, height - 1);
+    context.restore();
   }
 
   #paintSelection(top, height, colors) {
