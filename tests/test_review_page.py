@@ -294,6 +294,24 @@ def test_the_canvas_shows_the_right_frame_at_200_places(open_window):
         window.press("Space")
 
 
+def test_a_picture_that_is_late_is_marked(open_window):
+    """Until the frame is there, the page says which one is still shown."""
+    window = open_window()
+    page = window.page
+    held = []
+    page.route("**/frames?*", lambda route: held.append(route))
+    page.evaluate("() => review.player.frames.blobs.clear()")
+    page.evaluate("() => review.player.frames.bitmaps.clear()")
+    page.evaluate("() => review.go(200)")
+    page.wait_for_selector("#late >> text=Frame 200 comes; this is frame 0")
+    assert page.evaluate(NUMBER_ON_CANVAS) == [0, 0]
+    page.unroute("**/frames?*")
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#picture[data-frame='200']")
+    assert page.locator("#late").is_hidden()
+
+
 def test_a_killed_server_is_noticed_and_loses_nothing(browser, sources, tmp_path):
     """What the page showed as saved is there when the server starts again."""
     out = tmp_path / "out"

@@ -292,6 +292,7 @@ class Review {
   }
 
   #shown(frame, isPlaying) {
+    $("late").hidden = true;
     this.seen.add(frame, isPlaying, this.player.stride);
     if (isPlaying) this.scorer.moved(frame);
     this.#showPlace(frame);
@@ -313,7 +314,12 @@ class Review {
     if (isStep && wanted >= this.player.frame) this.scorer.moved(wanted);
     else this.scorer.stop();
     this.player.show(wanted);
-    if (this.player.shown !== wanted) this.#showPlace(wanted);
+    if (this.player.shown !== wanted) {
+      // the picture is still that of another frame, and must not be taken for this one
+      $("late").textContent = `Frame ${wanted} comes; this is frame ${this.player.shown}`;
+      $("late").hidden = false;
+      this.#showPlace(wanted);
+    }
   }
 
   run(command, value) {
