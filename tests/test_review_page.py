@@ -298,14 +298,14 @@ def test_a_picture_that_is_late_is_marked(open_window):
     """Until the frame is there, the page says which one is still shown."""
     window = open_window()
     page = window.page
-    held = []
-    page.route("**/frames?*", lambda route: held.append(route))
+    held, released = [], []
+    page.route("**/frames?*", lambda r: r.continue_() if released else held.append(r))
     page.evaluate("() => review.player.frames.blobs.clear()")
     page.evaluate("() => review.player.frames.bitmaps.clear()")
     page.evaluate("() => review.go(200)")
     page.wait_for_selector("#late >> text=Frame 200 comes; this is frame 0")
     assert page.evaluate(NUMBER_ON_CANVAS) == [0, 0]
-    page.unroute("**/frames?*")
+    released.append(True)
     for route in held:
         route.continue_()
     page.wait_for_selector("#picture[data-frame='200']")
