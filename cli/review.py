@@ -40,6 +40,7 @@ from mpar_cli._run import command
 @_options.class_map
 @_options.regions
 @_options.stream
+@_options.group_pattern
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -60,6 +61,7 @@ def main(
     class_map_path: Path | None,
     regions_path: Path | None,
     stream: int | None,
+    group_pattern: str | None,
     port: int,
     no_browser: bool,
     quiet: bool,
@@ -79,6 +81,7 @@ def main(
         is_estimate=estimate,
         regions=_options.read_regions(regions_path),
         stream=stream,
+        group_pattern=group_pattern,
     )
     with opened_review(
         videos, output_folder, predictions_folder=predictions_folder, config=config, port=port

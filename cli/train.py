@@ -32,6 +32,12 @@ from mpar_cli._run import command
 )
 @click.option("--leave-one-out", is_flag=True, help="Cross-validate, one animal at a time.")
 @click.option(
+    "--learning-curve",
+    "has_curve",
+    is_flag=True,
+    help="Train on a quarter, half and all of the animals: would more help?",
+)
+@click.option(
     "--split", "split_path", type=_options.FILE, help="CSV with Recording,Part: the split."
 )
 @click.option("--html", is_flag=True, help="Also write evaluation/report.html, all on one page.")
@@ -53,6 +59,7 @@ def main(
     init_path: Path | None,
     num_folds: int | None,
     leave_one_out: bool,
+    has_curve: bool,
     split_path: Path | None,
     html: bool,
     access: str,
@@ -68,23 +75,35 @@ def main(
     --resume continues with the options of the run. --folds trains several networks, so that every
     animal is scored by a network that never saw it.
     """
+    from mpar.curve import begin_curve, is_curve
     from mpar.folds import begin_folds, is_folds
     from mpar.learning.recipe import named_recipe
+    from mpar.summary import finish_run
+    from mpar.system.team import is_leading
     from mpar.train import resume_training, train
 
     is_cross_validated = num_folds is not None or leave_one_out
     if run_folder is not None:
         of_new_runs = ["recipe_name", *recipe, "output_folder", "split_path", "init_path", "access"]
-        _options.refuse_given([*of_new_runs, "num_folds", "leave_one_out"], "--resume")
-        is_cross_validated = is_folds(run_folder)
-        if not is_cross_validated:
+        _options.refuse_given([*of_new_runs, "num_folds", "leave_one_out", "has_curve"], "--resume")
+        if not is_folds(run_folder) and not is_curve(run_folder):
             resume_training(run_folder, device=device, cache_path=cache_path, quiet=quiet)
     elif cache_path is not None:
         if init_path is not None:
             _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
         given = {name: value for name, value in recipe.items() if value is not None}
         config = named_recipe(recipe_name, **given)
-        if is_cross_validated:
+        if has_curve:
+            _options.refuse_given(["num_folds", "leave_one_out", "html"], "--learning-curve")
+            run_folder = begin_curve(
+                cache_path,
+                output_folder,
+                config=config,
+                split_path=split_path,
+                init_path=init_path,
+                access=access,
+            )
+        elif is_cross_validated:
             of_one_run = ["split_path", "test_fraction", *(["num_folds"] if leave_one_out else [])]
             _options.refuse_given(of_one_run, "--leave-one-out" if leave_one_out else "--folds")
             run_folder = begin_folds(
@@ -108,38 +127,10 @@ def main(
             )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
-    _evaluate(run_folder, cache_path, is_cross_validated, html=html, device=device, quiet=quiet)
-
-
-def _evaluate(
-    run_folder: Path,
-    cache_path: Path | None,
-    is_cross_validated: bool,
-    *,
-    html: bool,
-    device: str,
-    quiet: bool,
-) -> None:
-    """Score the network and print a summary; for cross-validation, first train all folds."""
-    from mpar.evaluation import evaluate_checkpoint
-    from mpar.folds import run_folds
-    from mpar.summary import summarize_folds, summarize_run
-    from mpar.system.team import is_leading
-    from mpar.train import best_checkpoint
-
-    if is_cross_validated:
-        result = run_folds(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet)
-        click.echo(summarize_folds(run_folder, result))
-    elif is_leading():
-        result = evaluate_checkpoint(
-            best_checkpoint(run_folder),
-            cache_path,
-            run_folder / "evaluation",
-            html=html,
-            device=device,
-            overwrite=True,
-        )
-        click.echo(summarize_run(run_folder, result, cache_path=cache_path))
+    click.echo(
+        finish_run(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet),
+        nl=is_leading(),
+    )
 
 
 if __name__ == "__main__":

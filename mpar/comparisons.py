@@ -137,6 +137,7 @@ def compare_with_store(
                 group=store.recordings[recording].group,
                 confidence=prediction.confidence(),
                 raw=prediction.raw,
+                movement=network.predict_movement(store, recording),
                 annotators=_by_annotator(
                     store.recordings[recording].annotators, store.codes(recording), store.class_map
                 ),

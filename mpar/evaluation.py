@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
 from mpar.comparisons import compare_folders, compare_with_store, select_recordings
 from mpar.errors import ConfigError, InputError, Problem
@@ -150,6 +151,10 @@ def evaluate_checkpoint(
         strips: Strips = ()
         if wants_page(Path(output_folder), html):
             strips = film_strips(store, recordings, comparisons, network.class_names)
+        notes = []
+        if store.fingerprint == data["fingerprint"] and selection in ("held-out", "test"):
+            learnt = select_recordings(checkpoint, store, "train")
+            notes = check_scenes(store, learnt, recordings)
         provenance = {
             "checkpoint": str(checkpoint_path),
             "checkpoint_sha256": checkpoint.digest,
@@ -165,6 +170,7 @@ def evaluate_checkpoint(
         provenance=provenance,
         html=html,
         strips=strips,
+        notes=notes,
         overwrite=overwrite,
     )
 

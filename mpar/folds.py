@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
 from mpar.inference import ActionRecognitionInference
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.runs import make_run_folder
 from mpar.learning.splits import check_learnable, fold_splits, write_split
 from mpar.report.evaluation_files import Strips, film_strips, wants_page, write_evaluation
 from mpar.scores.agreement import measure_agreement
 from mpar.scores.comparison import Comparison
 from mpar.system.files import write_json
-from mpar.system.team import num_processes
-from mpar.train import best_checkpoint, make_run_folder, resume_training, train
-
-log = logging.getLogger(__name__)
+from mpar.system.team import refuse_team
+from mpar.train import best_checkpoint, train_parts
 
 PLAN = "folds.json"
 
@@ -59,7 +57,7 @@ def begin_folds(
     ConfigError
         There are too few animals, or torchrun started several processes.
     """
-    _refuse_team()
+    refuse_team("cross-validation")
     config = config or TrainConfig()
     with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
@@ -79,14 +77,6 @@ def begin_folds(
         },
     )
     return folder
-
-
-def _refuse_team() -> None:
-    if (found := num_processes()) > 1:
-        raise ConfigError(
-            f"cross-validation: found {found} processes of torchrun, expected one; run it "
-            "without torchrun, or train each fold with its --split"
-        )
 
 
 def is_folds(folder: Path | str) -> bool:
@@ -131,7 +121,7 @@ def run_folds(
     TrainingInterruptedError
         SIGINT or SIGTERM stopped training; the state is saved.
     """
-    _refuse_team()
+    refuse_team("cross-validation")
     folder = Path(folder)
     try:
         plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
@@ -143,23 +133,16 @@ def run_folds(
         raise ConfigError(
             f"{folder / PLAN}: cannot be read ({error}); start a new cross-validation"
         ) from None
-    for number in range(1, num_folds + 1):
-        name = f"fold_{number}"
-        log.info("fold %d of %d", number, num_folds)
-        if (folder / name / "last.pt").exists():
-            resume_training(folder / name, cache_path=cache_path, device=device, quiet=quiet)
-        else:
-            train(
-                cache_path,
-                folder,
-                config=config,
-                split_path=folder / f"{name}.csv",
-                init_path=init_path,
-                run_name=name,
-                device=device,
-                access=access,
-                quiet=quiet,
-            )
+    train_parts(
+        folder,
+        [f"fold_{number}" for number in range(1, num_folds + 1)],
+        cache_path=cache_path,
+        config=config,
+        init_path=init_path,
+        access=access,
+        device=device,
+        quiet=quiet,
+    )
     with Store(cache_path, access=access) as store:
         return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
 

@@ -1,4 +1,4 @@
-"""Summary of a finished run for the screen."""
+"""Score finished runs and summarize them for the screen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,59 @@ from pathlib import Path
 from typing import Any
 
 from mpar.cache.store import Store
+from mpar.curve import is_curve, run_curve
+from mpar.evaluation import evaluate_checkpoint
+from mpar.folds import is_folds, run_folds
 from mpar.learning.splits import class_counts
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.scores.metrics import score_text
+from mpar.system.team import is_leading
 from mpar.system.text import text_table
 from mpar.train import best_checkpoint
+
+
+def finish_run(
+    run_folder: Path | str,
+    *,
+    cache_path: Path | str | None = None,
+    html: bool = False,
+    device: str = "auto",
+    quiet: bool = True,
+) -> str:
+    """Score what a run folder holds and return its summary; for several networks, train the rest.
+
+    Parameters
+    ----------
+    run_folder : Path or str
+        Of `mpar.train.train`, `mpar.folds.begin_folds` or `mpar.curve.begin_curve`.
+    cache_path : Path or str, optional
+        New path of the cache if it was moved.
+    html, device, quiet
+        As for `mpar.evaluation.evaluate_checkpoint`.
+
+    Returns
+    -------
+    str
+        Empty in the processes of torchrun that do not lead.
+    """
+    run_folder = Path(run_folder)
+    if is_curve(run_folder):
+        curve = run_curve(run_folder, cache_path=cache_path, device=device, quiet=quiet)
+        return summarize_curve(run_folder, curve)
+    if is_folds(run_folder):
+        folds = run_folds(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet)
+        return summarize_folds(run_folder, folds)
+    if not is_leading():
+        return ""
+    found = evaluate_checkpoint(
+        best_checkpoint(run_folder),
+        cache_path,
+        run_folder / "evaluation",
+        html=html,
+        device=device,
+        overwrite=True,
+    )
+    return summarize_run(run_folder, found, cache_path=cache_path)
 
 
 def summarize_run(
@@ -55,6 +103,7 @@ def summarize_run(
         )
     else:
         lines.append("test        no test part, so the scores on new animals are unknown")
+    lines.append(f"baselines   {evaluation['baselines']['verdict']}")
     if evaluation["warning"]:
         lines.append(f"warning     {evaluation['warning']}")
 
@@ -121,6 +170,29 @@ def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
             f"evaluation      {folder / 'evaluation'}",
         ]
     )
+
+
+def summarize_curve(folder: Path | str, curve: dict[str, Any]) -> str:
+    """Return the summary of a learning curve.
+
+    Parameters
+    ----------
+    folder : Path or str
+        From `mpar.curve.begin_curve`.
+    curve : dict
+        Result of `mpar.curve.run_curve`.
+    """
+
+    def shown(score: list[float | None]) -> str:
+        ends = "" if None in score else f" [{score[1]:.2f}, {score[2]:.2f}]"
+        return f"{score_text(score[0])}{ends}"
+
+    rows = [["animals", "bouts", "macro-F1", *(f"F1 {name}" for name in curve["shown"])]]
+    for point in curve["points"]:
+        scores = [point["macro_f1"], *point["f1"].values()]
+        rows.append([str(point["num_animals"]), f"{point['num_events']:,}", *map(shown, scores)])
+    lines = [*text_table(rows), "", curve["verdict"], "", "figure and numbers  "]
+    return "\n".join(lines) + f"{Path(folder) / 'learning_curve.*'}"
 
 
 def _part_name(best: Checkpoint, evaluation: dict[str, Any]) -> str:

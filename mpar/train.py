@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import TrainConfig, named_recipe
+from mpar.learning.runs import make_run_folder
 from mpar.learning.splits import (
     PARTS,
     Split,
@@ -121,7 +121,8 @@ def train(
                 },
             )
             odd_init = [] if init is None else _warnings_of_init(init, store, split)
-            _log_start(run, [*check_split(split, store), *odd_init])
+            scenes = check_scenes(store, split.train, split.test or split.val)
+            _log_start(run, [*check_split(split, store), *scenes, *odd_init])
         run.execute(quiet=quiet)
     return run_folder
 
@@ -226,8 +227,7 @@ def resume_training(
         split = Split(
             **{part: tuple(positions[r["name"]] for r in checkpoint.split[part]) for part in PARTS}
         )
-        run = TrainingRun(run_folder, store, split, config, chosen, team=team)
-        run.restore(checkpoint)
+        run = TrainingRun(run_folder, store, split, config, chosen, team=team, resumed=checkpoint)
         if team.is_leader:
             _log_start(run, check_split(split, store))
         run.execute(quiet=quiet)
@@ -332,25 +332,37 @@ def train_model(
     return train(cache_path, output_dir, config=config, device=device, quiet=quiet)
 
 
-def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run") -> Path:
-    """Create a folder for a run, or return an existing one of this name without a saved run.
+def train_parts(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    cache_path: Path,
+    config: TrainConfig,
+    init_path: Path | str | None,
+    access: str,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train several networks one after the other, or continue with those that are not finished.
 
-    By default its name is ``run_YYYYMMDD_HHMMSS``, with ``_2`` and so on if several runs begin in
-    the same second.
+    Each has a run folder of its name in `folder`, and its split in ``NAME.csv`` beside it.
     """
-    if name is not None:
-        folder = parent / name
-        if (folder / "last.pt").exists():
-            raise ConfigError(f"{folder}: already holds a run; continue it with --resume")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    name = datetime.now().strftime(f"{prefix}_%Y%m%d_%H%M%S")
-    for number in range(1, 1000):
-        folder = parent / (name if number == 1 else f"{name}_{number}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise ConfigError(f"{parent}: found 999 runs of this second; choose another --output")
+    for number, name in enumerate(names, start=1):
+        log.info("network %d of %d: %s", number, len(names), name)
+        if (folder / name / "last.pt").exists():
+            resume_training(folder / name, cache_path=cache_path, device=device, quiet=quiet)
+        else:
+            train(
+                cache_path,
+                folder,
+                config=config,
+                split_path=folder / f"{name}.csv",
+                init_path=init_path,
+                run_name=name,
+                device=device,
+                access=access,
+                quiet=quiet,
+            )
 
 
 def best_checkpoint(run_folder: Path | str) -> Path:

@@ -129,10 +129,10 @@ def interrupt_after(monkeypatch, num_steps, signum=signal.SIGINT):
 
 
 def make_store(path, recordings):
-    """Write a cache of (group, labels) pairs with 16x16 frames."""
+    """Write a cache of (group, labels) or (group, labels, frames); else with 16x16 frames."""
     new = []
-    for number, (group, labels) in enumerate(recordings):
-        frames = np.full((len(labels), 16, 16), number, np.uint8)
+    for number, (group, labels, *film) in enumerate(recordings):
+        frames = film[0] if film else np.full((len(labels), 16, 16), number, np.uint8)
         info = RecordingInfo(
             name=f"r{number}",
             video=f"r{number}.mp4",

@@ -49,6 +49,22 @@ def test_square_clips_take_all_eight_orientations():
     assert is_mirrored.tolist() == [k >= 4 for (k,) in kinds]
 
 
+def test_from_the_side_up_stays_up():
+    """With view side, clips are mirrored left to right at most, and tilted by 10 degrees."""
+    windows = _windows()
+    reoriented, is_mirrored = reorient(windows, _generator(), is_upright=True)
+    kinds = _kinds(windows, reoriented, [lambda x: x, lambda x: x.flip(-1)])
+    assert {k for (k,) in kinds} == {0, 1}
+    assert is_mirrored.tolist() == [k == 1 for (k,) in kinds]
+    top_bright = torch.zeros(64, 1, 4, 32, 32)
+    top_bright[..., :10, :] = 1
+    labels = torch.zeros(64, 1, dtype=torch.long)
+    seen, _ = augment(top_bright, labels, [0], _generator(), view="side")
+    assert (seen[..., :6, 8:24].mean(dim=(1, 2, 3, 4)) > seen[..., -6:, 8:24].mean()).all()
+    turned, _ = augment(top_bright, labels, [0], _generator(), view="bottom")
+    assert not (turned[..., :6, 8:24].mean(dim=(1, 2, 3, 4)) > turned[..., -6:, 8:24].mean()).all()
+
+
 def test_oblong_clips_keep_their_shape():
     """Clips that are not square are flipped only; two flips are half a turn, no mirror image."""
     windows = _windows(6, 8)

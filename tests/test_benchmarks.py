@@ -4,15 +4,18 @@ import importlib
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from mpar.cache.store import Store
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
-from tests.benchmarks import coverage
+from tests.benchmarks import coverage, real
 from tests.benchmarks import race as race_module
 from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
+from tests.sample.synthetic import write_sample
 
 
 def test_ratio_says_how_many_times_as_fast_mpar_is(monkeypatch):
@@ -146,6 +149,53 @@ def test_every_group_runs(group, tmp_path, monkeypatch):
     rows = module.run(tmp_path)
     assert rows
     assert all(row.rate > 0 for row in rows)
+
+
+def test_real_sets_are_scored(tmp_path):
+    """A set of three sessions: each is held out once, and every model gets its scores."""
+    data = tmp_path / "data" / "drawn"
+    write_sample(data, num_animals=3, seed=0, num_frames=24, height=32, width=32, pain_fraction=0.5)
+    for folder in ("Videos", "Annotations"):
+        for path in (data / folder).iterdir():
+            number = int(path.stem.split("_")[1])
+            path.rename(path.with_name(f"s{number}_{path.name}"))
+    (data / "classes.csv").write_text(
+        "code,name,class\n"
+        + "".join(f"{','.join(map(str, row))}\n" for row in DEFAULT_CLASS_MAP.rows)
+    )
+    output = tmp_path / "results"
+    options = ["--epochs", "1", "--model", "light", "-o", str(output)]
+    result = CliRunner().invoke(real.main, ["--data", str(tmp_path / "data"), *options])
+    assert result.exit_code == 0, result.output
+    found = {line.split(" mean ")[1].split(":")[0] for line in result.output.splitlines()[-5:]}
+    assert found == {
+        *("mpar", "network alone", "movement model alone", "most frequent class"),
+        "original recipe",
+    }
+    again = CliRunner().invoke(real.main, ["--data", str(tmp_path / "data"), *options])
+    assert again.output == result.output  # from the files, without training again
+
+
+def test_real_without_data_says_what_it_needs():
+    """The message names the folders and files."""
+    result = CliRunner().invoke(real.main, [])
+    assert result.exit_code == 2
+    assert "expected a folder of sets, each with Videos, Annotations and classes.csv" in (
+        " ".join(result.output.split())
+    )
+
+
+def test_sessions_are_held_out_whole():
+    """Recordings of one session are always in one part; each session is the test part once."""
+    names = ["s0_a", "s0_b", "s1_a", "s2_a", "s2_b"]
+    splits = list(real.make_splits(names))
+    assert [sorted(n for n in names if split[n] == "test") for split in splits] == [
+        ["s0_a", "s0_b"],
+        ["s1_a"],
+        ["s2_a", "s2_b"],
+    ]
+    assert all(split["s0_a"] == split["s0_b"] for split in splits)
+    assert all(set(split.values()) == {"train", "val", "test"} for split in splits)
 
 
 def test_coverage_of_a_toy_study(monkeypatch):

@@ -101,7 +101,8 @@ def test_help_shows_what_both_recipes_have():
     for line in (
         "--recipe [mpar|original]",
         "--model [standard|light] About 3.0 or 0.6 million parameters. [default: standard]",
-        "--epochs INTEGER Maximum number of epochs. [default: 30; original: 100]",
+        "--epochs INTEGER Maximum number of epochs of one pass each; 0: 30 epochs of 1,000 to "
+        "30,000 steps in all. [default: 0; original: 100]",
         "--learning-rate FLOAT Highest learning rate. [default: 0.003; original: 0.001]",
         "--warmup-epochs FLOAT Epochs of linear warm-up. [default: 0.5; original: 0]",
         "--augment / --no-augment Mirror",

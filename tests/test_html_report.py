@@ -122,7 +122,12 @@ def test_numbers_are_those_of_the_json(written):
     tiles = [t for tag, a, t in page.elements if a.get("class") == "tile"]
     for tile, key in zip(tiles, ("macro_f1", "balanced_accuracy", "accuracy"), strict=True):
         assert text(scores[key], intervals[key]).replace(" ", "", 1) in tile
-    pain, frames, confusion, bouts, annotators, worst = page.tables
+    pain, baselines, frames, confusion, bouts, annotators, worst = page.tables
+    found = metrics["baselines"]["scores"]
+    assert [row[0] for row in baselines[1:]] == ["mpar", "always the most frequent class"]
+    for row, one in zip(baselines[1:], found.values(), strict=True):
+        shown = [one["macro_f1"], one["accuracy"], one["f1"]["paw_lick"]]
+        assert row[1:] == [text(score) for score in shown]
     assert [row[0] for row in pain[1:]] == ["paw_lick"]
     for row, name in zip(frames[1:], NAMES, strict=True):
         mine, ends = scores["classes"][name], intervals["classes"][name]

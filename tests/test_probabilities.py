@@ -81,3 +81,12 @@ def test_labels_alone_hold_no_probabilities(tmp_path):
     put_prediction(tmp_path, "a", [0, 1, 2])
     with pytest.raises(InputError, match="lacks the columns rest_prob"):
         read_probabilities(tmp_path)
+
+
+def test_a_pattern_finds_the_animal(tmp_path):
+    """Two recordings of m1; a name without an animal is a problem."""
+    for name in ("m1_day1", "m1_day2", "m2_day1", "other"):
+        write(tmp_path, name, draw(5))
+    predictions, _, (problem,) = read_probabilities(tmp_path, group_pattern=r"m\d+")
+    assert [item.animal for item in predictions] == ["m1", "m1", "m2"]
+    assert "finds no animal in 'other'" in str(problem)

@@ -18,14 +18,15 @@ from mpar.learning.recipe import TrainConfig, named_recipe
         ({"loss": "hinge"}, "expected one of cross_entropy, focal"),
         ({"sampling": "some"}, "expected one of all, balanced"),
         ({"optimizer": "sgd"}, "expected one of adam, muon"),
+        ({"view": "front"}, "expected one of bottom, side"),
         *(
             ({name: value}, f"{name}: found {value}, expected a whole number, 1 or more")
-            for name in ("num_epochs", "batch_size", "window", "patience")
+            for name in ("batch_size", "window", "patience")
             for value in (0, -3, 1.5, "2")
         ),
         *(
             ({name: value}, f"{name}: found {value}, expected a whole number, 0 or more")
-            for name in ("seed", "restart_epochs", "freeze_backbone_epochs")
+            for name in ("num_epochs", "seed", "restart_epochs", "freeze_backbone_epochs")
             for value in (-1, 0.5)
         ),
         *(
@@ -35,7 +36,7 @@ from mpar.learning.recipe import TrainConfig, named_recipe
         ),
         *(
             ({name: value}, f"{name}: found {value}, expected 0 or more")
-            for name in ("weight_decay", "focal_gamma", "warmup_epochs")
+            for name in ("minutes", "weight_decay", "focal_gamma", "warmup_epochs")
             for value in (-0.5, float("inf"), float("nan"))
         ),
         *(

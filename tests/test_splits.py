@@ -77,7 +77,11 @@ def test_part_of_one_class_says_what_its_score_is(tmp_path):
     with make_store(tmp_path / "c.h5", [("a", [0, 1]), ("b", [0, 0]), ("c", [0, 1])]) as store:
         warnings = check_split(Split(train=(0,), val=(1,), test=(2,)), store)
     alone = "the val part has no frames of paw_withdraw, so its macro-F1 is the F1 of rest"
-    assert warnings == [alone]
+    assert warnings[0] == alone
+    assert warnings[1].startswith(
+        "the val part lacks more than half of the classes, so mpar cannot"
+    )
+    assert len(warnings) == 2
 
 
 @pytest.mark.parametrize(

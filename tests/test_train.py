@@ -25,10 +25,12 @@ from mpar.errors import CheckpointError, ConfigError, InputError, MparError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.learner import Learner
 from mpar.learning.loop import TrainingRun, Validation
+from mpar.learning.planning import plan_minutes, plan_steps
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import split_store
 from mpar.network.checkpoint import load_checkpoint
+from mpar.network.movement import MovementModel, movement_of
 from mpar.scores.metrics import WorstFrame, frame_scores
 from mpar.system.files import locked
 from mpar.train import best_checkpoint, resume_training, train, train_model
@@ -134,20 +136,24 @@ def test_board_shows_what_metrics_say(study):
         assert pixels.std() > 0.05  # something is drawn
 
 
-def test_validation_loss_is_that_of_the_network(study):
-    """Val_loss is the plain cross entropy of the best network over the labelled frames."""
+def test_validation_loss_is_that_of_the_mixed_probabilities(study):
+    """Val_loss is the plain cross entropy of network and movement model, clip by clip."""
     checkpoint = load_checkpoint(study.checkpoint)
     net = checkpoint.build_net()
     names = {item["name"] for item in checkpoint.split["val"]}
     losses = []
+    movement = MovementModel.from_dict(checkpoint.movement)
     with Store(study.cache) as store:
         recordings = [i for i, info in enumerate(store.recordings) if info.name in names]
         sampler = ClipSampler(store, clip_length=16)
+        own = {i: movement.probabilities(movement_of(store, i, movement.rate)) for i in recordings}
         for sample in labelled_frames(store, recordings):
             clips, labels = sampler.gather(sample[None])
             with torch.inference_mode():
-                loss = torch.nn.functional.cross_entropy(net(clips / 255), labels.flatten())
-            losses.append(float(loss))
+                found = torch.softmax(net(clips / 255), dim=1).numpy()
+            recording, frame = sample.tolist()
+            mixed = movement.mix(found, own[recording][frame : frame + 1])
+            losses.append(-np.log(mixed[0, int(labels)]))
     with (study.run / "metrics.csv").open(newline="") as file:
         row = list(csv.DictReader(file))[checkpoint.scores["epoch"] - 1]
     assert float(row["Val_loss"]) == pytest.approx(np.mean(losses), rel=1e-4)
@@ -180,6 +186,76 @@ def test_resumed_run_equals_an_undisturbed_one(
     curve, again = (read_events(r).Scalars("loss/validation") for r in (undisturbed, run))
     assert [(e.step, e.value) for e in again] == [(e.step, e.value) for e in curve]
     assert [e.step for e in read_events(run).Images("validation/confusion")] == [1, 2]
+
+
+def test_minutes_plan_a_run_that_can_be_resumed(study, undisturbed, tmp_path, monkeypatch):
+    """Measuring leaves no trace: planned for two epochs, a run equals one of two epochs."""
+    config = dataclasses.replace(CONFIG, num_epochs=0, minutes=5.0)
+    measured = []
+
+    def plan(config, one_pass, **seconds):
+        measured.append(seconds)
+        return dataclasses.replace(config, num_epochs=2), one_pass
+
+    monkeypatch.setattr("mpar.learning.loop.plan_minutes", plan)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 13)  # 11 of them measure
+        with pytest.raises(TrainingInterruptedError) as caught:
+            train(study.cache, tmp_path, config=config, device="cpu")
+    run = caught.value.run_folder
+    assert load_checkpoint(run / "last.pt").state["step"] == 2
+    resume_training(run, device="cpu")
+    (seconds,) = measured  # a resumed run keeps its plan
+    assert all(value > 0 for value in seconds.values())
+    assert_equal_weights(undisturbed / "last.pt", run / "last.pt")
+
+
+def test_plan_of_steps():
+    """Short epochs grow, long ones shrink; an explicit number of epochs is one pass each."""
+    auto = TrainConfig()
+    assert plan_steps(auto, 5)[1] * 30 >= 1000
+    assert plan_steps(auto, 500) == (dataclasses.replace(auto, num_epochs=30), 500)
+    assert plan_steps(auto, 10**6) == (dataclasses.replace(auto, num_epochs=30), 1000)
+    config = TrainConfig(num_epochs=7)
+    assert plan_steps(config, 5) == (config, 5)
+    every = TrainConfig(sampling="all")
+    assert plan_steps(every, 5) == (dataclasses.replace(every, num_epochs=30), 5)
+    with pytest.raises(ConfigError, match="found 7 and 3, expected only one of them"):
+        plan_steps(TrainConfig(num_epochs=7, minutes=3), 5)
+
+
+@pytest.mark.parametrize("sampling", ["balanced", "all"])
+@pytest.mark.parametrize("minutes", [2, 10, 120, 2000])
+@pytest.mark.parametrize(("step", "validation"), [(0.5, 3.0), (0.01, 9.0), (0.02, 0.1)])
+def test_plan_of_minutes_fits(sampling, minutes, step, validation):
+    """The planned steps and validations take the time given, within an epoch or a hundredth."""
+    config = TrainConfig(minutes=minutes, sampling=sampling)
+    planned, steps = plan_minutes(config, 40, step_seconds=step, validation_seconds=validation)
+    epoch = steps * step + validation
+    total = planned.num_epochs * epoch
+    assert total <= 60 * minutes
+    spare = epoch if sampling == "all" else planned.num_epochs * step
+    assert total >= 60 * minutes - spare - 1e-6
+    if sampling == "balanced":
+        assert 3 <= planned.num_epochs <= 30
+
+
+@pytest.mark.parametrize("sampling", ["balanced", "all"])
+def test_too_few_minutes_are_refused(sampling):
+    """The message states the least time."""
+    config = TrainConfig(minutes=0.5, sampling=sampling)
+    with pytest.raises(ConfigError, match=r"minutes: found 0.5, expected [0-9.]+ or more"):
+        plan_minutes(config, 40, step_seconds=1.0, validation_seconds=20.0)
+
+
+def test_small_study_gets_its_steps(study, tmp_path, monkeypatch):
+    """Without a number of epochs, each of 30 epochs repeats the frames until there are enough."""
+    config = dataclasses.replace(CONFIG, num_epochs=0)
+    with Store(study.cache) as store:
+        run = TrainingRun(tmp_path, store, split_store(store), config, torch.device("cpu"))
+        assert run.epoch_steps == 34
+        assert len(run._samples(0)) == 34 * config.batch_size
+        assert run.config.num_epochs == 30
 
 
 def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch):

@@ -107,14 +107,21 @@ def tile_windows(
 
 
 def balanced_windows(
-    store: Store, recordings: Sequence[int], *, window: int, rng: np.random.Generator
+    store: Store,
+    recordings: Sequence[int],
+    *,
+    window: int,
+    rng: np.random.Generator,
+    num_windows: int | None = None,
 ) -> np.ndarray:
-    """Draw as many windows as would cover some recordings, with all classes equally likely.
+    """Draw windows of some recordings, with all classes equally likely.
 
     Parameters
     ----------
     window : int
         Labels per window, k.
+    num_windows : int, optional
+        N; by default as many as would cover the recordings.
     rng : numpy.random.Generator
         Source of random numbers.
 
@@ -125,10 +132,10 @@ def balanced_windows(
         frame of it are drawn, with replacement; the window contains this frame at a random place.
     """
     frames = labelled_frames(store, recordings)
-    labels_of = {recording: store.step_labels(recording) for recording in recordings}
-    labels = np.array([labels_of[recording][frame] for recording, frame in frames])
+    labels = np.concatenate([store.step_labels(recording) for recording in recordings])
+    labels = labels[labels != UNLABELLED]
     by_class = [frames[labels == label] for label in np.unique(labels)]
-    num_windows = -(-len(frames) // window)
+    num_windows = num_windows or -(-len(frames) // window)
     classes = rng.integers(len(by_class), size=num_windows)
     samples = np.stack([by_class[c][rng.integers(len(by_class[c]))] for c in classes])
     samples[:, 1] -= rng.integers(window, size=num_windows)

@@ -2,8 +2,8 @@
 
 Every function takes (B, 1, F, H, W) float windows in 0-1 and a CPU generator, so that the random
 choices are the same on every device, and returns new windows of the same shape in 0-1. A mouse
-filmed from below has no preferred direction, animals move at different speeds, and the light
-differs between labs.
+filmed from below has no preferred direction, unlike one filmed from the side; animals move at
+different speeds, and the light differs between labs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch.nn import functional
 from mpar.labels.classes import UNLABELLED
 
 _MAX_PACE = 1.25
+_MAX_TILT = math.radians(10)
 
 
 def augment(
@@ -24,6 +25,8 @@ def augment(
     labels: torch.Tensor,
     mirror_indices: Sequence[int],
     generator: torch.Generator,
+    *,
+    view: str = "bottom",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Apply all augmentations, one after the other.
 
@@ -36,25 +39,30 @@ def augment(
         The index of each class in a mirrored picture, see `ClassMap.mirror_indices`.
     generator : torch.Generator
         On the CPU; it makes all random choices.
+    view : {"bottom", "side"}
+        From below or above, any rotation looks natural. From the side, windows are only mirrored
+        left to right and tilted by up to 10 degrees.
 
     Returns
     -------
     (B, 1, F, H, W) float tensor in 0-1, (B, K) int64 tensor
         New windows and their labels.
     """
-    windows, is_mirrored = reorient(windows, generator)
+    is_upright = view == "side"
+    windows, is_mirrored = reorient(windows, generator, is_upright=is_upright)
     labels = mirror_labels(labels, is_mirrored, mirror_indices)
     windows, labels = change_pace(windows, labels, generator)
-    windows = warp(windows, generator)
+    windows = warp(windows, generator, max_angle=_MAX_TILT if is_upright else math.pi)
     return relight(windows, generator), labels
 
 
 def reorient(
-    windows: torch.Tensor, generator: torch.Generator
+    windows: torch.Tensor, generator: torch.Generator, *, is_upright: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Flip left to right, top to bottom and (square windows only) transpose, each at random.
 
-    This gives all quarter turns and their mirror images without resampling.
+    This gives all quarter turns and their mirror images without resampling. If `is_upright`, only
+    flip left to right.
 
     Returns
     -------
@@ -65,6 +73,8 @@ def reorient(
     coins = torch.rand(3, len(windows), generator=generator) < 0.5
     if windows.shape[-1] != windows.shape[-2]:
         coins[2] = False
+    if is_upright:
+        coins[1:] = False
     coins = coins.to(windows.device)
     left_right, top_bottom, transposed = coins.view(3, -1, 1, 1, 1, 1)
     windows = torch.where(left_right, windows.flip(-1), windows)
@@ -116,11 +126,13 @@ def change_pace(
     return windows[rows, 0, places].unsqueeze(1), labels
 
 
-def warp(windows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Rotate by any angle, zoom by 0.82-1.22, shift by up to 7.5 % of a side."""
+def warp(
+    windows: torch.Tensor, generator: torch.Generator, *, max_angle: float = math.pi
+) -> torch.Tensor:
+    """Rotate by up to `max_angle` (radians), zoom by 0.82-1.22, shift by up to 7.5 % of a side."""
     return resample(
         windows,
-        angle=_uniform(-math.pi, math.pi, windows, generator),
+        angle=_uniform(-max_angle, max_angle, windows, generator),
         zoom=_uniform(-0.2, 0.2, windows, generator).exp(),
         shift_x=_uniform(-0.075, 0.075, windows, generator),
         shift_y=_uniform(-0.075, 0.075, windows, generator),

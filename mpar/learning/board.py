@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from mpar.cache.clips import copy_window
 from mpar.cache.store import Store
-from mpar.report.plots import plot_clips
+from mpar.learning.validation import Validation
+from mpar.report.plots import plot_clips, plot_confusion
 from mpar.scores.metrics import WorstFrame
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,15 @@ class _EventsFile:
 
     def close(self) -> None:
         self._records.close()
+
+
+def draw_validation(
+    store: Store, recordings: Sequence[int], validation: Validation, clip_length: int
+) -> dict[str, Figure]:
+    """Return the figures of an epoch: the confusion matrix and the worst clips."""
+    worst = plot_worst_clips(store, recordings, validation.worst, clip_length=clip_length)
+    confusion = plot_confusion(validation.scores, normalize=True)
+    return {"validation/confusion": confusion, "validation/worst_clips": worst}
 
 
 def plot_worst_clips(

@@ -21,6 +21,7 @@ from mpar.cache.clips import ClipSampler
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, MparError
 from mpar.labels.classes import UNLABELLED
+from mpar.learning.annotators import AnnotatorLabels
 from mpar.learning.augment import augment
 from mpar.learning.losses import FocalLoss, class_weights
 from mpar.learning.optimizers import make_optimizers
@@ -117,6 +118,7 @@ class Learner:
             pin_memory=is_cuda,
             ring=2 if is_cuda else 1,  # one buffer may still be on its way to the device
         )
+        self.annotators = AnnotatorLabels(store, recordings) if config.soft_labels else None
         self._logits: Callable[[torch.Tensor], torch.Tensor] = self._evaluate
         if config.compile:
             self._logits = torch.compile(self._evaluate)
@@ -227,10 +229,15 @@ class Learner:
         x = windows.to(self.device, non_blocking=True)
         self.wait_seconds += time.perf_counter() - started
         x = x.float().mul_(1 / 255)
+        if self.annotators is not None and len(self.annotators):
+            rng = np.random.default_rng(self._seeds(epoch, step))
+            labels = torch.from_numpy(self.annotators.draw(samples, labels.numpy(), rng))
         labels = labels.to(self.device, non_blocking=True)
         if self.config.augment:
             generator = torch.Generator().manual_seed(self._seeds(epoch, step)[1])
-            x, labels = augment(x, labels, self.store.class_map.mirror_indices, generator)
+            x, labels = augment(
+                x, labels, self.store.class_map.mirror_indices, generator, view=self.config.view
+            )
         return x.contiguous(memory_format=torch.channels_last_3d), labels
 
     def _seeds(self, epoch: int, step: int) -> tuple[int, int]:

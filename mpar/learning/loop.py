@@ -6,14 +6,12 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from mpar.cache.clips import (
@@ -23,55 +21,24 @@ from mpar.cache.clips import (
 )
 from mpar.cache.drift import appearance_range
 from mpar.cache.store import Store
-from mpar.learning.board import TrainingBoard, plot_worst_clips
+from mpar.learning.board import TrainingBoard, draw_validation
 from mpar.learning.history import by_class, write_history
 from mpar.learning.learner import Learner, derive_seeds
+from mpar.learning.movement_fitting import fit_movement
+from mpar.learning.planning import plan_minutes, plan_steps, steps_of_one_pass, time_steps
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError, caught_signals
-from mpar.learning.splits import PARTS, Split
+from mpar.learning.splits import PARTS, Split, can_choose, class_counts
+from mpar.learning.validation import Validation, fit_post, score_validation
 from mpar.network.checkpoint import Checkpoint, save_checkpoint
 from mpar.network.dense import DensePredictor
-from mpar.report.plots import plot_confusion
-from mpar.scores.metrics import (
-    FrameScores,
-    WorstFrame,
-    find_worst_frames,
-    frame_scores,
-    mean_log_loss,
-)
-from mpar.scores.post_fitting import fit_postprocessing, shortest_bouts
+from mpar.network.movement import MovementModel, movement_of
 from mpar.system.files import locked, remove_temporaries
 from mpar.system.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 600  # within a long epoch
-_NUM_WORST, _MAX_WORST_PER_RECORDING = 8, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Scores and predictions of the validation recordings.
-
-    Parameters
-    ----------
-    scores : FrameScores
-        Over all labelled frames.
-    loss : float
-        Mean negative log-likelihood of these frames, without class weights.
-    worst : list of WorstFrame
-        The worst frames; `recording` is a position in the validation part.
-    truths : sequence of (T,) int8 arrays
-        Labels of the validation recordings.
-    probabilities : sequence of (T, K) float arrays
-        Output of the network for the same frames.
-    """
-
-    scores: FrameScores
-    loss: float
-    worst: list[WorstFrame]
-    truths: Sequence[np.ndarray] = ()
-    probabilities: Sequence[np.ndarray] = ()
 
 
 class TrainingRun:
@@ -86,10 +53,16 @@ class TrainingRun:
         device: torch.device,
         init: Checkpoint | None = None,
         team: Team = ALONE,
+        resumed: Checkpoint | None = None,
     ) -> None:
         self.folder, self.store, self.split = folder, store, split
-        self.config, self.device, self.team = config, device, team
-        self.learner = Learner(store, split.train, config, device, init, team)
+        self.device, self.team = device, team
+        self._one_pass = steps_of_one_pass(store, split.train, config)
+        self.config, self.epoch_steps = config, 0
+        if resumed is None:
+            self.config, self.epoch_steps = plan_steps(config, self._one_pass)
+        self.learner = Learner(store, split.train, self.config, device, init, team)
+        self._can_choose = can_choose(self.learner.counts, class_counts(store, split.val))
         self.init = {} if init is None else init.as_init()
         self.appearance = appearance_range(store, split.train)
         self.epoch = 0  # number of finished epochs
@@ -98,6 +71,23 @@ class TrainingRun:
         self.best_epoch = 0
         self.history: list[dict[str, float]] = []
         self.post: dict[str, Any] = {}
+        if resumed is None:
+            self.movement = fit_movement(store, split.train)
+            self.is_planned = not config.minutes
+        else:
+            self.movement = MovementModel.from_dict(resumed.movement)
+            self.is_planned = True
+            self._restore(resumed)
+        self._moved = self._predict_movement()
+
+    def _predict_movement(self) -> list[np.ndarray] | None:
+        """Return the probabilities of the movement model for the validation recordings."""
+        if not self.config.movement:
+            return None
+        return [
+            self.movement.probabilities(movement_of(self.store, i, self.movement.rate))
+            for i in self.split.val
+        ]
 
     def describe(self) -> list[str]:
         """Return lines about the network, the split, and classes that cannot be learnt."""
@@ -127,20 +117,15 @@ class TrainingRun:
             f"{', '.join(others)}"
         )
 
-    def _is_frozen(self) -> bool:
-        """Return True if only the fully connected layers learn in this epoch."""
-        return self.epoch < self.config.freeze_backbone_epochs
-
     def execute(self, *, quiet: bool) -> None:
         """Train until the last epoch, early stopping or a signal."""
-        num_steps = -(-len(self._samples(0)) // self.config.batch_size)
         board = TrainingBoard(self.folder)
         if self.best_epoch and self.team.is_leader:
             self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
         bar = tqdm(
-            total=self.config.num_epochs * num_steps,
-            initial=self.epoch * num_steps + self.step,
+            total=self.config.num_epochs * self.epoch_steps,
+            initial=self.epoch * self.epoch_steps + self.step,
             unit="step",
             disable=quiet or not self.team.is_leader or None,
         )
@@ -154,6 +139,8 @@ class TrainingRun:
             ):
                 if is_leader:
                     remove_temporaries(self.folder)
+                if not self.is_planned:
+                    self._plan_minutes(bar)
                 while self.epoch < self.config.num_epochs and not self._is_patience_over():
                     bar.set_description(f"epoch {self.epoch + 1}/{self.config.num_epochs}")
                     seconds = self._run_epoch(caught, bar)
@@ -162,6 +149,25 @@ class TrainingRun:
                         raise TrainingInterruptedError(signum, self.folder)
         finally:
             board.close()
+
+    def _plan_minutes(self, bar: tqdm) -> None:
+        """Measure the time of a step and of a validation, undo them, and plan the run."""
+        measured = time_steps(self.learner, self._samples(0), self.validate)
+        step_seconds, validation_seconds = self.team.gather(measured)[0]
+        self.config, self.epoch_steps = plan_minutes(
+            self.config,
+            self._one_pass,
+            step_seconds=step_seconds,
+            validation_seconds=validation_seconds,
+        )
+        self.is_planned = True
+        bar.reset(total=self.config.num_epochs * self.epoch_steps)
+        if self.team.is_leader:
+            log.info(
+                "%g minutes: %d epochs of %d steps (%.2f s a step, %.1f s a validation)",
+                *(self.config.minutes, self.config.num_epochs, self.epoch_steps),
+                *(step_seconds, validation_seconds),
+            )
 
     def _is_patience_over(self) -> bool:
         return self.epoch - self.best_epoch >= self.config.patience
@@ -177,7 +183,11 @@ class TrainingRun:
         rng = np.random.default_rng(derive_seeds(self.config.seed, epoch, 0)[0])
         window, recordings = self.config.window, self.split.train
         if self.config.sampling == "balanced":
-            return balanced_windows(self.store, recordings, window=window, rng=rng)
+            one_pass = self.epoch_steps == self._one_pass
+            num_windows = None if one_pass else self.epoch_steps * self.config.batch_size
+            return balanced_windows(
+                self.store, recordings, window=window, rng=rng, num_windows=num_windows
+            )
         if window == 1:
             return rng.permutation(labelled_frames(self.store, recordings))
         offset = int(rng.integers(window))
@@ -191,7 +201,7 @@ class TrainingRun:
         started = saved = time.monotonic()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self.learner.begin_epoch(is_frozen=self._is_frozen())
+        self.learner.begin_epoch(is_frozen=self.epoch < self.config.freeze_backbone_epochs)
         while self.step < num_steps:
             # the middle of the step, so that no step has a learning rate of 0
             now = self.epoch + (self.step + 0.5) / num_steps
@@ -254,14 +264,23 @@ class TrainingRun:
         is_best = self._is_best()
         if is_best:
             self.best_epoch = self.epoch
-            self.post = self._fit_postprocessing(validation)
+            if self._can_choose:
+                self.post = fit_post(self.store, self.split.train, validation)
+            self.movement = self.movement.with_powers(validation.powers)
         if not self.team.is_leader:
             return
         if is_best:
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
         write_history(self.folder / "metrics.csv", self.history)
+        draw = partial(
+            draw_validation, self.store, self.split.val, validation, self.config.clip_length
+        )
         # before last.pt: a run killed in between repeats the epoch, so curves have no gap
-        board.add(self.epoch, self.history[-1], lambda: self._draw(validation))
+        board.add(
+            self.epoch,
+            self.history[-1],
+            draw,
+        )
         self.save_last()
         self._remove_older_best()
         log.info(
@@ -273,22 +292,17 @@ class TrainingRun:
         )
 
     def _is_best(self) -> bool:
-        """Return True if the last epoch is the best: by macro-F1; if equal, by the loss."""
-        if not self.best_epoch:
+        """Return True if the last epoch is the best: by macro-F1; if equal, by the loss.
+
+        If validation cannot tell, every epoch is better than the one before.
+        """
+        if not self.best_epoch or not self._can_choose:
             return True
         best, last = (
             (row["Val_macro_F1"], -row["Val_loss"])
             for row in (self.history[self.best_epoch - 1], self.history[-1])
         )
         return last > best
-
-    def _fit_postprocessing(self, validation: Validation) -> dict[str, Any]:
-        names = self.store.class_names
-        shortest = shortest_bouts([self.store.step_labels(i) for i in self.split.train], len(names))
-        config, effect = fit_postprocessing(
-            validation.truths, validation.probabilities, names, shortest
-        )
-        return {"config": config.to_dict(), "effect": effect}
 
     def _remove_older_best(self) -> None:
         """Delete older best checkpoints, after last.pt names the new one, so one always remains."""
@@ -301,42 +315,20 @@ class TrainingRun:
             return {}
         return {"Peak_GPU_MiB": torch.cuda.max_memory_allocated(self.device) / 2**20}
 
-    def _draw(self, validation: Validation) -> dict[str, Figure]:
-        """Return the figures of an epoch: the confusion matrix and the worst clips."""
-        worst = plot_worst_clips(
-            self.store,
-            self.split.val,
-            validation.worst,
-            clip_length=self.config.clip_length,
-        )
-        confusion = plot_confusion(validation.scores, normalize=True)
-        return {"validation/confusion": confusion, "validation/worst_clips": worst}
-
     def validate(self) -> Validation:
         """Score every labelled step of the validation recordings."""
         self.learner.renew_norms(self._samples(self.epoch), self.epoch)
         predictor = DensePredictor(self.learner.judged_net())
-        truths = [self.store.step_labels(recording) for recording in self.split.val]
         own = self.team.share_of(self.split.val)
         made = {i: predictor.predict(self.store.stream_steps(i)) for i in own}
         found = {i: array for part in self.team.gather(made) for i, array in part.items()}
-        probabilities = [found[i] for i in self.split.val]
-        return Validation(
-            scores=frame_scores(
-                np.concatenate(truths),
-                np.concatenate(probabilities).argmax(axis=1),
-                self.store.class_names,
-            ),
-            loss=mean_log_loss(truths, probabilities),
-            worst=find_worst_frames(
-                truths,
-                probabilities,
-                num_frames=_NUM_WORST,
-                max_per_recording=_MAX_WORST_PER_RECORDING,
-                min_distance=self.config.clip_length,
-            ),
-            truths=truths,
-            probabilities=probabilities,
+        return score_validation(
+            self.store,
+            self.split.val,
+            [found[i] for i in self.split.val],
+            self._moved,
+            clip_length=self.config.clip_length,
+            is_telling=self._can_choose,
         )
 
     def best_path(self) -> Path:
@@ -355,17 +347,18 @@ class TrainingRun:
             "step": self.step,
             "loss_sum": self.loss_sum,
             "best_epoch": self.best_epoch,
+            "epoch_steps": self.epoch_steps,
             "history": self.history,
         }
         save_checkpoint(self.folder / "last.pt", self._checkpoint({}, state))
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         """Restore the state of a ``last.pt``."""
         state = checkpoint.state
         self.learner.restore(state, checkpoint.weights)
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum = state["loss_sum"]
-        self.best_epoch = state["best_epoch"]
+        self.best_epoch, self.epoch_steps = state["best_epoch"], state["epoch_steps"]
         self.history = list(state["history"])
         self.init, self.post = checkpoint.init, checkpoint.post
 
@@ -395,5 +388,6 @@ class TrainingRun:
             scores={"epoch": self.epoch, "validation": scores},
             init=self.init,
             post=self.post,
+            movement=self.movement.to_dict(),
             state=state,
         )

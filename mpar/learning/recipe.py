@@ -16,6 +16,8 @@ from mpar.cache.clip_lengths import check_clip_length
 from mpar.errors import ConfigError
 from mpar.network.config import MODEL_TYPES
 
+VIEWS = ("bottom", "side")
+
 
 class _Range(NamedTuple):
     """A range of valid numbers; NaN is in no range."""
@@ -61,7 +63,14 @@ class TrainConfig:
         "standard", "About 3.0 or 0.6 million parameters.", choices=MODEL_TYPES
     )
     clip_length: int = _field(16, "Frames of a clip, even, 8-32.")
-    num_epochs: int = _field(30, "Maximum number of epochs.", _FROM_1)
+    num_epochs: int = _field(
+        0,
+        "Maximum number of epochs of one pass each; 0: 30 epochs of 1,000 to 30,000 steps in all.",
+        _FROM_0,
+    )
+    minutes: float = _field(
+        0.0, "Time to train in, instead of --epochs, on this machine; 0: no limit.", _NOT_NEGATIVE
+    )
     batch_size: int = _field(4, "Windows per step.", _FROM_1)
     window: int = _field(
         16,
@@ -89,6 +98,9 @@ class TrainConfig:
     centre_frames: bool = _field(
         True, "Subtract each frame's mean; half of the first filters start with motion only."
     )
+    soft_labels: bool = _field(
+        True, "If several people scored a recording, learn each window as one of them, at random."
+    )
     loss: str = _field("cross_entropy", "Loss function.", choices=("cross_entropy", "focal"))
     focal_gamma: float = _field(2.0, "Gamma of the focal loss.", _NOT_NEGATIVE)
     grad_clip: float = _field(1.0, "Largest gradient norm.", _POSITIVE)
@@ -102,6 +114,16 @@ class TrainConfig:
         True,
         "Mirror, rotate, zoom, shift, change light and pace; mirroring swaps classes by the class "
         "map's column mirror.",
+    )
+    view: str = _field(
+        "bottom",
+        "Where the camera looks from: bottom (or top), so that any rotation looks natural; or "
+        "side, which only mirrors left and right and tilts a little.",
+        choices=VIEWS,
+    )
+    movement: bool = _field(
+        True,
+        "Mix in a linear model of movement, as much as it helps on the validation animals.",
     )
     use_amp: bool = _field(
         True, "Mixed precision where it is faster: CUDA, and CPUs with bfloat16."
@@ -173,6 +195,8 @@ RECIPES = {
         ema_decay=0,
         patience=15,
         augment=False,
+        movement=False,
+        soft_labels=False,
     ),
 }
 

@@ -267,6 +267,19 @@ def _best_order(
     return best[1]
 
 
+def can_choose(counts_K: np.ndarray, val_counts_K: np.ndarray) -> bool:
+    """Return True if the validation part can tell epochs apart: it has half of the classes.
+
+    Parameters
+    ----------
+    counts_K, val_counts_K : (K,) integer arrays
+        Labelled frames of each class for training and for validation.
+    """
+    is_learnt = counts_K > 0
+    num_shared = int((is_learnt & (val_counts_K > 0)).sum())
+    return num_shared >= max(2, is_learnt.sum() / 2)
+
+
 def check_split(split: Split, store: Store) -> list[str]:
     """Return warnings about a split: classes that a part lacks."""
     all_counts_K = class_counts(store, range(len(store)))
@@ -281,6 +294,12 @@ def check_split(split: Split, store: Store) -> list[str]:
             if absent:
                 alone = f", so its macro-F1 is the F1 of {named[0]}" if len(named) == 1 else ""
                 warnings.append(f"the {part} part has no frames of {', '.join(absent)}{alone}")
+    if not can_choose(*(class_counts(store, split.part(part)) for part in ("train", "val"))):
+        warnings.append(
+            "the val part lacks more than half of the classes, so mpar cannot choose an epoch by "
+            "it: it keeps the last one, lets the movement model count more than the network, and "
+            "fits no post-processing"
+        )
     return warnings
 
 

@@ -26,8 +26,8 @@ from mpar.system.files import atomic_path
 from mpar.video.regions import share_pixels
 
 FORMAT = "mpar-checkpoint"
-# 2: networks may centre frames, training may use two optimizers; 3: post-processing
-FORMAT_VERSION = 3
+# 2: networks may centre frames, training may use two optimizers; 3: post-processing; 4: movement
+FORMAT_VERSION = 4
 MAX_BYTES = 1 << 31
 _DATA_KEYS = {"frame_size", "config", "look"}  # what prediction needs
 
@@ -61,6 +61,8 @@ class Checkpoint:
     post : dict
         How probabilities become labels: ``config`` (`mpar.scores.postprocess.PostConfig`) and its
         ``effect`` on the validation recordings it was fitted on. Empty without post-processing.
+    movement : dict
+        The movement model (`mpar.network.movement.MovementModel`) and its share in predictions.
     state : dict
         State of the optimizer and progress; only in ``last.pt``.
     version : str
@@ -78,6 +80,7 @@ class Checkpoint:
     scores: dict[str, Any]
     init: dict[str, Any] = field(default_factory=dict)
     post: dict[str, Any] = field(default_factory=dict)
+    movement: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     version: str = mpar.__version__
     digest: str = ""
@@ -175,6 +178,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "scores": checkpoint.scores,
         "init": checkpoint.init,
         "post": checkpoint.post,
+        "movement": checkpoint.movement,
         "state": checkpoint.state,
     }
     buffer = io.BytesIO()  # torch would write the file name into the archive
@@ -215,7 +219,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 f"{FORMAT_VERSION}; use the version of mpar that made it ({content['version']})"
             )
         tables = [content[key] for key in ("weights", "data", "split", "training", "scores")]
-        tables += [content[key] for key in ("init", "post", "state")]
+        tables += [content[key] for key in ("init", "post", "movement", "state")]
         if not all(isinstance(table, dict) for table in tables):
             raise ValueError("a part has the wrong type")
         if missing := _DATA_KEYS - content["data"].keys():
@@ -228,7 +232,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 key: content[key]
                 for key in (
                     *("weights", "data", "split", "training", "scores"),
-                    *("init", "post", "state", "version"),
+                    *("init", "post", "movement", "state", "version"),
                 )
             },
         )

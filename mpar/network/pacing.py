@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.cache.drift import Appearance, AppearanceMeter
-from mpar.network.dense import DensePredictor
+from mpar.network.movement import Predictor
 from mpar.video.regions import Region
 from mpar.video.streams import VideoInfo
 from mpar.video.timeline import MAX_STEPS, TimeLine, find_grid, find_steps, is_same_tempo, take
@@ -66,7 +66,7 @@ class WalkedVideo:
 
 
 def walk_video(
-    predictor: DensePredictor,
+    predictor: Predictor,
     path: Path,
     *,
     size: tuple[int, int] | None,
@@ -80,8 +80,8 @@ def walk_video(
 
     Parameters
     ----------
-    predictor : DensePredictor
-        The network.
+    predictor : Predictor
+        Gives the probabilities.
     path : Path
         The video.
     size, stream, regions
@@ -180,7 +180,7 @@ class _Chosen:
 
 
 def _predict_each(
-    predictor: DensePredictor,
+    predictor: Predictor,
     frames: Iterable[Pictures],
     meters: Sequence[AppearanceMeter],
     on_frames: Callable[[int], object],

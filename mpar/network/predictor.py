@@ -17,6 +17,7 @@ from mpar.labels.regions import recording_name
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.devices import select_device
+from mpar.network.movement import MixedPredictor, MovementModel, Predictor, movement_of
 from mpar.network.pacing import walk_video
 from mpar.scores.postprocess import PostConfig, postprocess
 from mpar.scores.predictions import Prediction
@@ -58,6 +59,8 @@ class ActionRecognitionInference:
         Steps per second of the network (`mpar.cache.layout`).
     regions : tuple of Region
         Regions that preprocessing cut out of every video.
+    movement : MovementModel or None
+        The movement model that is mixed in.
     device : torch.device
         The device that computes.
 
@@ -86,7 +89,12 @@ class ActionRecognitionInference:
             Region.parse(text, animal) for animal, text in given.get("regions") or ()
         )
         self.device = local_device(select_device(device))
-        self._predictor = DensePredictor(self.checkpoint.build_net().to(self.device))
+        network = DensePredictor(self.checkpoint.build_net().to(self.device))
+        self._predictor: Predictor = network
+        self.movement: MovementModel | None = None
+        if self.checkpoint.movement:
+            self.movement = MovementModel.from_dict(self.checkpoint.movement)
+            self._predictor = MixedPredictor(network, self.movement)
 
     def predict_video(
         self, video_path: Path | str, stride: int = 1, return_probs: bool = False
@@ -245,10 +253,7 @@ class ActionRecognitionInference:
         labels, probabilities = postprocess(found, self.post)
         line = store.line(recording)
         assert info.rate is not None
-        if info.has_own_steps:
-            steps = find_steps(line, info.rate, info.num_steps)
-        else:
-            steps = np.arange(info.num_frames)
+        steps = _steps_of(store, recording)
         return Prediction(
             name=info.name,
             video=info.video,
@@ -267,6 +272,23 @@ class ActionRecognitionInference:
             video_num_frames=info.video_num_frames,
             region=info.region,
         )
+
+    def predict_movement(self, store: Store, recording: int) -> np.ndarray | None:
+        """Return the labels of the movement model alone, (T,) int8; None if there is no model."""
+        if self.movement is None:
+            return None
+        features = movement_of(store, recording, self.movement.rate)
+        labels = self.movement.probabilities(features).argmax(axis=1).astype(np.int8)
+        return labels[_steps_of(store, recording)]
+
+
+def _steps_of(store: Store, recording: int) -> np.ndarray:
+    """Return the step nearest to each frame of a recording, (T,) int64."""
+    info = store.recordings[recording]
+    if not info.has_own_steps:
+        return np.arange(info.num_frames)
+    assert info.rate is not None
+    return find_steps(store.line(recording), info.rate, info.num_steps)
 
 
 def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:

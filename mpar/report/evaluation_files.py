@@ -28,6 +28,7 @@ from mpar.scores.agreement import (
     measure_agreement,
     recording_table,
 )
+from mpar.scores.baselines import measure_baselines
 from mpar.scores.calibration import Calibration, measure_calibration
 from mpar.scores.comparison import MODEL, TRUTH, Comparison, one_class_warning, same_animal_warning
 from mpar.scores.disagreements import find_disagreements
@@ -61,6 +62,7 @@ def write_evaluation(
     provenance: dict[str, Any] | None = None,
     html: bool = False,
     strips: Strips = (),
+    notes: Sequence[str] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write scores, a report, tables and figures.
@@ -85,6 +87,8 @@ def write_evaluation(
     strips : sequence
         Frames of the worst disagreements for the page, as for
         `mpar.report.html_report.evaluation_page`.
+    notes : sequence of str
+        Reasons to doubt the scores, for the report and the page.
     overwrite : bool
         Replace an existing evaluation.
 
@@ -107,6 +111,7 @@ def write_evaluation(
     raters = compare_raters(comparisons, class_names)
     table = recording_table(comparisons, class_names)
     effect = effect_of_postprocessing(comparisons, class_names)
+    baselines = measure_baselines(comparisons, class_names)
     learnt = same_animal_warning(sum(c.is_learnt for c in comparisons), len(comparisons))
     warning = "; ".join(filter(None, (learnt, one_class_warning(agreement.frames))))
     metrics = {
@@ -118,11 +123,13 @@ def write_evaluation(
         "events": agreement.events.to_dict(),
         "calibration": calibration.to_dict() if calibration else None,
         "effect_of_postprocessing": effect,
+        "baselines": baselines,
+        "notes": list(notes),
         "raters": [pair.to_dict(class_names) for pair in raters],
         "recordings": {c.name: _scores_or_none(c, class_names) for c in comparisons},
     }
-    report = report_text(agreement, calibration, raters, effect)
-    report = "\n".join([report, *filter(None, [warning]), ""])
+    report = report_text(agreement, calibration, raters, effect, baselines)
+    report = "\n".join([report, *filter(None, [warning, *notes]), ""])
     write_text(folder / "classification_report.txt", report)
     write_table(folder / "events.csv", _marked(agreement.events.table(), warning))
     write_table(folder / "recordings.csv", _marked(table, warning))

@@ -21,6 +21,7 @@ from mpar.labels.classes import PAIN_CLASSES
 from mpar.labels.metadata import Animal
 from mpar.report.html_page import make_page
 from mpar.report.score_report import FEW_ANIMALS
+from mpar.scores.baselines import BASELINE_NAMES
 from mpar.scores.comparison import MODEL, TRUTH, Comparison, row_names
 from mpar.scores.disagreements import MAX_BY_RECORDING, find_disagreements
 from mpar.scores.events import SHOWN_CRITERIA
@@ -28,7 +29,7 @@ from mpar.scores.events import SHOWN_CRITERIA
 # what `mpar.report.evaluation_files` computes; everything else in its metrics is provenance
 _COMPUTED = {
     *("warning", "scores", "intervals", "events", "calibration"),
-    *("effect_of_postprocessing", "raters", "recordings"),
+    *("effect_of_postprocessing", "baselines", "notes", "raters", "recordings"),
 }
 _SOURCES = ("checkpoint", "predictions", "cache", "annotations", "selection")
 
@@ -77,6 +78,7 @@ def evaluation_page(
         max_by_recording=MAX_BY_RECORDING,
         truth=TRUTH,
         model=MODEL,
+        baseline_names=BASELINE_NAMES,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -206,3 +207,52 @@ def _signed(value: float) -> str:
 def _tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=SMALL_PT)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def plot_learning_curve(curve: Mapping[str, Any]) -> Figure:
+    """Plot scores over the number of animals to learn from.
+
+    Parameters
+    ----------
+    curve : mapping
+        From `mpar.scores.learning_curve.measure_curve`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Macro-F1 and the F1 of each shown class, with intervals over test animals; labels below
+        the axis give the animals and the bouts of the shown classes.
+    """
+    points = curve["points"]
+    places = [point["num_animals"] for point in points]
+    lines = {"macro-F1": [point["macro_f1"] for point in points]}
+    lines |= {name: [point["f1"][name] for point in points] for name in curve["shown"]}
+    indices = curve["class_indices"]
+    palette = class_colors(max(indices) + 1)
+    colors = [INK, *(palette[k] for k in indices)]
+    figure = new_figure(4.6, 3.0)
+    axes = figure.add_subplot()
+    step = 0.012 * max(1, places[-1] - places[0])
+    for i, (name, values) in enumerate(lines.items()):
+        scores = np.array(values, float)
+        x = np.array(places) + step * (i - (len(lines) - 1) / 2)  # whiskers side by side
+        reach = np.abs(scores[:, 1:] - scores[:, :1]).T
+        axes.errorbar(
+            x,
+            scores[:, 0],
+            yerr=np.nan_to_num(reach),
+            color=colors[i],
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=4,
+            linewidth=1.8 if i == 0 else 1,
+            elinewidth=0.8,
+            capsize=2,
+            label=plain(name) + (" (n/a)" if np.isnan(scores[:, 0]).all() else ""),
+        )
+    axes.set_xticks(places, [f"{p['num_animals']}\n({p['num_events']:,})" for p in points])
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("animals to learn from (their bouts of these classes)", size=TEXT_PT)
+    axes.set_ylabel("F1 on test animals", size=TEXT_PT)
+    _tidy(axes)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=TEXT_PT)
+    return figure

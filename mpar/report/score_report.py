@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpar.labels.classes import PAIN_CLASSES
 from mpar.scores.agreement import Agreement, RaterPair
+from mpar.scores.baselines import BASELINE_NAMES
 from mpar.scores.bootstrap import LEVEL
 from mpar.scores.calibration import Calibration
 from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, EventScores
@@ -23,6 +25,7 @@ def report_text(
     calibration: Calibration | None = None,
     raters: Sequence[RaterPair] = (),
     effect: Mapping[str, Mapping[str, float]] | None = None,
+    baselines: Mapping[str, Any] | None = None,
 ) -> str:
     """Return all scores as text, without a newline at the end.
 
@@ -36,8 +39,11 @@ def report_text(
         If empty, the report leaves them out.
     effect : mapping, optional
         From `mpar.scores.agreement.effect_of_postprocessing`; if empty, the report leaves it out.
+    baselines : mapping, optional
+        From `mpar.scores.baselines.measure_baselines`; if None, the report leaves them out.
     """
-    blocks = [_pain_block(agreement), agreement.frames.report(), _event_block(agreement.events)]
+    blocks = [_pain_block(agreement), *([_baseline_block(baselines)] if baselines else [])]
+    blocks += [agreement.frames.report(), _event_block(agreement.events)]
     if effect:
         blocks.append(
             "\n".join(
@@ -88,6 +94,22 @@ def _pain_block(agreement: Agreement) -> str:
     if 2 <= num_animals < FEW_ANIMALS:
         lines.append(f"with only {num_animals} animals, the confidence intervals are rough")
     return "\n".join(lines)
+
+
+def _baseline_block(baselines: Mapping[str, Any]) -> str:
+    found = baselines["scores"]
+    names = list(found["mpar"]["f1"])
+    shown = [name for name in names if name in PAIN_CLASSES] or names
+    rows = [["on the same frames", "macro-F1", "accuracy", *(f"F1 {name}" for name in shown)]]
+    rows += [
+        [
+            BASELINE_NAMES[key],
+            *(score_text(scores[name]) for name in ("macro_f1", "accuracy")),
+            *(score_text(scores["f1"][name]) for name in shown),
+        ]
+        for key, scores in found.items()
+    ]
+    return "\n".join([*text_table(rows), baselines["verdict"]])
 
 
 def _event_block(events: EventScores) -> str:

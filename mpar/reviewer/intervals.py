@@ -18,6 +18,7 @@ NUM_DRAWS = 1000
 _UNSEEN_MISS = 0.5  # pseudo-units with an unseen error, in the stratum of the heaviest units
 _UNSEEN_HIT = 0.5  # the same for predicted amounts, in all
 _BORROWED = 1.5  # how many units an animal borrows from the others of a stratum
+_MAX_LENDERS = 30  # that they share in it, the first that were drawn; more would only take time
 
 Array = NDArray[np.float64]
 
@@ -94,15 +95,17 @@ def estimate_totals(
         num_left = int((in_group & (units.stratum == h)).sum() - own[here].sum())
         if not num_left or not len(here):
             continue
-        num_others = int((~own[here]).sum())
-        balls = np.where(own[here], 1.0, 0 if animal is None else _BORROWED / max(1, num_others))
+        num_checked = len(here)
+        lenders = here[~own[here]][:_MAX_LENDERS]
+        here = np.concatenate([here[own[here]], lenders])
+        balls = np.where(own[here], 1.0, _BORROWED / max(1, len(lenders)))
         weight[here] = num_left * balls / balls.sum()
         balls *= max(balls.sum() - 2, 0.4 * balls.sum()) / balls.sum()
         shares = rng.gamma(balls, size=(NUM_DRAWS, len(here))) + 1e-300
         shares /= shares.sum(axis=1, keepdims=True)
         counts[:, here] = rng.multinomial(num_left, shares)
-        pseudo = _UNSEEN_MISS * num_left / len(here) / heaviest
-        share = rng.beta(pseudo, len(here), size=unseen.shape)
+        pseudo = _UNSEEN_MISS * num_left / num_checked / heaviest
+        share = rng.beta(pseudo, num_checked, size=unseen.shape)
         more = rng.binomial(num_left, share)
         unseen += more
         misses_high += counts[:, here] @ checked.misses[here] * (1 - more / num_left)

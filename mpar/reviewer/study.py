@@ -55,6 +55,8 @@ class ReviewConfig:
         Where the animals live; by default ``regions.csv`` in the output folder, if it exists.
     stream : int, optional
         Video stream to show, as in `mpar.video.videos.Decoding`.
+    group_pattern : str, optional
+        Finds the animal in the name of a recording; by default, each is an animal.
     """
 
     annotator: str = ""
@@ -63,6 +65,7 @@ class ReviewConfig:
     is_estimate: bool = False
     regions: RegionTable | None = None
     stream: int | None = None
+    group_pattern: str | None = None
 
     def __post_init__(self) -> None:
         if self.annotator and (
@@ -166,14 +169,17 @@ class Study:
 
     def _hand_out(self, predictions_folder: Path | None) -> None:
         """Prepare the stretches to look at."""
+        pattern = self.config.group_pattern
         if self.config.is_estimate:
             if predictions_folder is None:
                 raise ConfigError("estimate: found no predictions; pass --predictions")
             path = self.output_folder / ESTIMATE_NAME
-            self.checking = Checking(predictions_folder, self.recordings, self.class_map, path)
+            self.checking = Checking(
+                predictions_folder, self.recordings, self.class_map, path, pattern
+            )
             self.warnings += self.checking.warnings
         elif predictions_folder is not None and not self.is_blind:
-            self.queue = Queue(predictions_folder, [*self.recordings])
+            self.queue = Queue(predictions_folder, [*self.recordings], pattern)
 
     def reviewed(self) -> dict[str, list[tuple[int, int]]]:
         """Return the stretches of each recording that have a code."""

@@ -21,7 +21,7 @@ _MAX_SHOWN = 200
 
 
 def read_known(
-    folder: Path, names: Collection[str]
+    folder: Path, names: Collection[str], group_pattern: str | None
 ) -> tuple[list[Predicted], tuple[str, ...], list[str]]:
     """Read the predictions of some recordings; also return their classes, and problems.
 
@@ -30,7 +30,7 @@ def read_known(
     ConfigError, InputError
         There are none.
     """
-    predictions, class_names, problems = read_probabilities(folder)
+    predictions, class_names, problems = read_probabilities(folder, group_pattern=group_pattern)
     known = [item for item in predictions if item.name in names]
     if not known:
         raise ConfigError(f"{folder}: found no prediction of these videos; check both folders")
@@ -48,10 +48,14 @@ class Queue:
         From mpar-predict.
     names : collection of str
         Recordings that are shown.
+    group_pattern : str, optional
+        Finds the animal in the name of a recording.
     """
 
-    def __init__(self, folder: Path, names: Collection[str]) -> None:
-        self._folder, self._names = folder, names
+    def __init__(
+        self, folder: Path, names: Collection[str], group_pattern: str | None = None
+    ) -> None:
+        self._folder, self._names, self._group_pattern = folder, names, group_pattern
         self._predictions: list[Predicted] = []
         self._class_names: tuple[str, ...] = ()
         self.problem = ""
@@ -60,7 +64,9 @@ class Queue:
 
     def _read(self) -> None:
         try:
-            self._predictions, self._class_names, _ = read_known(self._folder, self._names)
+            self._predictions, self._class_names, _ = read_known(
+                self._folder, self._names, self._group_pattern
+            )
         except MparError as error:
             self.problem = str(error)
 
@@ -88,6 +94,8 @@ class Checking:
         The codes that the scorer uses.
     path : Path
         ``estimate.json``; an estimate in it is continued.
+    group_pattern : str, optional
+        Finds the animal in the name of a recording.
 
     Raises
     ------
@@ -96,9 +104,14 @@ class Checking:
     """
 
     def __init__(
-        self, folder: Path, names: Collection[str], class_map: ClassMap, path: Path
+        self,
+        folder: Path,
+        names: Collection[str],
+        class_map: ClassMap,
+        path: Path,
+        group_pattern: str | None = None,
     ) -> None:
-        predictions, class_names, self.warnings = read_known(folder, names)
+        predictions, class_names, self.warnings = read_known(folder, names, group_pattern)
         if class_names != class_map.class_names:
             raise ConfigError(f"{folder}: has other classes than those of --class-map; drop it")
         self._class_map = class_map

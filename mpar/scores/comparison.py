@@ -54,6 +54,8 @@ class Comparison:
         Predicted labels before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
+    movement : (T,) integer array, optional
+        Labels of the movement model alone, a baseline.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Comparison:
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
     line: TimeLine | None = None
+    movement: np.ndarray | None = None
 
     @property
     def clock(self) -> TimeLine:

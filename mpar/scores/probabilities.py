@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
+from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.scorings import Labelled
 from mpar.scores.stored_predictions import read_folder, read_prediction, read_sidecar
 from mpar.system.files import read_rows
@@ -60,7 +62,7 @@ class Predicted:
 
 
 def read_probabilities(
-    folder: Path | str, *, quiet: bool = True
+    folder: Path | str, *, group_pattern: str | None = None, quiet: bool = True
 ) -> tuple[list[Predicted], tuple[str, ...], list[Problem]]:
     """Read the predictions of a folder with their probabilities.
 
@@ -69,6 +71,9 @@ def read_probabilities(
     folder, quiet
         As for `mpar.scores.stored_predictions.read_predictions`. If predictions hold every n-th
         frame, each row stands for n frames.
+    group_pattern : str, optional
+        Regular expression that finds the animal in the name of a recording, as in training; by
+        default each recording is an animal.
 
     Returns
     -------
@@ -84,17 +89,20 @@ def read_probabilities(
     ConfigError, InputError
         As `read_predictions`.
     """
-    predictions, class_map, problems = read_folder(folder, _read_one, quiet=quiet)
+    read_one = functools.partial(_read_one, group_pattern)
+    predictions, class_map, problems = read_folder(folder, read_one, quiet=quiet)
+    warn_of_groups([item.name for item in predictions], group_pattern)
     return predictions, class_map.class_names, problems
 
 
-def _read_one(path: Path, name: str) -> tuple[Predicted, ClassMap]:
+def _read_one(group_pattern: str | None, path: Path, name: str) -> tuple[Predicted, ClassMap]:
     recording, class_map = read_prediction(path, name)
     _ = recording.clock  # raises InputError if it is unknown when frames are shown
     rows = read_columns(path, class_map.class_names)
     stride = int(read_sidecar(path)["stride"])
     rows = np.repeat(rows, stride, axis=0)[: len(recording.labels)]
-    return Predicted(recording=recording, probabilities=rows), class_map
+    animal = find_group(Path(f"{name}.mp4"), group_pattern)  # of the name: it may hold a region
+    return Predicted(recording=recording, probabilities=rows, animal=animal), class_map
 
 
 def read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mpar.errors import MparError, TeamError
+from mpar.errors import ConfigError, MparError, TeamError
 
 if TYPE_CHECKING:  # a process alone need not load torch
     import torch
@@ -271,3 +271,12 @@ def local_device(device: torch.device) -> torch.device:
     if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return device
     return type(device)("cuda", int(os.environ["LOCAL_RANK"]))
+
+
+def refuse_team(what: str) -> None:
+    """Raise ConfigError if torchrun started several processes, for work that only one can do."""
+    if (found := num_processes()) > 1:
+        raise ConfigError(
+            f"{what}: found {found} processes of torchrun, expected one; run it without torchrun, "
+            "or train each network with its --split"
+        )

@@ -1,0 +1,142 @@
+"""How long a run trains: epochs and steps of an epoch, fixed before the first step."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mpar.cache.clips import labelled_frames
+from mpar.cache.store import Store
+from mpar.errors import ConfigError
+from mpar.learning.learner import Learner
+from mpar.learning.recipe import TrainConfig
+
+# By default a run has 30 epochs of this many steps in all. Our choice: in drawn animals the scores
+# still rose at 480 steps and hardly after 1,100; nothing was measured beyond 30,000.
+MIN_STEPS, MAX_STEPS = 1_000, 30_000
+DEFAULT_EPOCHS = 30
+_MAX_VALIDATION_SHARE = 0.25  # of the time given with --minutes
+_MIN_EPOCHS = 3
+_NUM_WARM_UP, _NUM_TIMED = 3, 8  # steps taken and undone to measure their time
+
+
+def steps_of_one_pass(store: Store, recordings: Sequence[int], config: TrainConfig) -> int:
+    """Return the number of steps that show every labelled frame once, on average."""
+    num_windows = -(-len(labelled_frames(store, recordings)) // config.window)
+    return max(1, -(-num_windows // config.batch_size))
+
+
+def plan_steps(config: TrainConfig, one_pass: int) -> tuple[TrainConfig, int]:
+    """Fix epochs and steps of an epoch without a time limit.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        If its `num_epochs` is 0, short epochs get more steps and long ones fewer.
+    one_pass : int
+        From `steps_of_one_pass`.
+
+    Returns
+    -------
+    TrainConfig
+        With the number of epochs.
+    int
+        Steps of an epoch.
+
+    Raises
+    ------
+    ConfigError
+        Both epochs and minutes are given.
+    """
+    if config.num_epochs and config.minutes:
+        raise ConfigError(
+            f"epochs, minutes: found {config.num_epochs} and {config.minutes:g}, expected only one "
+            "of them"
+        )
+    if config.num_epochs:
+        return config, one_pass
+    config = dataclasses.replace(config, num_epochs=DEFAULT_EPOCHS)
+    if config.sampling != "balanced":  # an epoch is one pass by definition
+        return config, one_pass
+    least, most = (math.ceil(total / DEFAULT_EPOCHS) for total in (MIN_STEPS, MAX_STEPS))
+    return config, min(max(one_pass, least), most)
+
+
+def plan_minutes(
+    config: TrainConfig, one_pass: int, *, step_seconds: float, validation_seconds: float
+) -> tuple[TrainConfig, int]:
+    """Fix epochs and steps of an epoch so that training takes `config.minutes`.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Its `minutes` is above 0.
+    one_pass : int
+        From `steps_of_one_pass`. Without balanced sampling it is the length of an epoch.
+    step_seconds, validation_seconds : float
+        Measured time of a step and of a validation.
+
+    Returns
+    -------
+    TrainConfig
+        With the number of epochs: as many as leave three quarters of the time for learning, 3 to
+        30.
+    int
+        Steps of an epoch.
+
+    Raises
+    ------
+    ConfigError
+        The time is too short for three validations and a few steps.
+    """
+    seconds = 60 * config.minutes
+    if config.sampling != "balanced":
+        num_epochs = int(seconds // (one_pass * step_seconds + validation_seconds))
+        if num_epochs < 1:
+            needed = (one_pass * step_seconds + validation_seconds) / 60
+            raise ConfigError(f"minutes: found {config.minutes:g}, expected {needed:.1f} or more")
+        return dataclasses.replace(config, num_epochs=num_epochs), one_pass
+    num_epochs = int(_MAX_VALIDATION_SHARE * seconds // max(validation_seconds, 1e-9))
+    num_epochs = min(DEFAULT_EPOCHS, max(_MIN_EPOCHS, num_epochs))
+    steps = int((seconds / num_epochs - validation_seconds) // step_seconds)
+    if steps < 1:
+        needed = num_epochs * (validation_seconds + step_seconds) / 60
+        raise ConfigError(
+            f"minutes: found {config.minutes:g}, expected {needed:.1f} or more, since a step takes "
+            f"{step_seconds:.1f} s and a validation {validation_seconds:.0f} s here"
+        )
+    return dataclasses.replace(config, num_epochs=num_epochs), steps
+
+
+def time_steps(
+    learner: Learner, samples: np.ndarray, validate: Callable[[], object]
+) -> tuple[float, float]:
+    """Take some steps and validate, undo all of it, and return the seconds of one step and of that.
+
+    Parameters
+    ----------
+    learner : Learner
+        As before its first step; afterwards it is so again.
+    samples : (N, 2) integer array
+        Windows, as for `Learner.take_step`.
+    validate : callable
+        A validation.
+    """
+    before = copy.deepcopy((learner.state(), learner.judged_net().state_dict()))
+    size = learner.config.batch_size
+    started = time.monotonic()
+    for step in range(_NUM_WARM_UP + _NUM_TIMED):
+        if step == _NUM_WARM_UP:
+            started = time.monotonic()
+        places = np.arange(step * size, (step + 1) * size) % len(samples)
+        learner.take_step(samples[places], epoch=0, step=step, rate=0.0)
+    ready = time.monotonic()
+    validate()
+    done = time.monotonic()
+    learner.restore(*before)
+    return (ready - started) / _NUM_TIMED, done - ready

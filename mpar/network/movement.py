@@ -1,0 +1,278 @@
+"""A linear model of how much, how widely and how steadily the picture moves.
+
+With few labelled animals, a network remembers what those animals looked like. A few numbers about
+the movement carry over better, but can tell fewer actions apart. mpar multiplies the
+probabilities of both, each raised to a power that was fitted on the validation recordings.
+
+Shapes: T steps, H x W px, G lags, D features, K classes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+from mpar.cache.store import Store
+
+LAG_SECONDS = (0.0, 0.3, 1.0)  # 0: one step
+WINDOW_SECONDS = (0.1, 0.3, 1.0)
+# Grey levels that do not count as movement: the noise of the camera and of compression. The
+# median over pixels measures it, since most pixels show the background.
+_NOISE_FLOOR, _NOISE_FACTOR = 3.0, 2.0
+# powers of network and movement model; the second pair if no recordings can tell: with so few
+# animals, movement carries over better
+NETWORK_ONLY, UNMEASURED = (1.0, 0.0), (0.3, 1.0)
+_CHUNK, _PIECE = 16, 64  # steps measured and read at once
+_LEAST_ENERGY, _LEAST_PROBABILITY = 1e-5, 1e-7
+
+
+class MovementMeter:
+    """Measures the movement in frames while they pass through.
+
+    Parameters
+    ----------
+    rate : float
+        Steps per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._lags = [max(1, round(seconds * rate)) for seconds in LAG_SECONDS]
+        self._measured: list[np.ndarray] = []
+
+    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the frames, (H, W) uint8, as they come."""
+        longest = max(self._lags)
+        before = np.empty((0, 0, 0), np.int16)
+        waiting: list[np.ndarray] = []
+        for frame in frames:
+            waiting.append(frame.astype(np.int16))
+            if len(waiting) == _CHUNK:
+                before = self._measure(before, waiting)[-longest:]
+                waiting = []
+            yield frame
+        if waiting:
+            self._measure(before, waiting)
+
+    def _measure(self, before: np.ndarray, waiting: list[np.ndarray]) -> np.ndarray:
+        """Measure some frames; return them with those before them."""
+        new = np.stack(waiting)
+        known = np.concatenate([before, new]) if len(before) else new
+        places = np.arange(len(before), len(known))
+        self._measured.append(
+            np.stack(
+                [_measure_change(new, known[np.maximum(places - lag, 0)]) for lag in self._lags],
+                axis=1,
+            )
+        )
+        return known
+
+    def features(self) -> np.ndarray:
+        """Return the features of all frames so far.
+
+        Returns
+        -------
+        (T, D) float32 array
+            For windows of 0.1, 0.3 and 1 s about each step: the mean of the logarithm of the
+            energy, of the spread (in longer sides of the picture) and of the elongation (0-1) of
+            the changes over 1 step, 0.3 s and 1 s; the maximum and standard deviation of the
+            first of these energies; and how far the centroid of the changes over 1 step and
+            0.3 s travels. The first steps have nothing to compare with and take the values of
+            the first step that has.
+        """
+        measured = np.concatenate(self._measured)
+        num_steps = len(measured)
+        for place, lag in enumerate(self._lags):
+            first = min(lag, num_steps - 1)
+            measured[:first, place] = measured[first, place]
+        energy, spread, elongation = (measured[:, :, i] for i in (0, 3, 4))
+        energy = np.log(energy + _LEAST_ENERGY)
+        curves = np.concatenate([energy, spread, elongation], axis=1)
+        steps = np.arange(num_steps)
+        columns = []
+        for seconds in WINDOW_SECONDS:
+            half = max(1, round(seconds * self._rate)) // 2
+            width = 2 * half + 1
+            mean = uniform_filter1d(curves, width, axis=0, mode="nearest")
+            square = uniform_filter1d(energy[:, 0] ** 2, width, mode="nearest")
+            ends = np.clip(steps + half, 0, num_steps - 1), np.clip(steps - half, 0, num_steps - 1)
+            travel = measured[ends[0], :2, 1:3] - measured[ends[1], :2, 1:3]
+            columns += [
+                mean,
+                maximum_filter1d(energy[:, :1], width, axis=0, mode="nearest"),
+                np.sqrt(np.maximum(square - mean[:, 0] ** 2, 0))[:, None],
+                np.hypot(travel[:, :, 0], travel[:, :, 1]),
+            ]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def _measure_change(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Return energy, x, y, spread and elongation of the change between frames, (N, 5) float64.
+
+    Parameters
+    ----------
+    new, old : (N, H, W) int16 arrays
+    """
+    height, width = new.shape[1:]
+    change = np.abs(new - old).reshape(len(new), -1).astype(np.uint8)
+    middle = change.shape[1] // 2
+    noise = np.partition(change, middle, axis=1)[:, middle].astype(np.float32)
+    weights = change - (_NOISE_FACTOR * noise + _NOISE_FLOOR)[:, None]
+    np.maximum(weights, 0, out=weights)
+    sums = (weights @ _moments(height, width)).astype(np.float64)
+    total = sums[:, 0] + 1e-6
+    x_mean, y_mean, xx, yy, xy = (sums[:, i] / total for i in range(1, 6))
+    xx, yy, xy = xx - x_mean**2, yy - y_mean**2, xy - x_mean * y_mean
+    both = np.maximum(xx + yy, 0)
+    apart = np.sqrt(np.maximum((xx - yy) ** 2 + 4 * xy**2, 0))
+    energy = sums[:, 0] / (255 * height * width)
+    return np.stack([energy, x_mean, y_mean, np.sqrt(both), apart / (both + 1e-6)], axis=1)
+
+
+def movement_of(
+    store: Store, recording: int, rate: float, start: int = 0, stop: int | None = None
+) -> np.ndarray:
+    """Return the movement features of steps of a recording in a cache, (T, D) float32."""
+    stop = store.recordings[recording].num_steps if stop is None else stop
+    meter = MovementMeter(rate)
+    for _ in meter.watch(_read_steps(store, recording, start, stop)):
+        pass
+    return meter.features()
+
+
+def _read_steps(store: Store, recording: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    for first in range(start, stop, _PIECE):
+        last = min(first + _PIECE, stop)
+        frames = np.empty((last - first, *store.frame_size), np.uint8)
+        store.copy_steps(recording, first, last, frames)
+        yield from frames
+
+
+@functools.cache
+def _moments(height: int, width: int) -> np.ndarray:
+    """Return 1, x, y, x^2, y^2 and xy of each pixel, in longer sides, (H * W, 6) float32."""
+    y, x = np.indices((height, width)).reshape(2, -1) / max(height, width)
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovementModel:
+    """A linear classifier of movement, and how much it counts beside the network.
+
+    Parameters
+    ----------
+    rate : float
+        Steps per second of the recordings that it was fitted on.
+    mean, scale : (D,) float arrays
+        Mean and standard deviation of the features.
+    coefficients : (K, D) float array
+    intercepts : (K,) float array
+    counts : (K,) int64 array
+        Labelled training frames of each class.
+    powers : (float, float)
+        Powers of the probabilities of the network and of this model, 0 or more.
+    """
+
+    rate: float
+    mean: np.ndarray
+    scale: np.ndarray
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    counts: np.ndarray
+    powers: tuple[float, float] = NETWORK_ONLY
+
+    def probabilities(self, features_TD: np.ndarray) -> np.ndarray:
+        """Return the probabilities of this model alone, (T, K) float64."""
+        z = (features_TD - self.mean) / self.scale
+        return _softmax(z @ self.coefficients.T + self.intercepts)
+
+    def mix(self, network_TK: np.ndarray, own_TK: np.ndarray) -> np.ndarray:
+        """Return the product of two sets of probabilities, with the fitted powers, (T, K) float32.
+
+        Notes
+        -----
+        Source: Hinton 2002, "Training Products of Experts by Minimizing Contrastive Divergence",
+        eq. 1, with a power for each expert.
+        """
+        return mix(network_TK, own_TK, self.powers)
+
+    def with_powers(self, powers: tuple[float, float]) -> MovementModel:
+        """Return the same model with other powers."""
+        return replace(self, powers=powers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the model as plain types."""
+        return {
+            "rate": self.rate,
+            "powers": list(self.powers),
+            **{key: getattr(self, key).tolist() for key in _ARRAYS},
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> MovementModel:
+        """Rebuild from `to_dict`."""
+        network, own = data["powers"]
+        arrays = {key: np.array(data[key], np.float64) for key in _ARRAYS}
+        return cls(rate=float(data["rate"]), powers=(float(network), float(own)), **arrays)
+
+
+_ARRAYS = ("mean", "scale", "coefficients", "intercepts", "counts")
+
+
+def mix(network_TK: np.ndarray, own_TK: np.ndarray, powers: tuple[float, float]) -> np.ndarray:
+    """Return the normalized product of two sets of probabilities with powers, (T, K) float32."""
+    if powers == NETWORK_ONLY:
+        return network_TK
+    both = (np.log(np.maximum(p, _LEAST_PROBABILITY)) for p in (network_TK, own_TK))
+    return _softmax(sum(power * log for power, log in zip(powers, both, strict=True))).astype(
+        np.float32
+    )
+
+
+def _softmax(logits_TK: np.ndarray) -> np.ndarray:
+    exp = np.exp(logits_TK - logits_TK.max(axis=1, keepdims=True))
+    return exp / exp.sum(axis=1, keepdims=True)
+
+
+class Predictor(Protocol):
+    """Gives class probabilities for every frame of a recording."""
+
+    def predict(
+        self,
+        frames: Iterable[np.ndarray],
+        on_frames: Callable[[int], object] = ...,
+    ) -> np.ndarray:
+        """Return (T, K) float32 probabilities of T (H, W) uint8 frames."""
+        ...
+
+
+class MixedPredictor:
+    """The network and the movement model together.
+
+    Parameters
+    ----------
+    network : Predictor
+        `mpar.network.dense.DensePredictor`.
+    movement : MovementModel
+    """
+
+    def __init__(self, network: Predictor, movement: MovementModel) -> None:
+        self._network, self._movement = network, movement
+
+    def predict(
+        self,
+        frames: Iterable[np.ndarray],
+        on_frames: Callable[[int], object] = lambda num_frames: None,
+    ) -> np.ndarray:
+        """Predict every frame of a recording, as `mpar.network.dense.DensePredictor.predict`."""
+        if not self._movement.powers[1]:  # nothing to measure; x to the power of 0 is 1
+            found = self._network.predict(frames, on_frames)
+            return self._movement.mix(found, found)
+        meter = MovementMeter(self._movement.rate)
+        found = self._network.predict(meter.watch(frames), on_frames)
+        return self._movement.mix(found, self._movement.probabilities(meter.features()))

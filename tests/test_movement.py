@@ -1,0 +1,180 @@
+"""The movement model: measures of known pictures, its fit, and mixing it with the network."""
+
+import numpy as np
+import pytest
+
+from mpar.cache.store import Store
+from mpar.learning.movement_fitting import fit_movement, fit_powers
+from mpar.network.checkpoint import load_checkpoint
+from mpar.network.dense import DensePredictor
+from mpar.network.movement import (
+    MixedPredictor,
+    MovementMeter,
+    MovementModel,
+    mix,
+    movement_of,
+)
+
+RATE = 30.0
+# columns of the first window: 3 energies, 3 spreads, 3 elongations, maximum, deviation, 2 travels
+ENERGY, SPREAD, ELONGATION, MAXIMUM, TRAVEL = 0, 3, 6, 9, 11
+NUM_OF_WINDOW = 13
+
+
+def features_of(frames, rate=RATE):
+    """Return the features of frames, which must pass unchanged."""
+    meter = MovementMeter(rate)
+    passed = list(meter.watch(iter(frames)))
+    assert all(one is other for one, other in zip(passed, frames, strict=True))
+    return meter.features()
+
+
+def squares(places, side=6, shape=(32, 32), background=40):
+    """Draw a bright square at a place (y, x) in each frame."""
+    frames = np.full((len(places), *shape), background, np.uint8)
+    for frame, (y, x) in zip(frames, places, strict=True):
+        frame[y : y + side, x : x + side] = 220
+    return list(frames)
+
+
+def test_more_movement_means_more_energy():
+    """A faster square has more energy than a slower one, and a still one has the least."""
+    still, slow, fast = (
+        features_of(squares([(10, 2 + step * i % 20) for i in range(60)]))[30, ENERGY]
+        for step in (0, 1, 4)
+    )
+    assert still == pytest.approx(np.log(1e-5), abs=1e-4)
+    assert still < slow < fast
+
+
+def test_direction_and_place_do_not_matter():
+    """The same movement elsewhere, turned by a quarter or mirrored, has the same features."""
+    path = [(4 + i % 6, 5 + i % 9) for i in range(40)]
+    frames = squares(path)
+    expected = features_of(frames)
+    moved = features_of(squares([(y + 9, x + 7) for y, x in path]))
+    np.testing.assert_allclose(moved, expected, atol=2e-3)
+    for changed in (
+        [np.rot90(frame).copy() for frame in frames],
+        [frame[:, ::-1].copy() for frame in frames],
+    ):
+        np.testing.assert_allclose(features_of(changed), expected, atol=2e-3)
+
+
+def test_noise_does_not_count():
+    """Noise of the camera, of any strength, is no movement."""
+    rng = np.random.default_rng(0)
+    quiet, noisy = (
+        np.clip(rng.normal(100, sigma, (60, 32, 32)), 0, 255).astype(np.uint8) for sigma in (1, 6)
+    )
+    moving = squares([(10, 2 + i % 20) for i in range(60)])
+    energies = [features_of(list(f))[30, ENERGY] for f in (quiet, noisy, moving)]
+    assert energies[0] < energies[2] - 1
+    assert energies[1] < energies[2] - 1
+
+
+def test_length_does_not_matter():
+    """Chunks of measuring leave no trace: the first half of a film has the same features."""
+    rng = np.random.default_rng(1)
+    frames = list(rng.integers(0, 255, (101, 16, 20), np.uint8))
+    whole = features_of(frames)
+    assert whole.shape == (101, 3 * NUM_OF_WINDOW)
+    half = features_of(frames[:50])
+    reach = 16  # half the longest window, one second
+    np.testing.assert_array_equal(half[: 50 - reach], whole[: 50 - reach])
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5])
+def test_very_short_recordings_have_features(num_frames):
+    """A recording shorter than every lag and window has finite features."""
+    frames = squares([(5, 5 + i) for i in range(num_frames)])
+    features = features_of(frames)
+    assert features.shape == (num_frames, 3 * NUM_OF_WINDOW)
+    assert np.isfinite(features).all()
+
+
+def test_model_learns_what_moves(study):
+    """It tells classes that differ in movement apart better than chance, on its own recordings."""
+    with Store(study.cache) as store:
+        recordings = range(len(store.recordings))
+        model = fit_movement(store, recordings)
+        truth = np.concatenate([store.step_labels(i) for i in recordings])
+        found = np.concatenate(
+            [model.probabilities(movement_of(store, i, model.rate)) for i in recordings]
+        )
+    assert found.shape == (len(truth), len(model.counts))
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    is_known = truth >= 0
+    recalls = [(found.argmax(axis=1)[truth == k] == k).mean() for k in np.unique(truth[is_known])]
+    assert np.mean(recalls) > 2 / len(recalls)
+    np.testing.assert_array_equal(model.counts, np.bincount(truth[is_known], minlength=6))
+
+
+def test_long_recordings_are_read_in_part(study, monkeypatch):
+    """With a limit, it reads the richest stretch of each recording, and never more."""
+    read = []
+    copy_steps = Store.copy_steps
+
+    def counting(store, recording, start, stop, out):
+        read.append(stop - start)
+        copy_steps(store, recording, start, stop, out)
+
+    monkeypatch.setattr(Store, "copy_steps", counting)
+    with Store(study.cache) as store:
+        num_recordings = len(store.recordings)
+        model = fit_movement(store, range(num_recordings), max_steps=20 * num_recordings)
+    assert 0 < sum(read) <= 20 * num_recordings
+    assert (model.counts > 0).any()
+
+
+def test_model_survives_a_checkpoint(study):
+    """Saved in a checkpoint and loaded, it gives the same probabilities."""
+    checkpoint = load_checkpoint(study.checkpoint)
+    model = MovementModel.from_dict(checkpoint.movement)
+    again = MovementModel.from_dict(model.to_dict())
+    features = np.random.default_rng(0).normal(size=(7, len(model.mean)))
+    np.testing.assert_array_equal(again.probabilities(features), model.probabilities(features))
+    assert again.powers == model.powers
+
+
+def test_product_of_experts():
+    """Powers 1 and 0 leave the network alone; 0 and 1 give the model; 1 and 1 the product."""
+    network = np.array([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]], np.float32)
+    own = np.array([[0.1, 0.8, 0.1], [0.6, 0.2, 0.2]])
+    assert mix(network, own, (1.0, 0.0)) is network
+    np.testing.assert_allclose(mix(network, own, (0.0, 1.0)), own, atol=1e-6)
+    np.testing.assert_allclose(
+        mix(network, own, (1.0, 1.0))[0], np.array([0.07, 0.16, 0.01]) / 0.24, atol=1e-6
+    )
+
+
+def test_powers_follow_the_better_expert():
+    """On validation frames, a perfect expert counts and one that guesses does not."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 500)
+    right = np.full((500, 3), 0.05)
+    right[np.arange(500), truth] = 0.9
+    guess = rng.dirichlet([1, 1, 1], 500)
+    network, own = fit_powers([truth], [right], [guess])
+    assert network > 0.5
+    assert own < 0.1
+    network, own = fit_powers([truth], [guess], [right])
+    assert network < 0.1
+    assert own > 0.5
+
+
+def test_prediction_mixes_both_models(study):
+    """The predictor multiplies what the network and the movement model say of the same frames."""
+    checkpoint = load_checkpoint(study.checkpoint)
+    model = MovementModel.from_dict(checkpoint.movement).with_powers((0.7, 0.4))
+    network = DensePredictor(checkpoint.build_net())
+    with Store(study.cache) as store:
+        frames = list(store.stream_steps(0))
+        own = model.probabilities(movement_of(store, 0, model.rate))
+    found = MixedPredictor(network, model).predict(frames)
+    np.testing.assert_allclose(found, model.mix(network.predict(frames), own), atol=1e-6)
+    alone = MixedPredictor(network, model.with_powers((1.0, 0.0))).predict(frames)
+    np.testing.assert_array_equal(alone, network.predict(frames))
+    sharp = MixedPredictor(network, model.with_powers((2.0, 0.0))).predict(frames)
+    squared = network.predict(frames) ** 2
+    np.testing.assert_allclose(sharp, squared / squared.sum(axis=1, keepdims=True), atol=1e-6)
