@@ -16,8 +16,9 @@ from typing import Any
 from mpar.errors import ConfigError
 from mpar.report.estimate_page import estimate_page
 from mpar.report.style import class_colors
+from mpar.reviewer.config import ReviewConfig
 from mpar.reviewer.server import HOST, MAX_BODY_BYTES, make_app
-from mpar.reviewer.study import ReviewConfig, Study
+from mpar.reviewer.study import Study
 from mpar.reviewer.worklist import ESTIMATE_PAGE
 from mpar.system.files import locked, write_text
 
@@ -69,10 +70,18 @@ class Review:
         write_text(path, estimate_page(estimate.result(), estimate.history(), sources))
         return path
 
+    def stop(self) -> None:
+        """Let `serve` return; may be called from another thread."""
+        from waitress.wasyncore import close_all
+
+        # only the serving thread may close what it waits for
+        self._server.trigger.pull_trigger(lambda: close_all(self._server._map))
+
     def close(self) -> None:
-        """Stop answering requests; may be called from another thread."""
+        """Close everything after `serve` has returned."""
         # requests that are being answered fail now, which nobody needs to read
         logging.getLogger("waitress").setLevel(logging.CRITICAL + 1)
+        self._server.task_dispatcher.shutdown()
         self._server.close()
 
 

@@ -30,10 +30,11 @@ from mpar.labels.regions import read_regions
 from mpar.review import ReviewConfig, opened_review
 from mpar.reviewer import frames as frames_module
 from mpar.reviewer import scoring_files
+from mpar.reviewer.config import login_name
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.history import ACCEPTED, SCORED, Lane
 from mpar.reviewer.server import MAX_BODY_BYTES, make_app
-from mpar.reviewer.study import Study, login_name
+from mpar.reviewer.study import Study
 from mpar.scores.postprocess import PostConfig
 from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
 from mpar.video.timeline import TimeLine
@@ -759,7 +760,7 @@ def served(videos, tmp_path):
         thread = threading.Thread(target=review.serve)
         thread.start()
         yield review
-        review.close()
+        review.stop()
         thread.join(20)
         assert not thread.is_alive()
 

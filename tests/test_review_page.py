@@ -139,7 +139,7 @@ def open_window(browser, sources, tmp_path):
         if not window.page.is_closed():
             window.close()
     for context, review, thread in servers:
-        review.close()
+        review.stop()
         thread.join(20)
         context.__exit__(None, None, None)
 

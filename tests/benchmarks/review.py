@@ -139,7 +139,7 @@ def _wait(videos: Path, out: Path, size: str, places: list[int]) -> list[Row]:
                 *_wait_in_browser(review.url, size, places),
             ]
         finally:
-            review.close()
+            review.stop()
             thread.join()
     for row in rows:
         click.echo(row)
