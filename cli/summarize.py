@@ -47,6 +47,35 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     metavar="COLUMN",
     help="Metadata column with the time of the stimulus in seconds, which becomes time 0.",
 )
+@click.option(
+    "--events",
+    "events_path",
+    type=_options.FILE,
+    help="CSV with Recording,Event,Start_s and others: what followed each stimulus.",
+)
+@click.option(
+    "--response-window",
+    metavar="START-STOP",
+    default="0-2s",
+    show_default=True,
+    help="With --events: seconds from the stimulus in which a response begins.",
+)
+@click.option(
+    "--force-column",
+    metavar="COLUMN",
+    help="With --events: column of von Frey forces, for the 50 % threshold (up-down method).",
+)
+@click.option(
+    "--wide",
+    is_flag=True,
+    help="Also write wide.csv (a row an animal) and prism_MEASURE.csv (a column a group).",
+)
+@click.option("--xlsx", is_flag=True, help="Also write all tables to summary.xlsx.")
+@click.option(
+    "--compare",
+    metavar="COLUMN",
+    help="Also compare the groups of this metadata column (exploratory): comparison.csv.",
+)
 @click.option("--html", is_flag=True, help="Also write report.html, the whole report on one page.")
 @_options.overwrite
 @_options.quiet
@@ -60,6 +89,12 @@ def main(
     bin_length: str | None,
     windows: tuple[str, ...],
     onset_column: str | None,
+    events_path: Path | None,
+    response_window: str,
+    force_column: str | None,
+    wide: bool,
+    xlsx: bool,
+    compare: str | None,
     html: bool,
     overwrite: bool,
     quiet: bool,
@@ -76,7 +111,16 @@ def main(
         output_folder,
         metadata_path=metadata_path,
         config=AssayConfig(
-            bin_length=bin_length, windows=windows, onset_column=onset_column, group_by=group_by
+            bin_length=bin_length,
+            windows=windows,
+            onset_column=onset_column,
+            group_by=group_by,
+            events_path=events_path,
+            response_window=response_window,
+            force_column=force_column,
+            wide=wide,
+            xlsx=xlsx,
+            compare=compare,
         ),
         html=html,
         overwrite=overwrite,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,10 +13,16 @@ from matplotlib.figure import Figure
 import mpar
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.metadata import Animal, read_animals
+from mpar.labels.stimuli import Stimulus, read_stimuli
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
+from mpar.report.event_plots import plot_events
 from mpar.report.html_report import summary_page
 from mpar.report.style import add_warning, save_figure
+from mpar.report.workbook import check_workbook, write_workbook
+from mpar.scores.assay_tables import group_columns, widen
 from mpar.scores.comparison import same_animal_warning
+from mpar.scores.group_tests import EXPLORATORY, compare_groups
+from mpar.scores.responses import EVENT_COLUMNS, event_tables, parse_response_window
 from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
@@ -31,7 +38,7 @@ from mpar.scores.windows import (
 from mpar.system.files import write_json, write_table, write_text
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
-PAGE = "report.html"
+PAGE, WORKBOOK = "report.html", "summary.xlsx"
 _OWN_COLUMNS = (
     "Recording",
     "Animal",
@@ -62,12 +69,34 @@ class AssayConfig:
         recording; windows and latencies count from it.
     group_by : sequence of str
         Columns of the metadata whose values define the groups; by default "group", if it exists.
+    events_path : Path or str, optional
+        Stimuli (`read_stimuli`); also write ``events.csv`` with one row a stimulus (`respond`),
+        ``responses.csv`` (`summarize_responses`) and the figures ``peri_event_<event>``.
+    response_window : str
+        Seconds from the stimulus in which a response begins, such as "0-2s".
+    force_column : str, optional
+        Column of the stimuli with the force of von Frey filaments; also write ``thresholds.csv``
+        (`thresholds`).
+    wide : bool
+        Also write ``wide.csv``, one row per animal (`widen`), and ``prism_<measure>.csv``, one
+        column per group (`group_columns`).
+    xlsx : bool
+        Also write all tables to ``summary.xlsx``, one sheet each.
+    compare : str, optional
+        Column of the metadata; also write ``comparison.csv``, which compares the groups that its
+        values define (`compare_groups`).
     """
 
     bin_length: str | None = None
     windows: Sequence[str] = ()
     onset_column: str | None = None
     group_by: Sequence[str] = ()
+    events_path: Path | str | None = None
+    response_window: str = "0-2s"
+    force_column: str | None = None
+    wide: bool = False
+    xlsx: bool = False
+    compare: str | None = None
 
     def __post_init__(self) -> None:
         windows = self.named_windows()
@@ -80,6 +109,23 @@ class AssayConfig:
             )
         if self.bin_length is not None:
             parse_time(self.bin_length, "bin")
+        parse_response_window(self.response_window)
+        if self.force_column is not None and self.events_path is None:
+            raise ConfigError("force column: names a column of the events; pass --events")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options as plain values for ``settings.json``."""
+        has_events = self.events_path is not None
+        return {
+            "bin": self.bin_length,
+            "windows": list(self.windows),
+            "onset_column": self.onset_column,
+            "group_by": list(self.group_by),
+            "compare": self.compare,
+            "events": str(self.events_path) if has_events else None,
+            "response_window": self.response_window if has_events else None,
+            "force_column": self.force_column,
+        }
 
     def named_windows(self) -> list[Window]:
         """Return the named windows."""
@@ -157,6 +203,8 @@ def summarize_assay(
     """
     config = config or AssayConfig()
     folder = Path(output_folder)
+    if config.xlsx:
+        check_workbook()
     if not overwrite:
         _refuse_existing(folder, config)
     predictions, class_names, problems = read_predictions(prediction_folder, quiet=quiet)
@@ -177,25 +225,30 @@ def summarize_assay(
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
     warning = same_animal_warning(len(learnt), len(animals))
 
-    paths = [folder / BY_ANIMAL, folder / BY_GROUP, folder / SETTINGS]
-    write_table(paths[0], by_animal)
-    write_table(paths[1], by_group)
-    settings = {
+    stimuli, more = _read_events(animals, config)
+    problems += more
+    tables = _make_tables(animals, by_animal, by_group, config)
+    window = parse_response_window(config.response_window)
+    if stimuli:
+        has_force = config.force_column is not None
+        tables |= event_tables(stimuli, window, class_names, has_force=has_force)
+    paths = _write_tables(folder, tables, xlsx=config.xlsx)
+    paths.append(folder / SETTINGS)
+    sources = {
         "mpar_version": mpar.__version__,
         "warning": warning,
         "predictions": str(prediction_folder),
         "metadata": str(metadata_path) if metadata_path else None,
-        "bin": config.bin_length,
-        "windows": list(config.windows),
-        "onset_column": config.onset_column,
-        "group_by": list(config.group_by),
-        "left_out": [str(problem) for problem in sorted(problems)],
     }
-    write_json(paths[2], settings)
+    settings = sources | config.settings()
+    settings["left_out"] = [str(problem) for problem in sorted(problems)]
+    write_json(folder / SETTINGS, settings)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
+    figures |= plot_events(stimuli, class_names, window)
     for name, figure in figures.items():
         paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
     warnings = _find_warnings(animals, windows, by_animal)
+    warnings += [f"comparison.csv is {EXPLORATORY}"] if config.compare is not None else []
     if html or (folder / PAGE).exists():
         page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
         write_text(folder / PAGE, page)
@@ -210,12 +263,83 @@ def summarize_assay(
     )
 
 
+def _make_tables(
+    animals: Sequence[Animal], by_animal: pd.DataFrame, by_group: pd.DataFrame, config: AssayConfig
+) -> dict[str, pd.DataFrame]:
+    """Return the tables by file name, without suffix."""
+    tables = {"by_animal": by_animal, "by_group": by_group}
+    named = [name for name in animals[0].metadata if name not in _OWN_COLUMNS]
+    if config.wide:
+        tables["wide"] = widen(by_animal, named)
+        tables |= {f"prism_{name}": table for name, table in group_columns(by_animal)}
+    if config.compare is not None:
+        grouped = _grouped_by(by_animal, config.compare, named, config.group_by)
+        tables["comparison"] = compare_groups(grouped)
+    return tables
+
+
+def _read_events(
+    animals: Sequence[Animal], config: AssayConfig
+) -> tuple[list[Stimulus], list[Problem]]:
+    """Return the stimuli, if a file of them is given, and the problems of its rows."""
+    if config.events_path is None:
+        return [], []
+    stimuli, problems = read_stimuli(
+        config.events_path, animals, force_column=config.force_column, taken=EVENT_COLUMNS
+    )
+    if not stimuli:
+        raise InputError(problems or [Problem(str(config.events_path), 0, "holds no stimulus")])
+    return stimuli, problems
+
+
+def _write_tables(folder: Path, tables: dict[str, pd.DataFrame], *, xlsx: bool) -> list[Path]:
+    """Write tables as CSV files and, if asked for, as a workbook; return the paths."""
+    paths = [folder / f"{name}.csv" for name in tables]
+    for path, table in zip(paths, tables.values(), strict=True):
+        write_table(path, table)
+    if xlsx:
+        paths.append(folder / WORKBOOK)
+        write_workbook(paths[-1], tables)
+    return paths
+
+
+def _grouped_by(
+    by_animal: pd.DataFrame, column: str, known: Sequence[str], group_by: Sequence[str]
+) -> pd.DataFrame:
+    """Return the table with the values of a metadata column as groups."""
+    if column in known:
+        table = by_animal.assign(Group=by_animal[column])
+    elif column in (group_by or ("group",)) and by_animal["Group"].nunique() > 1:
+        table = by_animal
+    else:
+        raise ConfigError(
+            f"compare: found no column {column!r} in the metadata, expected one of "
+            f"{', '.join(known) or 'none, since there are no metadata'}; pass --metadata"
+        )
+    table = table[table["Group"] != ""]
+    if table["Group"].nunique() < 2:
+        raise ConfigError(
+            f"compare: the column {column!r} has one value, expected two groups or more"
+        )
+    spread = table.groupby("Animal")["Group"].nunique()
+    if (spread > 1).any():
+        raise ConfigError(
+            f"compare: animal {spread.idxmax()} is in several groups of {column!r}, expected one; "
+            "the groups would share animals"
+        )
+    return table
+
+
 def _refuse_existing(folder: Path, config: AssayConfig) -> None:
     """Raise ConfigError if an output file exists."""
     figures = ["ethograms", "groups_whole", "time_course"]
     figures += [window.figure_name for window in config.named_windows()]
     names = [f"{name}{suffix}" for name in figures for suffix in (".png", ".pdf")]
-    existing = [n for n in (BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, *names) if (folder / n).exists()]
+    own = [BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, WORKBOOK]
+    own += [f"{name}.csv" for name in ("wide", "comparison", "events", "responses", "thresholds")]
+    existing = [name for name in (*own, *names) if (folder / name).exists()]
+    for pattern in ("prism_*.csv", "peri_event_*.*"):
+        existing += [path.name for path in folder.glob(pattern)]
     if existing:
         raise ConfigError(
             f"{folder}: already holds {', '.join(existing)}; pass --overwrite to replace them, or "

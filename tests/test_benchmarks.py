@@ -10,7 +10,7 @@ from mpar.cache.store import Store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
-from tests.benchmarks import coverage, real
+from tests.benchmarks import coverage, real, reviewing
 from tests.benchmarks import race as race_module
 from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
@@ -212,3 +212,27 @@ def test_coverage_of_a_toy_study(monkeypatch):
     lines = coverage.lay_out(results).splitlines()
     assert len(lines) == 2 + sum(len(ways["drawn"]) for ways in results.values())
     assert lines[2].startswith("| usual | 30 | other | f1 | 3 |")
+
+
+def test_reviewing_of_toy_animals(tmp_path, monkeypatch):
+    """Two steps of training for each way; each looks at as many frames, and nothing is redone."""
+    small = {"NUM_OLD": 2, "NUM_VAL": 1, "NUM_NEW": 2, "NUM_TEST": 2, "NUM_STEPS": 2}
+    small |= {"NUM_MORE_STEPS": 1, "MINUTES": (0.1,), "NUM_NEW_FRAMES": 240, "NUM_OLD_FRAMES": 120}
+    for name, value in small.items():
+        monkeypatch.setattr(reviewing, name, value)
+    options = ["-o", str(tmp_path), "--seed", "5"]
+    result = CliRunner().invoke(reviewing.main, options, catch_exceptions=False)
+    lines = result.output.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == [
+        f"seed 5, 0.1 min, {way}" for way in reviewing.WAYS
+    ]
+    assert lines[3:5] == ["| reviewed | 0.1 min |", "|---|---|"]
+    again = CliRunner().invoke(reviewing.main, options, catch_exceptions=False)
+    assert again.output.splitlines() == lines[3:]
+
+
+def test_reviewers_look_at_as_many_minutes():
+    """The last stretch is cut; unseen recordings have none."""
+    spans = reviewing._take([("a", 0, 90), ("b", 30, 120), ("a", 200, 900)], 0.1)
+    assert spans == {"a": [(0, 90)], "b": [(30, 120)]}
+    assert reviewing._take([("a", 0, 900)], 0.25) == {"a": [(0, 450)]}

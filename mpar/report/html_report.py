@@ -149,6 +149,11 @@ def _caption_of(name: str) -> str:
         return "Ethograms of all recordings, by group."
     if name == "time_course":
         return "Time course: mean over animals in each bin; bands show ± SEM."
+    if name.startswith("peri_event"):
+        return (
+            "Above, what happened around each stimulus (time 0), by group; below, the percentage "
+            "of stimuli in which each class is seen. Dotted lines: the window for responses."
+        )
     return (
         "Each point is one animal. Boxes show the median and quartiles; whiskers extend to the "
         "last point within 1.5 box lengths. Triangles mark animals without a bout, at the end of "

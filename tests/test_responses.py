@@ -1,0 +1,309 @@
+"""Responses to stimuli: worked by hand, a drawn study with known rates, von Frey thresholds."""
+
+import csv
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mpar.errors import ConfigError, InputError
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.metadata import Animal
+from mpar.labels.scorings import Labelled
+from mpar.labels.stimuli import Stimulus, read_stimuli
+from mpar.scores.responses import (
+    parse_response_window,
+    respond,
+    summarize_responses,
+    up_down_threshold,
+)
+from tests.helpers import put_prediction, run
+
+NAMES = DEFAULT_CLASS_MAP.class_names
+WITHDRAW, LICK, WALK = (NAMES.index(name) for name in ("paw_withdraw", "paw_lick", "walk"))
+WINDOW = (Fraction(0), Fraction(2))
+
+
+def animal_of(labels, name="m1", group="all", fps=10):
+    """Return an animal with labels at 10 frames a second."""
+    recording = Labelled(name, f"{name}.mp4", Fraction(fps), np.asarray(labels, np.int8))
+    return Animal(recording, name, group, Fraction(0), {})
+
+
+def stimulus(animal, start, event="von Frey", force=None):
+    """Return a stimulus at a second."""
+    return Stimulus(animal, event, Fraction(start), None, force, {}, 2)
+
+
+def row_of(labels, start, window=WINDOW):
+    """Return the response to one stimulus."""
+    return respond([stimulus(animal_of(labels), start)], window, NAMES).iloc[0].to_dict()
+
+
+def labels_with(*bouts, num_frames=100):
+    """Return rest with bouts of (class, start, stop)."""
+    labels = np.zeros(num_frames, np.int8)
+    for label, start, stop in bouts:
+        labels[start:stop] = label
+    return labels
+
+
+def test_response_by_hand():
+    """Stimulus at 3 s; withdrawal at 3.5 to 3.9 s, licking from 4.0 to 6.0 s."""
+    row = row_of(labels_with((WITHDRAW, 35, 39), (LICK, 40, 60)), 3)
+    assert (row["Response"], row["First_class"], row["Latency_censored"]) == (
+        *("yes", "paw_withdraw"),
+        "no",
+    )
+    assert row["Latency_s"] == pytest.approx(0.5)
+    assert row["First_bout_s"] == pytest.approx(0.4)
+    assert row["paw_lick_s"] == pytest.approx(1.0)  # up to the end of the window
+    assert row["paw_withdraw_s"] == pytest.approx(0.4)
+    assert row["Under_way"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [(29, "no"), (30, "yes"), (49, "yes"), (50, "no")],
+)
+def test_window_is_half_open(first, expected):
+    """A bout that begins one frame too early or too late is no response."""
+    assert row_of(labels_with((WITHDRAW, first, first + 1)), 3)["Response"] == expected
+
+
+def test_bout_under_way_is_no_response():
+    """Licking that began before the stimulus is said to be under way."""
+    row = row_of(labels_with((LICK, 20, 45)), 3)
+    assert (row["Response"], row["Under_way"], row["Latency_censored"]) == ("no", "yes", "yes")
+    assert row["paw_lick_s"] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "start"),
+    [(labels_with(), 9), (labels_with((-1, 40, 42)), 3)],
+    ids=["recording ends", "part has no label"],
+)
+def test_what_was_not_seen_is_unknown(labels, start):
+    """No response in a window that was not seen whole: neither yes nor no."""
+    assert row_of(labels, start)["Response"] == ""
+
+
+def test_response_in_a_part_is_a_response():
+    """What was seen counts, even if the recording ends within the window."""
+    row = row_of(labels_with((LICK, 92, 95)), 9)
+    assert (row["Response"], row["Complete"]) == ("yes", "no")
+
+
+def test_other_classes_are_no_response():
+    """Walking is no pain."""
+    assert row_of(labels_with((WALK, 31, 40)), 3)["Response"] == "no"
+
+
+def test_classes_without_pain_are_refused():
+    """The message names the classes and those expected."""
+    with pytest.raises(ConfigError, match="the classes are rest, walk, expected a pain class"):
+        respond([stimulus(animal_of([0, 1]), 0)], WINDOW, ("rest", "walk"))
+
+
+def test_rates_average_animals_first():
+    """One animal with 4 stimuli and one with 1 count alike: (25 + 100) / 2 percent."""
+    busy = animal_of(labels_with((LICK, 12, 15), num_frames=400), "busy")
+    calm = animal_of(labels_with((LICK, 12, 15)), "calm")
+    items = [stimulus(busy, start) for start in (1, 10, 20, 30)] + [stimulus(calm, 1)]
+    row = summarize_responses(respond(items, WINDOW, NAMES)).iloc[0]
+    assert (row["N_animals"], row["N_events"], row["N_unknown"]) == (2, 5, 0)
+    assert row["Response_percent"] == pytest.approx(62.5)
+    assert row["SEM"] == pytest.approx(np.std([25, 100], ddof=1) / 2**0.5)
+    assert row["Mean_latency_s"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0-2s", (0, 2)), ("0.1 - 1.5 s", (Fraction(1, 10), Fraction(3, 2))), ("-1-1s", (-1, 1))],
+)
+def test_response_windows_are_parsed(text, expected):
+    """With and without spaces and unit of the first time."""
+    assert parse_response_window(text) == expected
+
+
+@pytest.mark.parametrize("text", ["2-0s", "0-2", "0-2min", "2s", ""])
+def test_response_windows_that_are_none(text):
+    """The message shows one that works."""
+    with pytest.raises(ConfigError, match="expected two times such as 0-2s"):
+        parse_response_window(text)
+
+
+# Von Frey thresholds
+
+
+@pytest.mark.parametrize(
+    ("pattern", "k"),
+    [
+        ("OX", -0.5),
+        ("XO", 0.5),
+        ("OXO", 0.842),
+        ("OXX", -0.178),
+        ("OXOX", -0.5),
+        ("OXXO", 1.0),
+        ("OOX", -0.388),
+        ("XXO", 0.388),
+    ],
+)
+def test_thresholds_are_those_of_the_tables(pattern, k):
+    """Last force and k steps, with k as tabulated by Dixon for these patterns."""
+    step, place, places = 0.224, 0.3, []
+    for answer in pattern:
+        places.append(place)
+        place += step if answer == "O" else -step
+    threshold, note = up_down_threshold([10**x for x in places], [a == "X" for a in pattern])
+    assert note == ""
+    assert (np.log10(threshold) - places[-1]) / step == pytest.approx(k, abs=6e-4)
+
+
+def test_thresholds_hold_the_truth_on_average():
+    """Drawn animals with a threshold of 1 g, six stimuli each: the geometric mean is near 1 g."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        place, places, answers = 0.112, [], []
+        for _ in range(8):
+            places.append(place)
+            answers.append(bool(rng.normal(place, 0.224) > 0))
+            place += -0.224 if answers[-1] else 0.224
+        threshold, _ = up_down_threshold([10**x for x in places], answers)
+        if threshold is not None:
+            found.append(np.log10(threshold))
+    assert len(found) > 280
+    assert abs(np.mean(found)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("forces", "answers", "note"),
+    [
+        ([], [], "no stimulus"),
+        ([1, 2, 4], [False] * 3, "never responded: the threshold lies above these forces"),
+        ([4, 2, 1], [True] * 3, "always responded: the threshold lies below these forces"),
+        ([2, 2, 2], [True, False, True], "all forces are equal"),
+    ],
+)
+def test_no_threshold_is_no_number(forces, answers, note):
+    """Without a change of response there is a note instead."""
+    assert up_down_threshold(forces, answers) == (None, note)
+
+
+# Files and the command
+
+
+def write_events(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_rows_with_faults_are_left_out_and_named(tmp_path):
+    """Each faulty row is one line with its number; the others are read."""
+    animals = [animal_of(labels_with(), name) for name in ("m1", "m2")]
+    path = write_events(
+        tmp_path / "events.csv",
+        "Recording;Event;Start_s;Stop_s;Trial;Force_g\n"
+        "m1.mp4;von Frey;1,5;;1;0,6\n"
+        "m9;von Frey;1;;1;0,6\n"
+        "m2;von Frey;99;;1;0,6\n"
+        "m2;von Frey;2;1;1;0,6\n"
+        "m2;;2;;1;0,6\n"
+        "m2;von Frey;2;;1;0\n"
+        "m2;von Frey;2;3;2;1,4\n"
+        "m2;short\n",
+    )
+    stimuli, problems = read_stimuli(path, animals, force_column="Force_g")
+    assert [(s.animal.recording.name, s.start, s.force, s.columns["Trial"]) for s in stimuli] == [
+        ("m1", Fraction(3, 2), Fraction(3, 5), "1"),
+        ("m2", Fraction(2), Fraction(7, 5), "2"),
+    ]
+    assert sorted(problem.line for problem in problems) == [3, 4, 5, 6, 7, 9]
+    assert all("events.csv" in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize("header", ["Recording,Start_s", "Recording,Event,Start_s,Response", ""])
+def test_headers_that_do_not_fit(tmp_path, header):
+    """The message lists what is there and what is needed."""
+    path = write_events(tmp_path / "e.csv", f"{header}\nm1,x,1\n")
+    with pytest.raises(InputError, match="expected Recording, Event, Start_s"):
+        read_stimuli(path, [animal_of([0])], taken=("Response",))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two groups of 8 animals, three stimuli each, that respond in 30 and 80 % of them.
+
+    A response is a withdrawal of 0.3 s after 0.5 s and licking of 1 s.
+    """
+    folder = tmp_path_factory.mktemp("events")
+    rng = np.random.default_rng(4)
+    events = ["Recording,Event,Start_s,Trial,Force_g"]
+    metadata = ["Recording,group"]
+    truth = {}
+    for i in range(16):
+        group, rate = ("control", 0.3) if i < 8 else ("CFA", 0.8)
+        labels = np.zeros(30 * 40, np.int8)
+        for trial, start in enumerate((5, 15, 25)):
+            is_response = rng.random() < rate
+            truth[f"m{i}", trial] = is_response
+            if is_response:
+                labels[30 * start + 15 : 30 * start + 24] = WITHDRAW
+                labels[30 * start + 24 : 30 * start + 54] = LICK
+            events.append(f"m{i},von Frey,{start},{trial},{[0.6, 1.0, 1.4][trial]}")
+        put_prediction(folder / "predictions", f"m{i}", labels)
+        metadata.append(f"m{i},{group}")
+    (folder / "events.csv").write_text("\n".join(events))
+    (folder / "animals.csv").write_text("\n".join(metadata))
+    options = ["--metadata", folder / "animals.csv", "--events", folder / "events.csv"]
+    options += ["--force-column", "Force_g", "--html", "-o", folder / "out"]
+    result = run("summarize", folder / "predictions", *options)
+    assert result.exit_code == 0, result.output
+    return folder / "out", truth
+
+
+def read_rows(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_drawn_study_is_recovered(study):
+    """Every response, latency and lick time is found; rates are those that were drawn."""
+    folder, truth = study
+    rows = read_rows(folder / "events.csv")
+    assert len(rows) == 48
+    for row in rows:
+        is_response = truth[row["Recording"], int(row["Trial"])]
+        assert row["Response"] == ("yes" if is_response else "no")
+        if is_response:
+            assert float(row["Latency_s"]) == pytest.approx(0.5)
+            assert float(row["paw_lick_s"]) == pytest.approx(1.0)
+            assert row["First_class"] == "paw_withdraw"
+    rates = {
+        row["Group"]: float(row["Response_percent"]) for row in read_rows(folder / "responses.csv")
+    }
+    for group, animals in (("control", range(8)), ("CFA", range(8, 16))):
+        found = [truth[f"m{i}", trial] for i in animals for trial in range(3)]
+        assert rates[group] == pytest.approx(100 * np.mean(found))
+
+
+def test_thresholds_of_the_study(study):
+    """One row an animal, with forces, pattern, and a number or a note."""
+    folder, truth = study
+    rows = read_rows(folder / "thresholds.csv")
+    assert len(rows) == 16
+    for row in rows:
+        answers = [truth[row["Animal"], trial] for trial in range(3)]
+        assert row["Pattern"] == "".join("X" if a else "O" for a in answers)
+        threshold, note = up_down_threshold([0.6, 1.0, 1.4], answers)
+        assert row["Note"] == note
+        assert (row["Threshold_50"] == "") == (threshold is None)
+        if threshold is not None:
+            assert float(row["Threshold_50"]) == pytest.approx(threshold, abs=1e-5)
+
+
+def test_figure_and_page_show_the_stimuli(study):
+    """The figure is written, and the page has its caption."""
+    folder, _ = study
+    assert (folder / "peri_event_von_Frey.png").stat().st_size > 10_000
+    assert "what happened around each stimulus" in (folder / "report.html").read_text("utf-8")
