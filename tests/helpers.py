@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
+import subprocess
 from fractions import Fraction
 from html.parser import HTMLParser
 
@@ -263,3 +265,12 @@ def read_frames(path, *, warnings=None, **options):
     yield from decoding
     if warnings is not None:
         warnings += decoding.warnings
+
+
+def find_browser():
+    """Return a browser that starts; Ubuntu's package is a stub where there are no snaps."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
+        path = shutil.which(name)
+        if path and not subprocess.run([path, "--version"], capture_output=True).returncode:
+            return path
+    return None

@@ -125,6 +125,13 @@ TOYS = {
     | {"MODELS": ("light",), "SIDES": (32,), "NUM_CLIP_FRAMES": 130, "LENGTHS": (40,)},
     "train": {"MODELS": ("light",), "SIDE": 32},
     "start": {"COMMANDS": ("info",)},
+    "review": {
+        "SIZES": ((96, 128),),
+        "NUM_REPEATS": 2,
+        "NUM_JUMPS": 3,
+        "NUM_STEPS": 2,
+        "NUM_PLAYED": 24,
+    },
 }
 
 

@@ -22,7 +22,7 @@ from tests.helpers import run
 from tests.sample.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
 
 PROJECT = Path(__file__).parent.parent
-COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "info")
+COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "review", "info")
 
 
 def read_rows(path):

@@ -25,6 +25,7 @@ def fill(folder, *names):
         pytest.param(["a.mp4", "B.MP4", "a.csv"], [], id="all is read"),
         pytest.param([".a.seq", ".git/a.seq", "Thumbs.db", "~$a.xlsx"], [], id="hidden files"),
         pytest.param(["a_predictions.json", "cache.h5"], [], id="what mpar made"),
+        pytest.param(["a_anna.csv", "a_anna.json", "estimate.json"], [], id="of mpar-review"),
         pytest.param(
             ["m1.seq", "sub/m2.SEQ", "m3.mp4.part"],
             [

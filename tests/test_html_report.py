@@ -6,7 +6,6 @@ import base64
 import functools
 import json
 import re
-import shutil
 import subprocess
 from fractions import Fraction
 
@@ -24,7 +23,7 @@ from mpar.report.style import class_colors
 from mpar.scores.comparison import SAME_ANIMAL, Comparison
 from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
-from tests.helpers import Page, put_prediction, run
+from tests.helpers import Page, find_browser, put_prediction, run
 
 NAMES = ("rest", "paw_lick", "<b>walk</b> & co")
 EVIL = "<script>alert(1)</script>"
@@ -308,15 +307,6 @@ window.addEventListener("load", () => {
 
 
 @functools.cache
-def find_browser():
-    """Return a browser that starts; Ubuntu's package is a stub where there are no snaps."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        path = shutil.which(name)
-        if path and not subprocess.run([path, "--version"], capture_output=True).returncode:
-            return path
-    return None
-
-
 def read_in_browser(path):
     """Return what the script left at the root of a page."""
     options = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --dump-dom"

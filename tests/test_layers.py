@@ -29,7 +29,9 @@ WITHOUT_TORCH = (
     *("labels", "video", "scores", "report", "reviewer", "system"),
     *("cache.store", "cache.writer", "cache.clip_lengths", "network.config", "learning.recipe"),
 )
-DOORS_WITHOUT_TORCH = ("errors", "preprocess", "assay", "evaluation", "comparisons", "export")
+DOORS_WITHOUT_TORCH = (
+    *("errors", "preprocess", "assay", "evaluation", "comparisons", "export", "review"),
+)
 
 
 def parse(module):

@@ -1,4 +1,5 @@
-"""What a person looks at, corrects and checks: stretches, the queue, estimates, the page.
+"""What a person looks at, corrects and checks: the page with its frames, the queue, estimates.
 
-Imports `mpar.video`, `mpar.labels`, `mpar.scores` and `mpar.system`; never torch.
+Imports `mpar.video`, `mpar.labels`, `mpar.scores` and `mpar.system`; never torch. The page itself
+is in ``page/``.
 """

@@ -98,15 +98,21 @@ def read_probabilities(
 def _read_one(group_pattern: str | None, path: Path, name: str) -> tuple[Predicted, ClassMap]:
     recording, class_map = read_prediction(path, name)
     _ = recording.clock  # raises InputError if it is unknown when frames are shown
-    rows = _read_columns(path, class_map.class_names)
+    rows = read_columns(path, class_map.class_names)
     stride = int(read_sidecar(path)["stride"])
     rows = np.repeat(rows, stride, axis=0)[: len(recording.labels)]
     animal = find_group(Path(f"{name}.mp4"), group_pattern)  # of the name: it may hold a region
     return Predicted(recording=recording, probabilities=rows, animal=animal), class_map
 
 
-def _read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:
-    """Return the probabilities of a prediction CSV, (N, K) float32."""
+def read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:
+    """Return the probabilities of a prediction CSV, (N, K) float32.
+
+    Raises
+    ------
+    InputError
+        It has none, or they do not add up to 1.
+    """
     columns = [f"{name}_prob" for name in class_names]
     try:
         header, *rows = read_rows(path)

@@ -47,7 +47,14 @@ _WAYS_OUT = {
     ".insv": "convert them to .mp4",
 }
 # files of the system and of mpar, without a warning
-_NOT_NOTABLE = ("thumbs.db", "desktop.ini", "_predictions.json", ".h5")
+_NOT_NOTABLE = (
+    "thumbs.db",
+    "desktop.ini",
+    "_predictions.json",
+    ".h5",
+    "estimate.json",
+    "estimate.html",
+)
 
 
 def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
@@ -113,6 +120,8 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # programs lock an open workbook with a file ~$...
         shown = [name for name in sorted(names) if not name.startswith((".", "~$"))]
+        # a JSON file that says how a table came about, as mpar-review writes it
+        shown = [name for name in shown if name.removesuffix(".json") + ".csv" not in shown]
         pictures = [name for name in shown if Path(name).suffix.lower() in _PICTURES]
         if len(pictures) >= _MIN_PICTURES:
             lines.append(

@@ -87,6 +87,31 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
+class Turner:
+    """Finds how to turn each frame of a video, in any order.
+
+    Parameters
+    ----------
+    first : Orientation, optional
+        Orientation of the first frame, if it is known already.
+    """
+
+    def __init__(self, first: Orientation | None = None) -> None:
+        self.first = first
+        self._by_angle: dict[str, Orientation | None] = {}
+
+    def find(self, frame: av.VideoFrame) -> Orientation:
+        """Return the orientation of a frame; the first call is for the first frame."""
+        # PyAV rarely frees a frame after a request for its side data
+        angle = repr(frame.rotation)
+        if angle not in self._by_angle:
+            self._by_angle[angle] = Orientation.of(frame)
+        # H.264 may state the rotation with the first picture only, for all that follow
+        found = self._by_angle[angle] or self.first or UPRIGHT
+        self.first = self.first or found
+        return found
+
+
 def to_full_range(level: int) -> int:
     """Convert a level from limited to full range."""
     return min(255, max(0, round(_RANGE_GAIN * level + _RANGE_OFFSET)))

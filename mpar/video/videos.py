@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from mpar.errors import InputError, Problem
 from mpar.video.endings import is_cut_short
-from mpar.video.grey import UPRIGHT, GreyConverter, Orientation
+from mpar.video.grey import GreyConverter, Turner
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
 from mpar.video.pictures import PictureMeter
 from mpar.video.regions import Region
@@ -136,30 +136,20 @@ class Decoding:
         to_grey = GreyConverter(self._size, self._threads)
         meter, tally = PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
-        turned: Orientation | None = None
-        orientations: dict[str, Orientation | None] = {}
+        turner = Turner()
         with opened(self._path, self._stream) as (container, video, notes):
             is_cut = is_cut_short(self._path, container.format.name)
             num_announced = count_announced(container, video, is_cut=is_cut)
-            for frame in _decode(container, video, tally):
-                # PyAV rarely frees a frame after a request for its side data
-                angle = repr(frame.rotation)
-                if angle not in orientations:
-                    orientations[angle] = Orientation.of(frame)
-                # H.264 may state the rotation with the first picture only, for all that follow
-                orientation = orientations[angle] or turned or UPRIGHT
+            for frame in decode(read_packets(container, video), container, video, tally):
+                orientation = turner.find(frame)
                 size = orientation.turn_size(frame.height, frame.width)
                 if shown is None:
                     self.info = describe(self._path, container, video, frame)
-                    shown, turned = size, orientation
+                    shown = size
                     self._check_regions(size)
                 elif size != shown:
-                    raise InputError.of(
-                        self._path,
-                        f"the frame size changes from {show_size(shown)} to {show_size(size)} px "
-                        f"at frame {tally.num_frames}; export it with one size",
-                    )
-                if orientation != turned and tally.first_turned is None:
+                    raise other_size(self._path, shown, size, tally.num_frames)
+                if orientation != turner.first and tally.first_turned is None:
                     tally.first_turned = tally.num_frames
                 tally.is_odd_angle |= orientation.is_odd
                 luma, is_limited = to_grey.luma(frame)
@@ -201,20 +191,29 @@ class Decoding:
         zero: Fraction,
     ) -> None:
         """Set the time line and the warnings."""
-        line = find_timeline(
-            tally.shown_stamps(self.info.container),
-            tally.time_base,
-            tally.last_duration,
-            self.info.fps,
-            zero,
-        )
-        self.line = dataclasses.replace(line, is_guess=self.info.is_rate_guessed)
+        self.line = line_of(tally, self.info, zero)
         self.warnings = (
             *notes,
             *find_time_warnings(self.info, self.line, tally),
             *find_loss_warnings(tally, self.info, self.line, num_announced, end),
             *meter.find_warnings(),
         )
+
+
+def line_of(tally: Tally, info: VideoInfo, zero: Fraction) -> TimeLine:
+    """Return the time line of a decoded video; `zero` is the second at which players start."""
+    stamps = tally.shown_stamps(info.container)
+    line = find_timeline(stamps, tally.time_base, tally.last_duration, info.fps, zero)
+    return dataclasses.replace(line, is_guess=info.is_rate_guessed)
+
+
+def other_size(path: Path, shown: tuple[int, int], size: tuple[int, int], frame: int) -> InputError:
+    """Return the error for a video whose frame size, (height, width), changes at a frame."""
+    return InputError.of(
+        path,
+        f"the frame size changes from {show_size(shown)} to {show_size(size)} px at frame {frame}; "
+        "export it with one size",
+    )
 
 
 def squeeze_of(
@@ -243,15 +242,18 @@ def squeeze_of(
     )
 
 
-def _decode(
-    container: av.container.InputContainer, stream: av.VideoStream, tally: Tally
+def decode(
+    packets: Iterable[av.Packet[av.VideoStream]],
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    tally: Tally,
 ) -> Iterator[av.VideoFrame]:
-    """Yield the frames of a stream, and count good and bad ones."""
+    """Yield the frames in the packets of a stream, and count good and bad ones."""
     tally.time_base = stream.time_base or tally.time_base
     tally.is_alone = len(container.streams) == 1
     tally.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
     num_since_bad = _LAST_PACKETS
-    for packet in read_packets(container, stream):
+    for packet in packets:
         tally.num_packets += packet.size > 0 and not packet.is_discard
         num_since_bad = 0 if packet.is_corrupt else num_since_bad + 1
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-GROUPS = ("decode", "store", "place", "protections", "clips", "dense", "train", "start")
+GROUPS = ("decode", "store", "place", "protections", "clips", "dense", "train", "start", "review")
 
 
 def describe_machine() -> dict[str, str]:

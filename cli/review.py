@@ -1,0 +1,102 @@
+"""mpar-review: score videos on a local web page, from scratch or by correcting predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from mpar_cli import _options
+from mpar_cli._run import command
+
+
+@click.command()
+@click.argument("videos", type=_options.FOLDER)
+@click.option(
+    "--output",
+    "-o",
+    "output_folder",
+    type=_options.ANY_PATH,
+    required=True,
+    help="Folder for the label files; scorings in it are continued.",
+)
+@click.option(
+    "--predictions",
+    "predictions_folder",
+    type=_options.FOLDER,
+    help="Folder from mpar-predict whose predictions to correct.",
+)
+@click.option(
+    "--annotator",
+    metavar="NAME",
+    default="",
+    help="Who scores; part of the file names. By default, the login name.",
+)
+@click.option("--blind", is_flag=True, help="Hide predictions and the labels of others.")
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Hand out stretches drawn at random, blind, and estimate how good the predictions are.",
+)
+@_options.class_map
+@_options.regions
+@_options.stream
+@_options.group_pattern
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on this computer; by default, any that is free.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the link, but do not open a browser.")
+@_options.quiet
+@_options.version
+@command
+def main(
+    videos: Path,
+    output_folder: Path,
+    predictions_folder: Path | None,
+    annotator: str,
+    blind: bool,
+    estimate: bool,
+    class_map_path: Path | None,
+    regions_path: Path | None,
+    stream: int | None,
+    group_pattern: str | None,
+    port: int,
+    no_browser: bool,
+    quiet: bool,
+) -> None:
+    """Score the videos in the folder VIDEOS on a page in your browser.
+
+    Each edit is saved at once, as NAME_<annotator>.csv with a JSON file beside it.
+    """
+    import webbrowser
+
+    from mpar.review import ReviewConfig, opened_review
+
+    config = ReviewConfig(
+        annotator=annotator,
+        class_map=None if class_map_path is None else _options.read_class_map(class_map_path),
+        is_blind=blind,
+        is_estimate=estimate,
+        regions=_options.read_regions(regions_path),
+        stream=stream,
+        group_pattern=group_pattern,
+    )
+    with opened_review(
+        videos, output_folder, predictions_folder=predictions_folder, config=config, port=port
+    ) as review:
+        for warning in review.study.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        if not quiet:
+            click.echo(f"{review.study.describe()}; press Ctrl-C to stop, all edits are saved")
+        click.echo(review.url)
+        if not no_browser:
+            webbrowser.open(review.url)
+        review.serve()
+        if path := review.write_estimate():
+            click.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The frames of a video as small pictures, by number, while a thread counts them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mpar.errors import InputError
+from mpar.video.frame_index import Counting, FrameIndex, PacketTable, scan_packets
+from mpar.video.seeking import FrameReader
+from mpar.video.timeline import TimeLine
+from mpar.video.videos import VideoInfo, probe_video
+
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)
+_MAX_CACHE_BYTES = 192 << 20
+_MAX_REPLY_BYTES = 16 << 20
+_PAUSE_SECONDS = 0.005
+
+
+class VideoFrames:
+    """The frames of one video, JPEG by number.
+
+    A thread first lists the packets, so that any frame can be shown, and then decodes the video
+    once, which gives the true number of frames and proves each one.
+
+    Parameters
+    ----------
+    path : Path
+        The video.
+    stream : int, optional
+        Video stream, as in `mpar.video.videos.Decoding`.
+    index_path : Path
+        Where the result of that pass is kept.
+    expected : int, optional
+        Number of frames, if mpar has counted them before.
+    """
+
+    def __init__(
+        self, path: Path, stream: int | None, index_path: Path, expected: int | None = None
+    ) -> None:
+        self.path, self._stream, self._index_path = path, stream, index_path
+        self._expected = expected
+        self.info: VideoInfo = probe_video(path, stream=stream)
+        self.error: InputError | None = None
+        self.generation = 0
+        self._table: PacketTable | None = None
+        self._guess: np.ndarray | None = None
+        self._counting: Counting | None = None
+        self.index: FrameIndex | None = None
+        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # of the reader and the cache
+        self._num_urgent = 0
+        self._reader: FrameReader | None = None
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._num_bytes = 0
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._count, name=f"count {path.name}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread and close the file."""
+        self._is_closed = True
+        self._thread.join()
+        with self._lock:
+            if self._reader is not None:
+                self._reader.close()
+
+    def join(self) -> None:
+        """Wait until all frames are counted, or the video fails."""
+        self._thread.join()
+
+    def forget(self) -> None:
+        """Drop the pictures that are kept."""
+        with self._lock:
+            self._cache.clear()
+            self._num_bytes = 0
+
+    def _count(self) -> None:
+        try:
+            index = FrameIndex.load(self._index_path, self.path, self._stream)
+            if index is not None:
+                self._publish(index.table, index)
+                return
+            table = scan_packets(self.path, self._stream, lambda: self._is_closed)
+            counting = self._counting = Counting(self.path, self._stream, table)
+            self._publish(table, None)
+            for _ in counting:
+                while self._num_urgent and not self._is_closed:
+                    time.sleep(_PAUSE_SECONDS)
+                if self._is_closed:
+                    return
+            self._publish(table, counting.index)
+            counting.index.save(self._index_path, self.path, self._stream)
+        except InputError as error:
+            self.error = error
+        except OSError as error:
+            if self.index is None:
+                self.error = InputError.of(self.path, f"cannot be read ({error.strerror})")
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _publish(self, table: PacketTable, index: FrameIndex | None) -> None:
+        with self._changed, self._lock:
+            if index is None:
+                self._table, self._guess = table, table.guess_packets()
+            else:
+                if self._guess is not None and not np.array_equal(self._guess, index.packets):
+                    self.generation += 1
+                    self._cache.clear()
+                    self._num_bytes = 0
+                self._table, self.index = table, index
+            self._changed.notify_all()
+
+    @property
+    def num_frames(self) -> int | None:
+        """Number of frames, None while nobody knows."""
+        if self.index is not None:
+            return len(self.index.packets)
+        return None if self._guess is None else len(self._guess)
+
+    @property
+    def num_counted(self) -> int:
+        """Number of frames that are proven to be where they are."""
+        if self.index is not None:
+            return len(self.index.packets)
+        counting = self._counting
+        return 0 if counting is None else counting.num_frames
+
+    @property
+    def num_certain(self) -> int:
+        """Number of frames that may be scored: their numbers cannot change any more."""
+        if self._guess is not None and len(self._guess) == self._expected:
+            return self._expected
+        return self.num_counted
+
+    @property
+    def line(self) -> TimeLine:
+        """When each frame is shown, roughly until all are counted."""
+        if self.index is not None:
+            return self.index.line
+        return TimeLine(self.num_frames or 0, self.info.fps)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the number of frames is known or the video fails; return whether it is."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.num_frames is not None or self.error is not None, seconds
+            )
+        return self.num_frames is not None
+
+    def encoded(
+        self, start: int, stop: int, step: int = 1, *, is_urgent: bool = False
+    ) -> list[tuple[int, bytes]]:
+        """Return every `step`-th frame from `start` to `stop` - 1 as JPEG, with their numbers.
+
+        The list is shorter if frames are not known yet, it becomes long, or an urgent call waits.
+
+        Raises
+        ------
+        InputError
+            The video cannot be decoded.
+        """
+        if self.error is not None:
+            raise self.error
+        if is_urgent:
+            self._num_urgent += 1
+        try:
+            with self._lock:
+                found = []
+                num_bytes = 0
+                for number, picture in self._read(range(start, stop, step)):
+                    found.append((number, picture))
+                    num_bytes += len(picture)
+                    if num_bytes > _MAX_REPLY_BYTES or (self._num_urgent and not is_urgent):
+                        break
+                return found
+        finally:
+            if is_urgent:
+                self._num_urgent -= 1
+
+    def _read(self, wanted: range) -> Iterator[tuple[int, bytes]]:
+        """Yield frames from the cache, and decode from the first one that is not there."""
+        for place, number in enumerate(wanted):
+            if number in self._cache:
+                self._cache.move_to_end(number)
+                yield number, self._cache[number]
+                continue
+            for other, picture in self._decode(number, wanted.stop):
+                if other in wanted[place:]:
+                    data = self._cache.get(other)
+                    if data is None:
+                        data = cv2.imencode(".jpg", picture, _JPEG)[1].tobytes()
+                    self._keep(other, data)
+                    yield other, data
+            return
+
+    def _decode(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        counting, index = self._counting, self.index
+        if self._table is None:
+            return
+        packets = self._guess if index is None else index.packets
+        if packets is None:
+            assert counting is not None
+            packets = np.array(counting.packets[: counting.num_frames], np.int64)
+        stop = min(stop, len(packets))
+        if start >= stop:
+            return
+        if self._reader is None:
+            self._reader = FrameReader(self.path, self._stream, self._table)
+        self._reader.use(packets)
+        found = index or counting
+        assert found is not None
+        yield from self._reader.read(start, stop, found.digests, found.turns)  # type: ignore[arg-type]
+
+    def _keep(self, number: int, data: bytes) -> None:
+        self._num_bytes += len(data) - len(self._cache.pop(number, b""))
+        self._cache[number] = data
+        while self._num_bytes > _MAX_CACHE_BYTES:
+            self._num_bytes -= len(self._cache.popitem(last=False)[1])

@@ -1,0 +1,140 @@
+"""What the scorer may compare with: predictions, and the labels of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpar.errors import InputError
+from mpar.labels.annotations import read_annotation
+from mpar.labels.classes import ClassMap
+from mpar.labels.laying import lay_on_frames
+from mpar.labels.names import added_to
+from mpar.labels.pairing import share_out
+from mpar.labels.regions import recording_name, share_labels
+from mpar.scores.probabilities import read_columns
+from mpar.scores.stored_predictions import StoredPrediction
+from mpar.video.regions import Region
+from mpar.video.timeline import TimeLine
+
+_LEVELS = 255  # a probability takes one byte
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedLane:
+    """A prediction of one recording.
+
+    Parameters
+    ----------
+    codes : (T,) int16 array
+        First code of the class of each frame, -1 for none.
+    probabilities : (T, K) uint8 array
+        Of each class, in parts of 255; K is 0 if the file has none.
+    source : dict
+        What made it, for the JSON file: the CSV, the checkpoint and its digest.
+    """
+
+    codes: np.ndarray
+    probabilities: np.ndarray
+    source: dict[str, Any]
+
+
+def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: int) -> PredictedLane:
+    """Read a prediction for each frame of a recording.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is of a video with another number of frames.
+    """
+    path, sidecar = stored.path, stored.sidecar
+    stride = int(sidecar.get("stride", 1))
+    rows = read_annotation(path, class_map, allow_gaps=True)
+    expected = np.arange(0, num_frames, stride)
+    if not np.array_equal(rows.frames, expected):
+        raise InputError.of(
+            path,
+            f"has {len(rows.frames)} rows up to frame {rows.frames[-1]}, expected {len(expected)} "
+            f"for a video of {num_frames} frames; predict again",
+        )
+    firsts = np.array([*map(class_map.code_of_class, class_map.class_names), -1], np.int16)
+    codes = firsts[class_map.merge(rows.codes)]
+    source = {"csv": path.name} | {
+        name: sidecar[name]
+        for name in ("checkpoint", "checkpoint_sha256", "mpar_version")
+        if name in sidecar
+    }
+    probabilities = _read_probabilities(path, class_map, len(rows.frames))
+    return PredictedLane(
+        np.repeat(codes, stride)[:num_frames],
+        np.repeat(probabilities, stride, axis=0)[:num_frames],
+        source,
+    )
+
+
+def _read_probabilities(path: Path, class_map: ClassMap, num_rows: int) -> np.ndarray:
+    """Return the probability of each class, (N, K) uint8; K is 0 if the file has none."""
+    try:
+        table = read_columns(path, class_map.class_names)
+    except InputError:
+        return np.zeros((num_rows, 0), np.uint8)
+    return np.rint(np.clip(table, 0, 1) * _LEVELS).astype(np.uint8)
+
+
+def read_others(
+    paths: Sequence[Path],
+    video: Path,
+    region: Region | None,
+    regions: Sequence[Region],
+    class_map: ClassMap,
+    line: TimeLine,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read the labels of other people for one recording.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Label files of the video, in any format.
+    video : Path
+        The video.
+    region, regions : Region
+        That of the recording, and all of the video.
+    class_map : ClassMap
+        The names that may occur.
+    line : TimeLine
+        Time line of the video.
+
+    Returns
+    -------
+    lanes : dict of (T,) int16 array
+        Codes by annotator.
+    problems : list of str
+        Why files are not shown.
+    """
+    (source,), problems = share_out(paths, [video], class_map)
+    problems = [*problems, *source.problems]
+    labels = source.labels
+    if region is not None and regions:
+        shared, more = share_labels(video, labels, regions)
+        labels, problems = shared[region], problems + more
+    lanes: dict[str, np.ndarray] = {}
+    own = recording_name(video.stem, region)
+    for item in labels:
+        try:
+            (laid,) = lay_on_frames([item], class_map, line)
+            if laid.frames[0] != 0 or len(laid.codes) != line.num_frames:
+                raise InputError.of(
+                    laid.path,
+                    f"has {len(laid.codes)} rows from frame {laid.frames[0]}, expected "
+                    f"{line.num_frames} from 0",
+                )
+        except InputError as error:
+            problems += error.problems
+            continue
+        name = item.annotator or added_to(item.path.stem, own).strip("_.- ") or item.path.stem
+        lanes[name if name not in lanes else item.path.stem] = laid.codes
+    return lanes, [str(problem) for problem in problems]

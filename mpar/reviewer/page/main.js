@@ -1,0 +1,378 @@
+// The page: opens recordings, and turns keys, buttons and drags into moves and edits.
+
+import { getBytes, getJson, post, Sender } from "./api.js";
+import { Controls } from "./controls.js";
+import { Frames } from "./frames.js";
+import { fillHelp } from "./help.js";
+import { bindings, nameOf } from "./keys.js";
+import { codesOf, NONE, Seen } from "./lanes.js";
+import { Picture } from "./picture.js";
+import { Player } from "./player.js";
+import { Checks, Queue } from "./queue.js";
+import { Regions } from "./regions.js";
+import { Scorer } from "./scorer.js";
+import { Side } from "./side.js";
+import { clockText, Timeline } from "./timeline.js";
+
+const $ = (id) => document.getElementById(id);
+const POLL_MS = 1500;
+const WAIT_MS = 200;
+
+class Review {
+  constructor(study) {
+    this.study = study;
+    this.name = "";
+    this.state = null;
+    this.classOf = new Map(Object.entries(study.class_of).map(([code, k]) => [Number(code), k]));
+    this.player = new Player($("picture"), {
+      onShow: (frame, isPlaying) => this.#shown(frame, isPlaying),
+      onState: () => this.controls?.update(),
+      onError: (text) => this.say(text),
+    });
+    this.picture = new Picture($("stage"), $("holder"), $("picture"), () => this.regions.isOpen);
+    this.timeline = new Timeline($("timeline"), {
+      onSeek: (frame) => this.go(frame),
+      onSelect: (span) => this.scorer.select(span),
+      onEdge: (edge, frame) => this.scorer.moveEdge(edge, frame),
+      onBout: (frame, lane) => this.scorer.selectBout(frame, lane?.codes),
+    });
+    this.timeline.style = (code) => ({ color: this.color(code) });
+    this.timeline.seconds = (frame) => this.player.seconds(frame);
+    this.sender = new Sender({
+      onReply: (reply, isLast) => this.#replied(reply, isLast),
+      onState: (count, isLost) => this.#showSaved(count, isLost),
+      onStale: (text) => this.#reload(`${text}; your last edit was not taken. This is the newest state.`),
+      onRefused: (text) => this.#reload(text),
+    });
+    this.scorer = new Scorer(this);
+    this.side = new Side(this);
+    this.regions = new Regions($("region-panel"), $("overlay"), $("stage"), {
+      onSaved: (names) => this.#regionsSaved(names),
+      onMessage: (text) => this.say(text),
+    });
+    this.controls = new Controls(this);
+    const groups = ["Move", "Score", ...(study.is_blind ? [] : ["Predictions"]), "View",
+      ...(study.has_queue ? ["Queue"] : []), ...(study.is_estimate ? ["Estimate"] : [])];
+    this.keys = bindings(study.classes.length, groups);
+    fillHelp($("help"), study.classes, groups);
+    $("who").textContent = study.annotator + (study.is_blind ? " (blind)" : "");
+    this.#fillList();
+    this.#listen();
+    if (study.has_queue) this.queue = new Queue(this, $("queue-panel"));
+    if (study.is_estimate) this.queue = new Checks(this, $("queue-panel"));
+  }
+
+  #fillList() {
+    $("recording").replaceChildren(...this.study.recordings.map(({ name }) => new Option(name, name)));
+  }
+
+  #listen() {
+    $("recording").addEventListener("change", (event) => {
+      this.open(event.target.value);
+      event.target.blur();
+    });
+    $("undo").addEventListener("click", () => this.scorer.history("undo"));
+    $("redo").addEventListener("click", () => this.scorer.history("redo"));
+    $("help-button").addEventListener("click", () => $("help").showModal());
+    // a button that was clicked with a mouse must not take the next press of the space bar
+    document.addEventListener("click", (event) => {
+      if (event.detail) event.target.closest("button")?.blur();
+    });
+    document.addEventListener("keydown", (event) => this.#key(event));
+    window.addEventListener("pagehide", () => this.#sendSeen(true));
+    setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  #key(event) {
+    if (event.altKey || $("help").open) return;
+    const tag = event.target.tagName;
+    const name = nameOf(event);
+    if (tag === "INPUT" || tag === "SELECT") {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (tag === "BUTTON" && (name === "Space" || name === "Enter")) return;
+    const found = this.keys.get(name);
+    if (!found) return;
+    event.preventDefault();
+    this.run(...found);
+  }
+
+  color(code) {
+    const k = this.classOf.get(code);
+    return k === undefined ? null : this.study.classes[k].color;
+  }
+
+  nameOf(code) {
+    return code === NONE || code === undefined ? "no class" : this.study.names[code];
+  }
+
+  say(text, isPlain = false) {
+    const message = $("message");
+    message.textContent = text;
+    message.hidden = !text;
+    message.setAttribute("role", isPlain ? "status" : "alert");
+    clearTimeout(this.silence);
+    if (text) this.silence = setTimeout(() => (message.hidden = true), 7000);
+  }
+
+  // Open a recording; wait until the server knows its frames.
+  async open(name, frame = 0) {
+    await this.#leave();
+    this.timeline.stretch = null;
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    this.name = name;
+    this.state = null;
+    $("recording").value = name;
+    this.#veil("Opening ...");
+    let state;
+    for (;;) {
+      try {
+        state = await getJson("recording", { name });
+      } catch (error) {
+        this.#veil(error.message);
+        return;
+      }
+      if (turn !== this.turn) return;
+      if (state.error) {
+        this.#veil(state.error);
+        return;
+      }
+      if (state.num_frames !== null) break;
+      this.#veil(`mpar counts the frames of this video once, so that their numbers are exact.\n` +
+        `${state.num_counted} of about ${state.hint} so far`);
+      await new Promise((done) => setTimeout(done, WAIT_MS));
+      if (turn !== this.turn) return;
+    }
+    const times = state.is_steady ? null : new Float64Array((await getBytes("times", { name })).bytes);
+    if (turn !== this.turn) return;
+    this.state = state;
+    this.#veil("");
+    const frames = new Frames(name, state.num_frames, () => this.#reopen());
+    this.player.open(frames, state.fps, times);
+    this.picture.open(state.width, state.height);
+    this.regions.open(state);
+    this.sender.name = name;
+    this.seen = new Seen(state.seen, state.num_frames);
+    this.#takeState(state);
+    this.timeline.open(state.num_frames);
+    this.#showCounted(state);
+    this.side.opened();
+    this.controls.update();
+    if (state.problems.length) this.say(state.problems.join("\n"));
+    await this.player.show(frame);
+    if (state.has_probabilities) await this.scorer.curve(0);
+  }
+
+  #takeState(state) {
+    this.sender.revision = state.revision;
+    const T = state.num_frames;
+    this.own = codesOf(state.runs, T);
+    this.predicted = state.predicted ? codesOf(state.predicted, T) : null;
+    const others = Object.entries(state.others).map(([label, runs]) => (
+      { label, codes: codesOf(runs, T), height: 16, kind: "other" }));
+    const lanes = [];
+    if (this.predicted) lanes.push({ label: "mpar", codes: this.predicted, height: 20, kind: "predicted" });
+    if (state.has_probabilities) lanes.push({ label: "", height: 34, kind: "curve" });
+    lanes.push({ label: this.study.annotator, codes: this.own, height: 32, kind: "own" });
+    this.timeline.lanes = [...lanes, ...others];
+    this.timeline.seen = this.seen;
+    this.timeline.resize();
+    this.#showHistory(state);
+  }
+
+  #veil(text) {
+    $("veil").textContent = text;
+    $("veil").hidden = !text;
+  }
+
+  async #leave() {
+    if (!this.state) return;
+    this.player.pause();
+    this.scorer.stop();
+    this.scorer.select(null);
+    await this.sender.settle();
+    await this.#sendSeen();
+  }
+
+  #reopen() {
+    this.say("mpar has counted the frames: their numbers are different from what the file states.");
+    this.open(this.name, this.player.frame);
+  }
+
+  async #reload(text) {
+    this.say(text);
+    if (!this.state) return;
+    this.scorer.drop();
+    try {
+      const state = await getJson("recording", { name: this.name });
+      if (state.runs && state.num_frames === this.state.num_frames) this.#replied(state, true);
+      else this.open(this.name, this.player.frame);
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
+  #replied(reply, isLast) {
+    this.sender.revision = reply.revision;
+    this.#showHistory(reply);
+    if (!isLast) return;
+    this.own.fill(NONE);
+    for (const [start, stop, code] of reply.runs) this.own.fill(code, start, stop);
+    this.scorer.repaint();
+    this.timeline.draw();
+    this.side.update();
+    document.body.dataset.revision = reply.revision;
+  }
+
+  #showHistory(state) {
+    $("undo").disabled = !state.undo;
+    $("redo").disabled = !state.redo;
+    $("undo").title = `Ctrl+Z, ${state.undo} steps`;
+    $("redo").title = `Ctrl+Shift+Z, ${state.redo} steps`;
+  }
+
+  #showSaved(count, isLost) {
+    const saved = $("saved");
+    saved.classList.toggle("bad", isLost);
+    saved.textContent = isLost
+      ? `Not saved (${count}): mpar-review has stopped; start it again`
+      : count ? "Saving ..." : "Saved";
+    document.body.dataset.waiting = count;
+  }
+
+  // While the server counts, ask often: nobody should wait to score longer than it takes.
+  #showCounted({ num_certain: count, num_frames: all }) {
+    this.timeline.numCertain = count;
+    document.body.dataset.counted = count;
+    if (count < all) setTimeout(() => this.#poll(), WAIT_MS);
+  }
+
+  async #poll() {
+    if (!this.state) return;
+    const { name } = this;
+    let found;
+    try {
+      found = await getJson("progress", { name });
+    } catch (error) {
+      if (error.status === 0) this.#showSaved(this.sender.waiting.length, true);
+      return;
+    }
+    if (name !== this.name || !this.state) return;
+    if ($("saved").classList.contains("bad")) this.#showSaved(this.sender.waiting.length, false);
+    this.#showCounted(found);
+    if (found.error) this.say(found.error);
+    else if (found.num_frames !== this.state.num_frames) this.#reopen();
+    else if (this.sender.isIdle && found.revision !== this.sender.revision) {
+      this.#reload("Changed in another window; this is the newest state.");
+    } else this.#sendSeen();
+  }
+
+  async #sendSeen(isLast = false) {
+    const spans = this.seen?.take() ?? [];
+    if (!spans.length) return;
+    const { name } = this;
+    if (isLast) {
+      const path = `seen?${new URLSearchParams({ name })}`;
+      navigator.sendBeacon(path, JSON.stringify({ seen: spans }));
+      return;
+    }
+    try {
+      await post("seen", { name }, { seen: spans });
+    } catch {
+      this.seen.fresh.push(...spans);
+    }
+  }
+
+  async #regionsSaved(names) {
+    this.study = { ...this.study, recordings: (await getJson("study")).recordings };
+    this.#fillList();
+    this.say(`Saved regions.csv; this video now has the recordings ${names.join(", ")}.`, true);
+    this.open(names.includes(this.name) ? this.name : names[0], this.player.frame);
+  }
+
+  #shown(frame, isPlaying) {
+    $("late").hidden = true;
+    this.seen.add(frame, isPlaying, this.player.stride);
+    if (isPlaying) this.scorer.moved(frame);
+    this.#showPlace(frame);
+  }
+
+  #showPlace(frame) {
+    const { num_frames: count } = this.state;
+    $("place").textContent = `Frame ${frame} (last ${count - 1}) · ${clockText(this.player.seconds(frame))}`;
+    this.timeline.follow(frame);
+    this.timeline.canvas.setAttribute("aria-valuetext", `frame ${frame}, ${this.nameOf(this.own[frame])}`);
+    this.side.update();
+  }
+
+  // Move to a frame; labelling stops unless the move is a step forward.
+  go(frame, isStep = false) {
+    if (!this.state) return;
+    this.player.pause();
+    const wanted = Math.min(Math.max(0, frame), this.state.num_frames - 1);
+    if (isStep && wanted >= this.player.frame) this.scorer.moved(wanted);
+    else this.scorer.stop();
+    this.player.show(wanted);
+    if (this.player.shown !== wanted) {
+      // the picture is still that of another frame, and must not be taken for this one
+      $("late").textContent = `Frame ${wanted} comes; this is frame ${this.player.shown}`;
+      $("late").hidden = false;
+      this.#showPlace(wanted);
+    }
+  }
+
+  run(command, value) {
+    const { player, scorer, timeline, picture } = this;
+    const commands = {
+      toggle: () => this.toggle(value),
+      step: () => this.go(player.frame + value, true),
+      jump: () => this.go(player.frame + value * Math.max(1, Math.round(player.fps))),
+      first: () => this.go(0),
+      last: () => this.go(player.last),
+      edge: () => this.go(scorer.edge(value)),
+      gap: () => scorer.gap(),
+      speed: () => this.controls.faster(value),
+      loop: () => scorer.loop(),
+      recording: () => this.next(value),
+      stretch: () => this.queue?.next(value),
+      acceptStretch: () => this.queue?.accept(),
+      regions: () => this.regions.toggle(),
+      help: () => $("help").showModal(),
+      zoom: () => timeline.zoom(value),
+      fit: () => timeline.setView(0, this.state.num_frames),
+      enlarge: () => picture.enlarge(value),
+      pan: () => picture.pan(value),
+      brightness: () => this.controls.adjust("brightness", picture.brightness + value),
+      contrast: () => this.controls.adjust("contrast", picture.contrast + value),
+      plain: () => this.controls.plain(),
+    };
+    if (!this.state && command !== "help" && command !== "recording") return;
+    (commands[command] ?? (() => scorer.run(command, value)))();
+  }
+
+  toggle(direction) {
+    if (this.player.direction) this.player.pause();
+    else {
+      if (direction < 0) this.scorer.stop();
+      this.player.play(direction);
+    }
+  }
+
+  next(direction) {
+    const names = this.study.recordings.map(({ name }) => name);
+    const at = names.indexOf(this.name) + direction;
+    if (at < 0 || at >= names.length) this.say(direction > 0 ? "This is the last recording." : "This is the first recording.", true);
+    else this.open(names[at]);
+  }
+}
+
+const study = await getJson("study");
+const review = new Review(study);
+globalThis.review = review; // for tests and for the browser's console
+if (study.warnings.length) review.say(study.warnings.join("\n"));
+if (study.is_estimate) await review.queue.start();
+else {
+  await review.open(study.recordings[0].name);
+  review.queue?.load();
+}

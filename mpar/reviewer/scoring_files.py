@@ -1,0 +1,234 @@
+"""The two files of a scored recording: ``NAME_<annotator>.csv``, and how it came about as JSON.
+
+The CSV is what mpar reads. The JSON file is written first and says which CSV belongs to it, so that
+a process that is killed between the two leaves a state that the next one completes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mpar
+from mpar.errors import ConfigError, InputError
+from mpar.labels.annotations import Annotation, read_annotation
+from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.reviewer.history import ACCEPTED, SCORED, Change, Lane, find_spans
+from mpar.system.files import remove_temporaries, write_json, write_text
+
+FORMAT, VERSION = "mpar-review", 1
+
+
+def now() -> str:
+    """Return the time in UTC as text, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringFiles:
+    """Where a scorer's lane of one recording is stored.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    name : str
+        Of the recording.
+    annotator : str
+        Who scores.
+    class_map : ClassMap
+        The codes.
+    """
+
+    folder: Path
+    name: str
+    annotator: str
+    class_map: ClassMap
+
+    @property
+    def table(self) -> Path:
+        """The CSV."""
+        return self.folder / f"{self.name}_{self.annotator}.csv"
+
+    @property
+    def record(self) -> Path:
+        """The JSON file."""
+        return self.folder / f"{self.name}_{self.annotator}.json"
+
+    def check(self) -> None:
+        """Refuse files that this scorer cannot continue, as far as that shows without the video.
+
+        Raises
+        ------
+        InputError
+            A file belongs to something else.
+        """
+        data = self._read_record()
+        if data is None and self.table.exists():
+            self._read_table()
+
+    def labelled(self) -> list[tuple[int, int]]:
+        """Return the stretches that have a code, half-open; none if the files are not sound."""
+        try:
+            data = self._read_record()
+            if data is not None:
+                return [(int(start), int(stop)) for start, stop, *_ in data["runs"]]
+            if self.table.exists():
+                return find_spans(self._read_table().codes != UNLABELLED)
+        except (InputError, KeyError, TypeError, ValueError):
+            pass
+        return []
+
+    def load(self, num_frames: int) -> Lane:
+        """Read the lane, or return an empty one.
+
+        Raises
+        ------
+        InputError
+            The files do not fit the recording.
+        """
+        if self.folder.is_dir():
+            for path in (self.table, self.record):
+                remove_temporaries(self.folder, path)
+        data = self._read_record()
+        lane = Lane.empty(num_frames) if data is None else self._lane_of(data, num_frames)
+        if not self.table.exists():
+            if data is not None and data["csv"] and data["csv_before"]:
+                raise InputError.of(
+                    self.table,
+                    f"is missing, expected it beside {self.record.name}; put it back, or remove "
+                    "both",
+                )
+            return lane
+        digest = _digest(self.table.read_bytes())
+        if data is not None and digest in {data["csv"], data["csv_before"]}:
+            return lane  # the second: a process was killed before it wrote the CSV
+        codes = self._fitting(self._read_table(), num_frames)
+        lane.write("file", 0, codes, SCORED, at=now(), by="the CSV as it was found")
+        return lane
+
+    def save(self, lane: Lane, about: Mapping[str, Any]) -> None:
+        """Write both files; the CSV only if a frame has a code or had one.
+
+        Parameters
+        ----------
+        lane : Lane
+            The codes and their history.
+        about : mapping
+            Plain values for the JSON file.
+        """
+        text = self._text_of(lane) if lane.changes or lane.undone or self.table.exists() else ""
+        data = text.encode()
+        current = self.table.read_bytes() if self.table.exists() else b""
+        record = {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "mpar_version": mpar.__version__,
+            "recording": self.name,
+            "annotator": self.annotator,
+            "saved": now(),
+            "num_frames": len(lane.codes),
+            **about,
+            "class_map": self.class_map.to_dict(),
+            "csv": _digest(data),
+            "csv_before": _digest(current),
+            "revision": lane.revision,
+            "seen": find_spans(lane.seen),
+            "accepted": find_spans(lane.how == ACCEPTED),
+            "scored": find_spans(lane.how == SCORED),
+            "runs": [run for run in lane.runs() if run[2] != UNLABELLED],
+            "history": [change.to_dict() for change in lane.changes],
+            "undone": [change.to_dict() for change in lane.undone],
+        }
+        write_json(self.record, record)
+        if data != current:
+            write_text(self.table, text)
+
+    def _text_of(self, lane: Lane) -> str:
+        names = {
+            code: self.class_map.name_of(code)
+            for code in np.unique(lane.codes).tolist()
+            if code >= 0
+        }
+        names[UNLABELLED] = str(UNLABELLED)
+        rows = [f"{i},{names[code]}" for i, code in enumerate(lane.codes.tolist())]
+        return "\n".join(["Frame,Action", *rows]) + "\n"
+
+    def _read_table(self) -> Annotation:
+        annotation = read_annotation(self.table, self.class_map)
+        if annotation.frames[0] != 0:
+            raise InputError.of(
+                self.table,
+                f"starts at frame {annotation.frames[0]}, expected 0; choose another --annotator",
+            )
+        return annotation
+
+    def _fitting(self, annotation: Annotation, num_frames: int) -> np.ndarray:
+        if len(annotation.codes) != num_frames:
+            raise InputError.of(
+                self.table,
+                f"has {len(annotation.codes)} rows, expected one for each of {num_frames} frames; "
+                "choose another --annotator",
+            )
+        return annotation.codes
+
+    def _read_record(self) -> dict[str, Any] | None:
+        """Return what the JSON file says, None if there is none."""
+        try:
+            data = json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            data = None
+        try:
+            if data["format"] != FORMAT or data["format_version"] != VERSION:
+                raise KeyError
+            class_map = ClassMap.from_dict(data["class_map"])
+            _ = int(data["num_frames"]), str(data["csv"]), str(data["csv_before"])
+        except (KeyError, TypeError, ValueError, ConfigError):
+            raise InputError.of(
+                self.record,
+                "is damaged or was not written by this version of mpar-review; move it and its CSV "
+                "away, or choose another --annotator",
+            ) from None
+        if class_map != self.class_map:
+            raise InputError.of(
+                self.record,
+                "has another class map; pass the --class-map with which it was scored, or choose "
+                "another --annotator",
+            )
+        return data
+
+    def _lane_of(self, data: dict[str, Any], num_frames: int) -> Lane:
+        if data["num_frames"] != num_frames:
+            raise InputError.of(
+                self.record,
+                f"is about {data['num_frames']} frames, but the video has {num_frames}; choose "
+                "another --annotator",
+            )
+        try:
+            lane = Lane.empty(num_frames)
+            lane.put(tuple(map(int, run)) for run in data["runs"])  # type: ignore[misc]
+            for start, stop in data["seen"]:
+                lane.seen[start:stop] = True
+            lane.changes = [Change.from_dict(item) for item in data["history"]]
+            lane.undone = [Change.from_dict(item) for item in data["undone"]]
+            lane.revision = int(data["revision"])
+            self.class_map.merge(lane.codes)
+        except (KeyError, TypeError, ValueError):
+            raise InputError.of(
+                self.record,
+                "is damaged; move it and its CSV away, or choose another --annotator",
+            ) from None
+        return lane
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest() if data else ""

@@ -1,0 +1,342 @@
+"""The server of the page: on this computer only, and only for those who have the link."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpar.errors import InputError
+from mpar.labels.classes import UNLABELLED
+from mpar.reviewer.desk import Desk, StaleError
+from mpar.reviewer.study import Study
+from mpar.reviewer.worklist import plain
+from mpar.video.regions import Region
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+HOST = "127.0.0.1"
+MAX_BODY_BYTES = 1 << 20
+_MAX_CHUNK = 512  # frames a request
+_WAIT_SECONDS = 2.0
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Flask:
+    """Return the application.
+
+    Parameters
+    ----------
+    study : Study
+        What is scored.
+    token : str
+        First part of every path; requests without it are refused.
+    port : int
+        Port of the server; requests to another host or port are refused.
+    colors : tuple of str
+        Colour of each class.
+    """
+    from flask import Flask, abort, request
+
+    app = Flask("mpar-review", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    hosts = {f"{HOST}:{port}", f"localhost:{port}"}
+
+    @app.before_request
+    def check_link() -> None:
+        given = request.path.split("/", 2)[1].encode("utf-8", "replace")
+        if request.host not in hosts or not hmac.compare_digest(given, token.encode()):
+            abort(403)
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers.update(_HEADERS)
+        return response
+
+    @app.errorhandler(StaleError)
+    def show_stale(error: StaleError) -> tuple[dict[str, str], int]:
+        return {"error": str(error)}, 409
+
+    @app.errorhandler(InputError)
+    def show_problem(error: InputError) -> tuple[dict[str, str], int]:
+        return {"error": str(error.problems[0])}, 422
+
+    @app.errorhandler(OSError)
+    def show_disk(error: OSError) -> tuple[dict[str, str], int]:
+        return {"error": f"not saved: {error.filename or ''} {error.strerror or error}"}, 507
+
+    @app.errorhandler(ValueError)
+    def show_bad(error: ValueError) -> tuple[dict[str, str], int]:
+        return {"error": str(error)}, 400
+
+    _add_page(app, token)
+    _add_reading(app, token, study, colors)
+    _add_data(app, token, study)
+    _add_writing(app, token, study)
+    _add_stretches(app, token, study)
+    return app
+
+
+def _add_page(app: Flask, token: str) -> None:
+    files = {path.name: path.read_bytes() for path in _PAGE.iterdir() if path.suffix in _TYPES}
+
+    @app.get(f"/{token}/")
+    def page() -> tuple[bytes, dict[str, str]]:
+        return send("index.html")
+
+    @app.get(f"/{token}/page/<name>")
+    def send(name: str) -> tuple[bytes, dict[str, str]]:
+        from flask import abort
+
+        if name not in files:
+            abort(404)
+        return files[name], {"Content-Type": f"{_TYPES[Path(name).suffix]}; charset=utf-8"}
+
+
+def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) -> None:
+    @app.get(f"/{token}/study")
+    def show_study() -> dict[str, Any]:
+        class_map = study.class_map
+        return {
+            "annotator": study.annotator,
+            "is_blind": study.is_blind,
+            "has_queue": study.queue is not None,
+            "is_estimate": study.checking is not None,
+            "classes": [
+                {"name": name, "color": colors[k], "code": class_map.code_of_class(name)}
+                for k, name in enumerate(class_map.class_names)
+            ],
+            "class_of": {code: class_map.class_index_of(code) for code in class_map.codes},
+            "names": {code: class_map.name_of(code) for code in class_map.codes},
+            "recordings": [
+                {"name": name, "has_prediction": study.has_prediction(name)}
+                for name in study.recordings
+            ],
+            "warnings": study.warnings,
+        }
+
+    @app.get(f"/{token}/recording")
+    def show_recording() -> dict[str, Any]:
+        name = _name(study)
+        frames = study.frames_of(name)
+        frames.wait(_WAIT_SECONDS)
+        recording = study.recordings[name]
+        about = _progress(study, name) | {
+            "video": recording.video.name,
+            "fps": float(frames.info.fps),
+            "height": frames.info.height,
+            "width": frames.info.width,
+            "region": _region(recording.region) if recording.region else None,
+            "regions": [_region(region) for region in study.regions_of(recording.video)],
+        }
+        if frames.num_frames is None or frames.error is not None:
+            return about
+        desk = study.desk_of(name)
+        others, problems = study.others_of(name)
+        state = desk.state()
+        if state["prediction_problem"]:
+            problems.append(state["prediction_problem"])
+        return about | state | {"others": others, "problems": problems}
+
+    @app.get(f"/{token}/progress")
+    def show_progress() -> dict[str, Any]:
+        name = _name(study)
+        found = _progress(study, name)
+        if found["num_frames"] is not None and not found["error"]:
+            found["revision"] = study.desk_of(name).lane.revision
+        return found
+
+
+def _add_data(app: Flask, token: str, study: Study) -> None:
+    from flask import abort, request
+
+    @app.get(f"/{token}/times")
+    def show_times() -> tuple[bytes, dict[str, str]]:
+        starts = study.frames_of(_name(study)).line.starts
+        return starts.astype("<f8").tobytes(), {"Content-Type": "application/octet-stream"}
+
+    @app.get(f"/{token}/probability")
+    def show_probability() -> tuple[bytes, dict[str, str]]:
+        predicted = study.desk_of(_name(study)).predicted
+        k = request.args.get("class", -1, int)
+        if predicted is None or not 0 <= k < predicted.probabilities.shape[1]:
+            abort(404)
+        data = predicted.probabilities[:, k].tobytes()
+        return data, {"Content-Type": "application/octet-stream"}
+
+    @app.get(f"/{token}/frames")
+    def show_frames() -> tuple[bytes, dict[str, str]]:
+        """Send frames one after another: number and length as little-endian uint32, then JPEG."""
+        frames = study.frames_of(_name(study))
+        frames.wait(_WAIT_SECONDS)
+        start, stop, step = (
+            request.args.get(name, default, int)
+            for name, default in (("start", 0), ("stop", 1), ("step", 1))
+        )
+        if start < 0 or step < 1:
+            abort(400)
+        stop = min(stop, start + _MAX_CHUNK * step)
+        found = frames.encoded(start, stop, step, is_urgent=request.args.get("urgent") == "1")
+        body = b"".join(struct.pack("<II", i, len(data)) + data for i, data in found)
+        return body, {
+            "Content-Type": "application/octet-stream",
+            "X-Generation": str(frames.generation),
+        }
+
+
+def _add_writing(app: Flask, token: str, study: Study) -> None:
+    @app.post(f"/{token}/edit")
+    def edit() -> dict[str, Any]:
+        name = _name(study)
+        body = _body()
+        desk, frames = study.desk_of(name), study.frames_of(name)
+        values = {
+            key: _whole(body[key])
+            for key in ("start", "stop", "like", "code")
+            if body.get(key) is not None
+        }
+        code = values.get("code", UNLABELLED)
+        if code != UNLABELLED and code not in study.class_map.codes:
+            raise ValueError(f"code {code} is not in the class map")
+        if values.get("stop", 0) > frames.num_certain:
+            raise InputError.of(
+                frames.path.name,
+                f"mpar has counted {frames.num_certain} frames so far; wait to score later ones",
+            )
+        desk.edit(
+            str(body.get("kind")),
+            _whole(body.get("revision")),
+            **values,
+            group=str(body.get("group", ""))[:40],
+            seen=_spans(body.get("seen", [])),
+        )
+        return desk.own_state()
+
+    @app.post(f"/{token}/seen")
+    def note_seen() -> dict[str, Any]:
+        desk: Desk = study.desk_of(_name(study))
+        desk.note_seen(_spans(_body().get("seen", [])))
+        return {}
+
+    @app.post(f"/{token}/regions")
+    def save_regions() -> dict[str, Any]:
+        recording = study.recordings[_name(study)]
+        regions = []
+        for item in _list(_body().get("regions")):
+            numbers = [_whole(item.get(key)) for key in ("x", "y", "width", "height")]
+            region = Region(str(item.get("animal", "")).strip(), *numbers)
+            info = study.frames_of(recording.name).info
+            if not region.is_inside(info.height, info.width):
+                raise ValueError(f"region {region} extends beyond the picture")
+            regions.append(region)
+        study.save_regions(recording.video, regions)
+        names = [r.name for r in study.recordings.values() if r.video == recording.video]
+        return {"recordings": names, "path": study.regions_path.name}
+
+
+def _add_stretches(app: Flask, token: str, study: Study) -> None:
+    from flask import abort, request
+
+    @app.get(f"/{token}/queue")
+    def show_queue() -> dict[str, Any]:
+        if study.queue is None:
+            abort(404)
+        if not study.queue.is_ready(_WAIT_SECONDS):
+            return {"is_ready": False}
+        found = study.queue.stretches(study.reviewed())
+        return {
+            "is_ready": True,
+            "problem": study.queue.problem,
+            "stretches": [plain(stretch) for stretch in found],
+        }
+
+    @app.get(f"/{token}/check")
+    def show_check() -> dict[str, Any]:
+        if study.checking is None:
+            abort(404)
+        return study.checking.state(request.args.get("place", None, int))
+
+    @app.post(f"/{token}/check")
+    def record_check() -> dict[str, Any]:
+        if study.checking is None:
+            abort(404)
+        body = _body()
+        place = _whole(body.get("place"))
+        stretch = study.checking.stretch_at(place)
+        codes = study.desk_of(stretch.recording).codes_of(stretch.start, stretch.stop)
+        gaps = study.checking.record(stretch, codes, allows_gaps=body.get("allows_gaps") is True)
+        return {"num_gaps": gaps} if gaps else study.checking.state(place + 1)
+
+
+def _name(study: Study) -> str:
+    from flask import abort, request
+
+    name = request.args.get("name", "")
+    if name not in study.recordings:
+        abort(404)
+    return name
+
+
+def _progress(study: Study, name: str) -> dict[str, Any]:
+    frames = study.frames_of(name)
+    return {
+        "name": name,
+        "num_frames": frames.num_frames,
+        "num_counted": frames.num_counted,
+        "num_certain": frames.num_certain,
+        "hint": frames.info.num_frames_hint,
+        "generation": frames.generation,
+        "is_steady": frames.line.times is None,
+        "error": str(frames.error.problems[0]) if frames.error else "",
+    }
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {name: getattr(region, name) for name in ("animal", "x", "y", "width", "height")}
+
+
+def _body() -> dict[str, Any]:
+    from flask import request
+
+    try:
+        data = json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise ValueError("expected a JSON object")
+    return data
+
+
+def _whole(value: Any) -> int:
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_whole or not math.isfinite(value) or value != int(value):
+        raise ValueError(f"found {str(value)[:40]!r}, expected a whole number")
+    return int(value)
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("expected a list of objects")
+    return value
+
+
+def _spans(value: Any) -> list[tuple[int, int]]:
+    if not isinstance(value, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 for pair in value
+    ):
+        raise ValueError("expected a list of pairs of frames")
+    return [(_whole(a), _whole(b)) for a, b in value]
