@@ -108,6 +108,9 @@ def _show_checkpoint(path: Path) -> None:
             [f"  validation {name}", f"macro-F1 {x['macro_f1']:.3f}, bouts F1 {x['event_f1']:.3f}"]
             for name, x in checkpoint.post["effect"].items()
         ]
+    if checkpoint.movement:
+        network, movement = checkpoint.movement["powers"]
+        rows.append(["counts as", f"network to the power {network:g}, movement to {movement:g}"])
     rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
     rows.append(["sha256", checkpoint.digest])
     show_table(rows)

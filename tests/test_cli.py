@@ -410,6 +410,8 @@ def test_predictions_say_how_they_were_processed(study, tmp_path):
     best = table.filter(like="_prob").idxmax(axis=1).str.removesuffix("_prob")
     assert (best == table["Action"]).all()
     result = run("info", study.checkpoint)
+    network, movement = load_checkpoint(study.checkpoint).movement["powers"]
+    assert f"network to the power {network:g}, movement to {movement:g}" in result.output
     assert "post-processing" in result.output
     assert "validation raw" in result.output
     result = run("predict", *arguments, "-o", tmp_path / "x", "--threshold", "jump=1")
