@@ -21,12 +21,12 @@ from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_text
+from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted, read_text
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
 from mpar.system.files import write_table
 
-ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
+ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris")
 AUTO = "auto"
 SIMBA_NAME = "simba_bouts.csv"
 # columns of tables that mpar writes or reads, which may lie next to labels but hold none
@@ -69,13 +69,16 @@ def read_label_file(
     InputError
         No part of the file can be read.
     """
-    text = read_text(path)
+    text, notes = read_noted(path)
     name = label_format
     if name == AUTO:
         name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
-    if name == "mpar":
-        return [read_annotation(path, class_map)]
-    return [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
+    parts: list[Annotation | Scoring] = (
+        [read_annotation(path, class_map, text=text)]
+        if name == "mpar"
+        else [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
+    )
+    return [replace(part, warnings=(*notes, *part.warnings)) for part in parts] if notes else parts
 
 
 def is_own_table(path: Path) -> bool:

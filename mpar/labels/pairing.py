@@ -29,7 +29,14 @@ from mpar.labels.names import (
 )
 from mpar.labels.regions import RegionTable
 from mpar.labels.scorings import Scoring
-from mpar.labels.sources import Source, drop_copies, drop_predictions, note_number, split_sources
+from mpar.labels.sources import (
+    Source,
+    drop_copies,
+    drop_predictions,
+    drop_workbooks,
+    note_number,
+    split_sources,
+)
 from mpar.system.folders import find_files
 
 log = logging.getLogger(__name__)
@@ -205,6 +212,7 @@ def share_out(
             for problem in part.problems or (_nameless(path, part),)
         ]
     for source in sources.values():
+        drop_workbooks(source)
         note_number(source)
         drop_predictions(source)
         drop_copies(source)
