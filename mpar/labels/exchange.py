@@ -22,6 +22,7 @@ from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, wr
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted, read_text
+from mpar.labels.modifiers import apply_modifiers
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
 from mpar.system.files import write_table
@@ -93,7 +94,8 @@ def is_own_table(path: Path) -> bool:
 
 
 def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:
-    """Return a scoring with a problem if some of its behaviours have no class."""
+    """Return a scoring by its modifiers, with a problem if some behaviours have no class."""
+    scoring = apply_modifiers(scoring, class_map)
     unknown = scoring.find_unknown(class_map)
     if not unknown:
         return scoring
