@@ -80,6 +80,11 @@ annotation_format = click.option(
     show_default=True,
     help="Format of the label files; auto recognises each file by its content.",
 )
+channel = click.option(
+    "--channel",
+    metavar="NAME",
+    help="Channel to read of MARS/Bento files with several, such as Ch2.",
+)
 unscored = click.option(
     "--unscored",
     metavar="CLASS",

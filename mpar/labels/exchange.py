@@ -46,7 +46,7 @@ _OWN_TABLES = (
 
 
 def read_label_file(
-    path: Path, class_map: ClassMap, label_format: str = AUTO
+    path: Path, class_map: ClassMap, label_format: str = AUTO, channel: str | None = None
 ) -> list[Annotation | Scoring]:
     """Read a label file of any format.
 
@@ -58,6 +58,8 @@ def read_label_file(
         The names that may occur.
     label_format : str
         A key of `FORMATS`, "mpar", or "auto" to recognise the file by its content.
+    channel : str, optional
+        The channel to read of a MARS/Bento file with several.
 
     Returns
     -------
@@ -74,11 +76,13 @@ def read_label_file(
     name = label_format
     if name == AUTO:
         name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
-    parts: list[Annotation | Scoring] = (
-        [read_annotation(path, class_map, text=text)]
-        if name == "mpar"
-        else [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
-    )
+    parts: list[Annotation | Scoring]
+    if name == "mpar":
+        parts = [read_annotation(path, class_map, text=text)]
+    elif name == "annot":
+        parts = [_checked(part, class_map) for part in annot.read_annot(path, text, channel)]
+    else:
+        parts = [_checked(part, class_map) for part in FORMATS[name].read(path, text)]
     return [replace(part, warnings=(*notes, *part.warnings)) for part in parts] if notes else parts
 
 
