@@ -332,22 +332,22 @@ class ClassMap:
                     f"{path.name}:{line}: found {','.join(cells)!r}, expected {','.join(header)} "
                     "with a whole number as code; fix the row"
                 )
-            row = dict(zip(header, cells, strict=True))
-            if re.search("[()]", modifier := row.get("modifier", "")):
+            named = dict(zip(header, cells, strict=True))
+            if re.search("[()]", modifier := named.get("modifier", "")):
                 raise ConfigError(
                     f"{path.name}:{line}: the modifier {modifier!r} has brackets, which BORIS does "
                     "not allow; fix the row"
                 )
-            key = _folded(row["name"]), _folded(modifier)
+            key = _folded(named["name"]), _folded(modifier)
             if modifier and first.setdefault(key, line) < line:
                 raise ConfigError(
-                    f"{path.name}:{line}: {row['name']!r} with {modifier!r} is also in line "
+                    f"{path.name}:{line}: {named['name']!r} with {modifier!r} is also in line "
                     f"{first[key]}; remove one row"
                 )
-            name = f"{row['name']} ({modifier})" if modifier else row["name"]
-            rows.append((int(row["code"]), name, row["class"]))
-            if "mirror" in row:
-                mirrors.append((row["class"], row["mirror"] or row["class"]))
+            name = f"{named['name']} ({modifier})" if modifier else named["name"]
+            rows.append((int(named["code"]), name, named["class"]))
+            if "mirror" in named:
+                mirrors.append((named["class"], named["mirror"] or named["class"]))
         try:
             return cls(tuple(rows), tuple(mirrors))
         except ConfigError as error:
