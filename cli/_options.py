@@ -74,6 +74,8 @@ annotation_format = click.option(
             "deepethogram",
             "simba",
             "annot",
+            "ethovision",
+            "observer",
         ]
     ),
     default="auto",

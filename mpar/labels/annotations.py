@@ -214,14 +214,10 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
 
 # marks in the first rows of other programs' files, and what to do with these files
 _PROGRAMS = {
-    ("number of header lines",): "an EthoVision export, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
-    ("trial time", "recording time"): "an EthoVision export, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
-    ("time_relative_sf",): "an export of The Observer, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
-    ("event_type", "behavior"): "an export of The Observer, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
+    ("number of header lines",): "an EthoVision export without Trial time and Recording time; "
+    "export raw data or the manual scoring log, with English names of columns",
+    ("time_relative_sf",): "an export of The Observer without Behavior or Event_Type; export both",
+    ("event_type", "behavior"): "an export of The Observer without Time_Relative_sf; export it",
     ("scorer", "bodyparts"): "DeepLabCut pose data, not labels; pass the folder with the labels",
     ("behavior", "start (s)"): "BORIS aggregated events without stop times; export them again",
     ("behavior", "time"): "BORIS events without their type; export 'tabular events' again",

@@ -46,7 +46,7 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             (
                 problems.time(table.cell(cells, "time"), "time", line),
                 table.cell(cells, "behavior"),
-                _modifiers_of(table, cells),
+                modifiers_of(table, cells),
                 table.cell(cells, "behavior type", "status").upper(),
                 line,
             )
@@ -76,7 +76,7 @@ def read_aggregated(path: Path, text: str) -> list[Scoring]:
                 last.lower() in NOTHING or table.cell(cells, "duration (s)").lower() == "na"
             )
             stop = None if is_point else problems.time(last, "stop", line)
-            behaviour, modifiers = table.cell(cells, "behavior"), _modifiers_of(table, cells)
+            behaviour, modifiers = table.cell(cells, "behavior"), modifiers_of(table, cells)
             events.append(Event(behaviour, start, stop, line, modifiers))
             indices.append((start, table.cell(cells, "image index start")))
             if stop is not None:
@@ -186,7 +186,8 @@ def _media_of(table: Table, rows: Rows) -> list[str]:
     return list(dict.fromkeys(name for name in names if name.lower() not in NOTHING))
 
 
-def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
+def modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
+    """Return the modifiers in a row of events."""
     found = (
         cell for name, cell in zip(table.columns, cells, strict=True) if name.startswith("modifier")
     )
@@ -322,7 +323,7 @@ def check_offset(cell: str, problems: ProblemList, line: int) -> None:
 Mark = tuple[Fraction, str, tuple[str, ...], str, int]
 
 
-def pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
+def pair_marks(marks: Sequence[Mark], problems: ProblemList, program: str = "BORIS") -> list[Event]:
     """Pair START and STOP of each behaviour (time, behaviour, modifiers, mark, line)."""
     events = []
     begun: dict[tuple[str, tuple[str, ...]], tuple[Fraction, int]] = {}
@@ -338,11 +339,12 @@ def pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
             events.append(Event(behaviour, start, time, first_line, modifiers))
         elif mark in {"START", "STOP"}:
             reason = "starts again without a STOP" if mark == "START" else "stops without a START"
-            problems.note(f"{where} {reason}; fix the events in BORIS", line)
+            problems.note(f"{where} {reason}; fix the events in {program}", line)
         else:
             problems.note(f"{where} is a {mark!r}, expected START, STOP or POINT", line)
     for (behaviour, _), (time, line) in begun.items():
-        problems.note(f"{behaviour!r} at {float(time):g} s has no STOP; add it in BORIS", line)
+        where = f"{behaviour!r} at {float(time):g} s"
+        problems.note(f"{where} has no STOP; add it in {program}", line)
     return events
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem, counted
-from mpar.labels import annot, boris, one_hot
+from mpar.labels import annot, boris, noldus, one_hot
 from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
@@ -238,6 +238,8 @@ FORMATS = {
     "boris-tabular": Format(_has(boris.is_tabular), boris.read_tabular),
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),
     "simba": Format(_has(_is_simba), _read_simba, _write_simba, SIMBA_NAME),
+    "observer": Format(_has(noldus.is_log), noldus.read_log),
+    "ethovision": Format(_has(noldus.is_raw), noldus.read_raw),
     "deepethogram": Format(
         one_hot.is_by_frame, one_hot.read_by_frame, _write_deepethogram, "{name}_labels.csv"
     ),
