@@ -109,6 +109,7 @@ def test_result_of_a_sum_counts_as_excel_shows_it(tmp_path):
         (datetime.datetime(2026, 2, 1), "dd.mm.yyyy", "2026-02-01 00:00:00"),
         (True, "General", "TRUE"),
         ("a\nb\tc", "General", "a b c"),
+        ('a, "b"', "General", '"a, ""b"""'),
     ],
 )
 def test_cells_that_are_no_numbers(tmp_path, value, number_format, text):

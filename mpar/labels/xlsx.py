@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import itertools
 import re
 import warnings
@@ -85,10 +83,15 @@ def read_workbook(path: Path) -> tuple[str, list[str]]:
             f"has {len(lines):,} rows and {width:,} columns, expected at most {_MAX_CELLS:,} "
             "cells; remove what lies outside the table",
         )
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([*cells, *[""] * (width - len(cells))] for cells in lines)
-    return buffer.getvalue(), _note_sheets(names)
+    text = "".join(
+        ",".join(map(_quoted, [*cells, *[""] * (width - len(cells))])) + "\n" for cells in lines
+    )
+    return text, _note_sheets(names)
+
+
+def _quoted(cell: str) -> str:
+    """Return a cell as a CSV reader expects it."""
+    return '"' + cell.replace('"', '""') + '"' if re.search('[,"]', cell) else cell
 
 
 def _note_sheets(names: list[str]) -> list[str]:
