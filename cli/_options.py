@@ -47,7 +47,8 @@ class_map = click.option(
     "--class-map",
     "class_map_path",
     type=FILE,
-    help="CSV with code,name,class[,mirror] that replaces the default codes and classes.",
+    help="CSV with code,name[,modifier],class[,mirror] that replaces the default codes and "
+    "classes.",
 )
 several = click.option(
     "--several",
@@ -73,11 +74,18 @@ annotation_format = click.option(
             "deepethogram",
             "simba",
             "annot",
+            "ethovision",
+            "observer",
         ]
     ),
     default="auto",
     show_default=True,
     help="Format of the label files; auto recognises each file by its content.",
+)
+channel = click.option(
+    "--channel",
+    metavar="NAME",
+    help="Channel to read of MARS/Bento files with several, such as Ch2.",
 )
 unscored = click.option(
     "--unscored",

@@ -33,6 +33,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.label_offset
 @_options.several
 @_options.annotation_format
+@_options.channel
 @_options.unscored
 @_options.group_pattern
 @_options.raw
@@ -51,6 +52,7 @@ def main(
     label_offset: int | None,
     several: str | None,
     label_format: str,
+    channel: str | None,
     unscored: str | None,
     group_pattern: str | None,
     raw: bool,
@@ -72,7 +74,7 @@ def main(
     _check_options(
         predictions,
         labels,
-        is_of_files=bool(class_map_path or several or unscored or group_pattern)
+        is_of_files=bool(class_map_path or several or channel or unscored or group_pattern)
         or label_format != "auto"
         or label_offset is not None,
         is_of_networks=selection != "held-out" or raw,
@@ -89,6 +91,7 @@ def main(
                 several=several,
                 label_offset=label_offset,
                 label_format=label_format,
+                channel=channel,
                 unscored=unscored,
             ),
             html=html,

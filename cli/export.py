@@ -1,4 +1,4 @@
-"""mpar-export: predictions -> files of BORIS, DeepEthogram, MARS/Bento or SimBA, or videos."""
+"""mpar-export: predictions -> files of BORIS, DeepEthogram, MARS/Bento, SimBA or NWB, or videos."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @click.option(
     "--format",
     "label_format",
-    type=click.Choice(["boris", "deepethogram", "simba", "annot", "video"]),
+    type=click.Choice(["boris", "deepethogram", "simba", "annot", "nwb", "video"]),
     required=True,
-    help="boris: a project, which belongs next to its videos; annot: MARS/Bento; video: the videos "
-    "with class, confidence and time below.",
+    help="boris: a project, which belongs next to its videos; annot: MARS/Bento; nwb: bouts with "
+    "confidence, one NWB file per recording; video: the videos with class, confidence and time "
+    "below.",
 )
 @click.option(
     "--output",
@@ -84,6 +85,11 @@ def main(
             overwrite=overwrite,
             quiet=quiet,
         )
+    elif label_format == "nwb":
+        from mpar.report.nwb import export_nwb
+
+        _options.refuse_given(["unscored", "video_folder", "label_folder", "bouts"], "--format nwb")
+        paths, problems = export_nwb(predictions, output_folder, overwrite=overwrite, quiet=quiet)
     else:
         from mpar.scores.stored_predictions import export_predictions
 

@@ -33,6 +33,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
 @_options.label_offset
 @_options.several
 @_options.annotation_format
+@_options.channel
 @_options.unscored
 @_options.group_pattern
 @_options.stream
@@ -64,6 +65,7 @@ def main(
     label_offset: int | None,
     several: str | None,
     label_format: str,
+    channel: str | None,
     unscored: str | None,
     group_pattern: str | None,
     stream: int | None,
@@ -102,6 +104,7 @@ def main(
                 several=several,
                 label_offset=label_offset,
                 label_format=label_format,
+                channel=channel,
                 unscored=unscored,
                 stream=stream,
                 rate=rate,

@@ -269,7 +269,9 @@ def _find_labels(
         else:
             paths.append(path)
     videos = list(dict.fromkeys([*(video for video, _ in wanted), *others]))
-    sources, more = share_out(paths, videos, class_map, label_format=config.label_format)
+    sources, more = share_out(
+        paths, videos, class_map, label_format=config.label_format, channel=config.channel
+    )
     problems += more
     found: dict[tuple[Path, Region | None], Source] = {}
     for source in sources:

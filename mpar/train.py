@@ -290,7 +290,7 @@ def train_model(
     **options
         Further fields of `TrainConfig`, and those of `mpar.preprocess.PreprocessConfig`: ``size``,
         ``group_pattern`` (without it each video counts as one animal), ``several``,
-        ``label_offset``, ``label_format``, ``unscored``.
+        ``label_offset``, ``label_format``, ``channel``, ``unscored``.
 
     Returns
     -------

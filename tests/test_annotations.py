@@ -203,12 +203,12 @@ def refused(id, data, *problems):
         refused(
             "an export of EthoVision",
             '"Number of header lines:";"36"\n"Trial time";"Recording time"\n',
-            (1, "it looks like an EthoVision export, which mpar does not read; list"),
+            (1, "it looks like an EthoVision export without Trial time and Recording time"),
         ),
         refused(
             "an export of The Observer",
-            "Date_Time,Time_Relative_sf,Behavior,Event_Type\n1,0.1,walk,State start\n",
-            (1, "it looks like an export of The Observer, which mpar does not read; list"),
+            "Date_Time,Behavior,Event_Type\n1,walk,State start\n",
+            (1, "it looks like an export of The Observer without Time_Relative_sf; export it"),
         ),
         refused(
             "pose data",

@@ -302,7 +302,7 @@ def test_class_map_file(tmp_path, data):
         pytest.param(b"", r"classes.csv: found the columns \(none\), expected", id="empty"),
         pytest.param(
             b"code:name:class\n0:a:a\n",
-            "classes.csv: found the columns code:name:class, expected code,name,class or ",
+            "classes.csv: found the columns code:name:class, expected code,name,class, ",
             id="colons",
         ),
         pytest.param(
@@ -321,6 +321,21 @@ def test_class_map_file(tmp_path, data):
             id="rows of one class disagree",
         ),
         pytest.param(b"code,class,name\n", "found the columns code,class,name", id="other order"),
+        pytest.param(
+            b"code,name,modifier,class\n0,a,,a\n1,a,l(1),b\n",
+            r"classes.csv:3: the modifier 'l\(1\)' has brackets",
+            id="brackets in a modifier",
+        ),
+        pytest.param(
+            b"code,name,modifier,class\n0,a,,a\n1,a,left,b\n2,A,Left,a\n",
+            "classes.csv:4: 'A' with 'Left' is also in line 3; remove one row",
+            id="modifier twice",
+        ),
+        pytest.param(
+            b"code,name,modifier,class\n0,a,,a\n1,a,,b\n",
+            "classes.csv: class map: name 'a' is used by codes 0 and 1",
+            id="two rows without a modifier",
+        ),
         pytest.param(
             b"code,name,class\n\n0,a,a\n1,b\n",
             "classes.csv:4: found '1,b', expected code,name,class with a whole number",

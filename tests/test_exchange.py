@@ -667,11 +667,11 @@ def test_a_class_named_background(tmp_path):
 
 
 def test_every_format_has_an_option():
-    """The command's choices are the formats that are there, and videos."""
+    """The command's choices are the formats that are there, NWB and videos."""
     from mpar_cli import _options, export
 
     options = {o.name: o for o in export.main.params}
-    assert set(options["label_format"].type.choices) == {*WRITABLE, "video"}
+    assert set(options["label_format"].type.choices) == {*WRITABLE, "nwb", "video"}
     (option,) = _options.annotation_format(lambda: None).__click_params__
     assert tuple(option.type.choices[:2]) == READABLE[:2]
     assert set(option.type.choices) == set(READABLE)

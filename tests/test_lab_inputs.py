@@ -158,7 +158,7 @@ def files_that_are_not_read(folder):
     write(folder, "good.csv", by_frame(*["rest"] * 90))
     (folder / "Videos" / "m1.seq").write_bytes(b"x")
     (folder / "Videos" / "m2.mp4.part").write_bytes(b"x")
-    (folder / "Annotations" / "m3.xlsx").write_bytes(b"x")
+    (folder / "Annotations" / "m3.ods").write_bytes(b"x")
 
 
 def a_copy_beside_the_labels(folder):
@@ -312,7 +312,7 @@ Case = Callable[[Path], None]
         (
             files_that_are_not_read,
             {"good": "rest 0-89"},
-            ["1 .seq file is not read (m1.seq)", "(m2.mp4.part)", "(m3.xlsx): workbooks: save"],
+            ["1 .seq file is not read (m1.seq)", "(m2.mp4.part)", "(m3.ods): workbooks: save"],
         ),
         (
             two_rates_in_one_video,
@@ -429,7 +429,7 @@ def test_every_command_lists_what_it_passes_over(study, tmp_path):
     film(tmp_path, "m1.mp4")
     (tmp_path / "Videos" / "m2.seq").write_bytes(b"x")
     write(tmp_path, "m1.csv", by_frame(*["rest"] * 90))
-    (tmp_path / "Annotations" / "m2.xlsx").write_bytes(b"x")
+    (tmp_path / "Annotations" / "m2.ods").write_bytes(b"x")
     predictions = tmp_path / "p"
     result = run("predict", study.checkpoint, tmp_path / "Videos", "-o", predictions)
     assert "warning: Videos: 1 .seq file is not read (m2.seq)" in result.output
@@ -442,4 +442,4 @@ def test_every_command_lists_what_it_passes_over(study, tmp_path):
     for command in commands:
         output = run(*command).output
         assert "warning: p: 1 .csv file is not read (corrected.csv)" in output
-        assert ("(m2.xlsx): workbooks: save them" in output) == (command[0] == "evaluate")
+        assert ("(m2.ods): workbooks: save them" in output) == (command[0] == "evaluate")

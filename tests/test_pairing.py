@@ -145,7 +145,7 @@ def paired(id, videos, annotations, sources, problems=()):
         paired(
             "hidden files and folders, other files",
             "a.mp4 ._a.mp4 .trash/b.mp4 notes.txt a.mp4.part",
-            "a.csv ._a.csv .old/a_2.csv a.xlsx a_3.csv~",
+            "a.csv ._a.csv .old/a_2.csv a.ods ~$a.xlsx a_3.csv~",
             {"a.mp4": ["a.csv"]},
         ),
         paired("labels without a video", "a.mp4", "a.csv b.csv", {"a.mp4": ["a.csv"]}, ["b.csv"]),

@@ -84,6 +84,7 @@ def collect(
         annotation_folder,
         class_map,
         label_format=config.label_format,
+        channel=config.channel,
         regions=config.regions,
         warns=team.is_leader,
     )

@@ -35,6 +35,8 @@ class PreprocessConfig:
     label_format : str
         Format of the label files, a key of `mpar.labels.exchange.FORMATS` or "mpar"; by default
         mpar recognises each file by its content.
+    channel : str, optional
+        The channel to read of MARS/Bento files with several.
     unscored : str, optional
         Class of frames in which another program scored no behaviour; by default they stay
         unlabelled.
@@ -55,6 +57,7 @@ class PreprocessConfig:
     several: str | None = None
     label_offset: int | None = None
     label_format: str = AUTO
+    channel: str | None = None
     unscored: str | None = None
     stream: int | None = None
     rate: Fraction | None = None

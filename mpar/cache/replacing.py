@@ -15,7 +15,7 @@ from mpar.errors import ConfigError, Problem, StoreError, counted
 from mpar.labels.classes import ClassMap
 
 # options that read more files do not change the files that were read before
-_READING = ("several", "label_offset", "label_format")
+_READING = ("several", "label_offset", "label_format", "channel")
 _HDF5_MARK = b"\x89HDF\r\n\x1a\n"  # the first bytes of every cache
 
 

@@ -35,8 +35,8 @@ def is_annot(text: str) -> bool:
     return text.lstrip()[: len(_TITLE)].lower() == _TITLE
 
 
-def read_annot(path: Path, text: str) -> list[Scoring]:
-    """Read a MARS/Bento annotation file.
+def read_annot(path: Path, text: str, channel: str | None = None) -> list[Scoring]:
+    """Read a channel of a MARS/Bento annotation file, by default the only one with bouts.
 
     Notes
     -----
@@ -45,14 +45,10 @@ def read_annot(path: Path, text: str) -> list[Scoring]:
     """
     if not is_annot(text):
         raise InputError.of(path, "does not start with 'Bento annotation file'; export it again")
-    head, rows = _split(text)
+    head, rows, channels = _split(text)
+    rows = _choose_channel(path, rows, channels, channel)
     numbers = [cell for _, _, cells, _ in rows for cell in cells]
     problems = ProblemList(path, find_decimal(numbers, "\t"))
-    if channels := list(dict.fromkeys(row[0] for row in rows))[1:]:
-        problems.note(
-            f"has bouts in the channels {', '.join([rows[0][0], *channels])}, expected one "
-            "channel; save each channel to its own file"
-        )
     first = head.get("annotation start frame", "1")
     if first != "1":
         problems.note(f"starts at frame {first!r}, expected 1; save it from the first frame")
@@ -96,15 +92,39 @@ def read_annot(path: Path, text: str) -> list[Scoring]:
     ]
 
 
-def _split(text: str) -> tuple[dict[str, str], list[_Row]]:
-    """Return the header values by key, and the lines with bouts."""
+def _choose_channel(
+    path: Path, rows: list[_Row], channels: list[str], channel: str | None
+) -> list[_Row]:
+    """Return the rows of a channel; without a choice, of the only one that has bouts."""
+    used = list(dict.fromkeys(row[0] for row in rows))
+    if channel is None:
+        if len(used) > 1:
+            raise InputError.of(
+                path,
+                f"has bouts in the channels {', '.join(used)}, expected one channel; choose one "
+                f"with --channel, for instance --channel {used[0]}",
+            )
+        return rows
+    if channel not in channels:
+        raise InputError.of(
+            path,
+            f"has the channels {', '.join(channels) or '(none)'}, expected {channel!r}; choose "
+            "another --channel, or save this file's channels under the same names",
+        )
+    return [row for row in rows if row[0] == channel]
+
+
+def _split(text: str) -> tuple[dict[str, str], list[_Row], list[str]]:
+    """Return the header values by key, the lines with bouts, and the names of all channels."""
     head: dict[str, str] = {}
     key = channel = behaviour = ""
     rows: list[_Row] = []
+    channels: dict[str, None] = {}
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         name, colon, value = line.partition(":")
         if line.endswith("-----"):
             channel, behaviour = line.rstrip("-"), ""
+            channels[channel] = None
         elif channel and line.startswith(">"):
             behaviour = line[1:].strip()
         elif channel and line and not line.lower().startswith("start"):
@@ -112,9 +132,11 @@ def _split(text: str) -> tuple[dict[str, str], list[_Row]]:
         elif colon and name.lower() in _KEYS:
             key = name.lower()
             head[key] = value.strip()
+        elif line and key == "list of channels":
+            channels[line] = None
         elif line and key and not head[key]:  # MARS writes the movie on the next line
             head[key] = line
-    return head, rows
+    return head, rows, list(channels)
 
 
 def write_annot(

@@ -67,6 +67,7 @@ def read_annotation(
     *,
     allow_gaps: bool = False,
     with_confidence: bool = False,
+    text: str | None = None,
 ) -> Annotation:
     """Read one label file.
 
@@ -74,7 +75,7 @@ def read_annotation(
     ----------
     path : Path or str
         CSV with comma, semicolon or tab; UTF-8 (with or without byte order mark) or UTF-16
-        with byte order mark.
+        with byte order mark; or a workbook (``.xlsx``).
     class_map : ClassMap
         The codes and names that may occur.
     allow_gaps : bool
@@ -82,6 +83,8 @@ def read_annotation(
     with_confidence : bool
         Also read the column ``Confidence``, if there is one. In labels by people, a column of that
         name may hold anything.
+    text : str, optional
+        The text of the file, if it was read before.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def read_annotation(
         Lists the problems of the file by line; the 20th says how many follow.
     """
     path = Path(path)
-    text = read_text(path)
+    text = read_text(path) if text is None else text
     header = header_of(text)
     delimiter = max(
         DELIMITERS, key=lambda d: (len(COLUMNS & {*plain_cells(header, d)}), header.count(d))
@@ -211,14 +214,10 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
 
 # marks in the first rows of other programs' files, and what to do with these files
 _PROGRAMS = {
-    ("number of header lines",): "an EthoVision export, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
-    ("trial time", "recording time"): "an EthoVision export, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
-    ("time_relative_sf",): "an export of The Observer, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
-    ("event_type", "behavior"): "an export of The Observer, which mpar does not read; list the "
-    "behaviours frame by frame in the columns Frame and Action",
+    ("number of header lines",): "an EthoVision export without Trial time and Recording time; "
+    "export raw data or the manual scoring log, with English names of columns",
+    ("time_relative_sf",): "an export of The Observer without Behavior or Event_Type; export both",
+    ("event_type", "behavior"): "an export of The Observer without Time_Relative_sf; export it",
     ("scorer", "bodyparts"): "DeepLabCut pose data, not labels; pass the folder with the labels",
     ("behavior", "start (s)"): "BORIS aggregated events without stop times; export them again",
     ("behavior", "time"): "BORIS events without their type; export 'tabular events' again",

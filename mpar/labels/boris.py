@@ -9,10 +9,12 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
+from mpar.errors import counted
 from mpar.labels.annotations import shorten
 from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Scoring
@@ -44,7 +46,7 @@ def read_tabular(path: Path, text: str) -> list[Scoring]:
             (
                 problems.time(table.cell(cells, "time"), "time", line),
                 table.cell(cells, "behavior"),
-                _modifiers_of(table, cells),
+                modifiers_of(table, cells),
                 table.cell(cells, "behavior type", "status").upper(),
                 line,
             )
@@ -74,7 +76,8 @@ def read_aggregated(path: Path, text: str) -> list[Scoring]:
                 last.lower() in NOTHING or table.cell(cells, "duration (s)").lower() == "na"
             )
             stop = None if is_point else problems.time(last, "stop", line)
-            events.append(Event(table.cell(cells, "behavior"), start, stop, line))
+            behaviour, modifiers = table.cell(cells, "behavior"), modifiers_of(table, cells)
+            events.append(Event(behaviour, start, stop, line, modifiers))
             indices.append((start, table.cell(cells, "image index start")))
             if stop is not None:
                 indices.append((stop, table.cell(cells, "image index stop")))
@@ -183,13 +186,83 @@ def _media_of(table: Table, rows: Rows) -> list[str]:
     return list(dict.fromkeys(name for name in names if name.lower() not in NOTHING))
 
 
-def _modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
+def modifiers_of(table: Table, cells: list[str]) -> tuple[str, ...]:
+    """Return the modifiers in a row of events."""
     found = (
-        cell
-        for name, cell in zip(table.columns, cells, strict=True)
-        if name.startswith("modifier") and cell.lower() not in NOTHING
+        cell for name, cell in zip(table.columns, cells, strict=True) if name.startswith("modifier")
     )
-    return tuple(found)
+    return split_modifiers("|".join(found))
+
+
+def split_modifiers(text: str) -> tuple[str, ...]:
+    """Return modifiers as BORIS joins them: ``|`` between sets, ``,`` within a set.
+
+    Examples
+    --------
+    >>> split_modifiers("left|None|weak,short")
+    ('left', 'weak', 'short')
+    """
+    parts = (part.strip() for part in re.split("[|,]", text))
+    return tuple(part for part in parts if part.lower() not in NOTHING)
+
+
+Interval = tuple[Fraction, "Fraction | None"]
+
+
+def limit_to_interval(
+    events: Sequence[Event], interval: Interval, name: str, problems: ProblemList
+) -> tuple[list[Event], list[Interval], list[str]]:
+    """Keep what lies in the interval that a person observed, in seconds, None for the end.
+
+    Returns
+    -------
+    events : list of Event
+        Those that lie in the interval, cut at its edges.
+    unscored : list of (Fraction, Fraction or None)
+        The stretches outside the interval.
+    warnings : list of str
+        What does not count.
+    """
+    first, last = interval
+    if not first and last is None:
+        return [*events], [], []
+    if last is not None and last <= first:
+        problems.note(
+            f"observation {name!r} has the observation interval {float(first):g}-{float(last):g} "
+            "s, expected a start before its stop; fix it in BORIS"
+        )
+        return [], [], []
+    kept = []
+    for event in events:
+        start, stop = event.start, event.stop
+        if start < 0:
+            kept.append(event)  # laying it refuses it
+        elif stop is not None and start < stop:
+            start = max(start, first)
+            stop = stop if last is None else min(stop, last)
+            if start < stop:
+                kept.append(replace(event, start=start, stop=stop))
+        elif first <= start and (last is None or start < last):
+            kept.append(event)
+    gaps: list[Interval] = [(Fraction(0), first)] if first else []
+    gaps += [(last, None)] if last is not None else []
+    end = "the end" if last is None else f"{float(last):g} s"
+    num_outside = len(events) - len(kept)
+    outside = f"; {counted(num_outside, 'event')} outside it do not count" if num_outside else ""
+    warning = f"was scored from {float(first):g} s to {end}, its observation interval{outside}"
+    return kept, gaps, [warning]
+
+
+def _interval_of(table: Table, rows: Rows, problems: ProblemList) -> Interval:
+    """Return the observation interval in the columns of BORIS' data frames, if they exist."""
+    line, cells = rows[0]
+    ends = [
+        Fraction(0)
+        if (cell := table.cell(cells, f"observation interval {what}")).lower() in NOTHING
+        else problems.number(cell, f"observation interval {what}", line)
+        for what in ("start", "stop")
+    ]
+    return ends[0], ends[1] or None
 
 
 def _scoring(
@@ -200,8 +273,10 @@ def _scoring(
     indices: list[tuple[Fraction, str]],
     problems: ProblemList,
 ) -> Scoring:
-    has_modifiers = any(_modifiers_of(table, cells) for _, cells in rows)
     _, cells = rows[0]
+    events, gaps, warnings = limit_to_interval(
+        events, _interval_of(table, rows, problems), name, problems
+    )
     return Scoring(
         table.path,
         tuple(events),
@@ -217,7 +292,8 @@ def _scoring(
             for time, index in indices
             if (number := parse_number(index, table.decimal)) is not None
         ),
-        warnings=("has modifiers, which mpar ignores",) if has_modifiers else (),
+        unscored=tuple(gaps),
+        warnings=tuple(warnings),
         problems=tuple(shorten(table.path, problems)),
     )
 
@@ -247,7 +323,7 @@ def check_offset(cell: str, problems: ProblemList, line: int) -> None:
 Mark = tuple[Fraction, str, tuple[str, ...], str, int]
 
 
-def pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
+def pair_marks(marks: Sequence[Mark], problems: ProblemList, program: str = "BORIS") -> list[Event]:
     """Pair START and STOP of each behaviour (time, behaviour, modifiers, mark, line)."""
     events = []
     begun: dict[tuple[str, tuple[str, ...]], tuple[Fraction, int]] = {}
@@ -255,19 +331,20 @@ def pair_marks(marks: Sequence[Mark], problems: ProblemList) -> list[Event]:
         key = behaviour, modifiers
         where = f"{behaviour!r} at {float(time):g} s"
         if mark == "POINT":
-            events.append(Event(behaviour, time, None, line))
+            events.append(Event(behaviour, time, None, line, modifiers))
         elif mark == "START" and key not in begun:
             begun[key] = time, line
         elif mark == "STOP" and key in begun:
             start, first_line = begun.pop(key)
-            events.append(Event(behaviour, start, time, first_line))
+            events.append(Event(behaviour, start, time, first_line, modifiers))
         elif mark in {"START", "STOP"}:
             reason = "starts again without a STOP" if mark == "START" else "stops without a START"
-            problems.note(f"{where} {reason}; fix the events in BORIS", line)
+            problems.note(f"{where} {reason}; fix the events in {program}", line)
         else:
             problems.note(f"{where} is a {mark!r}, expected START, STOP or POINT", line)
     for (behaviour, _), (time, line) in begun.items():
-        problems.note(f"{behaviour!r} at {float(time):g} s has no STOP; add it in BORIS", line)
+        where = f"{behaviour!r} at {float(time):g} s"
+        problems.note(f"{where} has no STOP; add it in {program}", line)
     return events
 
 

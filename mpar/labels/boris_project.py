@@ -23,8 +23,10 @@ from mpar.labels.boris import (
     check_kind,
     check_offset,
     check_subjects,
+    limit_to_interval,
     pair_marks,
     positive,
+    split_modifiers,
     split_subjects,
     subject_of,
 )
@@ -138,7 +140,7 @@ def _observation(
     subjects = [event[1] or "" for event in observation["events"]]
     check_subjects(subjects, name, problems)
     marks: list[Mark] = []
-    num_seen: dict[tuple[str, str], int] = defaultdict(int)
+    num_seen: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
     indices: list[tuple[Fraction, int]] = []
     events = observation["events"] if kind == "MEDIA" else []  # other kinds may have no times
     bad = [event for event in events if _seconds_of(event) is None]
@@ -147,7 +149,8 @@ def _observation(
         problems.note(f"observation {name!r}: {found}, expected seconds; fix the event in BORIS")
     events = [] if bad else events  # the others would only cause follow-up problems
     for event in sorted(events, key=lambda event: Fraction(event[0])):
-        time, behaviour, modifiers = Fraction(event[0]), event[2], event[3] or ""
+        time, behaviour = Fraction(event[0]), event[2]
+        modifiers = split_modifiers(event[3] or "")
         if len(event) > 5 and isinstance(event[5], (int, Fraction)):
             indices.append((time, int(event[5])))
         if behaviour not in is_point:
@@ -155,13 +158,14 @@ def _observation(
             continue
         mark = "POINT" if is_point[behaviour] else ("START", "STOP")[num_seen[behaviour, modifiers]]
         num_seen[behaviour, modifiers] ^= 1
-        marks.append((time, behaviour, (modifiers,), mark, 0))
-    first, last = map(Fraction, observation.get("observation time interval") or (0, 0))
-    gaps: list[tuple[Fraction, Fraction | None]] = []
-    if last > 0:
-        gaps = [(Fraction(0), first), (last, None)]
-    has_modifiers = any(modifiers for _, _, (modifiers,), _, _ in marks)
-    paired = pair_marks(marks, problems)
+        marks.append((time, behaviour, modifiers, mark, 0))
+    first, last = (
+        Fraction(end or 0) for end in observation.get("observation time interval") or (0, 0)
+    )
+    # BORIS takes a stop of 0 for the end of the media
+    paired, gaps, warnings = limit_to_interval(
+        pair_marks(marks, problems), (first, last or None), name, problems
+    )
     return Scoring(
         path,
         tuple(paired),
@@ -172,7 +176,7 @@ def _observation(
         media_seconds=positive(_fact_of(facts, "length", media)),
         frame_times=tuple(indices),
         unscored=tuple(gaps),
-        warnings=("has modifiers, which mpar ignores",) if has_modifiers else (),
+        warnings=tuple(warnings),
         problems=tuple(shorten(path, problems)),
     )
 

@@ -19,7 +19,11 @@ from mpar.errors import ConfigError
 UNLABELLED = -1
 MAX_CODE = np.iinfo(np.int16).max
 MAX_CLASSES = np.iinfo(np.int8).max
-_COLUMNS = ["code", "name", "class"]
+_HEADERS = [
+    ["code", "name", *modifier, "class", *mirror]
+    for modifier in ([], ["modifier"])
+    for mirror in ([], ["mirror"])
+]
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,28 @@ class ClassMap:
             code = next(iter(codes)) if len(codes) == 1 else None
         return code
 
+    @cached_property
+    def _modified(self) -> dict[str, dict[str, tuple[str, str]]]:
+        """Modifier and name of each row with a modifier, by folded behaviour and modifier."""
+        rows: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+        for _, name, _ in self.rows:
+            if match := re.fullmatch(r"(.+) \(([^()]+)\)", name):
+                rows[_folded(match[1])][_folded(match[2])] = match[2], name
+        return dict(rows)
+
+    def modifiers_of(self, behaviour: str) -> dict[str, str]:
+        """Return the modifiers of a behaviour that have rows of their own, by row name."""
+        rows = self._modified.get(_folded(behaviour), {})
+        return {name: modifier for modifier, name in rows.values()}
+
+    def find_modified(self, behaviour: str, modifier: str) -> str | None:
+        """Return the name of the row of a behaviour with a modifier, None if there is none."""
+        return self._modified.get(_folded(behaviour), {}).get(_folded(modifier), (None, None))[1]
+
+    def has_row(self, behaviour: str) -> bool:
+        """Return True if a behaviour has a row without a modifier."""
+        return any(_folded(name) == _folded(behaviour) for _, name, _ in self.rows)
+
     def code_of_class(self, class_name: str) -> int:
         """Return the first code that is merged into a class (KeyError if none)."""
         for code, _, row_class in self.rows:
@@ -260,7 +286,9 @@ class ClassMap:
         ----------
         path : Path or str
             UTF-8 CSV with the columns ``code,name,class``, one row per code. An optional column
-            ``mirror`` names the class in a mirrored picture (empty: the same class).
+            ``mirror`` names the class in a mirrored picture (empty: the same class). An optional
+            column ``modifier`` limits a row to events with this modifier; its name becomes
+            ``name (modifier)``.
 
         Raises
         ------
@@ -290,21 +318,36 @@ class ClassMap:
                 f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
             ) from None
         header = [cell.lower() for cell in lines[0][1]] if lines else []
-        if header not in (_COLUMNS, [*_COLUMNS, "mirror"]):
+        if header not in _HEADERS:
             raise ConfigError(
-                f"{path.name}: found the columns {','.join(header) or '(none)'}, "
-                "expected code,name,class or code,name,class,mirror; fix the header"
+                f"{path.name}: found the columns {','.join(header) or '(none)'}, expected "
+                "code,name,class, with modifier after name or mirror at the end if needed; fix the "
+                "header"
             )
         rows, mirrors = [], []
+        first: dict[tuple[str, str], int] = {}
         for line, cells in lines[1:]:
             if len(cells) != len(header) or not re.fullmatch(r"[0-9]{1,5}", cells[0]):
                 raise ConfigError(
                     f"{path.name}:{line}: found {','.join(cells)!r}, expected {','.join(header)} "
                     "with a whole number as code; fix the row"
                 )
-            code, name, class_name, *mirror = cells
-            rows.append((int(code), name, class_name))
-            mirrors += [(class_name, other or class_name) for other in mirror]
+            named = dict(zip(header, cells, strict=True))
+            if re.search("[()]", modifier := named.get("modifier", "")):
+                raise ConfigError(
+                    f"{path.name}:{line}: the modifier {modifier!r} has brackets, which BORIS does "
+                    "not allow; fix the row"
+                )
+            key = _folded(named["name"]), _folded(modifier)
+            if modifier and first.setdefault(key, line) < line:
+                raise ConfigError(
+                    f"{path.name}:{line}: {named['name']!r} with {modifier!r} is also in line "
+                    f"{first[key]}; remove one row"
+                )
+            name = f"{named['name']} ({modifier})" if modifier else named["name"]
+            rows.append((int(named["code"]), name, named["class"]))
+            if "mirror" in named:
+                mirrors.append((named["class"], named["mirror"] or named["class"]))
         try:
             return cls(tuple(rows), tuple(mirrors))
         except ConfigError as error:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from mpar.errors import InputError
+from mpar.labels import xlsx
 from mpar.system.files import spreadsheet_plain
 
 DELIMITERS = ",;\t"
@@ -26,13 +27,23 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a label file: UTF-8, or UTF-16 with a byte order mark.
+    """Return the text of a label file, as `read_noted` does, without its warnings."""
+    return read_noted(path)[0]
+
+
+def read_noted(path: Path) -> tuple[str, list[str]]:
+    """Return the text of a label file, and what the user should check.
+
+    Text is UTF-8, or UTF-16 with a byte order mark. A workbook (``.xlsx``) becomes the CSV that it
+    would be (`mpar.labels.xlsx`).
 
     Raises
     ------
     InputError
         The file cannot be read, or is not text.
     """
+    if path.suffix.lower() == xlsx.SUFFIX:
+        return xlsx.read_workbook(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -55,7 +66,7 @@ def read_text(path: Path) -> str:
             path, "contains a NUL byte, expected text; save it as 'CSV UTF-8'", line
         )
     # Excel names the separator of the cells in a line above the header
-    return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text)
+    return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text), []
 
 
 def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:

@@ -16,17 +16,18 @@ import numpy as np
 import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem, counted
-from mpar.labels import annot, boris, one_hot
+from mpar.labels import annot, boris, noldus, one_hot
 from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_text
+from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted, read_text
+from mpar.labels.modifiers import apply_modifiers
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
 from mpar.system.files import write_table
 
-ANNOTATION_SUFFIXES = (".csv", ".tsv", ".annot", ".boris")
+ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris")
 AUTO = "auto"
 SIMBA_NAME = "simba_bouts.csv"
 # columns of tables that mpar writes or reads, which may lie next to labels but hold none
@@ -45,7 +46,7 @@ _OWN_TABLES = (
 
 
 def read_label_file(
-    path: Path, class_map: ClassMap, label_format: str = AUTO
+    path: Path, class_map: ClassMap, label_format: str = AUTO, channel: str | None = None
 ) -> list[Annotation | Scoring]:
     """Read a label file of any format.
 
@@ -57,6 +58,8 @@ def read_label_file(
         The names that may occur.
     label_format : str
         A key of `FORMATS`, "mpar", or "auto" to recognise the file by its content.
+    channel : str, optional
+        The channel to read of a MARS/Bento file with several.
 
     Returns
     -------
@@ -69,13 +72,18 @@ def read_label_file(
     InputError
         No part of the file can be read.
     """
-    text = read_text(path)
+    text, notes = read_noted(path)
     name = label_format
     if name == AUTO:
         name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
+    parts: list[Annotation | Scoring]
     if name == "mpar":
-        return [read_annotation(path, class_map)]
-    return [_checked(scoring, class_map) for scoring in FORMATS[name].read(path, text)]
+        parts = [read_annotation(path, class_map, text=text)]
+    elif name == "annot":
+        parts = [_checked(part, class_map) for part in annot.read_annot(path, text, channel)]
+    else:
+        parts = [_checked(part, class_map) for part in FORMATS[name].read(path, text)]
+    return [replace(part, warnings=(*notes, *part.warnings)) for part in parts] if notes else parts
 
 
 def is_own_table(path: Path) -> bool:
@@ -90,7 +98,8 @@ def is_own_table(path: Path) -> bool:
 
 
 def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:
-    """Return a scoring with a problem if some of its behaviours have no class."""
+    """Return a scoring by its modifiers, with a problem if some behaviours have no class."""
+    scoring = apply_modifiers(scoring, class_map)
     unknown = scoring.find_unknown(class_map)
     if not unknown:
         return scoring
@@ -229,6 +238,8 @@ FORMATS = {
     "boris-tabular": Format(_has(boris.is_tabular), boris.read_tabular),
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),
     "simba": Format(_has(_is_simba), _read_simba, _write_simba, SIMBA_NAME),
+    "observer": Format(_has(noldus.is_log), noldus.read_log),
+    "ethovision": Format(_has(noldus.is_raw), noldus.read_raw),
     "deepethogram": Format(
         one_hot.is_by_frame, one_hot.read_by_frame, _write_deepethogram, "{name}_labels.csv"
     ),

@@ -183,7 +183,14 @@ def _count_rows(scoring: Scoring) -> Scoring:
         )
         for event in scoring.events
     )
-    return replace(scoring, events=events, in_frames=True, unscored=((end, None),), row_times=())
+    gaps = [
+        (row_of[first], None if last is None else row_of.get(last, end))
+        for first, last in scoring.unscored
+        if first in row_of
+    ]
+    return replace(
+        scoring, events=events, in_frames=True, unscored=(*gaps, (end, None)), row_times=()
+    )
 
 
 def _find_spans(

@@ -29,7 +29,14 @@ from mpar.labels.names import (
 )
 from mpar.labels.regions import RegionTable
 from mpar.labels.scorings import Scoring
-from mpar.labels.sources import Source, drop_copies, drop_predictions, note_number, split_sources
+from mpar.labels.sources import (
+    Source,
+    drop_copies,
+    drop_predictions,
+    drop_workbooks,
+    note_number,
+    split_sources,
+)
 from mpar.system.folders import find_files
 
 log = logging.getLogger(__name__)
@@ -41,6 +48,7 @@ def find_recordings(
     class_map: ClassMap,
     *,
     label_format: str = AUTO,
+    channel: str | None = None,
     regions: RegionTable | None = None,
     warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
@@ -55,7 +63,7 @@ def find_recordings(
         Searched with their subfolders.
     class_map : ClassMap
         The names that may occur in label files.
-    label_format : str
+    label_format, channel
         As for `mpar.labels.exchange.read_label_file`.
     regions : RegionTable, optional
         Where the animals of each video live; each animal then has its own source.
@@ -105,6 +113,7 @@ def find_recordings(
         firsts,
         class_map,
         label_format=label_format,
+        channel=channel,
         unread=[
             name for path in unread if _is_text(path.name) and (name := unread_video(path.name))
         ],
@@ -151,6 +160,7 @@ def share_out(
     class_map: ClassMap,
     *,
     label_format: str = AUTO,
+    channel: str | None = None,
     unread: Iterable[str] = (),
 ) -> tuple[list[Source], list[Problem]]:
     """Read label files, each once, and assign their labels to videos.
@@ -161,7 +171,7 @@ def share_out(
         Label files.
     videos : sequence of Path
         Videos with different names; they need not exist.
-    class_map, label_format
+    class_map, label_format, channel
         As for `find_recordings`.
     unread : iterable of str
         File names of further videos that mpar cannot read; their label files become problems.
@@ -181,7 +191,7 @@ def share_out(
     for path in paths:
         by_file = index.find_owners(path.stem)
         try:
-            parts = read_label_file(path, class_map, label_format)
+            parts = read_label_file(path, class_map, label_format, channel)
         except InputError as error:
             source = sources.get(by_file[0]) if len(by_file) == 1 else None
             unreadable = problems if source is None else source.problems
@@ -205,6 +215,7 @@ def share_out(
             for problem in part.problems or (_nameless(path, part),)
         ]
     for source in sources.values():
+        drop_workbooks(source)
         note_number(source)
         drop_predictions(source)
         drop_copies(source)

@@ -34,12 +34,15 @@ class Event:
         takes one frame.
     line : int
         Line of the file, 0 if the file has no lines.
+    modifiers : tuple of str
+        What the person noted about it, such as left; `mpar.labels.modifiers` finds its class.
     """
 
     behaviour: str
     start: Fraction
     stop: Fraction | None
     line: int = 0
+    modifiers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mpar.errors import Problem
+from mpar.labels import xlsx
 from mpar.labels.annotations import Annotation
 from mpar.labels.names import added_to, normal
 from mpar.labels.regions import RegionTable, recording_name, share_labels
@@ -96,6 +97,43 @@ def drop_predictions(source: Source) -> None:
         )
         people[0] = replace(people[0], warnings=(*people[0].warnings, warning))
         source.labels = people
+
+
+def drop_workbooks(source: Source) -> None:
+    """Drop workbooks that were saved as a text file of the same name, too.
+
+    A workbook with other labels is a problem: either file may be the newer one.
+    """
+    texts = {
+        (part.path.parent, part.path.stem): part
+        for part in source.labels
+        if part.path.suffix.lower() != xlsx.SUFFIX
+    }
+    for book in [part for part in source.labels if part.path.suffix.lower() == xlsx.SUFFIX]:
+        text = texts.get((book.path.parent, book.path.stem))
+        if text is None:
+            continue
+        mine, other = (
+            [_content(part) for part in source.labels if part.path == path]
+            for path in (book.path, text.path)
+        )
+        if mine != other:
+            message = f"has other labels than {text.path.name}, expected the same; remove one"
+            source.problems += [Problem.of(book.path, message)]
+            return
+        source.labels = [part for part in source.labels if part.path != book.path]
+        i = source.labels.index(text)
+        warning = f"mpar ignores {book.path.name}, which holds the same labels"
+        texts[book.path.parent, book.path.stem] = source.labels[i] = replace(
+            text, warnings=(*text.warnings, warning)
+        )
+
+
+def _content(part: Annotation | Scoring) -> list[tuple[object, ...]]:
+    """Return the labels of a part, to compare them with those of another file."""
+    if isinstance(part, Annotation):
+        return list(zip(part.frames.tolist(), part.codes.tolist(), strict=True))
+    return [(event.behaviour, event.start, event.stop) for event in part.events]
 
 
 def drop_copies(source: Source) -> None:

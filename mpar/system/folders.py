@@ -46,6 +46,7 @@ _WAYS_OUT = {
     ".mp4v": "rename them to .mp4",
     ".insv": "convert them to .mp4",
 }
+_HIDDEN = (".", "~$")  # programs lock an open workbook with a file ~$...
 # files of the system and of mpar, without a warning
 _NOT_NOTABLE = (
     "thumbs.db",
@@ -77,7 +78,7 @@ def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
         found += [
             Path(parent, name)
             for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+            if not name.startswith(_HIDDEN) and Path(name).suffix.lower() in suffixes
         ]
     return sorted(found)
 
@@ -118,8 +119,7 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
     lines = []
     for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # programs lock an open workbook with a file ~$...
-        shown = [name for name in sorted(names) if not name.startswith((".", "~$"))]
+        shown = [name for name in sorted(names) if not name.startswith(_HIDDEN)]
         # a JSON file that says how a table came about, as mpar-review writes it
         shown = [name for name in shown if name.removesuffix(".json") + ".csv" not in shown]
         pictures = [name for name in shown if Path(name).suffix.lower() in _PICTURES]

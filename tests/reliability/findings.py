@@ -34,7 +34,8 @@ def _folder() -> Path:
 
 def judge_labels(data: bytes) -> str:
     """Read a label file of any format and say what went wrong, "" if nothing did."""
-    path = write_bytes(_folder() / "m1.csv", data)
+    is_workbook = data.startswith(b"PK\3\4")
+    path = write_bytes(_folder() / ("m1.xlsx" if is_workbook else "m1.csv"), data)
     try:
         read = read_label_file(path, DEFAULT_CLASS_MAP)
         if bad := [problem for item in read for problem in getattr(item, "problems", ())]:
@@ -50,7 +51,7 @@ def judge_labels(data: bytes) -> str:
         if (np.diff(annotation.frames) != 1).any():
             return f"frames are missing: {annotation.frames}"
         if item is annotation:  # mpar's own dialect, which can be read by other means
-            return judge_file((path, data, None))
+            return "" if is_workbook else judge_file((path, data, None))
         if annotation.frames.tolist() != list(range(item.num_rows or NUM_FRAMES)):
             return f"not a code a frame: {annotation.frames}"
     return ""
@@ -105,13 +106,23 @@ def _cache_with_index(index: bytes) -> bytes:
 
 def label_seeds() -> Iterator[bytes]:
     """Yield files of all formats to begin with."""
-    from tests.test_exchange import WRITTEN_BY_HAND
-
     for _, data, _ in named_files():
         if len(data) < 2000:
             yield data
+    yield from program_seeds()
+
+
+def program_seeds() -> Iterator[bytes]:
+    """Yield files of other programs, and workbooks."""
+    from tests.test_exchange import WRITTEN_BY_HAND
+    from tests.test_noldus import OBSERVER, as_text, log_rows, raw_rows
+    from tests.test_xlsx import write_book
+
     for text, _ in WRITTEN_BY_HAND.values():
         yield text.encode()
+    yield from (text.encode() for text in (as_text(raw_rows()), as_text(log_rows()), OBSERVER))
+    for rows in ([["Frame", "Action"], [0, "rest"], [1, 2]], raw_rows()):
+        yield write_book(_folder() / "seed.xlsx", rows).read_bytes()
 
 
 def cache_seeds() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Label files: campaign 10, named ones, generated ones and mutated ones."""
+"""Label files: campaign 10, named ones, generated ones, and mutated ones of all programs."""
 
 from __future__ import annotations
 
@@ -171,6 +171,15 @@ def read_naively(data: bytes) -> dict[int, int]:
     return codes
 
 
+def judge_case(case: tuple[Path, bytes, Expected | str]) -> str:
+    """Judge a file of mpar's own dialect, or (expected: "other") of another program."""
+    if case[2] != "other":
+        return judge_file(case)
+    from tests.reliability.findings import judge_labels
+
+    return judge_labels(case[1])
+
+
 def judge_file(case: tuple[Path, bytes, Expected]) -> str:
     """Read a file and compare with what is expected of it."""
     path, data, expected = case
@@ -194,8 +203,10 @@ def read_label_files(
     seed: int, size: int, folder: Path, plant: Plant = nothing
 ) -> Iterator[Verdict]:
     """Campaign 10: every label file is read as it means, or refused with file and line."""
+    from tests.reliability.findings import program_seeds
 
     def cases() -> Iterator[tuple[str, tuple]]:
+        seeds = [*program_seeds()]
         path = folder / "mouse_ann.csv"
         named = list(named_files())
         for name, data, expected in named:
@@ -204,6 +215,9 @@ def read_label_files(
         for number in range(size - len(named)):
             if number % 2:
                 name, data, expected = generate_file(rng)
+            elif number % 4:
+                data = mutate(rng, seeds[int(rng.integers(len(seeds)))])
+                expected, name = "other", f"mutated {data[:300]!r}"
             else:
                 source = named[int(rng.integers(len(named)))]
                 name, data, _ = source if rng.integers(2) else generate_file(rng)
@@ -211,7 +225,7 @@ def read_label_files(
                 name = f"mutated {name}: {data[:300]!r}"
             yield f"{number}: {name}", (path, data, expected)
 
-    yield from judged(judge_file, cases(), plant=plant, timeout_seconds=20)
+    yield from judged(judge_case, cases(), plant=plant, timeout_seconds=20)
 
 
 def without_order_checks() -> None:
