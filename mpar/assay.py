@@ -22,7 +22,7 @@ from mpar.report.workbook import check_workbook, write_workbook
 from mpar.scores.assay_tables import group_columns, widen
 from mpar.scores.comparison import same_animal_warning
 from mpar.scores.group_tests import EXPLORATORY, compare_groups
-from mpar.scores.responses import EVENT_COLUMNS, event_tables, parse_response_window
+from mpar.scores.responses import columns_of_events, event_tables, parse_response_window
 from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
@@ -51,6 +51,7 @@ _OWN_COLUMNS = (
     *MEASURES,
     "Latency_censored",
     "Same_animal",
+    "Recordings",
 )
 
 
@@ -225,7 +226,7 @@ def summarize_assay(
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
     warning = same_animal_warning(len(learnt), len(animals))
 
-    stimuli, more = _read_events(animals, config)
+    stimuli, more = _read_events(animals, config, class_names)
     problems += more
     tables = _make_tables(animals, by_animal, by_group, config)
     window = parse_response_window(config.response_window)
@@ -279,13 +280,16 @@ def _make_tables(
 
 
 def _read_events(
-    animals: Sequence[Animal], config: AssayConfig
+    animals: Sequence[Animal], config: AssayConfig, class_names: Sequence[str]
 ) -> tuple[list[Stimulus], list[Problem]]:
     """Return the stimuli, if a file of them is given, and the problems of its rows."""
     if config.events_path is None:
         return [], []
     stimuli, problems = read_stimuli(
-        config.events_path, animals, force_column=config.force_column, taken=EVENT_COLUMNS
+        config.events_path,
+        animals,
+        force_column=config.force_column,
+        taken=columns_of_events(class_names),
     )
     if not stimuli:
         raise InputError(problems or [Problem(str(config.events_path), 0, "holds no stimulus")])

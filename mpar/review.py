@@ -123,6 +123,8 @@ def opened_review(
             f"review: {' and '.join(missing)} not installed; pip install mpar[review]"
         )
     output_folder = Path(output_folder)
+    if output_folder.exists() and not output_folder.is_dir():
+        raise ConfigError(f"{output_folder}: is a file, expected a folder; choose another --output")
     with contextlib.ExitStack() as stack:
         lock = locked(output_folder / _LOCK_NAME)
         try:

@@ -338,6 +338,30 @@ def predictions(tmp_path, monkeypatch):
     return tmp_path / "p"
 
 
+def test_names_of_the_lab_do_not_hide_results(predictions):
+    """Groups and columns that are called like results stand beside them; one is refused."""
+    names = ("Window", "Class", "Row")
+    rows = "\n".join(f"m{i},{name},7" for i, name in enumerate(names, 1))
+    text = f"Recording,group,paw_lick_time_s_whole\n{rows}\n"
+    report = summarize(predictions, text, wide=True)
+    (wide,) = (path for path in report.paths if path.name == "wide.csv")
+    found = read_rows(wide)
+    assert [row["paw_lick_time_s_whole"] for row in found] == ["7"] * 3
+    assert [float(row["paw_lick_time_s_whole_2"]) for row in found] == pytest.approx([0.3] * 3)
+    (row,) = (
+        row
+        for row in read_rows(wide.with_name("prism_time_s.csv"))
+        if (row["Window"], row["Class"]) == ("whole", "paw_lick")
+    )
+    assert [float(row[f"group {name}"]) for name in names] == pytest.approx([0.3] * 3)
+
+
+def test_metadata_column_recordings_is_refused(predictions):
+    """Wide.csv counts the recordings of an animal in a column of that name."""
+    with pytest.raises(InputError, match="not Recordings"):
+        summarize(predictions, "Recording,Recordings\nm1,3\n", wide=True)
+
+
 def summarize(predictions, text=None, **options):
     folder = predictions.parent
     path = None

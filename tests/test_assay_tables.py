@@ -220,6 +220,22 @@ def test_intervals_and_p_values_keep_what_they_promise():
     assert held >= 50  # intervals of 8 + 8 animals hold the truth in about 90 %
 
 
+def test_intervals_have_a_width_or_are_empty():
+    """Two animals without licking against 1 and 2 s, and 1 s in all against 2 s in all."""
+    for a, b in (((0, 0), (1, 2)), ((1, 1, 1), (2, 2, 2))):
+        rows = [
+            {"Window": "whole", "Class": "paw_lick", "Group": group, "Animal": f"{group}{i}"}
+            | dict.fromkeys(MEASURES, value)
+            | {"Complete": "yes"}
+            for group, values in (("a", a), ("b", b))
+            for i, value in enumerate(values)
+        ]
+        found = compare_groups(pd.DataFrame(rows)).iloc[0]
+        for name in ("Difference", "Hedges_g"):
+            low, high = found[f"{name}_low"], found[f"{name}_high"]
+            assert (pd.isna(low) and pd.isna(high)) or low < high
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [

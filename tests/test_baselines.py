@@ -70,6 +70,13 @@ def test_verdict_of_a_network_not_worth_using():
     )
 
 
+def test_verdict_names_no_class_that_is_perfect():
+    """Both models are right everywhere: more bouts of a perfect class would not help."""
+    truth = [0, 1, 2] * 20
+    result = measure_baselines([compare(f"m{i}", truth, truth, truth) for i in range(3)], NAMES)
+    assert result["verdict"].endswith("not worth using yet. Score more animals.")
+
+
 def test_one_animal_gives_no_verdict():
     """A single animal has no interval."""
     result = measure_baselines(animals(1, is_better=True), NAMES)

@@ -15,6 +15,7 @@ from mpar.scores.responses import (
     parse_response_window,
     respond,
     summarize_responses,
+    thresholds,
     up_down_threshold,
 )
 from tests.helpers import put_prediction, run
@@ -191,6 +192,20 @@ def test_no_threshold_is_no_number(forces, answers, note):
     assert up_down_threshold(forces, answers) == (None, note)
 
 
+def test_recordings_of_an_animal_are_no_series():
+    """XX on day 0 and XO on day 7 are two series, not XXXO; what is unknown is counted."""
+    days = [animal_of(labels_with((LICK, 15, 20), (LICK, 45, 48)), f"day{d}") for d in (0, 7)]
+    days[1].recording.labels[40:70] = 0
+    days = [Animal(day.recording, "m1", "all", Fraction(0), {}) for day in days]
+    stimuli = [stimulus(day, s, force=f) for day in days for s, f in ((1, 4), (4, 2), (9, 1))]
+    found = thresholds(stimuli, respond(stimuli, WINDOW, NAMES))
+    assert found["Recording"].tolist() == ["day0", "day7"]
+    assert found["Animal"].tolist() == ["m1", "m1"]
+    assert found["Pattern"].tolist() == ["XX", "XO"]
+    assert found["N_unknown"].tolist() == [1, 1]
+    assert found["Threshold_50"].isna().tolist() == [True, False]
+
+
 # Files and the command
 
 
@@ -221,6 +236,26 @@ def test_rows_with_faults_are_left_out_and_named(tmp_path):
     ]
     assert sorted(problem.line for problem in problems) == [3, 4, 5, 6, 7, 9]
     assert all("events.csv" in str(problem) for problem in problems)
+
+
+def test_own_columns_do_not_replace_results(tmp_path):
+    """A column of the events that is called like the seconds of a class is refused."""
+    put_prediction(tmp_path / "p", "m1", labels_with())
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s,paw_lick_s\nm1,x,1,9\n")
+    result = run("summarize", tmp_path / "p", "--events", path, "-o", tmp_path / "out")
+    assert "not paw_lick_s; fix the header" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_without_a_leading_zero(tmp_path):
+    """R writes .4 for 0.4."""
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s,F\nm1,x,.5,.4\nm1,x,1,0.6\n")
+    stimuli, problems = read_stimuli(path, [animal_of(labels_with())], force_column="F")
+    assert not problems
+    assert [(s.start, s.force) for s in stimuli] == [
+        (Fraction(1, 2), Fraction(2, 5)),
+        (Fraction(1), Fraction(3, 5)),
+    ]
 
 
 @pytest.mark.parametrize("header", ["Recording,Start_s", "Recording,Event,Start_s,Response", ""])

@@ -931,3 +931,15 @@ def test_page_of_the_estimate_is_written_at_the_end(videos, tmp_path):
         path = review.write_estimate()
     assert path == tmp_path / "out" / "estimate.html"
     assert "paw_lick" in path.read_text(encoding="utf-8")
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    """The message says what to do, and the file stays as it was."""
+    output = tmp_path / "scores.csv"
+    output.write_text("mine")
+    with (
+        pytest.raises(ConfigError, match="is a file, expected a folder"),
+        opened_review(tmp_path, output),
+    ):
+        pass
+    assert output.read_text() == "mine"

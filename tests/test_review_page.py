@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -235,6 +236,31 @@ def test_fifty_steps_are_undone_and_redone(open_window, tmp_path):
     window.press(*["Control+Shift+Z"] * 50)
     window.settle()
     assert codes_of(out) == states[-1]
+
+
+def test_keys_after_an_undo_wait_for_it(open_window, tmp_path):
+    """However slow the disk, what is pressed after an undo acts on the lane without the edit."""
+    window = open_window()
+
+    def delay(route):
+        time.sleep(0.3)
+        route.continue_()
+
+    window.press("i")
+    window.goes_to(9)
+    window.press("o", "3")  # frames 0 to 9
+    window.goes_to(10)
+    window.press("i")
+    window.goes_to(19)
+    window.press("o", "5")  # frames 10 to 19, which is undone
+    window.settle()
+    window.page.route("**/edit?*", delay)
+    window.press("Control+z", "Enter", "1", "Control+z", "Control+y", "ArrowRight", "2")
+    window.page.wait_for_selector("body[data-revision='6']")
+    window.settle()
+    expected = [LICK] * 10 + [REST] * (NUM_FRAMES - 10)
+    expected[20] = WITHDRAW
+    assert codes_of(tmp_path / "out", "m1_anna") == window.own() == expected
 
 
 def test_two_windows_do_not_overwrite_each_other(open_window, tmp_path):

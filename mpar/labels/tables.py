@@ -13,7 +13,7 @@ from mpar.labels.annotations import shorten
 from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells
 
 NOTHING = {"", "na", "nan", "none"}  # how programs write an empty cell
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", re.ASCII)
 # columns with numbers, which show the decimal mark; comments and modifiers do not
 _NUMERIC = re.compile(
     r"(?!comment|modifier|image file).*(time|start|stop|end|duration|fps|frame|length|seconds)"
@@ -42,7 +42,7 @@ def find_decimal(cells: Iterable[str], delimiter: str) -> str:
 
 def _is_sure(cell: str, mark: str) -> bool:
     """Return True if a cell is a number with a decimal mark that cannot stand for thousands."""
-    is_number = re.fullmatch(rf"[+-]?[0-9]+[{mark}][0-9]+", cell, re.ASCII) is not None
+    is_number = re.fullmatch(rf"[+-]?[0-9]*[{mark}][0-9]+", cell, re.ASCII) is not None
     return is_number and not _may_be_thousand(cell, mark)
 
 
@@ -58,7 +58,13 @@ def with_point(cell: str, decimal: str) -> str:
 
 
 def parse_number(cell: str, decimal: str = ".") -> Fraction | None:
-    """Parse a number of 0 or more with the decimal mark of its file; None for anything else."""
+    """Parse a number of 0 or more with the decimal mark of its file; None for anything else.
+
+    Examples
+    --------
+    >>> parse_number(".4"), parse_number("0,4", ","), parse_number("0.4 g")
+    (Fraction(2, 5), Fraction(2, 5), None)
+    """
     text = with_point(cell, decimal)
     return Fraction(text) if _NUMBER.fullmatch(text) else None
 

@@ -20,6 +20,7 @@ _UNIT_NAMES = {
     "Latency_s": "latency_s",
 }
 _MAX_NAME = 64  # characters of a variable in SPSS
+_PRISM_FRONT = ("Window", "Class", "Row")
 MANY = "; "  # between different values of the recordings of one animal
 
 
@@ -77,25 +78,27 @@ def widen(by_animal: pd.DataFrame, metadata_columns: list[str]) -> pd.DataFrame:
         lambda cells: "yes" if (cells == "yes").any() else "no" if (cells == "no").any() else ""
     )
     columns: dict[str, pd.Series] = {}
+    taken = {"animal", *map(str.lower, front.columns)}
     for (window, name), part in means.groupby(["Window", "Class"], sort=False):
         for measure in MEASURES:
-            columns[_column(columns, name, _UNIT_NAMES[measure], window)] = part[measure]
+            columns[_column(taken, name, _UNIT_NAMES[measure], window)] = part[measure]
         is_censored = censored.xs((window, name), level=("Window", "Class"))
-        columns[_column(columns, name, "latency_censored", window)] = is_censored.where(
+        columns[_column(taken, name, "latency_censored", window)] = is_censored.where(
             part["Bouts"].notna().reindex(is_censored.index), ""
         )
     return pd.concat([front, pd.DataFrame(columns)], axis=1).rename_axis("Animal").reset_index()
 
 
-def _column(taken: dict[str, pd.Series], *parts: str) -> str:
-    """Return a name of letters, digits and underscores that is not taken."""
+def _column(taken: set[str], *parts: str) -> str:
+    """Return a name of letters, digits and underscores that is not taken, and take it."""
     words = [re.sub(r"[^0-9A-Za-z]+", "_", part).strip("_") or "x" for part in parts]
     name = "_".join(words)
     name = (name if name[0].isalpha() else f"x_{name}")[:_MAX_NAME]
     number, unique = 1, name
-    while unique.lower() in {other.lower() for other in taken}:
+    while unique.lower() in taken:
         number += 1
         unique = f"{name[: _MAX_NAME - len(str(number)) - 1]}_{number}"
+    taken.add(unique.lower())
     return unique
 
 
@@ -127,11 +130,14 @@ def group_columns(by_animal: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]
             }
             num_rows = max(map(len, values.values()))
             block = pd.DataFrame(
-                {g: pd.Series(found, range(len(found)), float) for g, found in values.items()},
+                {
+                    f"group {g}" if g in _PRISM_FRONT else g: pd.Series(x, range(len(x)), float)
+                    for g, x in values.items()
+                },
                 index=range(num_rows),
             )
-            block.insert(0, "Window", window)
-            block.insert(1, "Class", name)
-            block.insert(2, "Row", range(1, num_rows + 1))
+            front = (window, name, range(1, num_rows + 1))
+            for place, (title, cells) in enumerate(zip(_PRISM_FRONT, front, strict=True)):
+                block.insert(place, title, cells)
             blocks.append(block)
         yield _UNIT_NAMES[measure], pd.concat(blocks, ignore_index=True)

@@ -120,9 +120,11 @@ def _verdict(gain: float, interval: list[float] | None, rival: str, ours: FrameS
     named = [
         k for k, name in enumerate(ours.class_names) if ours.support[k] and name in PAIN_CLASSES
     ] or list(np.flatnonzero(ours.support))
-    worst = ours.class_names[min(named, key=lambda k: ours.f1[k])]
+    worst = min(named, key=lambda k: ours.f1[k])
+    f1 = f"{ours.f1[worst]:.2f}"
+    # where nothing is left to gain, more of the class would not help
+    above_all = "" if f1 == "1.00" else f", above all bouts of {ours.class_names[worst]} (F1 {f1})"
     return (
         f"On these animals mpar is not measurably better than {what} ({difference}), so its "
-        f"network is not worth using yet. Score more animals, above all bouts of {worst} (F1 "
-        f"{ours.f1[ours.class_names.index(worst)]:.2f})."
+        f"network is not worth using yet. Score more animals{above_all}."
     )

@@ -41,9 +41,10 @@ def compare_groups(by_animal: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     DataFrame
         One row per window, measure, class and pair of groups A and B: ``N_A``, ``N_B``,
         ``Mean_A``, ``Mean_B``, ``Difference`` (B minus A) and ``Hedges_g`` with their 95 %
-        bootstrap intervals ``_low`` and ``_high``, ``P_permutation`` (two-sided) and ``P_Holm``,
-        corrected over the classes and pairs of this window and measure. Cells are empty where a
-        group has fewer than two animals with a value, or nothing varies.
+        bootstrap intervals ``_low`` and ``_high`` (empty where the draws cannot tell),
+        ``P_permutation`` (two-sided) and ``P_Holm``, corrected over the classes and pairs of this
+        window and measure. Cells are empty where a group has fewer than two animals with a value,
+        or nothing varies.
 
     Notes
     -----
@@ -132,12 +133,16 @@ def hedges_g(a: Values, b: Values, axis: int = -1) -> Any:
 
 
 def _interval(a: Values, b: Values, statistic: Any, seed: int) -> tuple[float | None, float | None]:
-    """Return the ends of a bootstrap interval, None where fewer than half of the draws count."""
+    """Return the ends of a bootstrap interval, None where the draws cannot tell.
+
+    They cannot if fewer than half of them count, or if those that count are all equal: an interval
+    without width would look certain.
+    """
     rng = np.random.default_rng(seed)
     draws = [x[rng.integers(len(x), size=(NUM_RESAMPLES, len(x)))] for x in (a, b)]
     found = statistic(*draws)
     known = found[np.isfinite(found)]
-    if 2 * len(known) < NUM_RESAMPLES:
+    if 2 * len(known) < NUM_RESAMPLES or np.ptp(known) < 1e-9:
         return None, None
     degrees = len(a) + len(b) - 2
     reach = stats.t.ppf((1 + LEVEL) / 2, degrees) * np.sqrt((degrees + 2) / degrees)

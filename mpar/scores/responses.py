@@ -42,6 +42,11 @@ def parse_response_window(text: str) -> tuple[Fraction, Fraction]:
     return Fraction(match[1]), Fraction(match[2])
 
 
+def columns_of_events(class_names: Sequence[str]) -> list[str]:
+    """Return the names of the result columns of events.csv."""
+    return [*EVENT_COLUMNS, *(f"{class_names[k]}_s" for k in responding_classes(class_names))]
+
+
 def responding_classes(class_names: Sequence[str]) -> list[int]:
     """Return the indices of the pain classes; ConfigError if there are none."""
     found = [k for k, name in enumerate(class_names) if name in PAIN_CLASSES]
@@ -174,7 +179,10 @@ def summarize_responses(responses: pd.DataFrame) -> pd.DataFrame:
 
 
 def thresholds(stimuli: Sequence[Stimulus], responses: pd.DataFrame) -> pd.DataFrame:
-    """Return the von Frey threshold of each animal and event.
+    """Return the von Frey threshold of each recording and event.
+
+    Stimuli of different recordings are no series: nothing says which came first, and other days
+    have other thresholds.
 
     Parameters
     ----------
@@ -186,22 +194,24 @@ def thresholds(stimuli: Sequence[Stimulus], responses: pd.DataFrame) -> pd.DataF
     Returns
     -------
     DataFrame
-        ``Animal``, ``Group``, ``Event``, ``Forces`` and ``Pattern`` (X: response, O: none, in the
-        order of time; unknown responses are left out), ``Threshold_50`` in the unit of the force,
-        and a ``Note`` where there is none.
+        ``Recording``, ``Animal``, ``Group``, ``Event``, ``Forces`` and ``Pattern`` (X: response,
+        O: none, in the order of time; unknown responses are left out), ``N_unknown`` of these,
+        ``Threshold_50`` in the unit of the force, and a ``Note`` where there is none.
     """
     table = responses.assign(_force=[float(item.force or 0) for item in stimuli])
     rows = []
-    for (animal, group, event), part in table.groupby(["Animal", "Group", "Event"], sort=False):
+    keys = ["Recording", "Animal", "Group", "Event"]
+    for series, part in table.groupby(keys, sort=False):
         known = part[part["Response"] != ""]
         forces = known["_force"].tolist()
         is_response = (known["Response"] == "yes").tolist()
         threshold, note = up_down_threshold(forces, is_response)
         rows.append(
             {
-                **{"Animal": animal, "Group": group, "Event": event},
+                **dict(zip(keys, series, strict=True)),
                 "Forces": " ".join(f"{force:g}" for force in forces),
                 "Pattern": "".join("X" if found else "O" for found in is_response),
+                "N_unknown": len(part) - len(known),
                 **{"Threshold_50": threshold, "Note": note},
             }
         )

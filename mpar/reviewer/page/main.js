@@ -202,6 +202,7 @@ class Review {
 
   async #reload(text) {
     this.say(text);
+    this.held = null;
     if (!this.state) return;
     this.scorer.drop();
     try {
@@ -223,6 +224,7 @@ class Review {
     this.timeline.draw();
     this.side.update();
     document.body.dataset.revision = reply.revision;
+    this.#release();
   }
 
   #showHistory(state) {
@@ -322,7 +324,23 @@ class Review {
     }
   }
 
+  // After an undo, only the server knows the lane: commands wait until it has answered.
+  hold() {
+    this.held ??= [];
+  }
+
+  #release() {
+    const held = this.held ?? [];
+    this.held = null;
+    while (held.length && !this.held) this.run(...held.shift());
+    this.held?.push(...held);
+  }
+
   run(command, value) {
+    if (this.held) {
+      this.held.push([command, value]);
+      return;
+    }
     const { player, scorer, timeline, picture } = this;
     const commands = {
       toggle: () => this.toggle(value),

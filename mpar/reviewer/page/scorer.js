@@ -231,6 +231,7 @@ export class Scorer {
   history(kind) {
     this.stop();
     this.#send({ kind });
+    this.review.hold();
   }
 
   accept() {
