@@ -68,12 +68,12 @@ def test_run_folder_holds_what_the_readme_says(study):
 
 
 def test_metrics_agree_with_the_best_checkpoint(study):
-    """The best checkpoint carries the score of its row in metrics.csv, which is the highest."""
+    """The best checkpoint carries the score of its row in metrics.csv, the highest; if equal, with the lowest loss."""
     with (study.run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["Epoch"] for row in rows] == ["1", "2"]
     scores = load_checkpoint(study.checkpoint).scores
-    best = max(rows, key=lambda row: float(row["Val_macro_F1"]))
+    best = max(rows, key=lambda row: (float(row["Val_macro_F1"]), -float(row["Val_loss"])))
     assert scores["epoch"] == int(best["Epoch"])
     assert scores["validation"]["macro_f1"] == pytest.approx(float(best["Val_macro_F1"]), abs=1e-5)
 
