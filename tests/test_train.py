@@ -68,7 +68,7 @@ def test_run_folder_holds_what_the_readme_says(study):
 
 
 def test_metrics_agree_with_the_best_checkpoint(study):
-    """The best checkpoint carries the score of its row in metrics.csv, the highest; if equal, with the lowest loss."""
+    """The best checkpoint carries the highest score of metrics.csv; if equal, the lowest loss."""
     with (study.run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["Epoch"] for row in rows] == ["1", "2"]
