@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
 from mpar.inference import ActionRecognitionInference
 from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import PAIN_CLASSES
+from mpar.labels.classes import pain_or_all
 from mpar.learning.recipe import TrainConfig
-from mpar.learning.runs import make_run_folder
+from mpar.learning.runs import choose_split, make_run_folder, read_plan, write_plan
 from mpar.learning.splits import (
     Split,
     check_learnable,
-    read_split,
-    split_store,
     write_split,
 )
 from mpar.report.score_plots import plot_learning_curve
@@ -66,16 +63,7 @@ def begin_curve(
     refuse_team("the learning curve")
     config = config or TrainConfig()
     with Store(cache_path, access=access) as store:
-        split = (
-            read_split(split_path, store)
-            if split_path is not None
-            else split_store(
-                store,
-                val_fraction=config.val_fraction,
-                test_fraction=config.test_fraction,
-                seed=config.seed,
-            )
-        )
+        split = choose_split(store, config, split_path)
         if not split.test:
             raise ConfigError(
                 "learning curve: found no test animals; raise --test-fraction, or name some in "
@@ -88,14 +76,12 @@ def begin_curve(
         folder = make_run_folder(Path(output_folder), prefix="curve")
         for name, part in splits.items():
             write_split(folder / f"{name}.csv", part, store)
-    write_json(
+    write_plan(
         folder / PLAN,
-        {
-            "cache": str(Path(cache_path).absolute()),
-            "access": access,
-            "init": None if init_path is None else str(Path(init_path).absolute()),
-            "training": config.to_dict(),
-        },
+        cache_path,
+        access=access,
+        init_path=init_path,
+        config=config,
     )
     return folder
 
@@ -141,26 +127,19 @@ def run_curve(
     """
     refuse_team("the learning curve")
     folder = Path(folder)
-    try:
-        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        config = TrainConfig.from_dict(plan["training"])
-        cache_path = Path(cache_path or plan["cache"])
-        init_path, access = plan["init"], plan["access"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{folder / PLAN}: cannot be read ({error}); start a new learning curve"
-        ) from None
+    plan = read_plan(folder / PLAN, "learning curve")
+    cache_path = Path(cache_path or plan.cache)
     train_parts(
         folder,
         list(SHARES),
         cache_path=cache_path,
-        config=config,
-        init_path=init_path,
-        access=access,
+        config=plan.config,
+        init_path=plan.init,
+        access=plan.access,
         device=device,
         quiet=quiet,
     )
-    with Store(cache_path, access=access) as store:
+    with Store(cache_path, access=plan.access) as store:
         curve = _measure(folder, store, device=device, quiet=quiet)
     write_json(folder / "learning_curve.json", curve)
     write_text(folder / "learning_curve.txt", curve["verdict"] + "\n")
@@ -199,5 +178,5 @@ def _measure(folder: Path, store: Store, *, device: str, quiet: bool) -> dict[st
 def _count_pain_bouts(store: Store, recordings: list[int]) -> int:
     """Return the number of bouts of the pain classes, or of all classes if there are none."""
     names = store.class_names
-    shown = [k for k, name in enumerate(names) if name in PAIN_CLASSES] or list(range(len(names)))
+    shown = [names.index(name) for name in pain_or_all(names)]
     return sum(int(find_bouts(store.step_labels(i))["label"].isin(shown).sum()) for i in recordings)

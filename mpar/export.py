@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mpar.comparisons import compare_folders
-from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
 from mpar.report.band import Band
 from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet, shrink
 from mpar.scores.probabilities import Predicted, read_probabilities
-from mpar.system.files import atomic_path
+from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding
@@ -215,13 +215,7 @@ def _refuse_existing(folder: Path, names: Sequence[str], tasks: Sequence[_Task])
         for name, number in numbers.items()
         for sheet in range(-(-number // MAX_ROWS))
     ]
-    existing = [name for name in (*names, *sheets) if (folder / name).exists()]
-    if existing:
-        raise ConfigError(
-            f"{folder}: already contains {counted(len(existing), 'output file')} "
-            f"({', '.join(existing[:3])}); pass --overwrite to replace them, or choose another "
-            "--output"
-        )
+    refuse_existing(folder, (*names, *sheets))
 
 
 def _write(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mpar.cache.store import Store
 from mpar.comparisons import compare_with_store
-from mpar.errors import ConfigError
 from mpar.inference import ActionRecognitionInference
 from mpar.learning.recipe import TrainConfig
-from mpar.learning.runs import make_run_folder
+from mpar.learning.runs import make_run_folder, read_plan, write_plan
 from mpar.learning.splits import check_learnable, fold_splits, write_split
 from mpar.report.evaluation_files import Strips, film_strips, wants_page, write_evaluation
 from mpar.scores.agreement import measure_agreement
 from mpar.scores.comparison import Comparison
-from mpar.system.files import write_json
 from mpar.system.team import refuse_team
 from mpar.train import best_checkpoint, train_parts
 
@@ -66,15 +63,13 @@ def begin_folds(
         folder = make_run_folder(Path(output_folder), prefix="folds")
         for number, split in enumerate(splits, start=1):
             write_split(folder / f"fold_{number}.csv", split, store)
-    write_json(
+    write_plan(
         folder / PLAN,
-        {
-            "cache": str(Path(cache_path).absolute()),
-            "access": access,
-            "init": None if init_path is None else str(Path(init_path).absolute()),
-            "training": config.to_dict(),
-            "num_folds": len(splits),
-        },
+        cache_path,
+        access=access,
+        init_path=init_path,
+        config=config,
+        num_folds=len(splits),
     )
     return folder
 
@@ -123,27 +118,20 @@ def run_folds(
     """
     refuse_team("cross-validation")
     folder = Path(folder)
-    try:
-        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        config = TrainConfig.from_dict(plan["training"])
-        num_folds = int(plan["num_folds"])
-        cache_path = Path(cache_path or plan["cache"])
-        init_path, access = plan["init"], plan["access"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{folder / PLAN}: cannot be read ({error}); start a new cross-validation"
-        ) from None
+    plan = read_plan(folder / PLAN, "cross-validation", "num_folds")
+    cache_path = Path(cache_path or plan.cache)
+    num_folds = plan.counts["num_folds"]
     train_parts(
         folder,
         [f"fold_{number}" for number in range(1, num_folds + 1)],
         cache_path=cache_path,
-        config=config,
-        init_path=init_path,
-        access=access,
+        config=plan.config,
+        init_path=plan.init,
+        access=plan.access,
         device=device,
         quiet=quiet,
     )
-    with Store(cache_path, access=access) as store:
+    with Store(cache_path, access=plan.access) as store:
         return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
 
 

@@ -15,15 +15,13 @@ from mpar.errors import CheckpointError, ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import TrainConfig, named_recipe
-from mpar.learning.runs import make_run_folder
+from mpar.learning.runs import choose_split, make_run_folder
 from mpar.learning.splits import (
     PARTS,
     Split,
     check_learnable,
     check_split,
     class_counts,
-    read_split,
-    split_store,
     write_split,
 )
 from mpar.network.checkpoint import Checkpoint, is_of_video, load_checkpoint
@@ -92,15 +90,7 @@ def train(
         raise ConfigError("freeze_backbone_epochs: works only with --init; set it to 0")
     chosen = local_device(select_device(device))
     with joined_team(chosen) as team, Store(cache_path, access=access) as store:
-        if split_path is None:
-            split = split_store(
-                store,
-                val_fraction=config.val_fraction,
-                test_fraction=config.test_fraction,
-                seed=config.seed,
-            )
-        else:
-            split = read_split(split_path, store)
+        split = choose_split(store, config, split_path)
         for part in PARTS if split.test else PARTS[:2]:
             if not class_counts(store, split.part(part)).any():
                 raise ConfigError(

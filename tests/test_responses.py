@@ -73,7 +73,7 @@ def test_window_is_half_open(first, expected):
 
 
 def test_bout_under_way_is_no_response():
-    """Licking that began before the stimulus is said to be under way."""
+    """Licking that began before the stimulus counts as under way, not as a response."""
     row = row_of(labels_with((LICK, 20, 45)), 3)
     assert (row["Response"], row["Under_way"], row["Latency_censored"]) == ("no", "yes", "yes")
     assert row["paw_lick_s"] == pytest.approx(1.5)

@@ -7,6 +7,7 @@ import io
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -385,3 +386,8 @@ DEFAULT_CLASS_MAP = ClassMap(
         (7, "active", "active"),
     )
 )
+
+
+def pain_or_all(class_names: Sequence[str]) -> list[str]:
+    """Return the pain classes, which reports show first, or all classes if there are none."""
+    return [name for name in class_names if name in PAIN_CLASSES] or list(class_names)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels import annot, boris, noldus, one_hot
 from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
@@ -25,7 +25,7 @@ from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted,
 from mpar.labels.modifiers import apply_modifiers
 from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
-from mpar.system.files import write_table
+from mpar.system.files import refuse_existing, write_table
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris")
 AUTO = "auto"
@@ -329,13 +329,8 @@ def write_labels(
     item_format = FORMATS[label_format]
     paths = [Path(folder, item_format.file_name.format(name=item.name)) for item in videos]
     paths = list(dict.fromkeys(paths))
-    existing = [path.name for path in paths if path.exists()]
-    if existing and not overwrite:
-        raise ConfigError(
-            f"{folder}: already contains {counted(len(existing), 'output file')} "
-            f"({', '.join(existing[:3])}); pass --overwrite to replace them, or choose another "
-            "--output"
-        )
+    if not overwrite:
+        refuse_existing(folder, [path.name for path in paths])
     assert item_format.write is not None
     item_format.write(Path(folder), videos, class_names, unscored)
     return paths

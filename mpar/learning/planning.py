@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpar.cache.clips import labelled_frames
+from mpar.cache.clips import tile_windows
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.learning.learner import Learner
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import class_counts
 
 # By default a run has 30 epochs of this many steps in all. Our choice: the loss of small studies
 # still fell at 480 steps, and about 1,100 learn drawn animals well; more was not measured.
@@ -27,7 +28,10 @@ _NUM_WARM_UP, _NUM_TIMED = 3, 8  # steps taken and undone to measure their time
 
 def steps_of_one_pass(store: Store, recordings: Sequence[int], config: TrainConfig) -> int:
     """Return the number of steps that show every labelled frame once, on average."""
-    num_windows = -(-len(labelled_frames(store, recordings)) // config.window)
+    if config.sampling == "balanced":  # counted, since a list of all frames may not fit in memory
+        num_windows = -(-int(class_counts(store, recordings).sum()) // config.window)
+    else:
+        num_windows = len(tile_windows(store, recordings, window=config.window))
     return max(1, -(-num_windows // config.batch_size))
 
 

@@ -1,12 +1,18 @@
-"""Run folders, one for each training run."""
+"""Run folders, one for each training run, and plans of several runs."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mpar.cache.store import Store
 from mpar.errors import ConfigError
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import Split, read_split, split_store
+from mpar.system.files import write_json
 
 
 def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run") -> Path:
@@ -28,3 +34,77 @@ def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run
             folder.mkdir(parents=True)
             return folder
     raise ConfigError(f"{parent}: found 999 runs of this second; choose another --output")
+
+
+def choose_split(store: Store, config: TrainConfig, split_path: Path | str | None) -> Split:
+    """Return the split of a file or, by default, a random one by group."""
+    if split_path is not None:
+        return read_split(split_path, store)
+    return split_store(
+        store,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What several runs have in common.
+
+    Parameters
+    ----------
+    cache : Path
+        The cache to train on.
+    access : {"mmap", "pread"}
+        How to read it.
+    init : str, optional
+        Path of the checkpoint to start from.
+    config : TrainConfig
+        The recipe.
+    counts : dict
+        Further values, whole numbers by name.
+    """
+
+    cache: Path
+    access: str
+    init: str | None
+    config: TrainConfig
+    counts: dict[str, int]
+
+
+def write_plan(
+    path: Path,
+    cache_path: Path | str,
+    *,
+    access: str,
+    init_path: Path | str | None,
+    config: TrainConfig,
+    **counts: int,
+) -> None:
+    """Write the plan of several runs, with absolute paths."""
+    write_json(
+        path,
+        {
+            "cache": str(Path(cache_path).absolute()),
+            "access": access,
+            "init": None if init_path is None else str(Path(init_path).absolute()),
+            "training": config.to_dict(),
+            **counts,
+        },
+    )
+
+
+def read_plan(path: Path, what: str, *needed: str) -> Plan:
+    """Read a plan; ConfigError says to start a new `what` if it is damaged or lacks a value."""
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        return Plan(
+            cache=Path(plan["cache"]),
+            access=plan["access"],
+            init=plan["init"],
+            config=TrainConfig.from_dict(plan["training"]),
+            counts={name: int(plan[name]) for name in needed},
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); start a new {what}") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mpar.labels.classes import PAIN_CLASSES
+from mpar.labels.classes import pain_or_all
 from mpar.report.html_page import make_page
 from mpar.report.style import INK, TEXT_PT, TEXT_WIDTH_IN, class_colors, new_figure, plain
 
@@ -45,15 +45,10 @@ def estimate_page(
         sources=sources,
         figures=figures,
         warning="",
-        shown=_shown(names),
+        shown=pain_or_all(names),
         percent=100 * result["level"],
         minutes=result["checked_seconds"] / 60,
     )
-
-
-def _shown(names: Sequence[str]) -> list[str]:
-    """Return the classes of pain, or all classes if there are none."""
-    return [name for name in names if name in PAIN_CLASSES] or list(names)
 
 
 def plot_estimates(history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -71,7 +66,7 @@ def plot_estimates(history: Sequence[Mapping[str, Any]]) -> Figure:
         recall and seconds; bands are the intervals, dashes the predicted seconds.
     """
     names = list(history[0]["classes"])
-    shown = _shown(names)
+    shown = pain_or_all(names)
     colors = dict(zip(names, class_colors(len(names)), strict=True))
     figure = new_figure(TEXT_WIDTH_IN, 0.5 + 1.35 * len(shown))
     panels = figure.subplots(len(shown), len(_COLUMNS), squeeze=False, sharex=True)

@@ -17,13 +17,13 @@ from typing import Any
 import pandas as pd
 
 import mpar
-from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.bouts import bout_table, find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Labelled
 from mpar.scores.stored_predictions import read_folder, read_prediction, read_sidecar
-from mpar.system.files import atomic_path
+from mpar.system.files import atomic_path, refuse_existing
 
 _COLUMNS = {
     "confidence": ("Mean_confidence", "Mean confidence of the frames of the bout, 0 to 1"),
@@ -76,13 +76,8 @@ def export_nwb(
     check_nwb()
     items, class_map, problems = read_folder(folder, _read_one, quiet=quiet)
     paths = [Path(output_folder, f"{item.recording.name}.nwb") for item in items]
-    existing = [path.name for path in paths if path.exists()]
-    if existing and not overwrite:
-        raise ConfigError(
-            f"{output_folder}: already contains {counted(len(existing), 'output file')} "
-            f"({', '.join(existing[:3])}); pass --overwrite to replace them, or choose another "
-            "--output"
-        )
+    if not overwrite:
+        refuse_existing(output_folder, [path.name for path in paths])
     for path, item in zip(paths, items, strict=True):
         write_nwb(path, item.recording, item.bouts, class_map, item.provenance)
     return paths, sorted(problems)

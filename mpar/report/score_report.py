@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.labels.classes import PAIN_CLASSES
+from mpar.labels.classes import PAIN_CLASSES, pain_or_all
 from mpar.scores.agreement import Agreement, RaterPair
 from mpar.scores.baselines import BASELINE_NAMES
 from mpar.scores.bootstrap import LEVEL
@@ -99,7 +99,7 @@ def _pain_block(agreement: Agreement) -> str:
 def _baseline_block(baselines: Mapping[str, Any]) -> str:
     found = baselines["scores"]
     names = list(found["mpar"]["f1"])
-    shown = [name for name in names if name in PAIN_CLASSES] or names
+    shown = pain_or_all(names)
     rows = [["on the same frames", "macro-F1", "accuracy", *(f"F1 {name}" for name in shown)]]
     rows += [
         [

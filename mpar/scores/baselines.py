@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
 from mpar.scores.bootstrap import bootstrap_intervals
-from mpar.scores.comparison import Comparison
-from mpar.scores.metrics import FrameScores, frame_scores, none_for_nan
+from mpar.scores.comparison import Comparison, confusion_by_animal
+from mpar.scores.metrics import FrameScores, none_for_nan
 
 BASELINE_NAMES = {
     "mpar": "mpar",
@@ -54,7 +54,8 @@ def measure_baselines(
         rival = "movement"
         labels[rival] = [np.asarray(c.movement) for c in comparisons]
     confusions = {
-        name: _by_animal(comparisons, predicted, class_names) for name, predicted in labels.items()
+        name: np.stack([*confusion_by_animal(comparisons, predicted, class_names).values()])
+        for name, predicted in labels.items()
     }
     scores = {
         name: FrameScores(class_names=tuple(class_names), confusion=found.sum(axis=0))
@@ -80,18 +81,6 @@ def measure_baselines(
         "interval": interval,
         "verdict": _verdict(gain, interval, rival, scores["mpar"]),
     }
-
-
-def _by_animal(
-    comparisons: Sequence[Comparison], predicted: Sequence[np.ndarray], class_names: Sequence[str]
-) -> NDArray[np.int64]:
-    """Return the confusion matrix of each animal with labels, (G, K, K + 1)."""
-    found: dict[str, NDArray[np.int64]] = {}
-    for c, labels in zip(comparisons, predicted, strict=True):
-        if (c.truth != UNLABELLED).any():
-            confusion = frame_scores(c.truth, labels, class_names).confusion
-            found[c.animal] = found.get(c.animal, 0) + confusion
-    return np.stack(list(found.values()))
 
 
 def _gain(pair: NDArray[np.int64], class_names: Sequence[str]) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from mpar.scores.metrics import FrameScores
+from mpar.labels.classes import UNLABELLED
+from mpar.scores.metrics import FrameScores, frame_scores
 from mpar.video.timeline import TimeLine
 
 SAME_ANIMAL = "same-animal: holds recordings of animals that the network was trained or chosen on"
@@ -79,6 +80,28 @@ class Comparison:
     def animal(self) -> str:
         """The animal in the recording."""
         return self.group or self.name
+
+
+def confusion_by_animal(
+    comparisons: Sequence[Comparison], predicted: Sequence[np.ndarray], class_names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return the confusion matrix of each animal with labels, (K, K + 1), in their first order.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        Their true labels and animals.
+    predicted : sequence of (T,) integer arrays
+        Predicted labels for each of them.
+    class_names : sequence of str, length K
+        Names of the classes.
+    """
+    found: dict[str, np.ndarray] = {}
+    for c, labels in zip(comparisons, predicted, strict=True):
+        if (c.truth != UNLABELLED).any():
+            confusion = frame_scores(c.truth, labels, class_names).confusion
+            found[c.animal] = found.get(c.animal, 0) + confusion
+    return found
 
 
 TRUTH, MODEL = "human", "mpar"

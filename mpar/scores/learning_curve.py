@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.labels.classes import pain_or_all
 from mpar.scores.bootstrap import bootstrap_intervals
-from mpar.scores.comparison import Comparison
-from mpar.scores.metrics import FrameScores, frame_scores, none_for_nan
+from mpar.scores.comparison import Comparison, confusion_by_animal
+from mpar.scores.metrics import FrameScores, none_for_nan
 
 NUM_MORE = 6  # animals
 _MIN_TEST_ANIMALS = 3  # for a forecast
@@ -54,9 +54,14 @@ def measure_curve(
     fitted to each draw of test animals. Our choice, since three points allow no curve: scores
     level off, so that the true gain is rather lower.
     """
-    shown = [name for name in class_names if name in PAIN_CLASSES] or list(class_names)
+    shown = pain_or_all(class_names)
     columns = [class_names.index(name) for name in shown]
-    confusions = np.stack([_by_animal(found, class_names) for found in comparisons], axis=1)
+    by_animal = [
+        confusion_by_animal(found, [c.predicted for c in found], class_names)
+        for found in comparisons
+    ]
+    animals = sorted(by_animal[0])
+    confusions = np.stack([[found[animal] for found in by_animal] for animal in animals])
 
     def score(pair: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return macro-F1 and F1 of the shown classes of each network, then the forecast."""
@@ -70,11 +75,11 @@ def measure_curve(
     width = 1 + len(columns)
     ends = np.stack([values, low, high], axis=1)
     points = []
-    for i, (animals, events) in enumerate(zip(num_animals, num_events, strict=True)):
+    for i, (number, events) in enumerate(zip(num_animals, num_events, strict=True)):
         macro, *by_class = ends[i * width : (i + 1) * width]
         points.append(
             {
-                "num_animals": int(animals),
+                "num_animals": int(number),
                 "num_events": int(events),
                 "macro_f1": none_for_nan(macro),
                 "f1": {name: none_for_nan(one) for name, one in zip(shown, by_class, strict=True)},
@@ -93,16 +98,6 @@ def measure_curve(
         "forecast": forecast,
         "verdict": _verdict(points, forecast, len(confusions)),
     }
-
-
-def _by_animal(comparisons: Sequence[Comparison], class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the confusion matrix of each labelled animal, sorted by name, (G, K, K + 1)."""
-    found: dict[str, Any] = {}
-    for c in comparisons:
-        if (c.truth != UNLABELLED).any():
-            confusion = frame_scores(c.truth, c.predicted, class_names).confusion
-            found[c.animal] = found.get(c.animal, 0) + confusion
-    return np.stack([found[animal] for animal in sorted(found)])
 
 
 def _gain(num_animals: Sequence[int], macro_N: NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from mpar.errors import ConfigError
+from mpar.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +107,17 @@ def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
     """Write `data` as indented JSON, atomically; refuse NaN and infinity."""
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text, durable=durable)
+
+
+def refuse_existing(folder: Path | str, names: Iterable[str]) -> None:
+    """Raise ConfigError if a folder holds any of the files, which a command would replace."""
+    existing = [name for name in names if Path(folder, name).exists()]
+    if existing:
+        raise ConfigError(
+            f"{folder}: already contains {counted(len(existing), 'output file')} "
+            f"({', '.join(existing[:3])}); pass --overwrite to replace them, or choose another "
+            "--output"
+        )
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -> None:

@@ -94,6 +94,32 @@ TRIALS = {
 }
 
 
+def as_recording(
+    number: int, frames: np.ndarray, codes: np.ndarray, class_map: ClassMap = DEFAULT_CLASS_MAP
+) -> NewRecording:
+    """Return drawn frames with their codes as the recording of an animal of its own."""
+    info = RecordingInfo(
+        name=f"m{number:03d}",
+        video=f"m{number:03d}.mp4",
+        group=f"m{number:03d}",
+        fps=Fraction(30),
+        start_frame=0,
+        num_frames=len(frames),
+        video_num_frames=len(frames),
+        size_bytes=1,
+        sha256=f"{number:064x}",
+        annotators=("A",),
+        warnings=(),
+    )
+    return NewRecording(
+        info=info,
+        frames=frames,
+        labels=class_map.merge(codes),
+        codes=codes[None],
+        chunk_hashes=hash_chunks(frames),
+    )
+
+
 def make_animals(
     path: Path,
     seed: int,
@@ -113,28 +139,7 @@ def make_animals(
             width=SIDE,
             pain_fraction=pain_fraction,
         )
-        info = RecordingInfo(
-            name=f"m{number:03d}",
-            video=f"m{number:03d}.mp4",
-            group=f"m{number:03d}",
-            fps=Fraction(30),
-            start_frame=0,
-            num_frames=NUM_FRAMES,
-            video_num_frames=NUM_FRAMES,
-            size_bytes=1,
-            sha256=f"{number:064x}",
-            annotators=("A",),
-            warnings=(),
-        )
-        recordings.append(
-            NewRecording(
-                info=info,
-                frames=frames,
-                labels=class_map.merge(codes),
-                codes=codes[None],
-                chunk_hashes=hash_chunks(frames),
-            )
-        )
+        recordings.append(as_recording(number, frames, codes, class_map))
     write_store(path, recordings, class_map=class_map, config={"size": None})
     return path
 

@@ -22,7 +22,6 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.cache.layout import RecordingInfo, hash_chunks
 from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED
@@ -34,7 +33,7 @@ from mpar.reviewer.queue import order_stretches
 from mpar.scores.probabilities import Predicted
 from mpar.system.files import write_json
 from mpar.train import best_checkpoint
-from tests.benchmarks.learning import PAIN, Trial, TrialRun, split_animals
+from tests.benchmarks.learning import PAIN, Trial, TrialRun, as_recording, split_animals
 from tests.sample.synthetic import draw_recording
 
 NUM_OLD, NUM_VAL, NUM_NEW, NUM_TEST = 4, 2, 20, 30
@@ -64,28 +63,7 @@ def draw_animals(seed: int) -> list[NewRecording]:
             # few animals must show every kind of pain
             pain_fraction=PAIN_FRACTION if number >= NUM_OLD + NUM_VAL else 0.15,
         )
-        info = RecordingInfo(
-            name=f"m{number:03d}",
-            video=f"m{number:03d}.mp4",
-            group=f"m{number:03d}",
-            fps=Fraction(FPS),
-            start_frame=0,
-            num_frames=num_frames,
-            video_num_frames=num_frames,
-            size_bytes=1,
-            sha256=f"{number:064x}",
-            annotators=("A",),
-            warnings=(),
-        )
-        animals.append(
-            NewRecording(
-                info=info,
-                frames=frames,
-                labels=DEFAULT_CLASS_MAP.merge(codes),
-                codes=codes[None],
-                chunk_hashes=hash_chunks(frames),
-            )
-        )
+        animals.append(as_recording(number, frames, codes))
     return animals
 
 
