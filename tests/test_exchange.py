@@ -847,7 +847,7 @@ def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
     guess = TimeLine(300, Fraction(25), is_guess=True)
     annotation = laid(tmp_path, walk(), guess)
     assert np.flatnonzero(annotation.codes == 6).tolist() == [*range(30, 60)]
-    assert annotation.fps == 30
+    assert annotation.frame_rate == 30
     assert annotation.warnings[0] == (
         "its video does not state a frame rate; mpar takes 30 frames per second from this file"
     )

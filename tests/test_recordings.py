@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpar.errors import InputError
-from mpar.labels.annotations import Annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.recordings import check_recording
+from mpar.labels.scorings import Scoring
 
 CHECK = "check that the labels belong to this video, and number its first frame 0"
 
@@ -32,7 +32,8 @@ VIDEO = Path("Videos/mouse_7.mp4")
 
 def annotation(name, codes, first=0):
     codes = np.array(codes, np.int16)
-    return Annotation(Path("Annotations", name), np.arange(first, first + len(codes)), codes, ())
+    frames = np.arange(first, first + len(codes))
+    return Scoring(Path("Annotations", name), frames=frames, codes=codes)
 
 
 def lay(annotations, num_frames, **options):

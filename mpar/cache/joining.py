@@ -17,10 +17,10 @@ from mpar.cache.layout import RecordingInfo, hash_chunks
 from mpar.cache.staging import Decoded, Facts
 from mpar.cache.writer import NewRecording
 from mpar.errors import InputError, Problem
-from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.laying import lay_on_frames
 from mpar.labels.recordings import Recording, check_recording, describe_trials
+from mpar.labels.scorings import Scoring
 from mpar.labels.sources import Source
 from mpar.video.oddities import tells_of_loss
 from mpar.video.timeline import find_grid
@@ -104,17 +104,17 @@ def _join(
 ) -> list[NewRecording]:
     """Return the recordings of one animal in a video, one per trial."""
     source = video.sources[number]
-    annotations = lay_on_frames(
+    scorings = lay_on_frames(
         source.labels,
         class_map,
         part.facts.line,
         unscored=config.unscored,
         several=config.several,
     )
-    facts = _with_rate_of_labels(source, part.facts, annotations)
+    facts = _with_rate_of_labels(source, part.facts, scorings)
     recordings = check_recording(
         source.path,
-        annotations,
+        scorings,
         facts.line.num_frames,
         class_map,
         group=video.groups[number],
@@ -124,7 +124,7 @@ def _join(
     )
     part = dataclasses.replace(part, facts=facts)
     made = list(_cut(video, source, part, recordings, config.rate))
-    warnings += [Problem.of(item.path, text) for item in annotations for text in item.warnings]
+    warnings += [Problem.of(item.path, text) for item in scorings for text in item.warnings]
     warnings += [
         Problem.of(source.path, _describe_annotators(recording, class_map))
         for recording in recordings
@@ -135,7 +135,7 @@ def _join(
         for recording in recordings
         if (recording.labels == UNLABELLED).all()
     ]
-    if len(recordings) > 1 and config.several is None and (text := describe_trials(annotations)):
+    if len(recordings) > 1 and config.several is None and (text := describe_trials(scorings)):
         warnings.append(Problem.of(source.path, text))
     return made
 
@@ -152,9 +152,9 @@ def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
     )
 
 
-def _with_rate_of_labels(source: Source, facts: Facts, annotations: Sequence[Annotation]) -> Facts:
+def _with_rate_of_labels(source: Source, facts: Facts, scorings: Sequence[Scoring]) -> Facts:
     """Return the facts of a video, at the rate of its labels if it does not state one."""
-    rates = {item.fps for item in annotations if item.fps is not None}
+    rates = {item.frame_rate for item in scorings if item.frame_rate is not None}
     if not facts.line.is_guess or not rates:
         return facts
     if len(rates) > 1:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,47 +17,13 @@ import numpy as np
 from mpar.errors import InputError, Problem, counted
 from mpar.labels.classes import MAX_CODE, UNLABELLED, ClassMap
 from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
+from mpar.labels.scorings import Scoring
 
 MAX_PROBLEMS_PER_FILE = 20
 MAX_FRAME = 2**31 - 1
 
 COLUMNS = {"frame", "action"}
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """The rows of one label file, sorted by frame.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    frames : (N,) int64 array
-        Frame numbers as written, strictly increasing.
-    codes : (N,) int16 array
-        Code of each row, -1 for unlabelled.
-    warnings : tuple of str
-        What the user should check; the file is used all the same.
-    annotator : str
-        Who scored, if the file holds the scores of several people.
-    confidence : (N,) float64 array, optional
-        Confidence of each row of a prediction, 0 to 1.
-    fps : Fraction, optional
-        Frames per second with which times in seconds were converted to frames.
-    """
-
-    path: Path
-    frames: np.ndarray
-    codes: np.ndarray
-    warnings: tuple[str, ...]
-    annotator: str = ""
-    confidence: np.ndarray | None = None
-    fps: Fraction | None = None
-
-    def __post_init__(self) -> None:
-        assert self.frames.shape == self.codes.shape == (len(self.frames),)
-        assert self.confidence is None or self.confidence.shape == self.frames.shape
 
 
 def read_annotation(
@@ -68,7 +33,7 @@ def read_annotation(
     allow_gaps: bool = False,
     with_confidence: bool = False,
     text: str | None = None,
-) -> Annotation:
+) -> Scoring:
     """Read one label file.
 
     Parameters
@@ -88,8 +53,8 @@ def read_annotation(
 
     Returns
     -------
-    Annotation
-        At least one row; without `allow_gaps` its frames are consecutive.
+    Scoring
+        By frame, at least one row; without `allow_gaps` its frames are consecutive.
 
     Raises
     ------
@@ -146,11 +111,11 @@ def read_annotation(
     is_sorted = bool((order == np.arange(len(order))).all())
     warnings = [] if is_sorted else ["its rows were out of order; mpar sorted them by frame"]
     warnings += [guess_warning(guessed)] if guessed else []
-    return Annotation(
+    return Scoring(
         path,
-        frames_N,
-        np.asarray(codes, np.int16)[order],
-        tuple(warnings),
+        frames=frames_N,
+        codes=np.asarray(codes, np.int16)[order],
+        warnings=tuple(warnings),
         confidence=np.array(confidence)[order] if has_confidence else None,
     )
 

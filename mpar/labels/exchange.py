@@ -17,7 +17,7 @@ import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels import annot, boris, noldus, one_hot
-from mpar.labels.annotations import COLUMNS, Annotation, read_annotation
+from mpar.labels.annotations import COLUMNS, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
@@ -47,7 +47,7 @@ _OWN_TABLES = (
 
 def read_label_file(
     path: Path, class_map: ClassMap, label_format: str = AUTO, channel: str | None = None
-) -> list[Annotation | Scoring]:
+) -> list[Scoring]:
     """Read a label file of any format.
 
     Parameters
@@ -63,8 +63,8 @@ def read_label_file(
 
     Returns
     -------
-    list of Annotation or Scoring
-        One annotation, or the scorings of one or more videos. A scoring that cannot be used
+    list of Scoring
+        One by frame, or those of one or more videos with events. A scoring that cannot be used
         holds its problems, for instance a behaviour without a class.
 
     Raises
@@ -76,14 +76,13 @@ def read_label_file(
     name = label_format
     if name == AUTO:
         name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
-    parts: list[Annotation | Scoring]
     if name == "mpar":
         parts = [read_annotation(path, class_map, text=text)]
     elif name == "annot":
         parts = [_checked(part, class_map) for part in annot.read_annot(path, text, channel)]
     else:
         parts = [_checked(part, class_map) for part in FORMATS[name].read(path, text)]
-    return [replace(part, warnings=(*notes, *part.warnings)) for part in parts] if notes else parts
+    return [replace(part, warnings=(*notes, *part.warnings)) for part in parts]
 
 
 def is_own_table(path: Path) -> bool:

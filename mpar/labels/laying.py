@@ -20,7 +20,7 @@ from fractions import Fraction
 import numpy as np
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import Annotation, guess_warning, shorten
+from mpar.labels.annotations import guess_warning, shorten
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.contradictions import check_count, check_rate
 from mpar.labels.scorings import Event, Scoring
@@ -36,19 +36,19 @@ _POINT_REACH = Fraction(2, 1000)  # seconds
 
 
 def lay_on_frames(
-    labels: Iterable[Annotation | Scoring],
+    scorings: Iterable[Scoring],
     class_map: ClassMap,
     line: TimeLine,
     *,
     unscored: str | None = None,
     several: str | None = None,
-) -> list[Annotation]:
-    """Convert scorings to one code per frame; annotations already have one and stay as they are.
+) -> list[Scoring]:
+    """Convert events to one code per frame; scorings by frame stay as they are.
 
     Parameters
     ----------
-    labels : iterable of Annotation or Scoring
-        All labels of one video.
+    scorings : iterable of Scoring
+        All scorings of one video.
     class_map : ClassMap
         Contains all behaviours in them.
     line : TimeLine
@@ -61,8 +61,8 @@ def lay_on_frames(
 
     Returns
     -------
-    list of Annotation
-        One per item of `labels`.
+    list of Scoring
+        The same, by frame.
 
     Raises
     ------
@@ -76,31 +76,31 @@ def lay_on_frames(
     mpar cuts events that end after the last frame and warns about them: the sound is often
     longer than the picture, so a stop at the end of the media lies after the last frame.
     """
-    labels = list(labels)
-    scorings = [item for item in labels if isinstance(item, Scoring)]
-    annotations = []
-    problems = find_subject_problems(scorings)
+    scorings = list(scorings)
+    by_event = [item for item in scorings if not item.is_by_frame]
+    laid = []
+    problems = find_subject_problems(by_event)
     if unscored is not None and several is None:
-        problems += find_part_problems(scorings, class_map, unscored)
-    for item in labels if not problems else ():
+        problems += find_part_problems(by_event, class_map, unscored)
+    for item in scorings if not problems else ():
         try:
-            annotations.append(
+            laid.append(
                 note_gaps(item, unscored)
-                if isinstance(item, Annotation)
-                else _lay_scoring(item, class_map, line, unscored)
+                if item.is_by_frame
+                else _lay_events(item, class_map, line, unscored)
             )
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    if warning := describe_nameless(labels):
-        annotations[0] = replace(annotations[0], warnings=(*annotations[0].warnings, warning))
-    return annotations
+    if warning := describe_nameless(scorings):
+        laid[0] = laid[0].warned(warning)
+    return laid
 
 
-def _lay_scoring(
+def _lay_events(
     scoring: Scoring, class_map: ClassMap, line: TimeLine, unscored: str | None
-) -> Annotation:
+) -> Scoring:
     if scoring.row_times and _are_frames(scoring.row_times, line):
         scoring = _count_rows(scoring)
     warnings = list(scoring.warnings)
@@ -142,13 +142,13 @@ def _lay_scoring(
         else:
             warnings.append(f"{count} and count as {unscored}")
             codes[is_free] = class_map.code_of(unscored, forgiving=True)
-    return Annotation(
+    return Scoring(
         scoring.path,
-        np.arange(total) + scoring.first_row,
-        codes,
-        tuple(warnings),
-        scoring.annotator,
-        fps=None if scoring.in_frames else line.fps,
+        frames=np.arange(total) + scoring.first_row,
+        codes=codes,
+        warnings=tuple(warnings),
+        annotator=scoring.annotator,
+        frame_rate=None if scoring.in_frames else line.fps,
     )
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
-from mpar.labels.annotations import Annotation
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, is_own_table, read_label_file
 from mpar.labels.names import (
@@ -219,7 +218,7 @@ def share_out(
         note_number(source)
         drop_predictions(source)
         drop_copies(source)
-        if len(source.labels) == 1 and isinstance(source.labels[0], Scoring):
+        if len(source.labels) == 1:
             # the file name identifies the annotator
             source.labels = [replace(source.labels[0], annotator="")]
     return list(sources.values()), problems
@@ -227,7 +226,7 @@ def share_out(
 
 def _take(
     path: Path,
-    parts: Sequence[Annotation | Scoring],
+    parts: Sequence[Scoring],
     owners: list[Path],
     sources: dict[Path, Source],
     named: str,
@@ -237,22 +236,21 @@ def _take(
         # the file is named after the video in it, whose name starts with that of another video
         owners = []
     if len(owners) != 1:
-        if own := [p for part in parts if isinstance(part, Scoring) for p in part.problems]:
+        if own := [p for part in parts for p in part.problems]:
             return own
         return [Problem.of(path, _describe_owners(owners, file_name(named)))]
     if owners[0] not in sources:
         return [_of_unread(path, owners[0].name)]
     source = sources[owners[0]]
     for part in parts:
-        if isinstance(part, Scoring) and part.problems:
+        if part.problems:
             source.problems += [p for p in part.problems if p not in source.problems]
             continue
-        if isinstance(part, Scoring) and named:
-            warning = (
+        if named:
+            part = part.warned(
                 f"names the video {file_name(named)!r}; mpar takes it as {source.video.name}, "
                 "which its file name matches"
             )
-            part = replace(part, warnings=(*part.warnings, warning))
         source.labels.append(part)
     return []
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError, Problem
-from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.contradictions import find_other_rate
 from mpar.labels.names import added_to, normal
+from mpar.labels.scorings import Scoring
 
 SEVERAL = ("trials", "annotators")
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
@@ -56,7 +56,7 @@ class Recording:
 
 def check_recording(
     video: Path,
-    annotations: Sequence[Annotation],
+    scorings: Sequence[Scoring],
     num_frames: int,
     class_map: ClassMap,
     *,
@@ -71,8 +71,8 @@ def check_recording(
     ----------
     video : Path
         The video.
-    annotations : sequence of Annotation
-        Its label files.
+    scorings : sequence of Scoring
+        Its label files, by frame.
     num_frames : int
         Frames that the video really yields.
     class_map : ClassMap
@@ -98,29 +98,29 @@ def check_recording(
     InputError
         It is unclear how the labels fit the frames; the message names the option that decides.
     """
-    if _are_trials(annotations, num_frames, several, label_offset):
-        return _lay_trials(video, annotations, num_frames, class_map, group, fps, label_offset)
-    counts = {len(a.frames) for a in annotations}
+    if _are_trials(scorings, num_frames, several, label_offset):
+        return _lay_trials(video, scorings, num_frames, class_map, group, fps, label_offset)
+    counts = {len(a.frames) for a in scorings}
     is_unclear = (
-        len(annotations) > 1
+        len(scorings) > 1
         and several is None
         and counts - {num_frames, num_frames - (label_offset or 0)}
     )
     if is_unclear and num_frames not in counts:
-        raise InputError(_find_unclear(video, annotations, num_frames, fps, label_offset))
+        raise InputError(_find_unclear(video, scorings, num_frames, fps, label_offset))
     problems: list[Problem] = []
     rows = []
-    for annotation in annotations:
+    for scoring in scorings:
         try:
-            rows.append(_lay_rows(annotation, num_frames, label_offset, fps=fps))
+            rows.append(_lay_rows(scoring, num_frames, label_offset, fps=fps))
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
     if is_unclear:
-        raise InputError(_find_unclear(video, annotations, num_frames, fps, label_offset))
+        raise InputError(_find_unclear(video, scorings, num_frames, fps, label_offset))
     codes = np.stack(rows)
-    names = _name_annotators(video, annotations)
+    names = _name_annotators(video, scorings)
     return [
         Recording(
             name=video.stem,
@@ -135,29 +135,29 @@ def check_recording(
 
 
 def _are_trials(
-    annotations: Sequence[Annotation],
+    scorings: Sequence[Scoring],
     num_frames: int,
     several: str | None,
     label_offset: int | None,
 ) -> bool:
-    if len(annotations) == 1 or several is not None:
-        return len(annotations) > 1 and several == "trials"
-    num_rows = sum(len(a.frames) for a in annotations)
-    return num_frames in {num_rows, num_rows + len(annotations) * (label_offset or 0)}
+    if len(scorings) == 1 or several is not None:
+        return len(scorings) > 1 and several == "trials"
+    num_rows = sum(len(a.frames) for a in scorings)
+    return num_frames in {num_rows, num_rows + len(scorings) * (label_offset or 0)}
 
 
 def _find_unclear(
     video: Path,
-    annotations: Sequence[Annotation],
+    scorings: Sequence[Scoring],
     num_frames: int,
     fps: Fraction | None,
     label_offset: int | None,
 ) -> list[Problem]:
     """Return why several label files cannot be used if none is as long as the video."""
-    counts = [len(a.frames) for a in annotations]
+    counts = [len(a.frames) for a in scorings]
     total = sum(counts)
     shown = f"{' + '.join(map(str, counts))} = {total} rows"
-    numbers = [_trial_number(video, a.path) for a in annotations]
+    numbers = [_trial_number(video, a.path) for a in scorings]
     is_numbered = None not in numbers and len({*numbers}) == len(numbers)
     hint = ""
     if is_numbered:
@@ -169,9 +169,9 @@ def _find_unclear(
         return [Problem.of(video, message)]
     if all(_describe_rate(count, num_frames, fps) for count in counts):
         problems: list[Problem] = []
-        for annotation in annotations:
+        for scoring in scorings:
             try:
-                _lay_rows(annotation, num_frames, None, fps=fps)
+                _lay_rows(scoring, num_frames, None, fps=fps)
             except InputError as error:
                 problems += error.problems
         return problems
@@ -191,12 +191,12 @@ def _find_unclear(
     ]
 
 
-def describe_trials(annotations: Sequence[Annotation]) -> str:
+def describe_trials(scorings: Sequence[Scoring]) -> str:
     """Return a warning that label files count as trials, "" if they cannot be annotators."""
     # two annotators of a copy at half the rate have as many rows as two trials; only trials
     # differ in length or continue the frame numbers
-    counts = [len(a.frames) for a in annotations]
-    if max(counts) - min(counts) > 1 or len({int(a.frames[0]) for a in annotations}) > 1:
+    counts = [len(a.frames) for a in scorings]
+    if max(counts) - min(counts) > 1 or len({int(a.frames[0]) for a in scorings}) > 1:
         return ""
     return (
         f"mpar takes its {len(counts)} label files as trials, since "
@@ -207,24 +207,24 @@ def describe_trials(annotations: Sequence[Annotation]) -> str:
 
 def _lay_trials(
     video: Path,
-    annotations: Sequence[Annotation],
+    scorings: Sequence[Scoring],
     num_frames: int,
     class_map: ClassMap,
     group: str,
     fps: Fraction | None,
     label_offset: int | None,
 ) -> list[Recording]:
-    numbers = [_trial_number(video, a.path) for a in annotations]
+    numbers = [_trial_number(video, a.path) for a in scorings]
     if None in numbers or len(set(numbers)) < len(numbers):
-        shown = " + ".join(str(len(a.frames)) for a in annotations)
+        shown = " + ".join(str(len(a.frames)) for a in scorings)
         raise InputError.of(
             video,
-            f"its {len(annotations)} label files have {shown} rows and count as trials, whose "
+            f"its {len(scorings)} label files have {shown} rows and count as trials, whose "
             "order is unclear: expected names that end in different numbers, found "
-            f"{', '.join(a.path.name for a in annotations)}; if they are annotators, pass "
+            f"{', '.join(a.path.name for a in scorings)}; if they are annotators, pass "
             "--several annotators; if they are trials, end their names in 1, 2, ...",
         )
-    counts = [len(a.frames) for a in annotations]
+    counts = [len(a.frames) for a in scorings]
     lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost no frames
     lengths = [count + lost for count in counts]
     if sum(lengths) != num_frames:
@@ -247,17 +247,17 @@ def _lay_trials(
         )
     recordings = []
     start = 0
-    for number, annotation, length in sorted(
-        zip(numbers, annotations, lengths, strict=True), key=lambda item: item[0] or 0
+    for number, scoring, length in sorted(
+        zip(numbers, scorings, lengths, strict=True), key=lambda item: item[0] or 0
     ):
-        codes = _lay_rows(annotation, length, lost, start_frame=start)[None]
+        codes = _lay_rows(scoring, length, lost, start_frame=start)[None]
         recordings.append(
             Recording(
                 name=f"{video.stem}_trial{number}",
                 group=group,
                 start_frame=start,
                 num_frames=length,
-                annotators=_name_annotators(video, [annotation]),
+                annotators=_name_annotators(video, [scoring]),
                 codes=codes,
                 labels=class_map.merge(codes[0]),
             )
@@ -283,7 +283,7 @@ def _trial_number(video: Path, path: Path) -> int | None:
 
 
 def _lay_rows(
-    annotation: Annotation,
+    scoring: Scoring,
     num_frames: int,
     label_offset: int | None,
     *,
@@ -295,10 +295,10 @@ def _lay_rows(
     Rows may count from 0, from 1 if the row count proves it, from `start_frame` (trials), or from
     the offset if there is one.
     """
-    num_rows, first = len(annotation.frames), int(annotation.frames[0])
+    num_rows, first = len(scoring.frames), int(scoring.frames[0])
     short = num_frames - num_rows
     by_number = _offset_of(first, short)
-    path = annotation.path
+    path = scoring.path
     offset = label_offset or 0 if num_rows < num_frames else 0
     origins = sorted({0, offset, start_frame, start_frame + offset})
     if (
@@ -316,7 +316,7 @@ def _lay_rows(
             f"its frames start at {first}, expected {' or '.join(map(str, origins))}; {advice}",
         )
     if num_rows == num_frames:
-        return annotation.codes
+        return scoring.codes
     by_rate = _describe_rate(num_rows, num_frames, fps)
     if num_rows > num_frames:
         hint = by_rate or "check that they belong together and that the video is not cut short"
@@ -345,7 +345,7 @@ def _lay_rows(
             f"{num_frames} frames; pass a --label-offset of at most {short}",
         )
     codes = np.full(num_frames, UNLABELLED, np.int16)
-    codes[label_offset : label_offset + num_rows] = annotation.codes
+    codes[label_offset : label_offset + num_rows] = scoring.codes
     return codes
 
 
@@ -366,17 +366,17 @@ def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
     )
 
 
-def _name_annotators(video: Path, annotations: Sequence[Annotation]) -> tuple[str, ...]:
+def _name_annotators(video: Path, scorings: Sequence[Scoring]) -> tuple[str, ...]:
     """Name annotators by the text that their file's name adds to the video's, or by the stem."""
     names = []
-    for annotation in annotations:
-        stem = normal(annotation.annotator or annotation.path.stem)
+    for scoring in scorings:
+        stem = normal(scoring.annotator or scoring.path.stem)
         rest = added_to(stem, video.name).strip("_.- ")
         names.append(rest if rest and rest.lower() not in _ANNOTATION_WORDS else stem)
     if max(Counter(names).values()) > 1:
-        names = [normal(item.annotator or item.path.stem) for item in annotations]
+        names = [normal(item.annotator or item.path.stem) for item in scorings]
     if max(Counter(names).values()) > 1:  # one folder per annotator
-        names = [normal("/".join(annotation.path.parts[-2:])) for annotation in annotations]
+        names = [normal("/".join(scoring.path.parts[-2:])) for scoring in scorings]
     return tuple(names)
 
 

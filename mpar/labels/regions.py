@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpar.errors import InputError, Problem, counted
-from mpar.labels.annotations import Annotation
 from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import JOINT, Scoring
@@ -178,8 +177,8 @@ def recording_name(stem: str, region: Region | None) -> str:
 
 
 def share_labels(
-    video: Path, labels: Sequence[Annotation | Scoring], regions: Sequence[Region]
-) -> tuple[dict[Region, list[Annotation | Scoring]], list[Problem]]:
+    video: Path, labels: Sequence[Scoring], regions: Sequence[Region]
+) -> tuple[dict[Region, list[Scoring]], list[Problem]]:
     """Give each region of a video the labels of its animal.
 
     These are the labels of a subject of that name, or in a file named ``VIDEO__ANIMAL*``.
@@ -191,19 +190,19 @@ def share_labels(
     problems : list of Problem
         Labels without an animal, or of an animal without a region.
     """
-    shared: dict[Region, list[Annotation | Scoring]] = {region: [] for region in regions}
+    shared: dict[Region, list[Scoring]] = {region: [] for region in regions}
     by_file = NameIndex((recording_name(video.stem, region), region) for region in regions)
     by_animal = {folded(region.animal): region for region in regions}
     animals = ", ".join(region.animal for region in regions)
     problems = []
     for item in labels:
-        subject = item.subject if isinstance(item, Scoring) else ""
         owners = by_file.find_owners(item.path.stem)
-        if isinstance(item, Scoring) and subject and folded(subject) in by_animal:
-            shared[by_animal[folded(subject)]].append(replace(item, subject=""))
-        elif subject and animals:
+        if item.subject and folded(item.subject) in by_animal:
+            shared[by_animal[folded(item.subject)]].append(replace(item, subject=""))
+        elif item.subject and animals:
             message = (
-                f"scores the subject {subject!r} of {video.name}, whose regions belong to {animals}"
+                f"scores the subject {item.subject!r} of {video.name}, whose regions belong to "
+                f"{animals}"
             )
             problems.append(Problem.of(item.path, f"{message}; correct one of them"))
         elif len(owners) == 1 or not animals:

@@ -1,13 +1,13 @@
-"""Scorings: behaviours with their start and stop, as other programs write them.
+"""The two carriers of labels: scorings as label files hold them, and recordings with their labels.
 
-These programs count in seconds or in their own frames. Only decoding gives the true number of
+Other programs count in seconds or in their own frames. Only decoding gives the true number of
 frames, so mpar first reads a scoring and later lays it on the frames (`mpar.labels.laying`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.video.timeline import TimeLine
 
 JOINT = "__"  # between the names of a video and an animal in it
+
 MAX_FPS = 1000  # above it, times in milliseconds cannot tell frames apart
 
 
@@ -45,16 +46,29 @@ class Event:
     modifiers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+def _no_frames() -> np.ndarray:
+    return np.empty(0, np.int16)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scoring:
-    """What one person scored in one video, as another program wrote it.
+    """What one person, or a network, scored in one video, as far as its file tells.
+
+    mpar's own files have one code per frame. Those of other programs have events, which
+    `mpar.labels.laying` turns into codes once the frames of the video are known.
 
     Parameters
     ----------
     path : Path
         The file.
     events : tuple of Event
-        In any order.
+        In any order; empty in a scoring by frame.
+    frames : (N,) int64 array
+        Frame numbers of the rows as written, strictly increasing; empty unless it is by frame.
+    codes : (N,) int16 array
+        Code of each of these frames, -1 for unlabelled.
+    confidence : (N,) float64 array, optional
+        Confidence of each row of a prediction, 0 to 1.
     in_frames : bool
         Times of events are frames, not seconds.
     video : str
@@ -74,7 +88,8 @@ class Scoring:
     num_scored : int, optional
         Number of frames that were scored, from the first one, according to the file.
     frame_rate : Fraction, optional
-        Frames per second of the video according to the file.
+        Frames per second of the video according to the file; in a scoring by frame, the rate at
+        which its events in seconds were laid on the frames.
     media_seconds : Fraction, optional
         Length of the video, or of its sound if that is longer, according to the file.
     frame_times : tuple of (Fraction, int)
@@ -90,7 +105,10 @@ class Scoring:
     """
 
     path: Path
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] = ()
+    frames: np.ndarray = field(default_factory=_no_frames)
+    codes: np.ndarray = field(default_factory=_no_frames)
+    confidence: np.ndarray | None = None
     in_frames: bool = False
     video: str = ""
     annotator: str = ""
@@ -107,6 +125,19 @@ class Scoring:
     row_times: tuple[Fraction, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.frames.shape == self.codes.shape
+        assert self.confidence is None or self.confidence.shape == self.frames.shape
+
+    @property
+    def is_by_frame(self) -> bool:
+        """Return True if it has one code per frame."""
+        return len(self.frames) > 0
+
+    def warned(self, *warnings: str) -> Scoring:
+        """Return this scoring with more warnings."""
+        return replace(self, warnings=(*self.warnings, *warnings))
 
     def find_unknown(self, class_map: ClassMap) -> list[str]:
         """Return the behaviours that are not in the class map, each once.

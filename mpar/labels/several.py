@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mpar.errors import Problem
-from mpar.labels.annotations import Annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.names import folded
 from mpar.labels.scorings import Scoring
@@ -41,10 +39,10 @@ def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
     return []
 
 
-def describe_nameless(labels: Sequence[Annotation | Scoring]) -> str:
+def describe_nameless(scorings: Sequence[Scoring]) -> str:
     """Return a warning if only some label files of a video name the animal, else ""."""
-    named = [item for item in labels if isinstance(item, Scoring) and item.subject]
-    others = dict.fromkeys(item.path.name for item in labels if item not in named)
+    named = [item for item in scorings if item.subject]
+    others = dict.fromkeys(item.path.name for item in scorings if not item.subject)
     if not named or not others:
         return ""
     return (
@@ -83,14 +81,13 @@ def find_part_problems(
     ]
 
 
-def note_gaps(annotation: Annotation, unscored: str | None) -> Annotation:
+def note_gaps(scoring: Scoring, unscored: str | None) -> Scoring:
     """Warn that `unscored` does not apply to unlabelled rows of mpar's own label files."""
-    num_gaps = int((annotation.codes == UNLABELLED).sum())
+    num_gaps = int((scoring.codes == UNLABELLED).sum())
     if unscored is None or not num_gaps:
-        return annotation
-    warning = (
+        return scoring
+    return scoring.warned(
         f"has {num_gaps:,} unlabelled rows (-1 or empty), which --unscored does not fill: it "
         f"applies to files of other programs; if they are {unscored}, write {unscored} into the "
         "rows"
     )
-    return replace(annotation, warnings=(*annotation.warnings, warning))

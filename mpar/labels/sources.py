@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mpar.errors import Problem
 from mpar.labels import xlsx
-from mpar.labels.annotations import Annotation
 from mpar.labels.names import added_to, normal
 from mpar.labels.regions import RegionTable, recording_name, share_labels
 from mpar.labels.scorings import Scoring
@@ -24,7 +23,7 @@ class Source:
     ----------
     video : Path
         The video.
-    labels : list of Annotation or Scoring
+    labels : list of Scoring
         Labels not yet laid on the frames.
     problems : list of Problem
         Why its labels cannot be used; `labels` is then incomplete.
@@ -33,7 +32,7 @@ class Source:
     """
 
     video: Path
-    labels: list[Annotation | Scoring] = field(default_factory=list)
+    labels: list[Scoring] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     region: Region | None = None
 
@@ -76,14 +75,13 @@ def note_number(source: Source) -> None:
     added = [added_to(part.path.stem, source.video.name) for part in source.labels]
     is_numbered = [re.match(r"[_.\- ][0-9]", text) is not None for text in added]
     part = source.labels[is_numbered.index(True)] if sum(is_numbered) == 1 else None
-    if part is None or (isinstance(part, Scoring) and part.video):
+    if part is None or (part.video):
         return
     if not normal(part.path.stem).startswith("prediction_"):
-        warning = (
+        source.labels[is_numbered.index(True)] = part.warned(
             f"counts as labels of {source.video.name}, the longest matching name of a video; if "
             "it is of another video, move it elsewhere"
         )
-        source.labels[is_numbered.index(True)] = replace(part, warnings=(*part.warnings, warning))
 
 
 def drop_predictions(source: Source) -> None:
@@ -91,11 +89,10 @@ def drop_predictions(source: Source) -> None:
     own = [part for part in source.labels if part.path.stem.endswith("_predictions")]
     people = [part for part in source.labels if not part.path.stem.endswith("_predictions")]
     if own and people:
-        warning = (
+        people[0] = people[0].warned(
             f"mpar ignores {own[0].path.name}, which is a prediction; if a person corrected it, "
             "rename it"
         )
-        people[0] = replace(people[0], warnings=(*people[0].warnings, warning))
         source.labels = people
 
 
@@ -124,16 +121,13 @@ def drop_workbooks(source: Source) -> None:
         source.labels = [part for part in source.labels if part.path != book.path]
         i = source.labels.index(text)
         warning = f"mpar ignores {book.path.name}, which holds the same labels"
-        texts[book.path.parent, book.path.stem] = source.labels[i] = replace(
-            text, warnings=(*text.warnings, warning)
-        )
+        texts[book.path.parent, book.path.stem] = source.labels[i] = text.warned(warning)
 
 
-def _content(part: Annotation | Scoring) -> list[tuple[object, ...]]:
-    """Return the labels of a part, to compare them with those of another file."""
-    if isinstance(part, Annotation):
-        return list(zip(part.frames.tolist(), part.codes.tolist(), strict=True))
-    return [(event.behaviour, event.start, event.stop) for event in part.events]
+def _content(scoring: Scoring) -> list[tuple[object, ...]]:
+    """Return the labels of a scoring, to compare them with those of another file."""
+    rows = list(zip(scoring.frames.tolist(), scoring.codes.tolist(), strict=True))
+    return [*rows, *((event.behaviour, event.start, event.stop) for event in scoring.events)]
 
 
 def drop_copies(source: Source) -> None:
@@ -158,5 +152,4 @@ def drop_copies(source: Source) -> None:
             shown = "/".join(other.parts[-2:])
             at, warning = path, f"has the same content as {shown}; if one is a copy, remove it"
         i = next(i for i, part in enumerate(source.labels) if part.path == at)
-        part = source.labels[i]
-        source.labels[i] = replace(part, warnings=(*part.warnings, warning))
+        source.labels[i] = source.labels[i].warned(warning)

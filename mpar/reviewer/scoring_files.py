@@ -18,8 +18,9 @@ import numpy as np
 
 import mpar
 from mpar.errors import ConfigError, InputError
-from mpar.labels.annotations import Annotation, read_annotation
+from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.scorings import Scoring
 from mpar.reviewer.history import ACCEPTED, SCORED, Change, Lane, find_spans
 from mpar.system.files import remove_temporaries, write_json, write_text
 
@@ -161,23 +162,23 @@ class ScoringFiles:
         rows = [f"{i},{names[code]}" for i, code in enumerate(lane.codes.tolist())]
         return "\n".join(["Frame,Action", *rows]) + "\n"
 
-    def _read_table(self) -> Annotation:
-        annotation = read_annotation(self.table, self.class_map)
-        if annotation.frames[0] != 0:
+    def _read_table(self) -> Scoring:
+        scoring = read_annotation(self.table, self.class_map)
+        if scoring.frames[0] != 0:
             raise InputError.of(
                 self.table,
-                f"starts at frame {annotation.frames[0]}, expected 0; choose another --annotator",
+                f"starts at frame {scoring.frames[0]}, expected 0; choose another --annotator",
             )
-        return annotation
+        return scoring
 
-    def _fitting(self, annotation: Annotation, num_frames: int) -> np.ndarray:
-        if len(annotation.codes) != num_frames:
+    def _fitting(self, scoring: Scoring, num_frames: int) -> np.ndarray:
+        if len(scoring.codes) != num_frames:
             raise InputError.of(
                 self.table,
-                f"has {len(annotation.codes)} rows, expected one for each of {num_frames} frames; "
+                f"has {len(scoring.codes)} rows, expected one for each of {num_frames} frames; "
                 "choose another --annotator",
             )
-        return annotation.codes
+        return scoring.codes
 
     def _read_record(self) -> dict[str, Any] | None:
         """Return what the JSON file says, None if there is none."""
