@@ -102,7 +102,7 @@ def main(
     is reported and skipped; the exit code is then 1, or 2 if none is left. By default, labels are
     post-processed with values in the checkpoint, which were fitted on validation recordings.
     """
-    from mpar.inference import ActionRecognitionInference, find_sources, predict_sources
+    from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
     from mpar.scores.postprocess import PostConfig, change_post
     from mpar.scores.predictions import OutputConfig
     from mpar.system.team import joined_team
@@ -118,10 +118,10 @@ def main(
             weights=weights,
             thresholds=thresholds,
         )
-        found, problems = find_sources(
+        found, problems = find_inputs(
             sources, _options.read_regions(regions_path) or network.regions
         )
-        written, more = predict_sources(
+        written, more = predict_inputs(
             network,
             found,
             output_folder,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # scoring CSVs needs no torch
 
 log = logging.getLogger(__name__)
 
+USUAL_FPS = Fraction(30)  # of predictions that other programs wrote
 SELECTIONS = ("held-out", "train", "val", "test", "all")
 
 
@@ -130,8 +131,7 @@ def compare_with_store(
             Comparison(
                 name=prediction.name,
                 truth=store.labels(recording),
-                predicted=prediction.labels(),
-                fps=prediction.line.fps or Fraction(30),
+                predicted=prediction.labels,
                 line=prediction.line,
                 is_learnt=bool(prediction.learnt_part),
                 group=store.recordings[recording].group,
@@ -301,14 +301,13 @@ def _compare_files(
         )
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
-        source.path,
+        source,
         lay_on_frames(
             source.labels, class_map, line, unscored=config.unscored, several=config.several
         ),
-        num_frames,
+        line,
         class_map,
         group=group,
-        fps=line.fps,
         several=config.several,
         label_offset=config.label_offset,
     )
@@ -326,8 +325,7 @@ def _compare_files(
                 name=recording.name,
                 truth=np.where(is_predicted, recording.labels, UNLABELLED),
                 predicted=labels_T[span],
-                fps=Fraction(sidecar.get("fps", 30)),
-                line=line.piece(span.start, span.stop) if sidecar else None,
+                line=recording.line if sidecar else TimeLine(recording.num_frames, USUAL_FPS),
                 group=recording.group,
                 confidence=None if confidence_T is None else confidence_T[span],
                 annotators=_by_annotator(

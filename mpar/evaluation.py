@@ -27,6 +27,7 @@ from mpar.report.evaluation_files import (
 )
 from mpar.scores.comparison import Comparison
 from mpar.scores.postprocess import PostConfig
+from mpar.video.timeline import TimeLine
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +80,13 @@ def evaluate_and_save_results(
     comparisons = [
         Comparison(
             name=name,
-            truth=as_labels(truths[name], num_classes=len(class_names), name=f"y_true {name}"),
+            truth=as_labels(truth, num_classes=len(class_names), name=f"y_true {name}"),
             predicted=as_labels(
                 predictions[name], num_classes=len(class_names), name=f"y_pred {name}"
             ),
-            fps=Fraction(fps),
+            line=TimeLine(np.size(truth), Fraction(fps)),
         )
-        for name in truths
+        for name, truth in truths.items()
     ]
     return write_evaluation(output_dir, comparisons, class_names, html=html, overwrite=overwrite)
 

@@ -22,9 +22,10 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
+from mpar.labels.scorings import Recording
 from mpar.report.band import Band
 from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet, shrink
-from mpar.scores.probabilities import Predicted, read_probabilities
+from mpar.scores.probabilities import read_probabilities
 from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files
 from mpar.video.regions import Region
@@ -58,7 +59,7 @@ class _Bout:
 class _Task:
     """A recording to write: its video, the pieces of it, and what a person scored."""
 
-    item: Predicted
+    item: Recording
     video: Path
     pieces: tuple[_Piece, ...]
     bouts: tuple[_Bout, ...]
@@ -152,7 +153,7 @@ def _no_bout(bouts: Sequence[str]) -> str:
 
 
 def _plan(
-    predictions: Sequence[Predicted],
+    predictions: Sequence[Recording],
     class_names: Sequence[str],
     video_folder: Path | str,
     classes: Sequence[str],
@@ -162,12 +163,11 @@ def _plan(
     index = NameIndex((path.name, path) for path in find_files(video_folder, VIDEO_SUFFIXES))
     tasks, problems = [], []
     for item in predictions:
-        found = index.find(item.recording.video)
+        found = index.find(item.video)
         if len(found) != 1:
             what = f"{len(found)} videos" if found else "no video"
-            message = (
-                f"found {what} named {item.recording.video} in {video_folder}, expected one; "
-                + ("move the others away" if found else "pass the folder that you predicted")
+            message = f"found {what} named {item.video} in {video_folder}, expected one; " + (
+                "move the others away" if found else "pass the folder that you predicted"
             )
             problems.append(Problem.of(f"{item.name}_predictions.csv", message))
             continue
@@ -182,10 +182,10 @@ def _plan(
 
 
 def _find_clips(
-    item: Predicted, class_names: Sequence[str], classes: Sequence[str]
+    item: Recording, class_names: Sequence[str], classes: Sequence[str]
 ) -> tuple[list[_Piece], list[_Bout]]:
     """Return the clips of the bouts of some classes, in order, and what the sheet shows."""
-    clock = item.recording.clock
+    clock = item.clock
     pieces, bouts = [], []
     for start, stop, k in find_bouts(item.labels).itertuples(index=False):
         name = class_names[k]
@@ -231,8 +231,8 @@ def _write(
     shutil.rmtree(parts, ignore_errors=True)  # of a process that was killed
     try:
         band: Band | None = None
-        rate = item.recording.clock.fps or Fraction(30)
-        starts = item.recording.clock.starts
+        rate = item.clock.fps or Fraction(30)
+        starts = item.clock.starts
         shown_at: dict[int, list[_Bout]] = {}
         for bout in task.bouts:
             for i in bout.frames:
@@ -269,8 +269,8 @@ def _write(
 
 def _read(task: _Task) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures of a recording; raise InputError if the video has other frames."""
-    recording = task.item.recording
-    region = Region.parse(recording.region, recording.animal) if recording.region else None
+    recording = task.item
+    region = Region.parse(recording.region, recording.subject) if recording.region else None
     expected = recording.video_num_frames or task.item.num_frames
     start, stop = recording.start_frame, recording.start_frame + task.item.num_frames
     found = 0
@@ -298,7 +298,7 @@ def _draw(
         is_known = task.truth is not None and len(task.truth) == item.num_frames
         labels.append(int(task.truth[i]) if is_known and task.truth is not None else UNLABELLED)
         confidences.append(None)
-    time = _clock_text(float(item.recording.clock.start_of(i)))
+    time = _clock_text(float(item.clock.start_of(i)))
     return band.draw(picture, labels, confidences, f"{time}   frame {i}")
 
 

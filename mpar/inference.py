@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from mpar.cache.store import Store
@@ -14,12 +15,11 @@ from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
 from mpar.labels.regions import RegionTable, recording_name
+from mpar.labels.scorings import Recording
 from mpar.network.predictor import ActionRecognitionInference
 from mpar.scores.predictions import (
     SUMMARY_NAME,
     OutputConfig,
-    Prediction,
-    Written,
     check_summary,
     output_paths,
     update_summary,
@@ -34,7 +34,7 @@ STORE_SUFFIXES = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Input:
     """A video, or a recording of a cache, to predict.
 
     Parameters
@@ -55,10 +55,10 @@ class Source:
     recording: int | None = None
 
 
-def find_sources(
+def find_inputs(
     paths: Iterable[Path | str], regions: RegionTable | Sequence[Region] = ()
-) -> tuple[list[Source], list[Problem]]:
-    """List the sources to predict: videos, the videos of folders, the recordings of caches.
+) -> tuple[list[Input], list[Problem]]:
+    """List the inputs to predict: videos, the videos of folders, the recordings of caches.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def find_sources(
 
     Returns
     -------
-    sources : list of Source
+    inputs : list of Input
         Sources with distinct names, since output files take their names.
     problems : list of Problem
         Names that occur twice, and files that do not exist or cannot be read.
@@ -79,7 +79,7 @@ def find_sources(
     ConfigError
         There is nothing to predict.
     """
-    recordings: list[Source] = []
+    recordings: list[Input] = []
     videos: list[Path] = []
     problems = []
     for path in map(Path, paths):
@@ -90,7 +90,7 @@ def find_sources(
             try:
                 with Store(path) as store:
                     recordings += [
-                        Source(path, (info.name,), recording=i)
+                        Input(path, (info.name,), recording=i)
                         for i, info in enumerate(store.recordings)
                     ]
             except StoreError as error:
@@ -102,50 +102,50 @@ def find_sources(
         problems += more
     else:
         found = {video: tuple(regions) for video in videos if regions}
-    sources = [*(_of_video(video, found.get(video, (None,))) for video in videos), *recordings]
-    first: dict[str, Source] = {}
+    inputs = [*(_of_video(video, found.get(video, (None,))) for video in videos), *recordings]
+    first: dict[str, Input] = {}
     good = []
-    for source in sources:
+    for item in inputs:
         # file names on Windows and macOS ignore capitals
-        others = [first.setdefault(folded(name), source) for name in source.names]
-        other = next((other for other in others if other is not source), None)
+        others = [first.setdefault(folded(name), item) for name in item.names]
+        other = next((other for other in others if other is not item), None)
         if other is None:
-            good.append(source)
+            good.append(item)
             continue
         problems.append(
             Problem.of(
-                source.path,
+                item.path,
                 f"its predictions would have the same file name as those of {other.path}; rename "
                 "one, or predict one into another folder",
             )
         )
-    if not sources and not problems:
+    if not inputs and not problems:
         raise ConfigError("sources: found no video, expected at least one; check the paths")
     return good, problems
 
 
-def _of_video(video: Path, regions: Sequence[Region | None]) -> Source:
-    return Source(video, tuple(recording_name(video.stem, r) for r in regions), tuple(regions))
+def _of_video(video: Path, regions: Sequence[Region | None]) -> Input:
+    return Input(video, tuple(recording_name(video.stem, r) for r in regions), tuple(regions))
 
 
-def predict_sources(
+def predict_inputs(
     network: ActionRecognitionInference,
-    sources: Sequence[Source],
+    inputs: Sequence[Input],
     output_folder: Path | str,
     *,
     config: OutputConfig | None = None,
     overwrite: bool = False,
     quiet: bool = True,
     team: Team = ALONE,
-) -> tuple[list[Written], list[Problem]]:
-    """Predict sources and write each as soon as it is finished.
+) -> tuple[list[Recording], list[Problem]]:
+    """Predict inputs and write each as soon as it is finished.
 
     Parameters
     ----------
     network : ActionRecognitionInference
         The network.
-    sources : sequence of Source
-        From `find_sources`.
+    inputs : sequence of Input
+        From `find_inputs`.
     output_folder : Path or str
         Created if it does not exist.
     config : OutputConfig, optional
@@ -155,12 +155,12 @@ def predict_sources(
     quiet : bool
         Show no progress bar.
     team : Team
-        The processes that share the sources; each returns the results of all.
+        The processes that share the inputs; each returns the results of all.
 
     Returns
     -------
-    written : list of Written
-        The written predictions.
+    written : list of Recording
+        The written predictions, without their probabilities.
     problems : list of Problem
         Sources that were skipped.
 
@@ -172,9 +172,9 @@ def predict_sources(
     config = config or OutputConfig()
     folder = Path(output_folder)
     if not overwrite:
-        team.on_leader(lambda: _refuse_existing(folder, sources, network.class_names))
-    own = team.share_of(sources)
-    results: list[tuple[list[Written], list[Problem]]] = [([], [])] * len(own)
+        team.on_leader(lambda: _refuse_existing(folder, inputs, network.class_names))
+    own = team.share_of(inputs)
+    results: list[tuple[list[Recording], list[Problem]]] = [([], [])] * len(own)
     num_frames = 0
     with tqdm(
         total=len(own),
@@ -183,14 +183,14 @@ def predict_sources(
         disable=quiet or not team.is_leader or None,
     ) as bar:
 
-        def predict_one(source: Source, on_step: Callable[[], None]) -> list[Prediction]:
+        def predict_one(item: Input, on_step: Callable[[], None]) -> list[Recording]:
             def on_frames(num_new: int) -> None:
                 nonlocal num_frames
                 on_step()
                 num_frames += num_new
                 bar.set_postfix_str(f"{num_frames:,} frames")
 
-            return _predict(network, source, on_frames)
+            return _predict(network, item, on_frames)
 
         # two workers: one decodes the next video while the other finishes the last stretches
         with contextlib.closing(run_parallel(predict_one, own, workers=2)) as done:
@@ -211,28 +211,23 @@ def predict_sources(
 
 
 def _write(
-    network: ActionRecognitionInference, folder: Path, found: Prediction, config: OutputConfig
-) -> Written:
+    network: ActionRecognitionInference, folder: Path, found: Recording, config: OutputConfig
+) -> Recording:
     """Write a prediction and its row of the summary."""
     checkpoint = network.checkpoint
     row = write_prediction(
         folder, found, checkpoint.class_map, config, network.post, checkpoint.provenance()
     )
     update_summary(folder / SUMMARY_NAME, row)
-    return Written(
-        name=found.name,
-        video=found.video,
-        num_frames=len(found.probabilities),
-        warnings=found.warnings,
-    )
+    return replace(found, probabilities=np.empty((0, 0), np.float32), raw=None)
 
 
-def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Sequence[str]) -> None:
+def _refuse_existing(folder: Path, inputs: Sequence[Input], class_names: Sequence[str]) -> None:
     """Raise ConfigError if predictions would replace files, or the summary has other classes."""
     existing = [
         path.name
-        for source in sources
-        for name in source.names
+        for item in inputs
+        for name in item.names
         for path in output_paths(folder, name).values()
         if path.exists()
     ]
@@ -246,16 +241,16 @@ def _refuse_existing(folder: Path, sources: Sequence[Source], class_names: Seque
 
 
 def _predict(
-    network: ActionRecognitionInference, source: Source, on_frames: Callable[[int], object]
-) -> list[Prediction]:
-    """Predict a source; raise InputError if that fails."""
+    network: ActionRecognitionInference, item: Input, on_frames: Callable[[int], object]
+) -> list[Recording]:
+    """Predict an input; raise InputError if that fails."""
     try:
-        if source.recording is None:
-            return network.predict_regions(source.path, source.regions, on_frames)
-        with Store(source.path) as store:
-            return [network.predict_recording(store, source.recording, on_frames)]
+        if item.recording is None:
+            return network.predict_regions(item.path, item.regions, on_frames)
+        with Store(item.path) as store:
+            return [network.predict_recording(store, item.recording, on_frames)]
     except (ConfigError, StoreError) as error:
-        raise InputError([Problem(source.path.name, 0, str(error))]) from None
+        raise InputError([Problem(item.path.name, 0, str(error))]) from None
 
 
 def predict_multiple_videos(
@@ -275,7 +270,7 @@ def predict_multiple_videos(
     checkpoint_path : Path or str
         A ``.pt`` file of mpar-train.
     video_paths : iterable of Path or str
-        As for `find_sources`.
+        As for `find_inputs`.
     output_dir : Path or str
         Gets the CSV files.
     stride : int
@@ -283,7 +278,7 @@ def predict_multiple_videos(
     device
         As for `ActionRecognitionInference`.
     overwrite, quiet
-        As for `predict_sources`.
+        As for `predict_inputs`.
 
     Returns
     -------
@@ -296,10 +291,10 @@ def predict_multiple_videos(
         Some videos could not be predicted; the predictions of all others are written.
     """
     network = ActionRecognitionInference(checkpoint_path, device)
-    sources, problems = find_sources(video_paths, network.regions)
-    written, more = predict_sources(
+    inputs, problems = find_inputs(video_paths, network.regions)
+    written, more = predict_inputs(
         network,
-        sources,
+        inputs,
         output_dir,
         config=OutputConfig(stride=stride),
         overwrite=overwrite,

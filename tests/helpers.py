@@ -20,10 +20,12 @@ from mpar.cache.layout import RecordingInfo, hash_chunks
 from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.scorings import Recording
 from mpar.learning.learner import Learner
 from mpar.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mpar.network.config import ModelConfig
 from mpar.network.model import ClipNet
+from mpar.video.timeline import TimeLine
 from mpar.video.videos import Decoding
 from tests.sample.synthetic import draw_frame_numbers
 
@@ -36,6 +38,17 @@ def run(command, *arguments):
         raise result.exception
     assert "Traceback" not in result.output
     return result
+
+
+def recording_of(labels=None, name="m1", fps=30, line=None, probabilities=None, **more):
+    """Return a recording with labels, by default the most probable classes."""
+    if labels is None:
+        labels = probabilities.argmax(axis=1)
+    if probabilities is not None:
+        more["probabilities"] = probabilities
+    labels = np.asarray(labels, np.int8)
+    line = line or TimeLine(len(labels), Fraction(fps))
+    return Recording(**{"name": name, "video": f"{name}.mp4", **more}, line=line, labels=labels)
 
 
 def make_checkpoint(path, *, clip_length=16, frame_size=(32, 32), class_map=DEFAULT_CLASS_MAP):

@@ -14,6 +14,7 @@ from mpar.scores.agreement import bland_altman, compare_raters, measure_agreemen
 from mpar.scores.calibration import measure_calibration
 from mpar.scores.comparison import Comparison, row_names
 from mpar.scores.events import CRITERIA, Criterion
+from mpar.video.timeline import TimeLine
 
 NAMES = ("rest", "paw_lick", "walk")
 
@@ -24,7 +25,9 @@ def compare(name, truth, predicted, **more):
         np.array([-1 if c == "." else int(c) for c in text], np.int8) for text in (truth, predicted)
     )
     truth, predicted = arrays
-    return Comparison(name=name, truth=truth, predicted=predicted, fps=Fraction(10), **more)
+    return Comparison(
+        name=name, truth=truth, predicted=predicted, line=TimeLine(len(truth), Fraction(10)), **more
+    )
 
 
 STUDY = [
@@ -137,7 +140,7 @@ def test_calibration_by_hand():
         name="x",
         truth=truth,
         predicted=np.ones(21, int),
-        fps=Fraction(30),
+        line=TimeLine(21, Fraction(30)),
         confidence=confidence,
     )
     found = measure_calibration([one])
@@ -156,7 +159,7 @@ def test_annotators_are_set_against_each_other_and_the_network():
         name="x",
         truth=first,
         predicted=first,
-        fps=Fraction(30),
+        line=TimeLine(10, Fraction(30)),
         annotators={"bo": second, "anna": first},
     )
     pairs = {(p.first, p.second): p for p in compare_raters([one, STUDY[0]], NAMES)}
@@ -182,7 +185,7 @@ def test_annotators_keep_their_labels_whatever_they_are_called():
             name="r",
             truth=truth,
             predicted=wrong,
-            fps=Fraction(30),
+            line=TimeLine(len(truth), Fraction(30)),
             annotators={first: truth, second: truth},
         )
         return [(p.with_network, p.kappa, p.f1.tolist()) for p in compare_raters([one], NAMES)]
@@ -194,7 +197,7 @@ def test_annotators_keep_their_labels_whatever_they_are_called():
         name="r",
         truth=truth,
         predicted=wrong,
-        fps=Fraction(30),
+        line=TimeLine(len(truth), Fraction(30)),
         annotators={"human": truth, "mpar": truth},
     )
     shown = {name for pair in compare_raters([one], NAMES) for name in (pair.first, pair.second)}
@@ -216,7 +219,8 @@ def test_figures_show_every_class_that_has_bouts():
 
 def test_perfect_counts_have_an_axis():
     """Differences that are all 0 do not make a scale of 1e-17, nor do equal means."""
-    one = Comparison(name="x", truth=STUDY[0].truth, predicted=STUDY[0].truth, fps=Fraction(30))
+    truth = STUDY[0].truth
+    one = Comparison(name="x", truth=truth, predicted=truth, line=STUDY[0].line)
     table = recording_table([one, replace(one, name="y")], NAMES)
     for axes in plot_bland_altman(table, NAMES).axes:
         assert axes.get_ylim() == (-1, 1)

@@ -18,7 +18,6 @@ from mpar.assay import AssayConfig, summarize_assay
 from mpar.errors import ConfigError, InputError
 from mpar.inference import predict_multiple_videos
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.scorings import Labelled
 from mpar.network.checkpoint import load_checkpoint
 from mpar.scores.comparison import SAME_ANIMAL
 from mpar.scores.windows import (
@@ -31,7 +30,7 @@ from mpar.scores.windows import (
     summarize_window,
 )
 from mpar.video.timeline import TimeLine
-from tests.helpers import put_prediction, run
+from tests.helpers import put_prediction, recording_of, run
 from tests.sample.cartoon import write_script
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -44,7 +43,7 @@ def read_rows(path):
 
 
 def recording(labels, fps=Fraction(10)):
-    return Labelled("m1", "m1.mp4", fps, np.asarray(labels, np.int8))
+    return recording_of(labels, fps=fps)
 
 
 def row_of(labels, window=WHOLE, *, fps=Fraction(10), name="paw_lick", onset=Fraction(0)):
@@ -591,7 +590,7 @@ def test_summing_up_keeps_the_order_of_animals():
 def test_windows_of_an_uneven_recording():
     """By hand: frames at 0, 1, 2, 6 and 7 s, the last for 1 s; licks from 2 to 7 s."""
     line = TimeLine(5, Fraction(1), np.array([0.0, 1, 2, 6, 7]))
-    item = Labelled("m", "m.mp4", Fraction(1), np.array([0, 0, 1, 1, 0], np.int8), line=line)
+    item = recording_of([0, 0, 1, 1, 0], line=line)
     whole, first, second = (
         summarize_window(
             item, Window("window", "w", Fraction(a), b and Fraction(b)), ("rest", "lick")

@@ -7,6 +7,7 @@ import pytest
 
 from mpar.scores.baselines import measure_baselines
 from mpar.scores.comparison import Comparison
+from mpar.video.timeline import TimeLine
 
 NAMES = ("rest", "paw_lick", "walk")
 
@@ -17,7 +18,7 @@ def compare(name, truth, predicted, movement=None):
         name=name,
         truth=np.array(truth),
         predicted=np.array(predicted),
-        fps=Fraction(30),
+        line=TimeLine(len(truth), Fraction(30)),
         movement=None if movement is None else np.array(movement),
     )
 
@@ -95,7 +96,7 @@ def test_pieces_of_one_animal_count_once():
     """The interval draws animals, not recordings: six pieces of one animal have none."""
     pieces = [
         Comparison(
-            name=f"p{i}", truth=c.truth, predicted=c.predicted, fps=c.fps, group="m1",
+            name=f"p{i}", truth=c.truth, predicted=c.predicted, line=c.line, group="m1",
             movement=c.movement,
         )
         for i, c in enumerate(animals(6, is_better=True))

@@ -13,6 +13,7 @@ from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, read_split, write_split
 from mpar.scores.comparison import Comparison
 from mpar.scores.learning_curve import measure_curve
+from mpar.video.timeline import TimeLine
 from tests.helpers import run
 
 NAMES = ("rest", "paw_lick", "walk")
@@ -29,7 +30,8 @@ def compare(shares, num_animals=6, spread=0.0):
             truth = rng.integers(0, 3, 200)
             is_right = rng.random(200) < share + spread * rng.standard_normal()
             guess = np.where(is_right, truth, (truth + 1) % 3)
-            one.append(Comparison(name=f"m{i}", truth=truth, predicted=guess, fps=Fraction(30)))
+            line = TimeLine(200, Fraction(30))
+            one.append(Comparison(name=f"m{i}", truth=truth, predicted=guess, line=line))
         found.append(one)
     return found
 

@@ -9,14 +9,13 @@ import pytest
 
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.scorings import Labelled
 from mpar.reviewer.estimate import MIN_CHECKED, Estimate
 from mpar.reviewer.intervals import num_to_halve
 from mpar.reviewer.sampling import NUM_STRATA, cut_units, draw_order
 from mpar.scores.metrics import frame_scores
-from mpar.scores.probabilities import Predicted
 from mpar.video.timeline import TimeLine
 from tests.benchmarks import coverage
+from tests.helpers import recording_of
 
 NAMES = DEFAULT_CLASS_MAP.class_names
 REST, WITHDRAW, LICK, SHAKE, WALK, ACTIVE = range(6)
@@ -47,11 +46,7 @@ def predicted(name, labels, sure=0.9, line=None):
     labels = np.asarray(labels, np.int8)
     rows = np.full((len(labels), len(NAMES)), (1 - sure) / (len(NAMES) - 1), np.float32)
     rows[np.arange(len(labels)), labels] = sure
-    recording = Labelled(
-        *(name, f"{name}.mp4", Fraction(10), labels),
-        line=line or TimeLine(len(labels), Fraction(10)),
-    )
-    return Predicted(recording=recording, probabilities=rows)
+    return recording_of(labels, name, 10, line, rows)
 
 
 def test_units_hold_every_frame_once(small_study):

@@ -1,15 +1,11 @@
 """The page of an estimate: every number with its interval, and nothing that needs escaping."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
-from mpar.labels.scorings import Labelled
 from mpar.report.estimate_page import estimate_page, plot_estimates
 from mpar.reviewer.estimate import Estimate
-from mpar.scores.probabilities import Predicted
-from tests.helpers import Page
+from tests.helpers import Page, recording_of
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +18,7 @@ def estimate():
         labels = np.repeat(rng.choice(3, 60, p=[0.7, 0.2, 0.1]), 10).astype(np.int8)
         rows = np.full((600, 3), 0.1, np.float32)
         rows[np.arange(600), labels] = 0.8
-        recording = Labelled(name, f"{name}.mp4", Fraction(10), labels)
-        predictions.append(Predicted(recording=recording, probabilities=rows))
+        predictions.append(recording_of(labels, name, 10, probabilities=rows))
         truths[name] = np.where(rng.random(600) < 0.1, 0, labels)
     estimate = Estimate.open(predictions, names, path=None)
     for _ in range(30):

@@ -1,7 +1,6 @@
 """Evaluation: the right frames compared, and honest about the animals."""
 
 import json
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,8 @@ from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import SAME_ANIMAL
 from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
-from mpar.video.timeline import TimeLine
+from mpar.scores.predictions import OutputConfig, write_prediction
+from tests.helpers import recording_of
 from tests.sample.synthetic import write_annotation
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
@@ -33,12 +32,7 @@ def write_fake_prediction(folder, checkpoint, name, codes, *, stride=1, video=No
     labels = DEFAULT_CLASS_MAP.merge(np.asarray(codes))
     probabilities = np.full((len(labels), len(CLASS_NAMES)), 0.01, np.float32)
     probabilities[np.arange(len(labels)), labels] = 0.95
-    prediction = Prediction(
-        name=name,
-        video=video or f"{name}.mp4",
-        line=TimeLine(len(labels), Fraction(30)),
-        probabilities=probabilities,
-    )
+    prediction = recording_of(name=name, video=video or f"{name}.mp4", probabilities=probabilities)
     write_prediction(
         folder,
         prediction,
@@ -219,7 +213,7 @@ def test_rows_of_strided_predictions_stand_for_the_frames_up_to_the_next(checkpo
     assert comparison.truth.tolist() == DEFAULT_CLASS_MAP.merge(codes).tolist()
     every = DEFAULT_CLASS_MAP.merge(codes[::3]).tolist()
     assert comparison.predicted.tolist() == [label for label in every for _ in range(3)][:20]
-    assert comparison.fps == 30
+    assert comparison.line.fps == 30
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5, 15])

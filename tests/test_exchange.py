@@ -29,10 +29,9 @@ from mpar.labels.exchange import (
 )
 from mpar.labels.laying import lay_on_frames
 from mpar.labels.pairing import share_out
-from mpar.labels.scorings import Labelled
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.video.timeline import TimeLine
-from tests.helpers import run
+from tests.helpers import recording_of, run
 from tests.sample.synthetic import draw_frame_numbers, write_video
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -279,7 +278,7 @@ def test_round_trip(tmp_path_factory, label_format, case):
     """What is written reads back frame by frame, at any frame rate, and is recognised."""
     labels, fps = case
     folder = tmp_path_factory.mktemp("trip")
-    video = Labelled("m1", "m1.mp4", fps, labels)
+    video = recording_of(labels, "m1", fps)
     if (labels < 0).all() and label_format in {"boris", "simba"}:
         return  # nothing is written of a video without bouts
     (path,) = write_labels(folder, label_format, [video], NAMES)
@@ -299,7 +298,7 @@ def test_round_trip(tmp_path_factory, label_format, case):
 def test_round_trip_with_a_background(tmp_path, label_format):
     """A class that is written as no behaviour is read as the class of no behaviour."""
     labels = np.array([0, 0, 2, 2, 0, 1, 0, 0], np.int8)
-    video = Labelled("m1", "m1.mp4", NTSC, labels)
+    video = recording_of(labels, "m1", NTSC)
     (path,) = write_labels(tmp_path, label_format, [video], NAMES, unscored="rest")
     text = path.read_text()
     assert "rest" not in text
@@ -311,7 +310,7 @@ def test_round_trip_with_a_background(tmp_path, label_format):
 def test_one_file_for_several_videos(tmp_path, label_format):
     """Each video gets its own part of the file."""
     first, second = np.array([0, 0, 2], np.int8), np.array([1, 1, 1, 0], np.int8)
-    videos = [Labelled("m1", "m1.mp4", NTSC, first), Labelled("m2", "m2.mp4", NTSC, second)]
+    videos = [recording_of(first, "m1", NTSC), recording_of(second, "m2", NTSC)]
     (path,) = write_labels(tmp_path, label_format, videos, NAMES)
     for video, labels in zip(videos, (first, second), strict=True):
         codes = read(path, num_frames=len(labels), fps=NTSC, video=Path(video.video)).codes
@@ -571,7 +570,7 @@ def test_boris_looks_only_at_its_interval(tmp_path):
 
 def test_exported_boris_project(tmp_path):
     """Behaviours exclude each other, so that a correction in BORIS keeps one class a frame."""
-    video = Labelled("m1", "m1.mp4", NTSC, np.array([0, 0, 2, 2, 1], np.int8))
+    video = recording_of([0, 0, 2, 2, 1], "m1", NTSC)
     (path,) = write_labels(tmp_path, "boris", [video], NAMES)
     project = json.loads(path.read_text())
     (observation,) = project["observations"].values()
@@ -593,7 +592,7 @@ def test_exported_boris_project(tmp_path):
 
 def test_exported_boris_project_is_ascii(tmp_path):
     """BORIS opens it in the machine's encoding, which is not UTF-8 on Windows."""
-    video = Labelled("mäuse 2", "mäuse 2.mp4", NTSC, np.array([0, 2], np.int8))
+    video = recording_of([0, 2], "mäuse 2", NTSC)
     (path,) = write_labels(tmp_path, "boris", [video], NAMES)
     assert path.read_bytes().isascii()
     project = json.loads(path.read_text(encoding="cp1252"))
@@ -602,7 +601,7 @@ def test_exported_boris_project_is_ascii(tmp_path):
 
 def test_exported_tables_and_annot(tmp_path):
     """Columns and counting are those of the programs."""
-    video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 2, 2, -1], np.int8))
+    video = recording_of([0, 2, 2, -1], "m1", Fraction(30))
     (path,) = write_labels(tmp_path, "simba", [video], NAMES)
     assert path.read_text() == (
         "Video,Event,Start_time,End Time,Start_frame,End_frame,Bout_time\n"
@@ -626,7 +625,7 @@ def test_exported_tables_and_annot(tmp_path):
 
 def test_what_cannot_be_exported(tmp_path):
     """Nothing is overwritten unasked, and unlabelled frames never become a class."""
-    video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 2, -1], np.int8))
+    video = recording_of([0, 2, -1], "m1", Fraction(30))
     write_labels(tmp_path, "annot", [video], NAMES)
     with pytest.raises(
         ConfigError, match=r"already contains 1 output file \(m1.annot\); pass --overwrite"
@@ -641,7 +640,7 @@ def test_what_cannot_be_exported(tmp_path):
         write_labels(tmp_path, "simba", [video], NAMES, unscored="resting")
     with pytest.raises(ConfigError, match="format: found 'boris-binary', expected one of boris,"):
         write_labels(tmp_path, "boris-binary", [video], NAMES)
-    fast = Labelled("m1", "m1.mp4", Fraction(1000), np.zeros(3, np.int8))
+    fast = recording_of(np.zeros(3, np.int8), "m1", Fraction(1000))
     with pytest.raises(
         InputError, match=("1000 frames per second, too many for times in milliseconds")
     ):
@@ -652,7 +651,7 @@ def test_what_cannot_be_exported(tmp_path):
 def test_a_class_named_background(tmp_path):
     """DeepEthogram's background is no behaviour, so the class must be written as none."""
     class_map = ClassMap(((0, "walk", "walk"), (1, "background", "background")))
-    video = Labelled("m1", "m1.mp4", Fraction(30), np.array([0, 1, 1, 0], np.int8))
+    video = recording_of([0, 1, 1, 0], "m1", Fraction(30))
     with pytest.raises(ConfigError, match="pass --unscored background"):
         write_labels(tmp_path, "deepethogram", [video], class_map.class_names)
     (path,) = write_labels(
@@ -735,7 +734,7 @@ def test_a_gap_of_a_frame_stays_a_gap(tmp_path):
 def test_a_correction_in_boris_comes_back(tmp_path):
     """Out as a project, a behaviour put between two others as BORIS does, and in again."""
     labels = np.repeat(np.array([0, 2, 4], np.int8), 30)
-    (path,) = write_labels(tmp_path, "boris", [Labelled("m1", "m1.mp4", NTSC, labels)], NAMES)
+    (path,) = write_labels(tmp_path, "boris", [recording_of(labels, "m1", NTSC)], NAMES)
     project = json.loads(path.read_text())
     (observation,) = project["observations"].values()
     start = observation["events"][2][0]  # of the lick
@@ -852,7 +851,7 @@ def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
         "its video does not state a frame rate; mpar takes 30 frames per second from this file"
     )
     numbered = FACTS + fact(1, "START", fps="NA", index=30) + fact(2, "STOP", fps="NA", index=60)
-    assert laid(tmp_path, numbered, guess).fps == 30
+    assert laid(tmp_path, numbered, guess).frame_rate == 30
     with pytest.raises(InputError, match=r"neither it nor its video states a frame rate \(25 is"):
         laid(tmp_path, walk(fps="NA"), guess)
     assert laid(tmp_path, SIMBA.replace("_time", "_t"), guess).codes[30] == 2  # counts frames

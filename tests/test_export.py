@@ -15,11 +15,10 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.report import band
 from mpar.report.style import class_colors
 from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
-from mpar.video.timeline import TimeLine
+from mpar.scores.predictions import OutputConfig, write_prediction
 from mpar.video.videos import Decoding
 from mpar.video.writing import new_video
-from tests.helpers import run
+from tests.helpers import recording_of, run
 from tests.sample.synthetic import draw_frame_numbers, read_frame_number, write_video
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -31,12 +30,7 @@ def predict(folder, name, labels, line=None, **more):
     labels = np.asarray(labels)
     probabilities = np.full((len(labels), 6), 0.05, np.float32)
     probabilities[np.arange(len(labels)), labels] = 0.75
-    prediction = Prediction(
-        name=name,
-        line=line or TimeLine(len(labels), Fraction(30)),
-        probabilities=probabilities,
-        **{"video": f"{name}.mp4", **more},
-    )
+    prediction = recording_of(name=name, line=line, probabilities=probabilities, **more)
     write_prediction(folder, prediction, DEFAULT_CLASS_MAP, OutputConfig(), PostConfig(), {})
 
 

@@ -23,6 +23,7 @@ from mpar.report.style import class_colors
 from mpar.scores.comparison import SAME_ANIMAL, Comparison
 from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
+from mpar.video.timeline import TimeLine
 from tests.helpers import Page, find_browser, put_prediction, run
 
 NAMES = ("rest", "paw_lick", "<b>walk</b> & co")
@@ -34,7 +35,9 @@ def compare(name, truth, predicted, **more):
     truth, predicted = (
         np.array([-1 if c == "." else int(c) for c in text], np.int8) for text in (truth, predicted)
     )
-    return Comparison(name=name, truth=truth, predicted=predicted, fps=Fraction(10), **more)
+    return Comparison(
+        name=name, truth=truth, predicted=predicted, line=TimeLine(len(truth), Fraction(10)), **more
+    )
 
 
 STUDY = [

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,18 +12,17 @@ from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
 from mpar.inference import (
     ActionRecognitionInference,
-    find_sources,
+    find_inputs,
+    predict_inputs,
     predict_multiple_videos,
-    predict_sources,
 )
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.preprocess import preprocess
 from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
-from mpar.video.timeline import TimeLine
-from tests.helpers import make_checkpoint, write_two_streams
+from mpar.scores.predictions import OutputConfig, write_prediction
+from tests.helpers import make_checkpoint, recording_of, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
     read_frame_number,
@@ -106,17 +104,21 @@ def test_predictions_are_read_back_as_annotations(numbers, tmp_path):
             path = tmp_path / "numbers_predictions.csv"
             table = read_annotation(path, DEFAULT_CLASS_MAP, allow_gaps=True)
             assert table.frames.tolist() == list(range(0, 75, stride))
-            expected = prediction.labels(0.3)[::stride]
+            is_sure = prediction.confidence() >= 0.3
+            expected = np.where(is_sure, prediction.labels, -1)[::stride]
             assert DEFAULT_CLASS_MAP.merge(table.codes).tolist() == expected.tolist()
 
 
-def test_low_confidence_is_unlabelled():
+def test_low_confidence_is_unlabelled(tmp_path):
     """Below the threshold a frame has no label; at it, it has."""
-    probabilities = np.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]], np.float32)
-    line = TimeLine(3, Fraction(30))
-    prediction = Prediction(name="a", video="a.mp4", line=line, probabilities=probabilities)
-    assert prediction.labels(0.55).tolist() == [0, -1, 1]
-    assert prediction.labels().tolist() == [0, 0, 1]
+    probabilities = np.zeros((3, len(CLASS_NAMES)), np.float32)
+    probabilities[:, :2] = [[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]]
+    for least, expected in ((0.75, [0, -1, 1]), (0.76, [-1, -1, -1]), (0.0, [0, 0, 1])):
+        prediction = recording_of(name="a", probabilities=probabilities)
+        config = OutputConfig(min_confidence=least)
+        write_prediction(tmp_path, prediction, DEFAULT_CLASS_MAP, config, PostConfig(), {})
+        table = read_annotation(tmp_path / "a_predictions.csv", DEFAULT_CLASS_MAP)
+        assert DEFAULT_CLASS_MAP.merge(table.codes).tolist() == expected
 
 
 def test_api_returns_what_the_original_documented(numbers, tmp_path):
@@ -235,35 +237,35 @@ def test_same_name_twice_is_a_problem(numbers, tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "m.mp4").write_bytes(b"")
-    sources, problems = find_sources([tmp_path / "x", tmp_path / "y"])
+    sources, problems = find_inputs([tmp_path / "x", tmp_path / "y"])
     assert [source.path for source in sources] == [tmp_path / "x" / "m.mp4"]
     assert "same file name" in problems[0].message
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ConfigError, match="found no video"):
-        find_sources([empty])
+        find_inputs([empty])
 
 
 def test_nothing_is_overwritten_unasked(numbers, tmp_path):
     """Predictions that exist are kept, and checked for before anything is computed."""
     network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
-    sources, _ = find_sources([numbers / "v"])
+    sources, _ = find_inputs([numbers / "v"])
     out = tmp_path / "out"
     out.mkdir()
     (out / "numbers_predictions.csv").write_text("mine")
     with pytest.raises(ConfigError, match="--overwrite"):
-        predict_sources(network, sources, out)
+        predict_inputs(network, sources, out)
     assert [p.name for p in out.iterdir()] == ["numbers_predictions.csv"]
     assert (out / "numbers_predictions.csv").read_text() == "mine"
-    predict_sources(network, sources, out, overwrite=True)
+    predict_inputs(network, sources, out, overwrite=True)
     assert len(read_rows(out / "numbers_predictions.csv")) == 75
 
 
 def test_sidecar_bouts_and_summary_agree_with_the_rows(numbers, tmp_path):
     """All files of a prediction tell one story."""
     network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
-    sources, _ = find_sources([numbers / "v"])
-    predict_sources(network, sources, tmp_path / "out")
+    sources, _ = find_inputs([numbers / "v"])
+    predict_inputs(network, sources, tmp_path / "out")
     rows = read_rows(tmp_path / "out" / "numbers_predictions.csv")
     bouts = read_rows(tmp_path / "out" / "numbers_bouts.csv")
     (summary,) = read_rows(tmp_path / "out" / "summary.csv")
@@ -284,7 +286,7 @@ def test_summary_gathers_all_videos_of_a_folder(numbers, tmp_path):
     network = ActionRecognitionInference(make_checkpoint(tmp_path / "net.pt"))
     write_video(tmp_path / "other.mp4", draw_frame_numbers(10, 32, 32))
     for paths in ([numbers / "v"], [tmp_path / "other.mp4"], [tmp_path / "other.mp4"]):
-        predict_sources(network, find_sources(paths)[0], tmp_path / "out", overwrite=True)
+        predict_inputs(network, find_inputs(paths)[0], tmp_path / "out", overwrite=True)
     rows = read_rows(tmp_path / "out" / "summary.csv")
     assert [(row["video"], row["frames"]) for row in rows] == [("numbers", "75"), ("other", "10")]
 

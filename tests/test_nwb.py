@@ -16,11 +16,10 @@ from mpar.errors import ConfigError
 from mpar.inference import predict_multiple_videos
 from mpar.labels.bouts import bout_table
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.scorings import Labelled
 from mpar.report import nwb
 from mpar.report.nwb import UNKNOWN_START, write_nwb
 from mpar.video.timeline import TimeLine
-from tests.helpers import run
+from tests.helpers import recording_of, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:hdmf", "ignore::UserWarning:pynwb")
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -57,9 +56,7 @@ def read_back(path):
 
 
 def written(folder, labels, line, **how):
-    item = Labelled(
-        "m1__A", "m1.mp4", line.fps, np.array(labels, np.int8), line=line, region="0,0,9,9"
-    )
+    item = recording_of(labels, "m1__A", line=line, video="m1.mp4", region="0,0,9,9")
     confidence = np.linspace(0.5, 1, len(labels))
     bouts = bout_table(labels, line, NAMES, confidence=confidence)
     write_nwb(folder / "m1.nwb", item, bouts, DEFAULT_CLASS_MAP, how)

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mpar.labels.metadata import Animal
-from mpar.labels.scorings import Labelled
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
 from mpar.report.plots import plot_class_f1, plot_clips, plot_confusion, plot_ethogram
 from mpar.report.style import add_warning, class_colors, save_figure
 from mpar.scores.metrics import frame_scores
 from mpar.video.timeline import TimeLine
+from tests.helpers import recording_of
 
 NAMES = ("rest", "paw_lick", "walk")
 LONG_NAMES = tuple(f"a_long_name_of_some_behaviour_{k}" for k in range(12))
@@ -385,8 +385,7 @@ def raster_rows(onset=0):
 
 
 def animal_of(group, name, labels, fps, onset=0):
-    recording = Labelled(name, f"{name}.mp4", Fraction(fps), labels)
-    return Animal(recording, name, group, Fraction(onset), {})
+    return Animal(recording_of(labels, name, fps), name, group, Fraction(onset), {})
 
 
 def test_raster_has_a_strip_an_animal_on_one_clock():

@@ -1,28 +1,20 @@
 """Class probabilities read back from the files of mpar-predict."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
+from mpar.scores.predictions import OutputConfig, write_prediction
 from mpar.scores.probabilities import read_probabilities
-from mpar.video.timeline import TimeLine
-from tests.helpers import put_prediction
+from tests.helpers import put_prediction, recording_of
 
 
 def write(folder, name, probabilities, **output):
     """Write a prediction as mpar-predict does."""
     probabilities = np.asarray(probabilities, np.float32)
-    prediction = Prediction(
-        name=name,
-        video=f"{name}.mp4",
-        line=TimeLine(len(probabilities), Fraction(30)),
-        probabilities=probabilities,
-    )
+    prediction = recording_of(name=name, probabilities=probabilities)
     config = OutputConfig(**output)
     write_prediction(folder, prediction, DEFAULT_CLASS_MAP, config, PostConfig(), {})
 

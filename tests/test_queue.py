@@ -7,10 +7,9 @@ import pytest
 
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.scorings import Labelled
 from mpar.reviewer.queue import QueueConfig, order_stretches
-from mpar.scores.probabilities import Predicted
 from mpar.video.timeline import TimeLine
+from tests.helpers import recording_of
 
 NAMES = DEFAULT_CLASS_MAP.class_names
 REST, WITHDRAW, LICK, SHAKE, WALK, ACTIVE = range(6)
@@ -25,14 +24,7 @@ def predicted(name, num_frames, *doubts, line=None, animal=""):
         probabilities[start:stop] = 0
         probabilities[start:stop, first] = share
         probabilities[start:stop, second] = 1 - share
-    recording = Labelled(
-        name,
-        f"{name}.mp4",
-        Fraction(FPS),
-        probabilities.argmax(axis=1).astype(np.int8),
-        line=line or TimeLine(num_frames, Fraction(FPS)),
-    )
-    return Predicted(recording=recording, probabilities=probabilities, animal=animal)
+    return recording_of(None, name, FPS, line, probabilities, group=animal)
 
 
 def places(stretches):

@@ -15,6 +15,8 @@ from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.recordings import check_recording
 from mpar.labels.scorings import Scoring
+from mpar.labels.sources import Source
+from mpar.video.timeline import TimeLine
 
 CHECK = "check that the labels belong to this video, and number its first frame 0"
 
@@ -37,7 +39,9 @@ def annotation(name, codes, first=0):
 
 
 def lay(annotations, num_frames, **options):
-    return check_recording(VIDEO, annotations, num_frames, DEFAULT_CLASS_MAP, group="m7", **options)
+    line = TimeLine(num_frames, options.pop("fps", None))
+    source = Source(VIDEO)
+    return check_recording(source, annotations, line, DEFAULT_CLASS_MAP, group="m7", **options)
 
 
 def refuse(annotations, num_frames, **options):

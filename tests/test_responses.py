@@ -9,7 +9,6 @@ import pytest
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.metadata import Animal
-from mpar.labels.scorings import Labelled
 from mpar.labels.stimuli import Stimulus, read_stimuli
 from mpar.scores.responses import (
     parse_response_window,
@@ -18,7 +17,7 @@ from mpar.scores.responses import (
     thresholds,
     up_down_threshold,
 )
-from tests.helpers import put_prediction, run
+from tests.helpers import put_prediction, recording_of, run
 
 NAMES = DEFAULT_CLASS_MAP.class_names
 WITHDRAW, LICK, WALK = (NAMES.index(name) for name in ("paw_withdraw", "paw_lick", "walk"))
@@ -27,8 +26,7 @@ WINDOW = (Fraction(0), Fraction(2))
 
 def animal_of(labels, name="m1", group="all", fps=10):
     """Return an animal with labels at 10 frames a second."""
-    recording = Labelled(name, f"{name}.mp4", Fraction(fps), np.asarray(labels, np.int8))
-    return Animal(recording, name, group, Fraction(0), {})
+    return Animal(recording_of(labels, name, fps), name, group, Fraction(0), {})
 
 
 def stimulus(animal, start, event="von Frey", force=None):

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from fractions import Fraction
 from urllib.parse import urlencode, urlsplit
 
 import cv2
@@ -36,9 +35,8 @@ from mpar.reviewer.history import ACCEPTED, SCORED, Lane
 from mpar.reviewer.server import MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
 from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, Prediction, write_prediction
-from mpar.video.timeline import TimeLine
-from tests.helpers import run
+from mpar.scores.predictions import OutputConfig, write_prediction
+from tests.helpers import recording_of, run
 from tests.sample.synthetic import (
     draw_frame_numbers,
     read_frame_number,
@@ -115,12 +113,7 @@ def put_predictions(folder, labels, name="m1"):
     """Write a prediction that is 80 % sure."""
     probabilities = np.full((len(labels), 6), 0.04, np.float32)
     probabilities[np.arange(len(labels)), labels] = 0.8
-    prediction = Prediction(
-        name=name,
-        video=f"{name}.mp4",
-        line=TimeLine(len(labels), Fraction(30)),
-        probabilities=probabilities,
-    )
+    prediction = recording_of(name=name, probabilities=probabilities)
     provenance = {"checkpoint": "best.pt", "checkpoint_sha256": "ab12"}
     folder.mkdir(exist_ok=True)
     write_prediction(
@@ -841,12 +834,7 @@ def put_doubtful(folder, num_frames=NUM_FRAMES):
     probabilities = np.full((num_frames, 6), 0.004, np.float32)
     probabilities[:, 0] = 0.98
     probabilities[20:30] = [0.02, 0.45, 0.47, 0.02, 0.02, 0.02]
-    prediction = Prediction(
-        name="m1",
-        video="m1.mp4",
-        line=TimeLine(num_frames, Fraction(30)),
-        probabilities=probabilities,
-    )
+    prediction = recording_of(probabilities=probabilities)
     folder.mkdir(exist_ok=True)
     write_prediction(folder, prediction, DEFAULT_CLASS_MAP, OutputConfig(), PostConfig(), {})
     return folder

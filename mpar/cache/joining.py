@@ -19,8 +19,8 @@ from mpar.cache.writer import NewRecording
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.laying import lay_on_frames
-from mpar.labels.recordings import Recording, check_recording, describe_trials
-from mpar.labels.scorings import Scoring
+from mpar.labels.recordings import check_recording, describe_trials
+from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.sources import Source
 from mpar.video.oddities import tells_of_loss
 from mpar.video.timeline import find_grid
@@ -113,17 +113,16 @@ def _join(
     )
     facts = _with_rate_of_labels(source, part.facts, scorings)
     recordings = check_recording(
-        source.path,
+        source,
         scorings,
-        facts.line.num_frames,
+        facts.line,
         class_map,
         group=video.groups[number],
-        fps=facts.line.fps,
         several=config.several,
         label_offset=config.label_offset,
     )
     part = dataclasses.replace(part, facts=facts)
-    made = list(_cut(video, source, part, recordings, config.rate))
+    made = list(_cut(video, part, recordings, config.rate))
     warnings += [Problem.of(item.path, text) for item in scorings for text in item.warnings]
     warnings += [
         Problem.of(source.path, _describe_annotators(recording, class_map))
@@ -169,7 +168,6 @@ def _with_rate_of_labels(source: Source, facts: Facts, scorings: Sequence[Scorin
 
 def _cut(
     video: Video,
-    source: Source,
     decoded: Decoded,
     recordings: Sequence[Recording],
     rate: Fraction | None,
@@ -180,11 +178,10 @@ def _cut(
     for recording in recordings:
         span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
         # times at a guessed rate would select the wrong frames
-        piece = line.piece(span.start, span.stop)
-        steps, step_rate = find_grid(piece, None if line.is_guess else rate)
+        steps, step_rate = find_grid(recording.line, None if line.is_guess else rate)
         info = RecordingInfo(
             name=recording.name,
-            video=video.path.name,
+            video=recording.video,
             group=recording.group,
             fps=line.fps,
             start_frame=recording.start_frame,
@@ -192,10 +189,10 @@ def _cut(
             num_steps=len(steps),
             rate=step_rate,
             has_own_steps=not np.array_equal(steps, np.arange(recording.num_frames)),
-            video_num_frames=line.num_frames,
+            video_num_frames=recording.video_num_frames,
             size_bytes=video.size_bytes,
             sha256=video.sha256,
-            region="" if source.region is None else str(source.region),
+            region=recording.region,
             annotators=recording.annotators,
             warnings=decoded.facts.warnings,
         )

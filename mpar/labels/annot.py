@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 
 from mpar.errors import InputError
 from mpar.labels.bouts import find_bouts
-from mpar.labels.scorings import Event, Labelled, Scoring
+from mpar.labels.scorings import Event, Recording, Scoring
 from mpar.labels.tables import ProblemList, find_decimal
 from mpar.system.files import write_text
 
@@ -140,7 +140,7 @@ def _split(text: str) -> tuple[dict[str, str], list[_Row], list[str]]:
 
 
 def write_annot(
-    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+    folder: Path, videos: Sequence[Recording], class_names: Sequence[str], unscored: str | None
 ) -> None:
     """Write one file per video."""
     names = [name for name in class_names if name != unscored]

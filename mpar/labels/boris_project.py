@@ -32,7 +32,7 @@ from mpar.labels.boris import (
 )
 from mpar.labels.bouts import find_bouts
 from mpar.labels.names import file_name, folded
-from mpar.labels.scorings import Labelled, Scoring
+from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.tables import ProblemList
 from mpar.system.files import write_text
 
@@ -182,7 +182,7 @@ def _observation(
 
 
 def write_project(
-    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+    folder: Path, videos: Sequence[Recording], class_names: Sequence[str], unscored: str | None
 ) -> None:
     """Write one project with one observation per video; it expects the videos in its folder."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
@@ -200,7 +200,7 @@ def write_project(
         "project_format_version": "7.0",
         "subjects_conf": {
             str(i): {"key": "", "name": animal, "description": ""}
-            for i, animal in enumerate(sorted({item.animal for item in videos} - {""}))
+            for i, animal in enumerate(sorted({item.subject for item in videos} - {""}))
         },
         "behaviors_conf": behaviours,
         "observations": observations,
@@ -215,14 +215,14 @@ def write_project(
 
 
 def _made_observation(
-    item: Labelled, now: str, labels_T: np.ndarray, class_names: Sequence[str]
+    item: Recording, now: str, labels_T: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, Any]:
     events: list[list[Any]] = []
     for bout in find_bouts(labels_T).itertuples():
         name = class_names[int(bout.label)]
         for frame in (int(bout.start), int(bout.stop)):
             events.append(
-                [_milliseconds(item.clock.start_of(frame)), item.animal, name, "", "", frame]
+                [_milliseconds(item.clock.start_of(frame)), item.subject, name, "", "", frame]
             )
     return {
         "file": {str(player): [item.video] if player == 1 else [] for player in range(1, 9)},

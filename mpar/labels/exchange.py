@@ -23,7 +23,7 @@ from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted, read_text
 from mpar.labels.modifiers import apply_modifiers
-from mpar.labels.scorings import MAX_FPS, Event, Labelled, Scoring
+from mpar.labels.scorings import MAX_FPS, Event, Recording, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
 from mpar.system.files import refuse_existing, write_table
 
@@ -113,7 +113,7 @@ def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:
 
 
 def _write_deepethogram(
-    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+    folder: Path, videos: Sequence[Recording], class_names: Sequence[str], unscored: str | None
 ) -> None:
     names = [name for name in class_names if name != unscored]
     for item in videos:
@@ -182,7 +182,7 @@ def _are_last_frames(
 
 
 def _write_simba(
-    folder: Path, videos: Sequence[Labelled], class_names: Sequence[str], unscored: str | None
+    folder: Path, videos: Sequence[Recording], class_names: Sequence[str], unscored: str | None
 ) -> None:
     tables = []
     for item in videos:
@@ -213,7 +213,7 @@ def _write_simba(
 
 
 Reader = Callable[[Path, str], list[Scoring]]
-Writer = Callable[[Path, Sequence[Labelled], Sequence[str], "str | None"], None]
+Writer = Callable[[Path, Sequence[Recording], Sequence[str], "str | None"], None]
 
 
 def _has(is_header: Callable[[list[str]], bool]) -> Callable[[str], bool]:
@@ -259,7 +259,7 @@ def _recognise(text: str) -> str:
 def write_labels(
     folder: Path | str,
     label_format: str,
-    videos: Sequence[Labelled],
+    videos: Sequence[Recording],
     class_names: Sequence[str],
     *,
     unscored: str | None = None,
@@ -273,7 +273,7 @@ def write_labels(
         Created if it does not exist.
     label_format : str
         One of `WRITABLE`.
-    videos : sequence of Labelled
+    videos : sequence of Recording
         At least one.
     class_names : sequence of str, length K
         Name of each class.

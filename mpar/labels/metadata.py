@@ -11,7 +11,7 @@ from pathlib import Path
 from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, spelled_alike
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 from mpar.labels.tables import find_decimal, parse_number
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Animal:
 
     Parameters
     ----------
-    recording : Labelled
+    recording : Recording
         Its labels.
     animal : str
         Name of the animal. Recordings of one animal are averaged before groups are.
@@ -35,7 +35,7 @@ class Animal:
         Text by column.
     """
 
-    recording: Labelled
+    recording: Recording
     animal: str
     group: str
     onset: Fraction
@@ -48,7 +48,7 @@ class Animal:
 
 
 def read_animals(
-    predictions: Sequence[Labelled],
+    predictions: Sequence[Recording],
     metadata_path: Path | str | None,
     *,
     onset_column: str | None = None,
@@ -59,7 +59,7 @@ def read_animals(
 
     Parameters
     ----------
-    predictions : sequence of Labelled
+    predictions : sequence of Recording
         From `mpar.scores.stored_predictions.read_predictions`.
     metadata_path : Path or str, optional
         CSV with a column ``Recording`` (the video's name, with or without suffix), ``Animal`` where
@@ -139,7 +139,7 @@ def read_animals(
     return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
 
 
-def _find_named(predictions: Sequence[Labelled], names: Iterable[str]) -> dict[str, Labelled]:
+def _find_named(predictions: Sequence[Recording], names: Iterable[str]) -> dict[str, Recording]:
     """Return the prediction that each name in the metadata stands for."""
     by_name = {item.name: item for item in predictions}
     # several trials share a video, so a trial is found only by its own name
@@ -164,7 +164,7 @@ def _warn_of_spellings(names: Sequence[str], what: str, file: str) -> None:
 
 def _join(
     row: dict[str, str],
-    known: dict[str, Labelled],
+    known: dict[str, Recording],
     by: Sequence[str],
     onset_column: str | None,
     decimal: str,

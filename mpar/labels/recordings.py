@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,53 +14,21 @@ from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.contradictions import find_other_rate
 from mpar.labels.names import added_to, normal
-from mpar.labels.scorings import Scoring
+from mpar.labels.scorings import Recording, Scoring
+from mpar.labels.sources import Source
+from mpar.video.timeline import TimeLine
 
 SEVERAL = ("trials", "annotators")
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Labels laid on a stretch of a video.
-
-    Parameters
-    ----------
-    name : str
-        The video's name, with ``_trial<k>`` for a trial; unique in a cache.
-    group : str
-        The animal; a split never separates recordings of one group.
-    start_frame, num_frames : int
-        The stretch of the video.
-    annotators : tuple of str
-        Who scored it, one per row of `codes`.
-    codes : (A, T) int16 array
-        Raw codes by annotator, -1 for unlabelled.
-    labels : (T,) int8 array
-        Class index of the majority, -1 for unlabelled.
-    """
-
-    name: str
-    group: str
-    start_frame: int
-    num_frames: int
-    annotators: tuple[str, ...]
-    codes: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        assert self.codes.shape == (len(self.annotators), self.num_frames)
-        assert self.labels.shape == (self.num_frames,)
-
-
 def check_recording(
-    video: Path,
+    source: Source,
     scorings: Sequence[Scoring],
-    num_frames: int,
+    line: TimeLine,
     class_map: ClassMap,
     *,
     group: str,
-    fps: Fraction | None = None,
     several: str | None = None,
     label_offset: int | None = None,
 ) -> list[Recording]:
@@ -69,18 +36,16 @@ def check_recording(
 
     Parameters
     ----------
-    video : Path
-        The video.
+    source : Source
+        The video, and the region of the animal.
     scorings : sequence of Scoring
-        Its label files, by frame.
-    num_frames : int
-        Frames that the video really yields.
+        Its labels, by frame.
+    line : TimeLine
+        Time line of the video; its rate tells whether labels were made at another one.
     class_map : ClassMap
         Merges codes into classes.
     group : str
         The animal.
-    fps : Fraction, optional
-        Frames per second of the video, to recognise labels made at another rate.
     several : {"trials", "annotators"}, optional
         How to read several label files; by default the row counts decide. Trials are consecutive
         pieces whose rows add up to the video; annotators each have as many rows as the video.
@@ -98,8 +63,50 @@ def check_recording(
     InputError
         It is unclear how the labels fit the frames; the message names the option that decides.
     """
-    if _are_trials(scorings, num_frames, several, label_offset):
-        return _lay_trials(video, scorings, num_frames, class_map, group, fps, label_offset)
+    num_frames = line.num_frames
+    if not _are_trials(scorings, num_frames, several, label_offset):
+        codes = _lay_annotators(source.path, scorings, line, several, label_offset)
+        pieces = [(source.name, 0, scorings, codes)]
+    else:
+        pieces = _lay_trials(source.path, scorings, line, label_offset)
+    return [
+        Recording(
+            name=name,
+            video=source.video.name,
+            line=line.piece(start, start + codes.shape[1]),
+            labels=_vote(class_map.merge(codes), len(class_map.class_names)),
+            group=group,
+            region="" if source.region is None else str(source.region),
+            start_frame=start,
+            video_num_frames=num_frames,
+            annotators=_name_annotators(source.path, own),
+            codes=codes,
+        )
+        for name, start, own, codes in pieces
+    ]
+
+
+def _are_trials(
+    scorings: Sequence[Scoring],
+    num_frames: int,
+    several: str | None,
+    label_offset: int | None,
+) -> bool:
+    if len(scorings) == 1 or several is not None:
+        return len(scorings) > 1 and several == "trials"
+    num_rows = sum(len(a.frames) for a in scorings)
+    return num_frames in {num_rows, num_rows + len(scorings) * (label_offset or 0)}
+
+
+def _lay_annotators(
+    video: Path,
+    scorings: Sequence[Scoring],
+    line: TimeLine,
+    several: str | None,
+    label_offset: int | None,
+) -> np.ndarray:
+    """Return the codes of the whole video by annotator, (A, T) int16."""
+    num_frames, fps = line.num_frames, line.fps
     counts = {len(a.frames) for a in scorings}
     is_unclear = (
         len(scorings) > 1
@@ -119,31 +126,7 @@ def check_recording(
         raise InputError(problems)
     if is_unclear:
         raise InputError(_find_unclear(video, scorings, num_frames, fps, label_offset))
-    codes = np.stack(rows)
-    names = _name_annotators(video, scorings)
-    return [
-        Recording(
-            name=video.stem,
-            group=group,
-            start_frame=0,
-            num_frames=num_frames,
-            annotators=names,
-            codes=codes,
-            labels=_vote(class_map.merge(codes), len(class_map.class_names)),
-        )
-    ]
-
-
-def _are_trials(
-    scorings: Sequence[Scoring],
-    num_frames: int,
-    several: str | None,
-    label_offset: int | None,
-) -> bool:
-    if len(scorings) == 1 or several is not None:
-        return len(scorings) > 1 and several == "trials"
-    num_rows = sum(len(a.frames) for a in scorings)
-    return num_frames in {num_rows, num_rows + len(scorings) * (label_offset or 0)}
+    return np.stack(rows)
 
 
 def _find_unclear(
@@ -206,14 +189,10 @@ def describe_trials(scorings: Sequence[Scoring]) -> str:
 
 
 def _lay_trials(
-    video: Path,
-    scorings: Sequence[Scoring],
-    num_frames: int,
-    class_map: ClassMap,
-    group: str,
-    fps: Fraction | None,
-    label_offset: int | None,
-) -> list[Recording]:
+    video: Path, scorings: Sequence[Scoring], line: TimeLine, label_offset: int | None
+) -> list[tuple[str, int, Sequence[Scoring], np.ndarray]]:
+    """Return the name, first frame, scoring and (1, T) int16 codes of each trial."""
+    num_frames = line.num_frames
     numbers = [_trial_number(video, a.path) for a in scorings]
     if None in numbers or len(set(numbers)) < len(numbers):
         shown = " + ".join(str(len(a.frames)) for a in scorings)
@@ -238,32 +217,22 @@ def _lay_trials(
         if {*counts} == {num_frames}:
             hint = "each is as long as the video: if they are annotators, pass --several annotators"
         else:
-            by_rate = _describe_rate(sum(counts), num_frames, fps)
+            by_rate = _describe_rate(sum(counts), num_frames, line.fps)
             hint = _describe_missing(numbers) or by_rate or hint
         raise InputError.of(
             video,
             f"its {len(counts)} trials have {' + '.join(map(str, counts))} = {sum(counts)} "
             f"rows{given}, expected {num_frames} frames; {hint}",
         )
-    recordings = []
+    pieces: list[tuple[str, int, Sequence[Scoring], np.ndarray]] = []
     start = 0
     for number, scoring, length in sorted(
         zip(numbers, scorings, lengths, strict=True), key=lambda item: item[0] or 0
     ):
         codes = _lay_rows(scoring, length, lost, start_frame=start)[None]
-        recordings.append(
-            Recording(
-                name=f"{video.stem}_trial{number}",
-                group=group,
-                start_frame=start,
-                num_frames=length,
-                annotators=_name_annotators(video, [scoring]),
-                codes=codes,
-                labels=class_map.merge(codes[0]),
-            )
-        )
+        pieces.append((f"{video.stem}_trial{number}", start, [scoring], codes))
         start += length
-    return recordings
+    return pieces
 
 
 def _describe_missing(numbers: Sequence[int | None]) -> str:

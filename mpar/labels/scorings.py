@@ -46,7 +46,7 @@ class Event:
     modifiers: tuple[str, ...] = ()
 
 
-def _no_frames() -> np.ndarray:
+def _nothing() -> np.ndarray:
     return np.empty(0, np.int16)
 
 
@@ -106,8 +106,8 @@ class Scoring:
 
     path: Path
     events: tuple[Event, ...] = ()
-    frames: np.ndarray = field(default_factory=_no_frames)
-    codes: np.ndarray = field(default_factory=_no_frames)
+    frames: np.ndarray = field(default_factory=_nothing)
+    codes: np.ndarray = field(default_factory=_nothing)
     confidence: np.ndarray | None = None
     in_frames: bool = False
     video: str = ""
@@ -151,41 +151,72 @@ class Scoring:
         return [name for name in names if class_map.find_code(name) is None]
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A video, or a trial of one, with a label for every frame.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recording:
+    """A video of one animal, or a trial of it, with a label for every frame.
 
     Parameters
     ----------
     name : str
-        Its file name without suffix.
+        The video's name without suffix, with ``__<animal>`` for a region and ``_trial<k>`` for a
+        trial; unique in a cache and in a folder of predictions.
     video : str
-        Its file name.
-    fps : Fraction
-        Frames per second, exact.
+        File name of the video.
+    line : TimeLine
+        When its frames are shown.
     labels : (T,) int8 array
-        Class index, -1 for unlabelled.
-    learnt_part : str
-        "train" or "val" if the network that made the labels learnt from this video, else empty.
-    start_frame : int
-        Frame of the video at which the labels start.
-    video_num_frames : int
-        Frames of the whole video, for a trial more than in `labels`; 0 for as many as in `labels`.
-    line : TimeLine, optional
-        Its time line; by default one frame every 1 / fps seconds.
+        Class index of each frame, -1 for unlabelled; of several annotators, their majority.
+    group : str
+        The animal, if it has another name than the recording; a split never separates recordings
+        of one animal.
     region : str
         Part of the picture, as "x,y,width,height" in px; "" for the whole picture.
+    start_frame : int
+        Frame of the video at which the recording starts.
+    video_num_frames : int
+        Frames of the whole video, for a trial more than T; 0 for T.
+    annotators : tuple of str
+        Who scored it, one per row of `codes`.
+    codes : (A, T) int16 array
+        Raw codes by annotator, -1 for unlabelled; empty for predictions.
+    probabilities : (T, K) float32 array
+        Class probabilities of a prediction, whose rows add up to 1; else empty.
+    raw : (T,) int8 array, optional
+        Predicted labels before post-processing.
+    learnt_part : str
+        "train" or "val" if the network that made the labels learnt from this video or animal.
+    warnings : tuple of str
+        What the user should check in the video.
     """
 
     name: str
     video: str
-    fps: Fraction
+    line: TimeLine
     labels: np.ndarray
-    learnt_part: str = ""
+    group: str = ""
+    region: str = ""
     start_frame: int = 0
     video_num_frames: int = 0
-    line: TimeLine | None = None
-    region: str = ""
+    annotators: tuple[str, ...] = ()
+    codes: np.ndarray = field(default_factory=_nothing)
+    probabilities: np.ndarray = field(default_factory=_nothing)
+    raw: np.ndarray | None = None
+    learnt_part: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, shape, expected in (
+            ("labels", self.labels.shape, (self.num_frames,)),
+            ("codes", self.codes.shape, (len(self.annotators), self.num_frames)),
+            ("probabilities", self.probabilities.shape[:1], (self.num_frames,)),
+        ):
+            if shape != expected and 0 not in shape:
+                raise ValueError(f"{self.name}: found {name} of shape {shape}, expected {expected}")
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames T."""
+        return self.line.num_frames
 
     @property
     def clock(self) -> TimeLine:
@@ -196,24 +227,38 @@ class Labelled:
         InputError
             The frame rate varies, and the times of the frames are unknown.
         """
-        line = self.line or TimeLine(len(self.labels), self.fps)
-        if line.fps is None:
+        if self.line.fps is None:
             raise InputError.of(
                 self.video,
                 "has a variable frame rate, and this prediction from a cache does not store the "
                 "times of its frames; predict the video itself",
             )
-        return line
+        return self.line
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames per second, exact; raises InputError if unknown."""
+        return self.clock.fps or Fraction(0)
 
     @property
     def animal(self) -> str:
+        """The animal."""
+        return self.group or self.name
+
+    @property
+    def subject(self) -> str:
         """Name of the animal in its region, empty without a region."""
         return self.name.partition(JOINT)[2] if self.region else ""
 
     @property
     def is_trial(self) -> bool:
         """Return True if this is only a part of the video."""
-        return self.video_num_frames > len(self.labels)
+        return self.video_num_frames > self.num_frames
+
+    def confidence(self) -> np.ndarray:
+        """Return the probability of each label, or the highest one if there is none, (T,)."""
+        named = self.probabilities[np.arange(self.num_frames), np.maximum(self.labels, 0)]
+        return np.where(self.labels == UNLABELLED, self.probabilities.max(axis=1), named)
 
     def without(self, class_names: Sequence[str], unscored: str | None) -> np.ndarray:
         """Return the labels with -1 in place of one class, (T,) int8."""

@@ -17,7 +17,7 @@ from mpar.video.regions import Region
 
 @dataclass(slots=True)
 class Source:
-    """A video with its labels, in order of the file names.
+    """A video with its labels, in order of the file names; with regions, one for each animal.
 
     Parameters
     ----------
@@ -37,10 +37,14 @@ class Source:
     region: Region | None = None
 
     @property
+    def name(self) -> str:
+        """Name of its recording: the video's without suffix, and the animal's in its region."""
+        return recording_name(self.video.stem, self.region)
+
+    @property
     def path(self) -> Path:
         """The path that messages show: the video, with the name of its animal if it has regions."""
-        name = recording_name(self.video.stem, self.region)
-        return self.video.with_name(name + self.video.suffix)
+        return self.video.with_name(self.name + self.video.suffix)
 
 
 def split_sources(

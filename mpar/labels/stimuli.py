@@ -11,7 +11,7 @@ from mpar.errors import InputError, Problem, counted
 from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 from mpar.labels.metadata import Animal
 from mpar.labels.names import NameIndex
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 from mpar.labels.tables import find_decimal, parse_number
 
 _TITLES = {"recording": "Recording", "event": "Event", "start_s": "Start_s", "stop_s": "Stop_s"}
@@ -129,7 +129,7 @@ def read_stimuli(
     return sorted(stimuli, key=lambda s: (order[id(s.animal)], s.start, s.line)), problems
 
 
-def _names_of(recording: Labelled) -> set[str]:
+def _names_of(recording: Recording) -> set[str]:
     """Return the names that a row may use; trials share a video and are found by their own."""
     is_whole = Path(recording.video).stem == recording.name
     return {recording.name, recording.video} if is_whole else {recording.name}

@@ -14,13 +14,13 @@ from mpar.cache.staging import sha256_of
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.regions import recording_name
+from mpar.labels.scorings import Recording
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.devices import select_device
 from mpar.network.movement import MixedPredictor, MovementModel, Predictor, movement_of
 from mpar.network.pacing import walk_video
 from mpar.scores.postprocess import PostConfig, postprocess
-from mpar.scores.predictions import Prediction
 from mpar.system.team import local_device
 from mpar.video.regions import Region
 from mpar.video.timeline import find_steps
@@ -125,7 +125,7 @@ class ActionRecognitionInference:
         if stride < 1:
             raise ConfigError(f"stride: found {stride}, expected 1 or more")
         prediction = self.predict(video_path)
-        labels, confidence = prediction.labels().tolist(), prediction.confidence().tolist()
+        labels, confidence = prediction.labels.tolist(), prediction.confidence().tolist()
         actions = [*self.class_names, ""]  # index -1: no class
         rows = []
         for frame in range(0, len(labels), stride):
@@ -140,7 +140,7 @@ class ActionRecognitionInference:
             rows.append(row)
         return {
             "video": prediction.video,
-            "num_frames": len(prediction.probabilities),
+            "num_frames": prediction.num_frames,
             "fps": float(prediction.line.fps or 0),
             "class_names": list(self.class_names),
             "warnings": list(prediction.warnings),
@@ -151,7 +151,7 @@ class ActionRecognitionInference:
         self,
         video_path: Path | str,
         on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> Prediction:
+    ) -> Recording:
         """Predict a video, or the one region that preprocessing cut out of every video.
 
         Raises
@@ -175,7 +175,7 @@ class ActionRecognitionInference:
         video_path: Path | str,
         regions: Sequence[Region | None],
         on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> list[Prediction]:
+    ) -> list[Recording]:
         """Predict several regions of a video, decoding it once.
 
         Raises
@@ -204,12 +204,12 @@ class ActionRecognitionInference:
             place = "" if region is None else str(region)
             shown = (region.height, region.width) if region else (info.height, info.width)
             predictions.append(
-                Prediction(
+                Recording(
                     name=recording_name(path.stem, region),
                     video=path.name,
                     line=walked.line,
                     probabilities=probabilities[walk.steps],
-                    classes=labels[walk.steps],
+                    labels=labels[walk.steps],
                     raw=walk.probabilities.argmax(axis=1).astype(np.int8)[walk.steps],
                     warnings=(
                         *_find_resizing(shown, size),
@@ -227,7 +227,7 @@ class ActionRecognitionInference:
         store: Store,
         recording: int,
         on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> Prediction:
+    ) -> Recording:
         """Predict a recording of a cache.
 
         Raises
@@ -254,12 +254,12 @@ class ActionRecognitionInference:
         line = store.line(recording)
         assert info.rate is not None
         steps = _steps_of(store, recording)
-        return Prediction(
+        return Recording(
             name=info.name,
             video=info.video,
             line=line,
             probabilities=probabilities[steps],
-            classes=labels[steps],
+            labels=labels[steps],
             raw=found.argmax(axis=1).astype(np.int8)[steps],
             warnings=(
                 *info.warnings,
@@ -271,6 +271,7 @@ class ActionRecognitionInference:
             start_frame=info.start_frame,
             video_num_frames=info.video_num_frames,
             region=info.region,
+            group=info.group,
         )
 
     def predict_movement(self, store: Store, recording: int) -> np.ndarray | None:

@@ -178,7 +178,9 @@ def _save_ethograms(
     for c in comparisons:
         if len(c.truth):
             rows = [(TRUTH, c.truth), (MODEL, c.predicted)]
-            figure = plot_ethogram(rows, class_names, fps=c.fps, line=c.clock, title=c.name)
+            figure = plot_ethogram(
+                rows, class_names, fps=c.line.fps or 30, line=c.line, title=c.name
+            )
             save_figure(add_warning(figure, warning), folder / _file_name(c.name, file_names))
 
 

@@ -119,9 +119,7 @@ def summary_page(
     data = []
     for animal in animals:
         item, labels = animal.recording, animal.recording.labels
-        comparison = Comparison(
-            name=item.name, truth=labels, predicted=labels, fps=item.fps, line=item.line
-        )
+        comparison = Comparison(name=item.name, truth=labels, predicted=labels, line=item.line)
         only = {"rows": [{"name": MODEL, "runs": _runs(labels)}], "onset": float(animal.onset)}
         data.append(_ethogram_data(comparison) | only)
     shown = by_group[by_group["Window_type"] != "bin"]
@@ -192,7 +190,7 @@ def _worst(
                 "is_learnt": c.is_learnt,
                 "start": item.start,
                 "stop": item.stop,
-                "seconds": float(c.clock.start_of(item.start)),
+                "seconds": float(c.line.start_of(item.start)),
                 "truth": names[item.truth],
                 "predicted": "unlabelled" if item.predicted < 0 else names[item.predicted],
                 "confidence": sure,
@@ -224,8 +222,8 @@ def _ethogram_data(c: Comparison) -> dict[str, Any]:
         percent = np.round(100 * np.nan_to_num(c.confidence)).clip(0, 100).astype(np.uint8)
     return {
         "name": c.name,
-        "fps": float(c.fps),
-        "edges": None if c.clock.times is None else c.clock.edges.round(3).tolist(),
+        "fps": float(c.line.fps or 0),
+        "edges": None if c.line.times is None else c.line.edges.round(3).tolist(),
         "onset": 0,
         "numFrames": len(c.truth),
         "rows": [{"name": name, "runs": _runs(labels)} for name, labels in rows],

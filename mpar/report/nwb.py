@@ -21,7 +21,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.bouts import bout_table, find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 from mpar.scores.stored_predictions import read_folder, read_prediction, read_sidecar
 from mpar.system.files import atomic_path, refuse_existing
 
@@ -38,7 +38,7 @@ UNKNOWN_START = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 class _Item:
     """A prediction to write: its labels, its bouts and how it was made."""
 
-    recording: Labelled
+    recording: Recording
     bouts: pd.DataFrame
     provenance: dict[str, Any]
 
@@ -117,7 +117,7 @@ def check_nwb() -> None:
 
 def write_nwb(
     path: Path | str,
-    item: Labelled,
+    item: Recording,
     bouts: pd.DataFrame,
     class_map: ClassMap,
     provenance: Mapping[str, Any],
@@ -128,7 +128,7 @@ def write_nwb(
     ----------
     path : Path or str
         The .nwb file.
-    item : Labelled
+    item : Recording
         The recording.
     bouts : DataFrame
         Its bouts, as `mpar.labels.bouts.bout_table` returns them with a confidence. Seconds are
@@ -156,7 +156,7 @@ def write_nwb(
         "The date of the recording is unknown; 1970-01-01 stands for it.",
         identifier=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{item.name} {parameters}")),
         session_start_time=UNKNOWN_START,
-        subject=Subject(subject_id=item.animal) if item.animal else None,
+        subject=Subject(subject_id=item.subject) if item.subject else None,
     )
     module = file.create_processing_module("behavior", "Behaviour predicted by mpar")
     ethogram = Ethogram(
@@ -192,7 +192,7 @@ def write_nwb(
         io.write(file)
 
 
-def _add_observed(module: Any, item: Labelled) -> Any:
+def _add_observed(module: Any, item: Recording) -> Any:
     """Add the stretches in which every frame has a label; None if that is the whole recording."""
     from pynwb.epoch import TimeIntervals
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from mpar.errors import ConfigError
 from mpar.labels.bouts import as_labels, find_runs
 from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.labels.scorings import Recording
 from mpar.reviewer.intervals import (
     LEVEL,
     Checked,
@@ -34,7 +35,6 @@ from mpar.reviewer.intervals import (
 )
 from mpar.reviewer.sampling import NUM_STRATA, cut_units, draw_order
 from mpar.reviewer.stretches import Stretch
-from mpar.scores.probabilities import Predicted
 from mpar.system.files import write_json
 
 FORMAT, VERSION = "mpar-estimate", 1
@@ -52,7 +52,7 @@ class Estimate:
 
     def __init__(
         self,
-        predictions: Sequence[Predicted],
+        predictions: Sequence[Recording],
         class_names: Sequence[str],
         *,
         seed: int,
@@ -82,7 +82,7 @@ class Estimate:
     @classmethod
     def open(
         cls,
-        predictions: Sequence[Predicted],
+        predictions: Sequence[Recording],
         class_names: Sequence[str],
         *,
         path: Path | str | None,
@@ -93,7 +93,7 @@ class Estimate:
 
         Parameters
         ----------
-        predictions : sequence of Predicted
+        predictions : sequence of Recording
             From `mpar.scores.probabilities.read_probabilities`.
         class_names : sequence of str, length K
             Their classes.
@@ -261,7 +261,7 @@ class Estimate:
         for unit, labels in zip(self._order, self._scored[:num_checked], strict=False):
             item = self._predictions[self._units.recording[unit]]
             start, stop = int(self._units.start[unit]), int(self._units.stop[unit])
-            lengths = np.diff(item.recording.clock.edges[start : stop + 1])
+            lengths = np.diff(item.clock.edges[start : stop + 1])
             is_known = labels != UNLABELLED
             if not is_known.any():
                 continue
@@ -361,7 +361,7 @@ def _key(stretch: Stretch) -> tuple[str, int, int]:
     return stretch.recording, stretch.start, stretch.stop
 
 
-def _fingerprint(predictions: Sequence[Predicted]) -> str:
+def _fingerprint(predictions: Sequence[Recording]) -> str:
     """Return a digest of names, labels and probabilities."""
     digest = hashlib.sha256()
     for item in predictions:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import PAIN_CLASSES
+from mpar.labels.scorings import Recording
 from mpar.reviewer.stretches import Stretch
-from mpar.scores.probabilities import Predicted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +78,7 @@ class _Place:
 
 
 def order_stretches(
-    predictions: Sequence[Predicted],
+    predictions: Sequence[Recording],
     class_names: Sequence[str],
     *,
     reviewed: Mapping[str, Sequence[tuple[int, int]]] | None = None,
@@ -88,7 +88,7 @@ def order_stretches(
 
     Parameters
     ----------
-    predictions : sequence of Predicted
+    predictions : sequence of Recording
         From `mpar.scores.probabilities.read_probabilities`.
     class_names : sequence of str, length K
         Their classes.
@@ -138,7 +138,7 @@ def order_stretches(
 
 def _find_places(
     number: int,
-    item: Predicted,
+    item: Recording,
     is_pain: NDArray[np.bool_],
     is_seen: NDArray[np.bool_],
     config: QueueConfig,
@@ -155,7 +155,7 @@ def _find_places(
     predicts_pain = is_pain[probabilities.argmax(axis=1)]
     is_place = ((doubt >= config.min_doubt) | predicts_pain) & ~is_seen
     value = doubt * np.where(has_pain, config.pain_weight, 1) + predicts_pain
-    seconds = np.diff(item.recording.clock.edges)
+    seconds = np.diff(item.clock.edges)
     sums = np.concatenate([[0], np.cumsum(value * seconds)])
     edges = np.concatenate([[0], np.cumsum(seconds)])
     runs = find_bouts(np.where(is_place, two[:, 0] * num_classes + two[:, 1], -1))
@@ -169,7 +169,7 @@ def _find_places(
 
 
 def _choose(
-    places: Sequence[_Place], predictions: Sequence[Predicted], config: QueueConfig
+    places: Sequence[_Place], predictions: Sequence[Recording], config: QueueConfig
 ) -> Iterator[tuple[_Place, float]]:
     """Yield each place with its worth per minute, the highest first.
 
@@ -199,7 +199,7 @@ def _choose(
 
 
 def _cut(
-    place: _Place, item: Predicted, is_taken: NDArray[np.bool_], config: QueueConfig
+    place: _Place, item: Recording, is_taken: NDArray[np.bool_], config: QueueConfig
 ) -> tuple[int, int] | None:
     """Return the frames to show: the place and its context, without those of other stretches."""
     taken = is_taken[place.start : place.stop]
@@ -207,7 +207,7 @@ def _cut(
         return None
     free = np.flatnonzero(~taken) + place.start
     start = stop = int(free[len(free) // 2])
-    clock, context = item.recording.clock, Fraction(config.context_seconds)
+    clock, context = item.clock, Fraction(config.context_seconds)
     first = clock.first_at(max(clock.start_of(0), clock.start_of(place.start) - context))
     last = max(place.stop, clock.first_at(clock.start_of(place.stop) + context))
     while start > first and not is_taken[start - 1]:

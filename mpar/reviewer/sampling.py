@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpar.labels.classes import PAIN_CLASSES
-from mpar.scores.probabilities import Predicted
+from mpar.labels.scorings import Recording
 
 NUM_STRATA = 4
 _PAIN_WEIGHT = 4.0
@@ -59,7 +59,7 @@ class Units:
 
 
 def cut_units(
-    predictions: Sequence[Predicted],
+    predictions: Sequence[Recording],
     class_names: Sequence[str],
     unit_seconds: float,
     num_strata: int = NUM_STRATA,
@@ -69,7 +69,7 @@ def cut_units(
     pieces: list[tuple[int, int, int, int]] = []
     seconds, predicted, probable = [], [], []
     for number, item in enumerate(predictions):
-        edges = item.recording.clock.edges
+        edges = item.clock.edges
         cuts = _cut(edges, unit_seconds)
         for start, stop in pairwise(cuts.tolist()):
             pieces.append((number, start, stop, animals.index(item.animal)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
@@ -13,7 +12,8 @@ from mpar.labels.bouts import find_runs
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, folded
 from mpar.labels.pairing import find_label_files
-from mpar.labels.regions import COLUMNS, EVERY, RegionTable, read_regions, recording_name
+from mpar.labels.regions import COLUMNS, EVERY, RegionTable, read_regions
+from mpar.labels.sources import Source
 from mpar.reviewer.config import ReviewConfig, login_name
 from mpar.reviewer.desk import Desk
 from mpar.reviewer.frames import VideoFrames
@@ -32,25 +32,6 @@ from mpar.video.regions import Region
 REGIONS_NAME = "regions.csv"
 _MAX_OPEN_VIDEOS = 3
 _OF_ESTIMATE = "-estimate"
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A recording to score.
-
-    Parameters
-    ----------
-    name : str
-        Its video's name without suffix, and its animal's.
-    video : Path
-        The video.
-    region : Region, optional
-        Where its animal lives; by default the whole picture.
-    """
-
-    name: str
-    video: Path
-    region: Region | None
 
 
 class Study:
@@ -98,7 +79,7 @@ class Study:
         own = output_folder / REGIONS_NAME
         self.regions_path = own
         self._table = config.regions or (read_regions(own) if own.is_file() else None)
-        self.recordings: dict[str, Recording] = {}
+        self.recordings: dict[str, Source] = {}
         self._lock = threading.RLock()
         self._frames: OrderedDict[Path, VideoFrames] = OrderedDict()
         self._desks: dict[str, Desk] = {}
@@ -163,11 +144,11 @@ class Study:
             regions, problems = self._table.share_out(self.videos)
             self.warnings += [str(problem) for problem in problems]
         found = [
-            Recording(recording_name(video.stem, region), video, region)
+            Source(video, region=region)
             for video in self.videos
             for region in regions.get(video, (None,))
         ]
-        by_name: dict[str, Recording] = {}
+        by_name: dict[str, Source] = {}
         for recording in found:
             other = by_name.setdefault(folded(recording.name), recording)
             if other is not recording:
@@ -208,7 +189,7 @@ class Study:
         if problems:
             raise InputError(problems)
 
-    def _files_of(self, recording: Recording) -> ScoringFiles:
+    def _files_of(self, recording: Source) -> ScoringFiles:
         return ScoringFiles(self.output_folder, recording.name, self.annotator, self.class_map)
 
     def has_prediction(self, name: str) -> bool:

@@ -11,10 +11,11 @@ import numpy as np
 
 from mpar.errors import ConfigError, MparError
 from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.scorings import Recording
 from mpar.reviewer.estimate import Estimate
 from mpar.reviewer.queue import order_stretches
 from mpar.reviewer.stretches import Stretch
-from mpar.scores.probabilities import Predicted, read_probabilities
+from mpar.scores.probabilities import read_probabilities
 
 ESTIMATE_NAME, ESTIMATE_PAGE = "estimate.json", "estimate.html"
 _MAX_SHOWN = 200
@@ -22,7 +23,7 @@ _MAX_SHOWN = 200
 
 def read_known(
     folder: Path, names: Collection[str], group_pattern: str | None
-) -> tuple[list[Predicted], tuple[str, ...], list[str]]:
+) -> tuple[list[Recording], tuple[str, ...], list[str]]:
     """Read the predictions of some recordings; also return their classes, and problems.
 
     Raises
@@ -56,7 +57,7 @@ class Queue:
         self, folder: Path, names: Collection[str], group_pattern: str | None = None
     ) -> None:
         self._folder, self._names, self._group_pattern = folder, names, group_pattern
-        self._predictions: list[Predicted] = []
+        self._predictions: list[Recording] = []
         self._class_names: tuple[str, ...] = ()
         self.problem = ""
         self._thread = threading.Thread(target=self._read, name="queue", daemon=True)

@@ -182,7 +182,7 @@ def recording_table(comparisons: Sequence[Comparison], class_names: Sequence[str
         if not (c.truth != UNLABELLED).any():
             continue
         predicted = np.where(c.truth == UNLABELLED, UNLABELLED, c.predicted)
-        found = [summarize(labels, c.clock, class_names) for labels in (c.truth, predicted)]
+        found = [summarize(labels, c.line, class_names) for labels in (c.truth, predicted)]
         for name in class_names:
             row: dict[str, Any] = {"Recording": c.name, "Animal": c.animal, "Class": name}
             for which, summary in zip(("True", "Predicted"), found, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
@@ -41,10 +40,8 @@ class Comparison:
         Name of the recording.
     truth, predicted : (T,) integer arrays
         Class index, -1 for unlabelled.
-    fps : Fraction
-        Frames per second of the video.
-    line : TimeLine, optional
-        When its frames are shown; by default one every 1 / fps seconds.
+    line : TimeLine
+        When its frames are shown.
     is_learnt : bool
         True if the network learnt from this video or animal.
     group : str
@@ -62,19 +59,13 @@ class Comparison:
     name: str
     truth: np.ndarray
     predicted: np.ndarray
-    fps: Fraction
+    line: TimeLine
     is_learnt: bool = False
     group: str = ""
     confidence: np.ndarray | None = None
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
-    line: TimeLine | None = None
     movement: np.ndarray | None = None
-
-    @property
-    def clock(self) -> TimeLine:
-        """When its frames are shown."""
-        return self.line or TimeLine(len(self.truth), self.fps)
 
     @property
     def animal(self) -> str:

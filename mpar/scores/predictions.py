@@ -18,9 +18,9 @@ import mpar
 from mpar.errors import ConfigError
 from mpar.labels.bouts import bout_table, summarize
 from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.scorings import Recording
 from mpar.scores.postprocess import PostConfig
 from mpar.system.files import locked, read_rows, write_json, write_rows, write_table
-from mpar.video.timeline import TimeLine
 
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
@@ -61,84 +61,6 @@ class OutputConfig:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """Class probabilities of one recording.
-
-    Parameters
-    ----------
-    name : str
-        Name of the output files: that of the video without suffix, or of the recording.
-    video : str
-        File name of the video.
-    line : TimeLine
-        When its frames are shown.
-    probabilities : (T, K) float32 array
-        One row per frame; rows add up to 1.
-    classes : (T,) int8 array, optional
-        Class index of each frame, -1 for none; by default the most probable.
-    raw : (T,) int8 array, optional
-        Classes before post-processing.
-    warnings : tuple of str
-        Warnings from decoding and about resizing.
-    learnt_part : str
-        "train" or "val" if the network learnt from this video or animal, else empty.
-    start_frame, video_num_frames : int
-        Position of a trial in its video; by default the whole video.
-    region : str
-        Region of the pictures, as "x,y,width,height" in px; "" for whole pictures.
-    """
-
-    name: str
-    video: str
-    line: TimeLine
-    probabilities: np.ndarray
-    classes: np.ndarray | None = None
-    raw: np.ndarray | None = None
-    warnings: tuple[str, ...] = ()
-    learnt_part: str = ""
-    start_frame: int = 0
-    video_num_frames: int = 0
-    region: str = ""
-
-    def labels(self, min_confidence: float = 0.0) -> np.ndarray:
-        """Return the class of each frame, (T,) int8, -1 below `min_confidence`."""
-        if self.classes is None:
-            labels = self.probabilities.argmax(axis=1).astype(np.int8)
-        else:
-            labels = self.classes.copy()
-        labels[self.confidence() < min_confidence] = UNLABELLED
-        return labels
-
-    def confidence(self) -> np.ndarray:
-        """Return the probability of each frame's class, or the highest if it has none, (T,)."""
-        highest = self.probabilities.max(axis=1)
-        if self.classes is None:
-            return highest
-        named = self.probabilities[np.arange(len(highest)), np.maximum(self.classes, 0)]
-        return np.where(self.classes == UNLABELLED, highest, named)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
-    """A prediction that has been written to files.
-
-    Parameters
-    ----------
-    name, video : str
-        As in `Prediction`.
-    num_frames : int
-        Number of predicted frames.
-    warnings : tuple of str
-        As in `Prediction`.
-    """
-
-    name: str
-    video: str
-    num_frames: int
-    warnings: tuple[str, ...]
-
-
 def output_paths(folder: Path, name: str) -> dict[str, Path]:
     """Return the files of one prediction: "predictions", "bouts" and "sidecar"."""
     return {
@@ -150,7 +72,7 @@ def output_paths(folder: Path, name: str) -> dict[str, Path]:
 
 def write_prediction(
     folder: Path,
-    prediction: Prediction,
+    prediction: Recording,
     class_map: ClassMap,
     config: OutputConfig,
     post: PostConfig,
@@ -162,8 +84,8 @@ def write_prediction(
     ----------
     folder : Path
         Gets the files of `output_paths`.
-    prediction : Prediction
-        The prediction.
+    prediction : Recording
+        A recording with predicted labels and their probabilities.
     class_map : ClassMap
         Names of the classes.
     config : OutputConfig
@@ -178,9 +100,10 @@ def write_prediction(
     dict
         Its row of the summary.
     """
-    num_frames = len(prediction.probabilities)
-    labels = prediction.labels(config.min_confidence)[:: config.stride]
+    num_frames = prediction.num_frames
     confidence = prediction.confidence()[:: config.stride]
+    labels = prediction.labels[:: config.stride]
+    labels = np.where(confidence < config.min_confidence, np.int8(UNLABELLED), labels)
     paths = output_paths(folder, prediction.name)
     bouts = bout_table(
         labels,
@@ -212,7 +135,7 @@ def write_prediction(
 
 
 def _sidecar(
-    prediction: Prediction, class_map: ClassMap, config: OutputConfig, post: PostConfig
+    prediction: Recording, class_map: ClassMap, config: OutputConfig, post: PostConfig
 ) -> dict[str, Any]:
     """Return how a prediction was made, and from what."""
     return {
@@ -220,7 +143,7 @@ def _sidecar(
         "video": prediction.video,
         **prediction.line.to_dict(),
         "start_frame": prediction.start_frame,
-        "video_num_frames": prediction.video_num_frames or len(prediction.probabilities),
+        "video_num_frames": prediction.video_num_frames or prediction.num_frames,
         "region": prediction.region,
         "stride": config.stride,
         "min_confidence": config.min_confidence,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,59 +11,16 @@ import numpy as np
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.groups import find_group, warn_of_groups
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 from mpar.scores.stored_predictions import read_folder, read_prediction, read_sidecar
 from mpar.system.files import read_rows
 
 _ROUNDING = 0.01  # the CSV has six decimals
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Predicted:
-    """A predicted recording: its labels, and the probabilities behind them.
-
-    Parameters
-    ----------
-    recording : Labelled
-        Name, video, time line and the predicted label of each frame.
-    probabilities : (T, K) float32 array
-        One row per frame; rows add up to 1.
-    animal : str
-        Which animal it shows; by default the name of the recording.
-    """
-
-    recording: Labelled
-    probabilities: np.ndarray
-    animal: str = ""
-
-    def __post_init__(self) -> None:
-        if self.probabilities.shape[:1] != self.labels.shape:
-            raise ValueError(
-                f"probabilities: found {self.probabilities.shape}, expected one row for each of "
-                f"{len(self.labels)} frames"
-            )
-        if not self.animal:
-            object.__setattr__(self, "animal", self.name)
-
-    @property
-    def name(self) -> str:
-        """Name of the recording."""
-        return self.recording.name
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Predicted class of each frame, (T,) int8, -1 for none."""
-        return self.recording.labels
-
-    @property
-    def num_frames(self) -> int:
-        """Number of frames T."""
-        return len(self.labels)
-
-
 def read_probabilities(
     folder: Path | str, *, group_pattern: str | None = None, quiet: bool = True
-) -> tuple[list[Predicted], tuple[str, ...], list[Problem]]:
+) -> tuple[list[Recording], tuple[str, ...], list[Problem]]:
     """Read the predictions of a folder with their probabilities.
 
     Parameters
@@ -77,7 +34,7 @@ def read_probabilities(
 
     Returns
     -------
-    predictions : list of Predicted
+    predictions : list of Recording
         Sorted by name.
     class_names : tuple of str, length K
         Their classes.
@@ -95,14 +52,14 @@ def read_probabilities(
     return predictions, class_map.class_names, problems
 
 
-def _read_one(group_pattern: str | None, path: Path, name: str) -> tuple[Predicted, ClassMap]:
+def _read_one(group_pattern: str | None, path: Path, name: str) -> tuple[Recording, ClassMap]:
     recording, class_map = read_prediction(path, name)
     _ = recording.clock  # raises InputError if it is unknown when frames are shown
     rows = read_columns(path, class_map.class_names)
     stride = int(read_sidecar(path)["stride"])
-    rows = np.repeat(rows, stride, axis=0)[: len(recording.labels)]
+    rows = np.repeat(rows, stride, axis=0)[: recording.num_frames]
     animal = find_group(Path(f"{name}.mp4"), group_pattern)  # of the name: it may hold a region
-    return Predicted(recording=recording, probabilities=rows, animal=animal), class_map
+    return replace(recording, probabilities=rows, group=animal), class_map
 
 
 def read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:

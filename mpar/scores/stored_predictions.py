@@ -18,7 +18,7 @@ from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import write_labels
 from mpar.labels.regions import recording_name
-from mpar.labels.scorings import JOINT, Labelled
+from mpar.labels.scorings import JOINT, Recording
 from mpar.scores.predictions import OUTPUT_ENDINGS, SUFFIX
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
@@ -143,7 +143,7 @@ def choose_predictions(
 
 def read_predictions(
     folder: Path | str, *, quiet: bool = True
-) -> tuple[list[Labelled], tuple[str, ...], list[Problem]]:
+) -> tuple[list[Recording], tuple[str, ...], list[Problem]]:
     """Read the predictions of a folder, one label for every frame.
 
     Parameters
@@ -157,7 +157,7 @@ def read_predictions(
 
     Returns
     -------
-    predictions : list of Labelled
+    predictions : list of Recording
         Sorted by name.
     class_names : tuple of str
         Their classes.
@@ -212,7 +212,7 @@ def read_folder(
     return list(found.values()), maps.pop(), problems
 
 
-def read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
+def read_prediction(path: Path, name: str) -> tuple[Recording, ClassMap]:
     """Read one prediction, without its probabilities."""
     sidecar = read_sidecar(path)
     if not sidecar:
@@ -230,15 +230,14 @@ def read_prediction(path: Path, name: str) -> tuple[Labelled, ClassMap]:
             f"of {stride}; predict again",
         )
     labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
-    item = Labelled(
-        name,
-        sidecar["video"],
-        Fraction(sidecar["fps"]),
-        labels,
+    item = Recording(
+        name=name,
+        video=sidecar["video"],
+        line=line_of(sidecar),
+        labels=labels,
         learnt_part=str(sidecar.get("learnt_part", "")),
         start_frame=int(sidecar.get("start_frame", 0)),
         video_num_frames=int(sidecar.get("video_num_frames", 0)),
-        line=line_of(sidecar),
         region=str(sidecar.get("region", "")),
     )
     return item, class_map
@@ -285,10 +284,10 @@ def export_predictions(
     return paths, sorted(problems)
 
 
-def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[Problem]]:
+def _join_trials(predictions: Sequence[Recording]) -> tuple[list[Recording], list[Problem]]:
     """Return whole videos, by name; trials that do not make one up are problems."""
-    videos: dict[str, Labelled] = {}
-    trials: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
+    videos: dict[str, Recording] = {}
+    trials: dict[tuple[str, str], list[Recording]] = defaultdict(list)
     problems = []
     for item in predictions:
         if item.is_trial:
@@ -305,7 +304,7 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
             )
     for (video, region), parts in trials.items():
         parts.sort(key=lambda part: part.start_frame)
-        stops = np.cumsum([len(part.labels) for part in parts]).tolist()
+        stops = np.cumsum([part.num_frames for part in parts]).tolist()
         names = ", ".join(part.name for part in parts)
         path = f"{parts[0].name}{SUFFIX}.csv"
         whole = parts[0].name.rpartition("_trial")[0] if region else Path(video).stem
@@ -328,5 +327,7 @@ def _join_trials(predictions: Sequence[Labelled]) -> tuple[list[Labelled], list[
         else:
             labels = np.concatenate([part.labels for part in parts])
             line = join_lines([part.clock for part in parts])
-            videos[whole] = Labelled(whole, video, parts[0].fps, labels, line=line, region=region)
+            videos[whole] = Recording(
+                name=whole, video=video, line=line, labels=labels, region=region
+            )
     return sorted(videos.values(), key=lambda item: item.name), problems

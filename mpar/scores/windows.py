@@ -21,7 +21,7 @@ from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
 from mpar.labels.metadata import Animal
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 
 MEASURES = (
     "Seconds",
@@ -131,13 +131,13 @@ def make_windows(
 
 
 def summarize_window(
-    recording: Labelled, window: Window, class_names: Sequence[str], onset: Fraction = Fraction(0)
+    recording: Recording, window: Window, class_names: Sequence[str], onset: Fraction = Fraction(0)
 ) -> list[dict[str, Any]]:
     """Summarize one window of a recording, one row per class.
 
     Parameters
     ----------
-    recording : Labelled
+    recording : Recording
         The recording with its labels.
     window : Window
         The window, counted from `onset`.

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, PAIN_CLASSES
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 from mpar.reviewer.estimate import Estimate
 from mpar.reviewer.sampling import NUM_STRATA
 from mpar.scores.metrics import frame_scores
-from mpar.scores.probabilities import Predicted
 from mpar.system.files import write_json
 from mpar.video.timeline import TimeLine
 
@@ -58,7 +57,7 @@ KINDS = {
 }
 
 
-def draw_study(seed: int, kind: Kind) -> tuple[list[Predicted], dict[str, NDArray[np.int64]]]:
+def draw_study(seed: int, kind: Kind) -> tuple[list[Recording], dict[str, NDArray[np.int64]]]:
     """Draw the animals of a study: their predictions and true labels by name."""
     rng = np.random.default_rng(seed)
     predictions, truths = [], {}
@@ -68,11 +67,15 @@ def draw_study(seed: int, kind: Kind) -> tuple[list[Predicted], dict[str, NDArra
         missed = min(0.95, kind.missed * rng.gamma(4, 1 / 4))
         labels = guess(rng, truth, kind, missed, kind.invented * rng.gamma(2, 0.5))
         probabilities = draw_probabilities(rng, truth, labels, kind.sureness)
-        recording = Labelled(
-            *(name, f"{name}.mp4", Fraction(FPS), labels.astype(np.int8)),
-            line=TimeLine(len(labels), Fraction(FPS)),
+        predictions.append(
+            Recording(
+                name=name,
+                video=f"{name}.mp4",
+                line=TimeLine(len(labels), Fraction(FPS)),
+                labels=labels.astype(np.int8),
+                probabilities=probabilities,
+            )
         )
-        predictions.append(Predicted(recording=recording, probabilities=probabilities))
         truths[name] = truth
     return predictions, truths
 

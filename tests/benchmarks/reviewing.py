@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED
-from mpar.labels.scorings import Labelled
+from mpar.labels.scorings import Recording
 from mpar.learning.recipe import named_recipe
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.reviewer.queue import order_stretches
-from mpar.scores.probabilities import Predicted
 from mpar.system.files import write_json
 from mpar.train import best_checkpoint
+from mpar.video.timeline import TimeLine
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, as_recording, split_animals
 from tests.sample.synthetic import draw_recording
 
@@ -109,27 +109,31 @@ def learn(
             return load_checkpoint(best_checkpoint(Path(name, "run"))), run.scores[-1]
 
 
-def predict(animals: Sequence[NewRecording], checkpoint: Checkpoint) -> list[Predicted]:
+def predict(animals: Sequence[NewRecording], checkpoint: Checkpoint) -> list[Recording]:
     """Predict the new animals."""
     predictor = DensePredictor(checkpoint.build_net())
     predictions = []
     for animal in animals[NUM_OLD + NUM_VAL : NUM_OLD + NUM_VAL + NUM_NEW]:
         rows = predictor.predict(animal.frames)
-        recording = Labelled(
-            *(animal.info.name, animal.info.video, Fraction(FPS)),
-            rows.argmax(axis=1).astype(np.int8),
+        predictions.append(
+            Recording(
+                name=animal.info.name,
+                video=animal.info.video,
+                line=TimeLine(len(rows), Fraction(FPS)),
+                labels=rows.argmax(axis=1).astype(np.int8),
+                probabilities=rows,
+            )
         )
-        predictions.append(Predicted(recording=recording, probabilities=rows))
     return predictions
 
 
-def by_queue(predictions: Sequence[Predicted], minutes: float, seed: int) -> Spans:
+def by_queue(predictions: Sequence[Recording], minutes: float, seed: int) -> Spans:
     """Return the stretches that the queue gives first."""
     stretches = order_stretches(predictions, NAMES)
     return _take([(s.recording, s.start, s.stop) for s in stretches], minutes)
 
 
-def at_random(predictions: Sequence[Predicted], minutes: float, seed: int) -> Spans:
+def at_random(predictions: Sequence[Recording], minutes: float, seed: int) -> Spans:
     """Return stretches of three seconds, drawn at random."""
     step = round(RANDOM_SECONDS * FPS)
     pieces = [
@@ -141,7 +145,7 @@ def at_random(predictions: Sequence[Predicted], minutes: float, seed: int) -> Sp
     return _take([pieces[i] for i in order], minutes)
 
 
-def by_video(predictions: Sequence[Predicted], minutes: float, seed: int) -> Spans:
+def by_video(predictions: Sequence[Recording], minutes: float, seed: int) -> Spans:
     """Return whole videos in random order; the last one may be cut."""
     order = np.random.default_rng(seed).permutation(len(predictions))
     return _take([(predictions[i].name, 0, predictions[i].num_frames) for i in order], minutes)

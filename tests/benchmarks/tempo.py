@@ -93,7 +93,7 @@ def measure(folder: Path, seed: int, *, quiet: bool) -> dict[str, dict[str, floa
             for way in WAYS:
                 shown = taken if way == WAYS[1] else np.arange(len(taken)) * FINE_FPS // 30
                 write_film(path, frames[taken], shown)
-                labels.setdefault((name, way), []).append(network.predict(path).labels())
+                labels.setdefault((name, way), []).append(network.predict(path).labels)
     return {
         name: {
             way: frame_scores(

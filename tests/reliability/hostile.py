@@ -283,9 +283,9 @@ def judge_name(case: tuple[Path, str, str]) -> str:
 
 def _predict_name(study: Path, name: str) -> str:
     """Write and read predictions of the video, as far as that needs no network."""
-    from mpar.inference import find_sources
+    from mpar.inference import find_inputs
 
-    sources, problems = find_sources([study / "Videos" / f"{name}.mp4"])
+    sources, problems = find_inputs([study / "Videos" / f"{name}.mp4"])
     try:
         frames = sum(1 for source in sources for _ in read_frames(source.path))
     except InputError as error:
