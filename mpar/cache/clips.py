@@ -16,6 +16,7 @@ Shapes: B batch, K window labels, L clip length, F = L + K - 1 frames, H height,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mpar.cache.clip_lengths import check_clip_length
+from mpar.cache.layout import PAGE_BYTES
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.classes import UNLABELLED
@@ -213,11 +215,16 @@ class ClipSampler:
         num_frames = self._num_frames[recordings]
         starts = firsts - self.clip_length // 2
         is_inner = (starts >= 0) & (starts + out.shape[1] <= num_frames)
-        inner = np.flatnonzero(is_inner)
-        self.store.copy_batch(recordings[inner], starts[inner], out, inner)
-        for row in np.flatnonzero(~is_inner).tolist():
-            copy_window(self.store, int(recordings[row]), int(starts[row]), out[row])
-        places = self._first_label[recordings] + np.clip(firsts, -self.window, num_frames)
+        rows = np.arange(len(samples))
+        if not is_inner.all():
+            for row in rows[~is_inner].tolist():
+                copy_window(self.store, int(recordings[row]), int(starts[row]), out[row])
+            recordings, starts, rows = recordings[is_inner], starts[is_inner], rows[is_inner]
+        self.store.copy_batch(recordings, starts, out, rows)
+        recordings = samples[:, 0]
+        places = self._first_label[recordings] + np.maximum(
+            np.minimum(firsts, num_frames), -self.window
+        )
         labels = self._labels[places[:, None] + np.arange(self.window)]
         return windows.unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
 
@@ -225,11 +232,23 @@ class ClipSampler:
         self._turn = (self._turn + 1) % len(self._ring)
         buffer = self._ring[self._turn]
         if len(buffer) < batch_size:
-            buffer = torch.empty(
-                (batch_size, *self._shape), dtype=torch.uint8, pin_memory=self._pin_memory
-            )
+            buffer = _allocate((batch_size, *self._shape), pin_memory=self._pin_memory)
             self._ring[self._turn] = buffer
         return buffer[:batch_size]
+
+
+def _allocate(shape: tuple[int, ...], *, pin_memory: bool) -> torch.Tensor:
+    """Return an uninitialized uint8 tensor to which frames are copied fast.
+
+    numpy asks the system for huge pages from 4 MB on, torch does not. Frames in a cache start with
+    a page, and copies to a place 16 bytes after a page took twice as long as to half a page after.
+    """
+    if pin_memory:
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+    num_bytes = math.prod(shape)
+    spare = np.empty(num_bytes + 2 * PAGE_BYTES, np.uint8)
+    start = -spare.ctypes.data % PAGE_BYTES + PAGE_BYTES // 2
+    return torch.from_numpy(spare[start : start + num_bytes]).view(shape)
 
 
 class MouseActionDataset(Dataset):

@@ -306,14 +306,16 @@ class Store:
                 f"out: found shape {out.shape} and type {out.dtype}, expected (B, F, "
                 f"{self.frame_size[0]}, {self.frame_size[1]}) and uint8, contiguous"
             )
-        is_apart = self._has_own_steps[recordings] if self._map else np.ones(len(rows), bool)
-        for i in np.flatnonzero(is_apart):
-            start = int(starts[i])
-            self.copy_steps(int(recordings[i]), start, start + length, out[rows[i]])
-        if self._map is None or is_apart.all():
-            return
-        if is_apart.any():
+        is_apart = self._has_own_steps[recordings]
+        if self._map is None or is_apart.any():
+            apart = np.flatnonzero(is_apart if self._map else np.ones(len(rows), bool))
+            for i in apart:
+                start = int(starts[i])
+                self.copy_steps(int(recordings[i]), start, start + length, out[rows[i]])
+            if len(apart) == len(rows):
+                return
             recordings, starts, rows = recordings[~is_apart], starts[~is_apart], rows[~is_apart]
+        assert self._map is not None
         # plain memory slices add only a few hundred nanoseconds to each copy
         frame_bytes = math.prod(self.frame_size)
         num_bytes = length * frame_bytes
@@ -321,7 +323,8 @@ class Store:
         targets = rows * num_bytes
         self._has_changed()
         while True:
-            for i in np.flatnonzero(~self._is_checked[recordings]):
+            is_checked = self._is_checked[recordings]
+            for i in () if is_checked.all() else np.flatnonzero(~is_checked):
                 self._check_chunks(int(recordings[i]), int(starts[i]), int(starts[i]) + length)
             with memoryview(self._map) as source, bytes_of(out) as target:
                 for here, there in zip(targets.tolist(), sources.tolist(), strict=True):
