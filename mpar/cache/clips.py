@@ -194,6 +194,11 @@ class ClipSampler:
         self._ring = [torch.empty((0, *self._shape), dtype=torch.uint8)] * ring
         self._turn = 0
 
+    @property
+    def num_buffers(self) -> int:
+        """Number of batches that stay valid."""
+        return len(self._ring)
+
     def gather(self, samples: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy a batch of windows.
 

@@ -205,16 +205,19 @@ class TrainingRun:
         while self.step < num_steps:
             # the middle of the step, so that no step has a learning rate of 0
             now = self.epoch + (self.step + 0.5) / num_steps
-            self.loss_sum += self.learner.take_step(
+            self.learner.take_step(
                 samples[self.step * size : (self.step + 1) * size],
                 epoch=self.epoch,
                 step=self.step,
                 rate=self.config.learning_rate_at(now),
             )
             self.step += 1
-            bar.set_postfix_str(self._progress_text(), refresh=False)
             bar.update()
             signum, is_due = self._ask_all(caught, time.monotonic() - saved > _SAVE_SECONDS)
+            is_last = self.step == num_steps
+            if signum or is_due or is_last or self.step % self.learner.collect_steps == 0:
+                self.loss_sum = sum(self.learner.collect(), start=self.loss_sum)
+                bar.set_postfix_str(self._progress_text(), refresh=False)
             if signum or is_due:
                 self.save_last()
                 saved = time.monotonic()

@@ -55,6 +55,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def find_amp_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the short float type in which training is faster on a device, None for none."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if has_fast_bfloat16(device) else None
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return True if torch ran out of memory, on a GPU or a CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "enough memory" in str(error).replace(

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import click
 
-GROUPS = ("decode", "store", "place", "protections", "clips", "dense", "train", "start", "review")
+GROUPS = (
+    *("decode", "store", "place", "protections", "clips", "dense", "train", "neighbours"),
+    *("start", "review"),
+)
 
 
 def describe_machine() -> dict[str, str]:
