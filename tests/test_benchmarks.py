@@ -131,6 +131,9 @@ TOYS = {
         "NUM_STEPS": 1,
         "NUM_NEIGHBOURS": (1,),
     },
+    "gpu": SMALL
+    | {"SIDES": (32,), "MODELS": ("light",), "NUM_DENSE_FRAMES": 400, "NUM_STEPS": 1}
+    | {"NUM_EPOCHS": 2, "NUM_COPIED_BYTES": 1 << 12},
     "start": {"COMMANDS": ("info",)},
     "review": {
         "SIZES": ((96, 128),),
