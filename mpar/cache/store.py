@@ -65,6 +65,7 @@ class Store:
         if access not in {"mmap", "pread"}:
             raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
         self.path = Path(path)
+        self.paths: tuple[Path, ...] = (self.path,)
         self.access = access
         self._file = WatchedFile(self.path)
         try:
@@ -158,7 +159,8 @@ class Store:
 
     def step_labels(self, recording: int) -> np.ndarray:
         """Return the label of each step of a recording, (N,) int8."""
-        return self.labels(recording)[self.source_frame(recording)]
+        has_own_steps = self.recordings[recording].has_own_steps
+        return self.labels(recording)[self.source_frame(recording) if has_own_steps else ...]
 
     def times(self, recording: int) -> np.ndarray:
         """Return the second of the video at which each frame is shown, (T,) float64."""
@@ -291,12 +293,7 @@ class Store:
         out : (B, F, H, W) uint8 array
             C-contiguous; receives F frames of each stretch.
         rows : (N,) integer array
-            Row of `out` for each stretch.
-
-        Raises
-        ------
-        StoreError, ValueError
-            As for `copy_frames`.
+            Row of `out` for each stretch. Raises as `copy_frames`.
         """
         length = out.shape[1]
         if (starts < 0).any() or (starts + length > self._num_steps[recordings]).any():

@@ -20,6 +20,7 @@ from mpar.cache.clips import (
     tile_windows,
 )
 from mpar.cache.drift import appearance_range
+from mpar.cache.joined import as_text
 from mpar.cache.store import Store
 from mpar.learning.board import TrainingBoard, draw_validation
 from mpar.learning.history import by_class, write_history
@@ -373,7 +374,7 @@ class TrainingRun:
             },
             class_map=self.store.class_map,
             data={
-                "path": str(self.store.path.absolute()),
+                "path": as_text(self.store.paths),
                 "access": self.store.access,
                 "fingerprint": self.store.fingerprint,
                 "frame_size": list(self.store.frame_size),
