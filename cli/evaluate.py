@@ -65,9 +65,9 @@ def main(
 ) -> int:
     """Score a network, or predictions, against human labels.
 
-    Give a CHECKPOINT and a CACHE (or several as one), or a folder of PREDICTIONS (from mpar-predict) and a folder of
-    ANNOTATIONS. Writes scores of frames and bouts, with confidence intervals over animals,
-    and tables and figures (PNG and PDF).
+    Give a CHECKPOINT and a CACHE (or several as one), or a folder of PREDICTIONS (from
+    mpar-predict) and a folder of ANNOTATIONS. Writes scores of frames and bouts, with confidence
+    intervals over animals, and tables and figures (PNG and PDF).
     """
     from mpar.errors import Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline

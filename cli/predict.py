@@ -73,13 +73,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     help="Assign a class only where its probability is at least P; may be repeated.",
 )
 @_options.device
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="Compute in a shorter type: faster on some hardware, with slightly other probabilities.",
-)
+@_options.precision
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -128,13 +122,10 @@ def main(
             weights=weights,
             thresholds=thresholds,
         )
-        found, problems = find_inputs(
-            sources, _options.read_regions(regions_path) or network.regions
-        )
+        regions = _options.read_regions(regions_path) or network.regions
+        found, problems = find_inputs(sources, regions)
         written, more = predict_inputs(
-            network,
-            found,
-            output_folder,
+            *(network, found, output_folder),
             config=config,
             overwrite=overwrite,
             quiet=quiet,

@@ -87,12 +87,12 @@ def test_training_on_two_caches_equals_that_on_one(tmp_path):
     many = train(parts, tmp_path / "many", config=config, device="cpu")
     assert_equal_weights(one / "last.pt", many / "last.pt")
     resume_training(many, device="cpu")
-    evaluated = run(
-        "evaluate", best_checkpoint(many), *parts, "-o", tmp_path / "e", "--device", "cpu"
-    )
+    options = ["--part", "all", "-o", tmp_path / "e", "--device", "cpu"]
+    evaluated = run("evaluate", best_checkpoint(many), *parts, *options)
     assert evaluated.exit_code == 0, evaluated.output
-    provenance = json.loads((tmp_path / "e" / "metrics.json").read_text())["provenance"]
-    assert provenance["cache"] == [str(path) for path in parts]
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert metrics["cache"] == [str(path) for path in parts]
+    assert len(metrics["recordings"]) == 6
 
 
 def test_command_takes_several_caches(tmp_path):

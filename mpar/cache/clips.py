@@ -133,15 +133,36 @@ def balanced_windows(
         Rows of (recording, first labelled position). For each window, a random class and a random
         frame of it are drawn, with replacement; the window contains this frame at a random place.
     """
-    frames = labelled_frames(store, recordings)
-    labels = np.concatenate([store.step_labels(recording) for recording in recordings])
-    labels = labels[labels != UNLABELLED]
-    by_class = [frames[labels == label] for label in np.unique(labels)]
-    num_windows = num_windows or -(-len(frames) // window)
-    classes = rng.integers(len(by_class), size=num_windows)
-    samples = np.stack([by_class[c][rng.integers(len(by_class[c]))] for c in classes])
+    # counted, since a list of all frames may not fit in memory
+    counts_RK = np.stack([count_classes(store, recording) for recording in recordings])
+    num_windows = num_windows or -(-int(counts_RK.sum()) // window)
+    totals_K = counts_RK.sum(axis=0)
+    present = np.flatnonzero(totals_K)
+    classes = present[rng.integers(len(present), size=num_windows)]
+    ranks = np.array([rng.integers(totals_K[c]) for c in classes])  # among all frames of the class
+    stops_RK = counts_RK.cumsum(axis=0)
+    owners = np.array(
+        [
+            np.searchsorted(stops_RK[:, c], rank, "right")
+            for c, rank in zip(classes, ranks, strict=True)
+        ]
+    )
+    ranks -= (stops_RK - counts_RK)[owners, classes]
+    samples = np.empty((num_windows, 2), np.int64)
+    for owner in np.unique(owners).tolist():
+        labels, rows = store.step_labels(recordings[owner]), np.flatnonzero(owners == owner)
+        for label in np.unique(classes[rows]).tolist():
+            own = rows[classes[rows] == label]
+            samples[own] = recordings[owner], 0
+            samples[own, 1] = np.flatnonzero(labels == label)[ranks[own]]
     samples[:, 1] -= rng.integers(window, size=num_windows)
     return samples
+
+
+def count_classes(store: Store, recording: int) -> np.ndarray:
+    """Count the labelled steps (usually frames) of each class in a recording, (K,) int64."""
+    labels = store.step_labels(recording)
+    return np.bincount(labels[labels != UNLABELLED], minlength=len(store.class_names))
 
 
 class ClipSampler:
