@@ -9,6 +9,7 @@ Shapes as in `mpar.network.model`, P = 2 phases.
 from __future__ import annotations
 
 import copy
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ _MIN_STRETCH, _MAX_STRETCH = 16, 64
 _GPU_STRETCH_PX, _GPU_MAX_STRETCH = 1 << 23, 512
 _MAX_WORKERS = 8  # each holds the activations of a stretch
 _GPU_WORKERS = 2  # one prepares a stretch while the device computes that of the other
+_FLAGS = threading.Lock()  # the flags of cudnn belong to all threads
 _FIRST_OUTPUTS = 1 << 16  # frames, half an hour; takes no memory until it is written
 
 
@@ -233,8 +235,10 @@ class FoldedNet:
                 f"found frames of shape {shape} and type {frames_FHW.dtype}, expected (at least "
                 f"{length}, H, W) with H and W at least {MIN_SIDE_PX}, and torch.uint8"
             )
+        if self.device.type != "cuda":
+            return self._classify(frames_FHW)
         # by default, torch lets GPUs round the factors of float32 to 10 bits
-        with torch.backends.cudnn.flags(allow_tf32=self._allows_tf32):
+        with _FLAGS, torch.backends.cudnn.flags(allow_tf32=self._allows_tf32):
             return self._classify(frames_FHW)
 
     def _classify(self, frames_FHW: torch.Tensor) -> torch.Tensor:
