@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -18,9 +19,17 @@ from mpar.cache.clips import clip_frames
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import Checkpoint, save_checkpoint
 from mpar.network.config import ModelConfig
-from mpar.network.dense import DensePredictor
+from mpar.network.dense import DensePredictor, FoldedNet
+from mpar.network.devices import native_precisions
 from mpar.network.model import ClipNet
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_folders
+from tests.benchmarks.matrix import (
+    count_operations,
+    describe_peak,
+    forget_peak,
+    rate_of,
+    seconds_of,
+)
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 from tests.helpers import read_frames
 
@@ -36,6 +45,11 @@ def run(folder: Path) -> list[Row]:
     for model_type in MODELS:
         for side in SIDES:
             rows += _race_clips(model_type, side)
+    cpu = torch.device("cpu")
+    rates = {name: rate_of(name, cpu) for name in native_precisions(cpu)}
+    for model_type in MODELS:
+        for side in SIDES:
+            rows += measure_precisions(model_type, side, cpu, rates, NUM_CLIP_FRAMES)
     make_folders(folder, NUM_VIDEOS, *VIDEO_SIZE)
     for side in SIDES:
         rows += _race_predict(folder, side)
@@ -107,6 +121,40 @@ def _race_clips(model_type: str, side: int) -> list[Row]:
         targets={"clips of 32": 8, "clips of 32, folded, channels last": 4.5},
         rounds=5,
     )
+
+
+def measure_precisions(
+    model_type: str, side: int, device: torch.device, rates: dict[str, float], num_frames: int
+) -> Iterator[Row]:
+    """Yield the frames a second of dense prediction in each precision, and what it changes.
+
+    `rates` has the operations a second of a large product of matrices in each precision.
+    """
+    frames = np.concatenate([draw(side, side)[0]] * (num_frames // NUM_FRAMES + 1))
+    frames = frames[:num_frames]
+    net = make_net(model_type)
+    few = frames[:200]
+    exact = DensePredictor(net).predict(few)
+    stretch = torch.from_numpy(few[:79])
+    operations = count_operations(lambda: FoldedNet(net)(stretch)) / 64
+    for name in native_precisions(device):
+        predictor = DensePredictor(make_net(model_type).to(device), name)
+        found = predictor.predict(few)
+        difference = np.abs(found - exact).max()
+        changed = (found.argmax(axis=1) != exact.argmax(axis=1)).mean()
+        forget_peak(device)
+        seconds = seconds_of(lambda p=predictor: p.predict(frames), device, 3)  # type: ignore[misc]
+        rate = num_frames / seconds
+        share = rate * operations / rates[name]
+        case = (
+            f"predict, {model_type} {side}x{side}, {name}: {share:.0%} of the matrix rate, "
+            f"probabilities differ by {difference:.0e} from those of the CPU, labels in "
+            f"{changed:.1%}{describe_peak(device)}"
+        )
+        row = Row(case, OURS, rate, "frames/s")
+        click.echo(row)
+        yield row
+        assert name != "fp32" or difference < 1e-3, case
 
 
 def save_net(path: Path, net: ClipNet, side: int) -> Path:

@@ -22,13 +22,13 @@ from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import TrainConfig, named_recipe
 from mpar.learning.splits import Split
 from mpar.network.checkpoint import load_checkpoint
-from mpar.network.dense import DensePredictor, FoldedNet
-from mpar.network.devices import PRECISIONS, native_precisions
+from mpar.network.devices import native_precisions
 from mpar.train import resume_training, train
-from tests.benchmarks.dense import make_net, save_net
+from tests.benchmarks.dense import make_net, measure_precisions, save_net
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_cache, make_folders
-from tests.benchmarks.matrix import count_operations, matrix_rate, seconds_of, synchronize
+from tests.benchmarks.matrix import forget_peak, rate_of, seconds_of, synchronize
 from tests.benchmarks.race import OURS, Row
+from tests.benchmarks.train import measure_steps
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIDES, MODELS = (64, 112, 224), ("standard", "light")
@@ -36,14 +36,13 @@ NAMES = tuple(native_precisions(torch.device(DEVICE)))
 NUM_DENSE_FRAMES, NUM_VIDEOS, VIDEO_SIZE = 20_000, 24, (480, 640)
 NUM_STEPS, NUM_EPOCHS = 30, 2
 WAYS = ("plain", "--compile", "CUDA graphs") if DEVICE == "cuda" else ("plain",)
-TARGETS = {("standard", 64): 10_000.0}  # frames/s of prediction on a card like an H100
 NUM_COPIED_BYTES = 1 << 28
 
 
 def run(folder: Path) -> list[Row]:
     """Measure the card, prediction, the command, training, resuming and running out of memory."""
     device = torch.device(DEVICE)
-    rates = {name: _matrix_rate(name, device) for name in {*NAMES, "fp32"}}
+    rates = {name: rate_of(name, device) for name in {*NAMES, "fp32"}}
     rows = [
         Row(f"matrix product, {name}", "card", rate / 1e12, "TFLOP/s")
         for name, rate in rates.items()
@@ -53,17 +52,13 @@ def run(folder: Path) -> list[Row]:
         click.echo(row)
     for model_type in MODELS:
         for side in SIDES:
-            rows += _predict(model_type, side, device, rates)
+            rows += measure_precisions(model_type, side, device, rates, NUM_DENSE_FRAMES)
     rows += _command(folder / "whole")
     for side in SIDES:
         rows += _train(folder / f"{side}", side, device, rates)
     rows += _resume(folder / "resumed")
     rows += _run_out_of_memory(folder / "short", device)
     return rows
-
-
-def _matrix_rate(name: str, device: torch.device) -> float:
-    return matrix_rate(device, PRECISIONS[name], allows_tf32=name == "tf32")
 
 
 def _show(row: Row) -> Row:
@@ -79,50 +74,6 @@ def _copy(device: torch.device) -> Iterator[Row]:
     for case, source in (("copy to the device", host), ("copy within the device", other)):
         seconds = seconds_of(lambda s=source: there.copy_(s, non_blocking=True), device)  # type: ignore[misc]
         yield Row(case, "card", NUM_COPIED_BYTES / 1e9 / seconds, "GB/s")
-
-
-def _peak(device: torch.device) -> str:
-    """Describe the peak of the device's memory since `_forget_peak`."""
-    if device.type != "cuda":
-        return ""
-    return f", {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB"
-
-
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _predict(
-    model_type: str, side: int, device: torch.device, rates: dict[str, float]
-) -> Iterator[Row]:
-    """Yield the frames a second of dense prediction in each precision."""
-    frames = np.concatenate([draw(side, side)[0]] * (NUM_DENSE_FRAMES // NUM_FRAMES + 1))
-    frames = frames[:NUM_DENSE_FRAMES]
-    net = make_net(model_type)
-    few = frames[:200]
-    exact = DensePredictor(net).predict(few)
-    stretch = torch.from_numpy(few[:79])
-    operations = count_operations(lambda: FoldedNet(net)(stretch)) / 64
-    for name in NAMES:
-        predictor = DensePredictor(make_net(model_type).to(device), name)
-        found = predictor.predict(few)
-        difference = np.abs(found - exact).max()
-        changed = (found.argmax(axis=1) != exact.argmax(axis=1)).mean()
-        _forget_peak(device)
-        seconds = seconds_of(lambda p=predictor: p.predict(frames), device, 3)  # type: ignore[misc]
-        rate = NUM_DENSE_FRAMES / seconds
-        share = rate * operations / rates[name]
-        case = (
-            f"predict, {model_type} {side}x{side}, {name}: {share:.0%} of the matrix rate, "
-            f"probabilities differ by {difference:.0e} from those of the CPU, labels in "
-            f"{changed:.1%}{_peak(device)}"
-        )
-        target = TARGETS.get((model_type, side)) if DEVICE == "cuda" and name == "fp32" else None
-        ratio = rate / target if target else None
-        yield _show(Row(case, OURS, rate, "frames/s", ratio, 1 if target else None))
-        assert name != "fp32" or difference < 1e-3, case
 
 
 def _command(folder: Path) -> Iterator[Row]:
@@ -156,32 +107,9 @@ def _train(folder: Path, side: int, device: torch.device, rates: dict[str, float
                             torch, "compile", lambda f, c=compile_: c(f, mode="reduce-overhead")
                         )
                     learner = Learner(store, range(4), config, device)
-                yield _show(_time_steps(learner, f"{recipe} {side}x{side}, {way}", rates))
-
-
-def _time_steps(learner: Learner, case: str, rates: dict[str, float]) -> Row:
-    config, device = learner.config, learner.device
-    rng = np.random.default_rng(0)
-
-    def steps(count: int) -> None:
-        for step in range(count):
-            starts = rng.integers(NUM_FRAMES - config.window, size=config.batch_size)
-            samples = np.stack([np.arange(config.batch_size) % 4, starts], axis=1)
-            learner.take_step(samples, epoch=0, step=step, rate=1e-3)
-        learner.collect()
-
-    operations = 0 if config.compile else count_operations(lambda: steps(1))
-    steps(3)
-    learner.begin_epoch(is_frozen=False)
-    _forget_peak(device)
-    seconds = seconds_of(lambda: steps(NUM_STEPS), device, 1) / NUM_STEPS
-    num_labels = learner.num_learnt / (2 * NUM_STEPS)  # seconds_of calls it twice
-    waiting = learner.wait_seconds / (2 * NUM_STEPS) / seconds
-    name = "bf16" if "bf16" in rates and learner.amp_dtype is torch.bfloat16 else "fp32"
-    share = f", {operations / seconds / rates[name]:.0%} of the {name} rate" if operations else ""
-    clips = config.batch_size / seconds
-    text = f"training, {case}: {clips:,.0f} windows/s, {waiting:.1%} gathering{share}"
-    return Row(text + _peak(device), OURS, num_labels / seconds, "frames/s")
+                yield _show(
+                    measure_steps(learner, f"{recipe} {side}x{side}, {way}", rates, NUM_STEPS)
+                )
 
 
 def _resume(folder: Path) -> Iterator[Row]:
@@ -217,7 +145,7 @@ def _run_out_of_memory(folder: Path, device: torch.device) -> Iterator[Row]:
         split = Split(train=(0, 1, 2, 3), val=(4,), test=(5,))
         learner = TrainingRun(folder, store, split, named_recipe("mpar"), device).learner
         samples = np.stack([np.arange(4), np.full(4, 50)], axis=1)
-        _forget_peak(device)
+        forget_peak(device)
         with pytest.MonkeyPatch.context() as patch:
             if device.type == "cuda":
                 learner.take_step(samples, epoch=0, step=0, rate=1e-3)

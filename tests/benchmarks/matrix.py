@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from mpar.network.devices import PRECISIONS
+
 SIDE, GPU_SIDE, REPEATS = 2048, 8192, 5
 
 
@@ -48,3 +50,22 @@ def count_operations(action: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         action()
     return counter.get_total_flops()
+
+
+def rate_of(precision: str, device: torch.device) -> float:
+    """Return the `matrix_rate` of a precision of `mpar.network.devices`."""
+    return matrix_rate(device, PRECISIONS[precision], allows_tf32=precision == "tf32")
+
+
+def describe_peak(device: torch.device) -> str:
+    """Describe the peak of a GPU's memory since `forget_peak`."""
+    if device.type != "cuda":
+        return ""
+    return f", {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB"
+
+
+def forget_peak(device: torch.device) -> None:
+    """Measure the peak of a GPU's memory from now on."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)

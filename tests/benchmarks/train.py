@@ -11,11 +11,20 @@ import numpy as np
 import torch
 
 from mpar.cache.store import Store
+from mpar.learning.learner import Learner
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import Split
+from mpar.network.devices import native_precisions
 from mpar.network.model import ClipNet
-from tests.benchmarks.inputs import draw, make_cache
+from tests.benchmarks.inputs import NUM_FRAMES, draw, make_cache
+from tests.benchmarks.matrix import (
+    count_operations,
+    describe_peak,
+    forget_peak,
+    rate_of,
+    seconds_of,
+)
 from tests.benchmarks.race import OURS, Row, race
 
 MODELS, SIDE = ("standard", "light"), 64
@@ -48,6 +57,10 @@ def run(folder: Path) -> list[Row]:
                 rounds=5,
             )
             rows.append(_share_of_waiting(model_type, clips))
+            cpu = torch.device("cpu")
+            rates = {name: rate_of(name, cpu) for name in native_precisions(cpu)}
+            rows.append(measure_steps(windows.learner, f"mpar {model_type} {SIDE}", rates, 5))
+            click.echo(rows[-1])
     return rows
 
 
@@ -83,3 +96,29 @@ def _share_of_waiting(model_type: str, run_: TrainingRun) -> Row:
     row = Row(f"{model_type}, waiting for data: {share:.2%}", OURS, 5 / waited, "batches/s")
     click.echo(row)
     return row
+
+
+def measure_steps(learner: Learner, case: str, rates: dict[str, float], num_steps: int) -> Row:
+    """Return the labelled frames a second of training steps, and what they reach of `rates`."""
+    config, device = learner.config, learner.device
+    rng = np.random.default_rng(0)
+
+    def steps(count: int) -> None:
+        for step in range(count):
+            starts = rng.integers(NUM_FRAMES - config.window, size=config.batch_size)
+            samples = np.stack([np.arange(config.batch_size) % 4, starts], axis=1)
+            learner.take_step(samples, epoch=0, step=step, rate=1e-3)
+        learner.collect()
+
+    operations = 0 if config.compile else count_operations(lambda: steps(1))
+    steps(3)
+    learner.begin_epoch(is_frozen=False)
+    forget_peak(device)
+    seconds = seconds_of(lambda: steps(num_steps), device, 1) / num_steps
+    num_labels = learner.num_learnt / (2 * num_steps)  # seconds_of calls it twice
+    waiting = learner.wait_seconds / (2 * num_steps) / seconds
+    name = "bf16" if "bf16" in rates and learner.amp_dtype is torch.bfloat16 else "fp32"
+    share = f", {operations / seconds / rates[name]:.0%} of the {name} rate" if operations else ""
+    clips = config.batch_size / seconds
+    text = f"training, {case}: {clips:,.0f} windows/s, {waiting:.1%} gathering{share}"
+    return Row(text + describe_peak(device), OURS, num_labels / seconds, "frames/s")
