@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from mpar.cache.staging import Making, count_frames, stage_video
+from mpar.cache.parts import Making, Stretch, new_cache
+from mpar.cache.staging import count_frames, stage_video
 from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.video.endings import is_cut_short
@@ -113,10 +114,15 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
         assert len(others) == len(frames)
         assert len(frames) == NUM_FRAMES or warnings
         how = {"threads": 2, "on_frames": lambda num_frames: None}
-        (staged,) = stage_video(path, "ab", tmp_path / f"parts{k}", Making(), **how)
+        staging = tmp_path / f"parts{k}"
+        staging.mkdir()
+        new_cache(staging).touch()
+        targets = [[Stretch(0, NUM_FRAMES, 0)]]
+        (staged,) = stage_video(path, "ab", staging, Making(), targets=targets, **how)
         (counted,) = count_frames(path, Making(), **how)
-        assert len(staged.frames) == len(counted.frames) == len(frames)
-        assert list(staged.facts.warnings) == list(counted.facts.warnings) == warnings
+        assert staged.line.num_frames == counted.line.num_frames == len(frames)
+        assert [stretch.num_frames for stretch in staged.stretches] == [len(frames)]
+        assert list(staged.warnings) == list(counted.warnings) == warnings
         prediction = network.predict(path)
         assert len(prediction.probabilities) == len(frames)
         assert [w for w in prediction.warnings if w in warnings] == warnings

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mpar.cache.config import PreprocessConfig
-from mpar.cache.staging import Regions, sha256_of
+from mpar.cache.parts import Regions
+from mpar.cache.staging import sha256_of
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
@@ -144,7 +145,8 @@ def _look_at_all(
 
     def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
         try:
-            return sha256_of(path, on_step), probe_video(path, stream=stream)
+            sha256 = sha256_of(path, on_step)
+            return sha256, probe_video(path, stream=stream, on_packets=on_step)
         except InputError as error:
             return error
         except OSError as error:  # a broken link, no permission

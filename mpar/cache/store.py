@@ -220,14 +220,22 @@ class Store:
 
         They are read, not mapped, so a recording of any length uses the memory of one chunk.
         """
+        for frames in self.stream_chunks(recording, None):
+            yield from frames
+
+    def stream_chunks(self, recording: int, buffer: np.ndarray | None) -> Iterator[np.ndarray]:
+        """Yield the frames of a recording, 16 or fewer at a time, (n, H, W) uint8, as `stream`.
+
+        They are in the buffer, (16, H, W) uint8, or in a new array if it is None.
+        """
         num_frames = self.recordings[recording].num_frames
         length = chunk_length(num_frames)
         for chunk in range(num_chunks(num_frames)):
             start = chunk * CHUNK_FRAMES
-            frames = np.empty((length, *self.frame_size), np.uint8)
-            self._file.read_into(self._frame_offset(recording, start), frames)
-            self._check_chunk(recording, chunk, frames)
-            yield from frames[: num_frames - start]
+            frames = np.empty((length, *self.frame_size), np.uint8) if buffer is None else buffer
+            self._file.read_into(self._frame_offset(recording, start), frames[:length])
+            self._check_chunk(recording, chunk, frames[:length])
+            yield frames[: min(length, num_frames - start)]
 
     def copy_frames(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
         """Copy frames `start` to `stop` - 1 of a recording into `out`, (stop - start, H, W) uint8.
