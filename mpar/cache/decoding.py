@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from mpar.cache.collecting import Video
 from mpar.cache.config import PreprocessConfig
-from mpar.cache.layout import CHUNK_FRAMES
 from mpar.cache.parts import (
     Part,
     Parts,
@@ -148,7 +147,6 @@ def copy_from_old(parts: Parts, plan: Plan, old: Store, staging: Path, quiet: bo
         Without those whose frames in the existing cache do not match their checksums.
     """
     parts = {sha256: list(found) for sha256, found in parts.items()}
-    buffer = np.empty((CHUNK_FRAMES, *old.frame_size), np.uint8)
     todo = [
         (sha256, number, targets)
         for (sha256, number), targets in plan.items()
@@ -163,7 +161,7 @@ def copy_from_old(parts: Parts, plan: Plan, old: Store, staging: Path, quiet: bo
             try:
                 with FrameWriter(new_cache(staging), targets) as writer:
                     for i in part.in_old:
-                        for frames in old.stream_chunks(i, buffer):
+                        for frames in old.stream_chunks(i):
                             writer.add(frames)
                             bar.update(len(frames))
                     parts[sha256][number] = replace(part, stretches=writer.end())

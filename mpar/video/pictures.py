@@ -49,7 +49,8 @@ class PictureMeter:
         """
         number = len(self._darkest)
         height, width = luma.shape
-        grid = luma[:: -(-height // _GRID), :: -(-width // _GRID)]
+        lines = np.ascontiguousarray(luma[:: -(-height // _GRID)])  # faster in two steps
+        grid = lines[:, :: -(-width // _GRID)]
         pixels = np.sort(grid, axis=None, kind="stable")  # a counting sort, fast for bytes
         ends = [int(pixels[_OUTLIERS]), int(pixels[-1 - _OUTLIERS])]
         darkest, brightest = map(to_full_range, ends) if is_limited else ends
