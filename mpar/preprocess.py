@@ -186,11 +186,11 @@ class _Run:
                     default["rate"] = new["rate"]
                 check_options(old, self.class_map, new, default)
         self.parts = find_known(self.videos, old, self.staging, self.config)
-        expected = expect_parts(self.videos, self.class_map, self.config)
-        joined = join_labels(self.videos, expected | self.parts, self.class_map, self.config)
+        unknown = [video for video in self.videos if video.sha256 not in self.parts]
+        parts = self.parts | expect_parts(unknown, self.class_map, self.config)
+        joined = join_labels(self.videos, parts, self.class_map, self.config)
         with self.naming():
             self._settle(joined)
-            unknown = [video for video in self.videos if video.sha256 not in self.parts]
             todo = [*unknown, *self._find_lacking()]
             if todo:
                 self._make_file(joined)

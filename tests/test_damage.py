@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpar.cache.parts import Making, Stretch, new_cache
-from mpar.cache.staging import count_frames, stage_video
+from mpar.cache.staging import FrameWriter, count_frames, stage_video
 from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.video.endings import is_cut_short
@@ -117,8 +117,8 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
         staging = tmp_path / f"parts{k}"
         staging.mkdir()
         new_cache(staging).touch()
-        targets = [[Stretch(0, NUM_FRAMES, 0)]]
-        (staged,) = stage_video(path, "ab", staging, Making(), targets=targets, **how)
+        writer = FrameWriter(new_cache(staging), [Stretch(0, NUM_FRAMES, 0)])
+        (staged,) = stage_video(path, "ab", staging, Making(), [None], [writer], **how)
         (counted,) = count_frames(path, Making(), **how)
         assert staged.line.num_frames == counted.line.num_frames == len(frames)
         assert [stretch.num_frames for stretch in staged.stretches] == [len(frames)]

@@ -945,10 +945,13 @@ def stage(video, folder, making=NATIVE, regions=(None,), num_frames=40, counts=N
     """Decode a video, with the frames of its regions one after the other."""
     folder.mkdir(exist_ok=True)
     new_cache(folder).touch()
-    targets = [[Stretch(0, num_frames, PLACE + 10**6 * i)] for i in range(len(regions))]
+    writers = [
+        FrameWriter(new_cache(folder), [Stretch(0, num_frames, PLACE + 10**6 * i)])
+        for i in range(len(regions))
+    ]
     counts = [] if counts is None else counts
     how = {"threads": 1, "on_frames": counts.append}
-    return stage_video(video, "ab", folder, making, regions, targets, **how)
+    return stage_video(video, "ab", folder, making, regions, writers, **how)
 
 
 def frames_of(part, folder):
@@ -1012,6 +1015,22 @@ def test_frames_go_to_their_places(tmp_path, planned, found):
             num_missing = -num_frames % 16 if num_frames > 16 else 0
             padding = data[frames.nbytes :][: num_missing * 64 * 64]
             assert padding == bytes(num_missing * 64 * 64)
+
+
+def test_a_writer_that_is_given_up_writes_no_more(tmp_path):
+    """What it still buffers stays out of the file, which may be a cache in use by now."""
+    path = tmp_path / "new.h5"
+    path.write_bytes(bytes(1000))
+    ones = np.ones((3, 4, 4), np.uint8)
+    hanging = FrameWriter(path, [Stretch(0, 9, 0)])
+    hanging.add(ones)
+    hanging.abandon()
+    with pytest.raises(ValueError, match="closed file"):
+        hanging.add(ones)
+    failing = FrameWriter(path, [Stretch(0, 9, 0)])
+    failing.add(ones)
+    failing.__exit__(KeyboardInterrupt)
+    assert path.read_bytes() == bytes(1000)
 
 
 @pytest.mark.parametrize("step", [-70, -7, 7, 70, 5000])

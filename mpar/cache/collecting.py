@@ -100,7 +100,8 @@ def collect(
             problems += [problem for source in mine for problem in source.problems]
             problems += fact.problems
             continue
-        good, groups = _group(mine, config.group_pattern, problems)
+        good, groups, bad = _group(mine, config.group_pattern)
+        problems += bad
         if not good:
             continue
         sha256, info = fact
@@ -119,10 +120,10 @@ def collect(
 
 
 def _group(
-    sources: Sequence[Source], pattern: str | None, problems: list[Problem]
-) -> tuple[list[Source], list[str]]:
-    """Return the sources whose labels could be read, and the animal of each."""
-    good, groups = [], []
+    sources: Sequence[Source], pattern: str | None
+) -> tuple[list[Source], list[str], list[Problem]]:
+    """Return the sources whose labels could be read, the animal of each, and other problems."""
+    good, groups, problems = [], [], []
     for source in sources:
         found = list(source.problems)
         try:
@@ -133,7 +134,7 @@ def _group(
         if not found:
             good.append(source)
             groups.append(group)
-    return good, groups
+    return good, groups, problems
 
 
 def _look_at_all(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -28,6 +29,10 @@ from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, line_from_times
+
+_SHARE = (
+    "cannot read what another process wrote; put this folder on a disk that all processes share"
+)
 
 
 def find_known(
@@ -179,20 +184,25 @@ def decode_into(
     quiet: bool,
 ) -> tuple[Parts, list[Problem]]:
     """Decode videos into their places in the new cache."""
-    return _decode_all(
-        videos,
-        lambda video, **how: stage_video(
-            video.path,
-            video.sha256,
-            staging,
-            config.making,
-            video.regions,
-            [plan.get((video.sha256, number), []) for number in range(len(video.sources))],
-            **how,
-        ),
-        workers,
-        quiet,
-    )
+    new = new_cache(staging)
+    if videos and not new.exists():
+        raise ConfigError(f"{staging}: {_SHARE}")
+    writers: dict[str, list[FrameWriter]] = {}
+
+    def decode(video: Video, **how: Any) -> list[Part]:
+        mine = writers[video.sha256] = [
+            FrameWriter(new, plan.get((video.sha256, number), []))
+            for number in range(len(video.sources))
+        ]
+        return stage_video(
+            video.path, video.sha256, staging, config.making, video.regions, mine, **how
+        )
+
+    def give_up(video: Video) -> None:
+        for writer in writers.get(video.sha256, []):
+            writer.abandon()
+
+    return _decode_all(videos, decode, workers, quiet, give_up)
 
 
 def count_all(
@@ -216,10 +226,7 @@ def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[P
     parts = [load_part(video.sha256, staging, config.making, region) for region in video.regions]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
-        raise ConfigError(
-            f"{staging}: cannot read the frames that another process decoded; put this folder on a "
-            "disk that all processes share"
-        )
+        raise ConfigError(f"{staging}: {_SHARE}")
     return found
 
 
@@ -228,8 +235,12 @@ def _decode_all(
     decode: Callable[..., list[Part]],
     workers: int,
     quiet: bool,
+    give_up: Callable[[Video], object] = lambda video: None,
 ) -> tuple[Parts, list[Problem]]:
-    """Decode videos in parallel threads; the decoder releases the interpreter."""
+    """Decode videos in parallel threads; the decoder releases the interpreter.
+
+    If one hangs, `give_up` is called with its video.
+    """
     # each video is decoded by one thread; with a single video, the other cores may resize
     threads = 1 if min(workers, len(videos)) > 1 else 0
     total = sum(video.info.num_frames_hint for video in videos)
@@ -251,5 +262,6 @@ def _decode_all(
                 except InputError as error:
                     problems += error.problems
                 except HangError as error:
+                    give_up(videos[i])
                     problems.append(Problem.of(videos[i].path, str(error)))
     return decoded, problems

@@ -11,13 +11,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import xxhash
 
 from mpar.cache.layout import CHUNK_FRAMES, bytes_of
-from mpar.cache.parts import Making, Part, Regions, Stretch, new_cache, save_note
+from mpar.cache.parts import Making, Part, Regions, Stretch, save_note
 from mpar.cache.writer import write_all
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding, squeeze_of
@@ -78,14 +77,17 @@ class FrameWriter:
     def __enter__(self) -> FrameWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(*([OSError] if kind else [])):  # the first error matters more
-            self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self.abandon()
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file, and never write to it again, not even what is buffered.
+
+        Others may have the same places by now, and the file may be a cache that is in use.
+        """
+        self._file.raw.close()
 
     def add(self, frames: np.ndarray) -> None:
         """Write the next (T, H, W) frames."""
@@ -147,8 +149,8 @@ def stage_video(
     sha256: str,
     folder: Path,
     making: Making,
-    regions: Regions = (None,),
-    targets: Sequence[Sequence[Stretch]] = ((),),
+    regions: Regions,
+    writers: Sequence[FrameWriter],
     *,
     threads: int,
     on_frames: Callable[[int], object],
@@ -162,13 +164,13 @@ def stage_video(
     sha256 : str
         Checksum of the video file; part of the names of the notes.
     folder : Path
-        The staging folder, with `new_cache` in it.
+        The staging folder.
     making : Making
         Options for decoding.
     regions : sequence of (Region or None)
         Regions to cut out, None for the whole picture.
-    targets : sequence of sequences of Stretch
-        Where the frames of each region go; none if nobody needs them.
+    writers : sequence of FrameWriter
+        Where the frames of each region go; closed at the end.
     threads : int
         Threads that resize, 0 for one per processor core.
     on_frames : callable
@@ -188,10 +190,10 @@ def stage_video(
         path, size=making.size, threads=threads, stream=making.stream, regions=regions
     )
     with contextlib.ExitStack() as stack:
-        file = new_cache(folder)
-        writers = [stack.enter_context(FrameWriter(file, mine)) for mine in targets]
+        for writer in writers:
+            stack.enter_context(writer)
         for pictures in decoding.pictures():
-            on_frames(1)  # raises if nobody waits any more: the file may be complete by then
+            on_frames(1)  # first: it raises if nobody waits for these frames any more
             for writer, picture in zip(writers, pictures, strict=True):
                 writer.add(picture[None])
         parts = [
