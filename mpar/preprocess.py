@@ -175,6 +175,7 @@ class _Run:
     def begin(self, stack: contextlib.ExitStack) -> tuple[Fraction | None, Plan, list[str]]:
         """Lock the cache; return its rate, its plan and the videos to decode."""
         stack.enter_context(locked(self.cache_path))
+        stack.callback(self._tidy)
         old = self.old = open_old(self.cache_path, self.overwrite)
         rate = usual_rate(self.videos, old.config if old and not self.overwrite else None)
         self.config = dataclasses.replace(self.config, rate=self.config.rate or rate)
@@ -195,6 +196,12 @@ class _Run:
             if todo:
                 self._make_file(joined)
         return self.config.rate, self.plan, [video.sha256 for video in todo]
+
+    def _tidy(self) -> None:
+        """Remove a new cache that no later run can use; it may be what fills the disk."""
+        with contextlib.suppress(OSError):  # an error of the run matters more
+            if not any(self.staging.glob("*.json")):
+                remove_staging(self.staging)
 
     def _settle(self, joined: Joined) -> None:
         """Plan the cache anew, and move to their places the frames that are there already."""

@@ -419,6 +419,24 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert content(cache) == content(tmp_path / "undisturbed.h5")
 
 
+@pytest.mark.parametrize("has_old", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_nothing_useless(inputs, cache, monkeypatch, has_old):
+    """The error names the cache; only frames that the next run can use stay on the disk."""
+    if has_old:
+        run(inputs, cache)
+        write_annotation(inputs / "Annotations" / "m1_a.csv", codes_of("x", 40))
+    before = listing(cache.parent)
+
+    def fail(self, frames):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FrameWriter, "add", fail)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        run(inputs, cache)
+    assert error.value.filename == str(cache)
+    assert listing(cache.parent) == before
+
+
 def test_parts_of_another_size_are_not_mixed_up(inputs, cache, tmp_path, monkeypatch):
     """Parts left by an interrupted run count only for the same size."""
     with monkeypatch.context() as patch:
