@@ -130,6 +130,19 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_packets_tell_how_many_frames_there_will_be(drawn, tmp_path, kind):
+    """The number is known before decoding, whatever the container; nobody need count."""
+    codec, suffix, options = kind
+    path = encode(tmp_path / f"v.{suffix}", drawn, codec, options)
+    asked = []
+    counted = probe_video(path, on_packets=lambda: asked.append(0))
+    assert (counted.num_packets, counted.likely_counts[0]) == (NUM_FRAMES, NUM_FRAMES)
+    plain = probe_video(path)
+    assert (plain.num_packets, plain.width) == (0, counted.width)
+    assert plain.likely_counts in ([NUM_FRAMES], [plain.num_frames_hint], [])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
 @pytest.mark.parametrize("sound", [False, True])
 def test_missing_end_is_told_and_a_whole_file_is_not_blamed(drawn, tmp_path, kind, sound):
     """Mpar notices a missing end wherever the container knows where it is."""

@@ -22,6 +22,8 @@ import mpar.cache.store
 import mpar.cache.writer
 import mpar.preprocess
 import mpar.video.streams
+from mpar.cache.collecting import collect
+from mpar.cache.decoding import decode_into, load_others
 from mpar.cache.layout import hash_chunks
 from mpar.cache.parts import (
     Making,
@@ -44,6 +46,7 @@ from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from mpar.system.team import ALONE
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
 from tests.helpers import write_two_streams
@@ -1085,6 +1088,17 @@ def test_regions_of_a_video_are_staged_in_one_pass(drawn, tmp_path):
     ):
         stage(video, tmp_path / "bad", regions=(Region("b", 40, 0, 32, 32),))
     assert [path.name for path in (tmp_path / "bad").iterdir()] == ["new.h5"]
+
+
+def test_a_disk_that_is_not_shared_is_told(drawn, tmp_path):
+    """A process of a team that does not find the new cache says what to do about it."""
+    config = PreprocessConfig()
+    places = drawn / "Videos", drawn / "Annotations"
+    videos, _ = collect(*places, DEFAULT_CLASS_MAP, config, 1, ALONE)
+    with pytest.raises(ConfigError, match="put this folder on a disk that all processes share"):
+        decode_into(tmp_path / "nowhere", videos, {}, config, 1, True)
+    with pytest.raises(ConfigError, match="put this folder on a disk that all processes share"):
+        load_others(videos[0], tmp_path / "nowhere", config)
 
 
 def test_cleaning_up_leaves_other_files(tmp_path):

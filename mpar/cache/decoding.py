@@ -243,7 +243,7 @@ def _decode_all(
     """
     # each video is decoded by one thread; with a single video, the other cores may resize
     threads = 1 if min(workers, len(videos)) > 1 else 0
-    total = sum(video.info.num_frames_hint for video in videos)
+    total = sum(video.info.num_packets for video in videos)
     decoded: Parts = {}
     problems: list[Problem] = []
     with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:

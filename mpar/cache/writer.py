@@ -43,6 +43,7 @@ from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
 from mpar.system.files import atomic_path
 
+_BLOCK_BYTES = 1 << 22
 # makes chunks without a filter lie end to end
 _HOW: dict[str, Any] = {
     "libver": ("v110", "v110"),
@@ -269,10 +270,11 @@ class _SparseFile(io.RawIOBase):
         position = 0
         for start, stop in [*sorted(kept), (self._size, self._size)]:
             self.seek(position)
-            data = np.empty(start - position, np.uint8)
-            self.readinto(data.data)
             file.seek(position)
-            write_all(file, data)
+            while (left := start - self.tell()) > 0:
+                block = np.empty(min(left, _BLOCK_BYTES), np.uint8)
+                self.readinto(block.data)
+                write_all(file, block)
             position = stop
         file.truncate(self._size)
 
