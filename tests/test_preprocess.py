@@ -496,7 +496,7 @@ def cut_short(new, note):
             id="checksums of something else",
         ),
         pytest.param(
-            change_note(lambda data: data["line"].update(num_frames=34)),
+            change_note(lambda data: data["line"].update(num_frames=32)),
             1,
             id="fewer frames than the video",
         ),
@@ -1010,7 +1010,10 @@ def test_a_part_comes_back_as_it_was_staged(drawn, tmp_path):
     [
         pytest.param([(0, 40)], [(0, 40)], id="as expected"),
         pytest.param([(0, 45)], [(0, 40)], id="shorter"),
-        pytest.param([(0, 39)], [], id="longer"),
+        pytest.param([(0, 39)], [(0, 39)], id="longer"),
+        pytest.param([(7, 16), (23, 17)], [(7, 16), (23, 17)], id="without the first trial"),
+        pytest.param([(0, 7), (23, 9)], [(0, 7), (23, 9)], id="without two trials"),
+        pytest.param([(0, 7), (45, 9)], [(0, 7)], id="ends before the last trial"),
         pytest.param([(0, 7), (7, 16), (23, 17)], [(0, 7), (7, 16), (23, 17)], id="trials"),
         pytest.param([(0, 35), (35, 20)], [(0, 35), (35, 5)], id="shorter last trial"),
         pytest.param([], [], id="not wanted"),
@@ -1113,6 +1116,26 @@ def test_cleaning_up_leaves_other_files(tmp_path):
     (folder / "notes.txt").unlink()
     remove_staging(folder)
     assert not folder.exists()
+
+
+def test_trials_next_to_one_that_is_left_out_keep_their_frames(tmp_path, cache):
+    """A trial whose name is taken stays out; the frames of the others do not shift."""
+    add_recording(tmp_path, "m", 45)
+    (tmp_path / "Annotations" / "m_a.csv").unlink()
+    for number, rows in ((1, 12), (2, 16), (3, 17)):
+        write_annotation(tmp_path / "Annotations" / f"m_{number}.csv", np.zeros(rows, int))
+    for number in (1, 3):
+        name = f"m_trial{number}"
+        (tmp_path / "Videos" / "a").mkdir(exist_ok=True)
+        write_video(tmp_path / "Videos" / "a" / f"{name}.mp4", NUMBERS[100 : 110 + number])
+        write_annotation(tmp_path / "Annotations" / f"{name}.csv", np.zeros(10 + number, int))
+    report = run(tmp_path, cache)
+    assert len(report.problems) == 2
+    with Store(cache) as store:
+        names = [info.name for info in store.recordings]
+        assert names == ["m_trial1", "m_trial3", "m_trial2"]
+        assert numbers(store, 2) == list(range(12, 28))
+        assert store.verify() == []
 
 
 def test_trial_named_like_another_video_is_a_problem(tmp_path):

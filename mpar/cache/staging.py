@@ -48,30 +48,24 @@ def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
 
 
 class FrameWriter:
-    """Writes consecutive frames of a video to their places in a file.
+    """Takes all frames of a video in order, and writes some to their places in a file.
 
     Parameters
     ----------
     path : Path
         The file, which exists.
     targets : sequence of Stretch
-        The stretches to fill; the first starts with the first frame, and each of the others where
-        the one before it ends.
-
-    Notes
-    -----
-    If the video is shorter than the targets, the last stretch is. If it is longer, or if there are
-    no targets, no stretch counts (`end`).
+        The stretches to fill, in the order of the video. If the video is too short for them, so is
+        the last one that is filled.
     """
 
     def __init__(self, path: Path, targets: Sequence[Stretch]) -> None:
         # large frames pass the buffer by
         self._file = io.BufferedWriter(path.open("r+b", buffering=0), _BUFFER_BYTES)
         self._targets, self._done = targets, list[Stretch]()
-        self._filled = 0  # frames of the current stretch
+        self._num_seen = self._filled = 0  # frames of the video, and of the current stretch
         self._hash, self._hashes = xxhash.xxh3_64(), list[int]()
         self._shape: tuple[int, ...] = ()
-        self._is_over = not targets
         self._begun = self._flushed = 0
 
     def __enter__(self) -> FrameWriter:
@@ -91,26 +85,29 @@ class FrameWriter:
 
     def add(self, frames: np.ndarray) -> None:
         """Write the next (T, H, W) frames."""
-        while len(frames) and not self._is_over:
-            if len(self._done) == len(self._targets):
-                self._is_over = True
-                return
+        while len(frames) and len(self._done) < len(self._targets):
             target = self._targets[len(self._done)]
+            num_before = target.start_frame - self._num_seen
+            if num_before > 0:
+                self._num_seen += min(num_before, len(frames))
+                frames = frames[num_before:]
+                continue
             if not self._filled:
                 self._file.seek(target.place)
                 self._begun = self._flushed = target.place
             room = CHUNK_FRAMES - self._filled % CHUNK_FRAMES
-            room = min(room, target.num_frames - self._filled)
-            data = bytes_of(np.ascontiguousarray(frames[:room]))
+            taken = frames[: min(room, target.num_frames - self._filled)]
+            data = bytes_of(np.ascontiguousarray(taken))
             self._file.write(data)
             self._hash.update(data)
-            self._shape = frames.shape[1:]
-            self._filled += min(room, len(frames))
+            self._shape = taken.shape[1:]
+            self._num_seen += len(taken)
+            self._filled += len(taken)
             if self._filled % CHUNK_FRAMES == 0:
                 self._end_chunk()
             if self._filled == target.num_frames:
                 self._end_stretch()
-            frames = frames[room:]
+            frames = frames[len(taken) :]
 
     def _end_chunk(self) -> None:
         self._hashes.append(self._hash.intdigest())
@@ -137,11 +134,11 @@ class FrameWriter:
         self._hashes.clear()
 
     def end(self) -> tuple[Stretch, ...]:
-        """Complete the last stretch; return all of them, none if there were too many frames."""
+        """Complete the last stretch; return all of them, as far as there were frames."""
         if self._filled:
             self._end_stretch()
         self._file.flush()
-        return () if self._is_over else tuple(self._done)
+        return tuple(self._done)
 
 
 def stage_video(
