@@ -27,6 +27,7 @@ from mpar.video.streams import (
     End,
     VideoInfo,
     count_announced,
+    count_listed,
     describe,
     find_end,
     find_zero,
@@ -85,8 +86,7 @@ def probe_video(
                     info = describe(path, container, video, frame)
                     if on_packets is None:
                         return info
-                    is_cut = is_cut_short(path, container.format.name)
-                    num_listed = count_announced(container, video, is_cut=is_cut)
+                    num_listed = count_listed(video)
                     if not num_listed:
                         num_packets += _count(packets, on_packets)
                     return dataclasses.replace(info, num_packets=num_listed or num_packets)
