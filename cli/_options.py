@@ -36,6 +36,13 @@ def _parse_rate(_ctx: click.Context, _param: click.Parameter, value: str | None)
 version = click.version_option(mpar.__version__, prog_name="mpar")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Do not show progress bars or notes.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Compute in a shorter type: faster on some hardware, with slightly other probabilities.",
+)
 device = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
     Every MparError becomes one message and exit code 2.
     """
+    # Threads that spin while they wait for each other slow a training step several times if
+    # another program keeps a core busy (tests/benchmarks/neighbours.py). torch reads this when it
+    # is imported, which happens inside the commands.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     @functools.wraps(function)
     def wrapper(*args: Any, **options: Any) -> None:

@@ -11,7 +11,9 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 
 @click.command()
 @click.argument("predictions", metavar="CHECKPOINT|PREDICTIONS", type=_options.EXISTING)
-@click.argument("labels", metavar="CACHE|ANNOTATIONS", type=_options.EXISTING)
+@click.argument(
+    "labels", metavar="CACHE...|ANNOTATIONS", type=_options.EXISTING, nargs=-1, required=True
+)
 @click.option(
     "--output",
     "-o",
@@ -45,7 +47,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @command
 def main(
     predictions: Path,
-    labels: Path,
+    labels: tuple[Path, ...],
     output_folder: Path,
     selection: str,
     class_map_path: Path | None,
@@ -63,9 +65,9 @@ def main(
 ) -> int:
     """Score a network, or predictions, against human labels.
 
-    Give a CHECKPOINT and a CACHE, or a folder of PREDICTIONS (from mpar-predict) and a folder of
-    ANNOTATIONS. Writes scores of frames and bouts, with confidence intervals over animals,
-    and tables and figures (PNG and PDF).
+    Give a CHECKPOINT and a CACHE (or several as one), or a folder of PREDICTIONS (from
+    mpar-predict) and a folder of ANNOTATIONS. Writes scores of frames and bouts, with confidence
+    intervals over animals, and tables and figures (PNG and PDF).
     """
     from mpar.errors import Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline
@@ -83,7 +85,7 @@ def main(
     if predictions.is_dir():
         result, problems = evaluate_folders(
             predictions,
-            labels,
+            labels[0],
             output_folder,
             class_map=_options.read_class_map(class_map_path) if class_map_path else None,
             config=PreprocessConfig(
@@ -118,16 +120,18 @@ def main(
 
 
 def _check_options(
-    predictions: Path, labels: Path, *, is_of_files: bool, is_of_networks: bool
+    predictions: Path, labels: tuple[Path, ...], *, is_of_files: bool, is_of_networks: bool
 ) -> None:
     """Refuse options that do not fit the arguments: two files, or two folders."""
     from mpar.errors import ConfigError
 
-    if predictions.is_dir() != labels.is_dir():
+    if {predictions.is_dir()} != {path.is_dir() for path in labels}:
         raise ConfigError(
             "found one folder and one file, expected CHECKPOINT and CACHE (two files) or "
             "PREDICTIONS and ANNOTATIONS (two folders)"
         )
+    if predictions.is_dir() and len(labels) > 1:
+        raise ConfigError(f"found {len(labels)} folders of labels, expected one")
     if predictions.is_file() and is_of_files:
         raise ConfigError(
             "--class-map, --several, --annotation-format, --unscored, --group-pattern and "

@@ -73,6 +73,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, sho
     help="Assign a class only where its probability is at least P; may be repeated.",
 )
 @_options.device
+@_options.precision
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -93,6 +94,7 @@ def main(
     weights: tuple[str, ...],
     thresholds: tuple[str, ...],
     device: str,
+    precision: str,
     overwrite: bool,
     quiet: bool,
 ) -> int:
@@ -109,7 +111,9 @@ def main(
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     with joined_team() as team:
-        network = ActionRecognitionInference(checkpoint, device, stream=stream, fps=fps)
+        network = ActionRecognitionInference(
+            checkpoint, device, stream=stream, fps=fps, precision=precision
+        )
         network.post = change_post(
             PostConfig() if raw else network.post,
             network.class_names,
@@ -118,13 +122,10 @@ def main(
             weights=weights,
             thresholds=thresholds,
         )
-        found, problems = find_inputs(
-            sources, _options.read_regions(regions_path) or network.regions
-        )
+        regions = _options.read_regions(regions_path) or network.regions
+        found, problems = find_inputs(sources, regions)
         written, more = predict_inputs(
-            network,
-            found,
-            output_folder,
+            *(network, found, output_folder),
             config=config,
             overwrite=overwrite,
             quiet=quiet,

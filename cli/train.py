@@ -12,7 +12,7 @@ from mpar_cli._run import command
 
 
 @click.command()
-@click.argument("cache_path", metavar="[CACHE]", type=_options.FILE, required=False)
+@click.argument("caches", metavar="[CACHE]...", type=_options.FILE, nargs=-1)
 @click.option(
     "--output",
     "-o",
@@ -53,7 +53,7 @@ from mpar_cli._run import command
 @_options.version
 @command
 def main(
-    cache_path: Path | None,
+    caches: tuple[Path, ...],
     output_folder: Path,
     run_folder: Path | None,
     init_path: Path | None,
@@ -68,7 +68,7 @@ def main(
     recipe_name: str,
     **recipe: Any,
 ) -> None:
-    """Train a network on a CACHE made by mpar-preprocess.
+    """Train a network on a CACHE made by mpar-preprocess, or on several as one.
 
     Recordings are split by animal into training, validation and test. After training, the best
     checkpoint is evaluated on the test animals, and a summary is shown. Ctrl-C saves and stops;
@@ -87,8 +87,8 @@ def main(
         of_new_runs = ["recipe_name", *recipe, "output_folder", "split_path", "init_path", "access"]
         _options.refuse_given([*of_new_runs, "num_folds", "leave_one_out", "has_curve"], "--resume")
         if not is_folds(run_folder) and not is_curve(run_folder):
-            resume_training(run_folder, device=device, cache_path=cache_path, quiet=quiet)
-    elif cache_path is not None:
+            resume_training(run_folder, device=device, cache_path=caches or None, quiet=quiet)
+    elif caches:
         if init_path is not None:
             _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
         given = {name: value for name, value in recipe.items() if value is not None}
@@ -96,7 +96,7 @@ def main(
         if has_curve:
             _options.refuse_given(["num_folds", "leave_one_out", "html"], "--learning-curve")
             run_folder = begin_curve(
-                cache_path,
+                caches,
                 output_folder,
                 config=config,
                 split_path=split_path,
@@ -107,7 +107,7 @@ def main(
             of_one_run = ["split_path", "test_fraction", *(["num_folds"] if leave_one_out else [])]
             _options.refuse_given(of_one_run, "--leave-one-out" if leave_one_out else "--folds")
             run_folder = begin_folds(
-                cache_path,
+                caches,
                 output_folder,
                 num_folds=num_folds,
                 config=config,
@@ -116,7 +116,7 @@ def main(
             )
         else:
             run_folder = train(
-                cache_path,
+                caches,
                 output_folder,
                 config=config,
                 split_path=split_path,
@@ -128,7 +128,7 @@ def main(
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
     click.echo(
-        finish_run(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet),
+        finish_run(run_folder, cache_path=caches or None, html=html, device=device, quiet=quiet),
         nl=is_leading(),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mpar.cache.joined import Caches, open_store
 from mpar.cache.store import Store
 from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
@@ -34,7 +35,7 @@ SHARES = {"quarter": 0.25, "half": 0.5, "all": 1.0}
 
 
 def begin_curve(
-    cache_path: Path | str,
+    cache_path: Caches,
     output_folder: Path | str = "checkpoints",
     *,
     config: TrainConfig | None = None,
@@ -62,7 +63,7 @@ def begin_curve(
     """
     refuse_team("the learning curve")
     config = config or TrainConfig()
-    with Store(cache_path, access=access) as store:
+    with open_store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
         if not split.test:
             raise ConfigError(
@@ -94,7 +95,7 @@ def is_curve(folder: Path | str) -> bool:
 def run_curve(
     folder: Path | str,
     *,
-    cache_path: Path | str | None = None,
+    cache_path: Caches | None = None,
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
@@ -105,8 +106,8 @@ def run_curve(
     folder : Path or str
         From `begin_curve`. Each network has a run folder in it; an interrupted run continues
         where it stopped.
-    cache_path : Path or str, optional
-        New path of the cache if it was moved.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     quiet : bool
@@ -128,7 +129,7 @@ def run_curve(
     refuse_team("the learning curve")
     folder = Path(folder)
     plan = read_plan(folder / PLAN, "learning curve")
-    cache_path = Path(cache_path or plan.cache)
+    cache_path = cache_path or plan.cache
     train_parts(
         folder,
         list(SHARES),
@@ -139,7 +140,7 @@ def run_curve(
         device=device,
         quiet=quiet,
     )
-    with Store(cache_path, access=plan.access) as store:
+    with open_store(cache_path, access=plan.access) as store:
         curve = _measure(folder, store, device=device, quiet=quiet)
     write_json(folder / "learning_curve.json", curve)
     write_text(folder / "learning_curve.txt", curve["verdict"] + "\n")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mpar.cache.joined import Caches, as_text, open_store
 from mpar.cache.scenes import check_scenes
-from mpar.cache.store import Store
 from mpar.comparisons import compare_folders, compare_with_store, select_recordings
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
@@ -93,7 +93,7 @@ def evaluate_and_save_results(
 
 def evaluate_checkpoint(
     checkpoint_path: Path | str,
-    cache_path: Path | str | None,
+    cache_path: Caches | None,
     output_folder: Path | str,
     *,
     selection: str = "held-out",
@@ -109,7 +109,7 @@ def evaluate_checkpoint(
     ----------
     checkpoint_path : Path or str
         A ``.pt`` file of mpar-train.
-    cache_path : Path or str, optional
+    cache_path : Path, str or sequence of them, optional
         By default the cache it was trained on, with the same access ("mmap" or "pread").
     output_folder : Path or str
         Gets the files of `write_evaluation`.
@@ -136,7 +136,7 @@ def evaluate_checkpoint(
     network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
     checkpoint = network.checkpoint
     data = checkpoint.data
-    with Store(cache_path or data["path"], access=data.get("access", "mmap")) as store:
+    with open_store(cache_path or data["path"], access=data.get("access", "mmap")) as store:
         try:
             recordings = select_recordings(checkpoint, store, selection)
         except ConfigError:
@@ -159,7 +159,7 @@ def evaluate_checkpoint(
         provenance = {
             "checkpoint": str(checkpoint_path),
             "checkpoint_sha256": checkpoint.digest,
-            "cache": str(store.path),
+            "cache": as_text(store.paths),
             "cache_fingerprint": store.fingerprint,
             "selection": selection,
             "postprocessing": network.post.to_dict(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mpar.cache.joined import Caches, as_text, open_store
 from mpar.cache.store import Store
 from mpar.comparisons import compare_with_store
 from mpar.inference import ActionRecognitionInference
@@ -21,7 +22,7 @@ PLAN = "folds.json"
 
 
 def begin_folds(
-    cache_path: Path | str,
+    cache_path: Caches,
     output_folder: Path | str = "checkpoints",
     *,
     num_folds: int | None,
@@ -56,7 +57,7 @@ def begin_folds(
     """
     refuse_team("cross-validation")
     config = config or TrainConfig()
-    with Store(cache_path, access=access) as store:
+    with open_store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
         for number, split in enumerate(splits, start=1):
             check_learnable(store, split, f"the train part of fold {number}")
@@ -82,7 +83,7 @@ def is_folds(folder: Path | str) -> bool:
 def run_folds(
     folder: Path | str,
     *,
-    cache_path: Path | str | None = None,
+    cache_path: Caches | None = None,
     html: bool = False,
     device: str = "auto",
     quiet: bool = True,
@@ -94,8 +95,8 @@ def run_folds(
     folder : Path or str
         From `begin_folds`. Each fold has a run folder ``fold_N`` in it; an interrupted run
         continues where it stopped.
-    cache_path : Path or str, optional
-        New path of the cache if it was moved.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
     html : bool
         As for `write_evaluation`; with frames of the worst disagreements of all folds.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -119,7 +120,7 @@ def run_folds(
     refuse_team("cross-validation")
     folder = Path(folder)
     plan = read_plan(folder / PLAN, "cross-validation", "num_folds")
-    cache_path = Path(cache_path or plan.cache)
+    cache_path = cache_path or plan.cache
     num_folds = plan.counts["num_folds"]
     train_parts(
         folder,
@@ -131,7 +132,7 @@ def run_folds(
         device=device,
         quiet=quiet,
     )
-    with Store(cache_path, access=plan.access) as store:
+    with open_store(cache_path, access=plan.access) as store:
         return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
 
 
@@ -161,7 +162,7 @@ def _evaluate_folds(
             }
         )
     provenance = {
-        "cache": str(store.path),
+        "cache": as_text(store.paths),
         "cache_fingerprint": store.fingerprint,
         "selection": f"cross-validation, {num_folds} folds by animal",
         "folds": folds,

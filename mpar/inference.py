@@ -215,9 +215,8 @@ def _write(
 ) -> Recording:
     """Write a prediction and its row of the summary."""
     checkpoint = network.checkpoint
-    row = write_prediction(
-        folder, found, checkpoint.class_map, config, network.post, checkpoint.provenance()
-    )
+    provenance = checkpoint.provenance() | {"precision": network.precision}
+    row = write_prediction(folder, found, checkpoint.class_map, config, network.post, provenance)
     update_summary(folder / SUMMARY_NAME, row)
     return replace(found, probabilities=np.empty((0, 0), np.float32), raw=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mpar.cache.store import Store
+from mpar.cache.joined import Caches, open_store
 from mpar.curve import is_curve, run_curve
 from mpar.evaluation import evaluate_checkpoint
 from mpar.folds import is_folds, run_folds
@@ -20,7 +20,7 @@ from mpar.train import best_checkpoint
 def finish_run(
     run_folder: Path | str,
     *,
-    cache_path: Path | str | None = None,
+    cache_path: Caches | None = None,
     html: bool = False,
     device: str = "auto",
     quiet: bool = True,
@@ -31,8 +31,8 @@ def finish_run(
     ----------
     run_folder : Path or str
         Of `mpar.train.train`, `mpar.folds.begin_folds` or `mpar.curve.begin_curve`.
-    cache_path : Path or str, optional
-        New path of the cache if it was moved.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
     html, device, quiet
         As for `mpar.evaluation.evaluate_checkpoint`.
 
@@ -62,7 +62,7 @@ def finish_run(
 
 
 def summarize_run(
-    run_folder: Path | str, evaluation: dict[str, Any], *, cache_path: Path | str | None = None
+    run_folder: Path | str, evaluation: dict[str, Any], *, cache_path: Caches | None = None
 ) -> str:
     """Return the summary of a finished run: how it ended, scores by class, and paths of its files.
 
@@ -73,8 +73,8 @@ def summarize_run(
     evaluation : dict
         Result of `mpar.evaluation.evaluate_checkpoint` for the best checkpoint, whose files are in
         ``evaluation`` in the run folder.
-    cache_path : Path or str, optional
-        New path of the cache if it was moved.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def summarize_run(
     best, last = load_checkpoint(best_path), load_checkpoint(run_folder / "last.pt")
     validation, tested = best.scores["validation"], evaluation["scores"]
     part = _part_name(best, evaluation)
-    with Store(cache_path or best.data["path"]) as store:
+    with open_store(cache_path or best.data["path"]) as store:
         names = {item["name"] for item in best.split["train"]}
         train = [i for i, info in enumerate(store.recordings) if info.name in names]
         num_train = dict(zip(store.class_names, class_counts(store, train).tolist(), strict=True))

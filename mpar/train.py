@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mpar.cache.joined import Caches, as_text, list_caches, open_store
 from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError, InputError
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    cache_path: Path | str,
+    cache_path: Caches,
     output_folder: Path | str = "checkpoints",
     *,
     config: TrainConfig | None = None,
@@ -49,8 +50,8 @@ def train(
 
     Parameters
     ----------
-    cache_path : Path or str
-        Made by mpar-preprocess.
+    cache_path : Path, str or sequence of them
+        Made by mpar-preprocess; several caches are read as one (`mpar.cache.joined`).
     output_folder : Path or str
         The run folder ``run_YYYYMMDD_HHMMSS`` is created in it.
     config : TrainConfig, optional
@@ -89,7 +90,7 @@ def train(
     elif config.freeze_backbone_epochs:
         raise ConfigError("freeze_backbone_epochs: works only with --init; set it to 0")
     chosen = local_device(select_device(device))
-    with joined_team(chosen) as team, Store(cache_path, access=access) as store:
+    with joined_team(chosen) as team, open_store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
         for part in PARTS if split.test else PARTS[:2]:
             if not class_counts(store, split.part(part)).any():
@@ -105,7 +106,7 @@ def train(
             write_json(
                 run_folder / "config.json",
                 {
-                    "cache": str(Path(cache_path).absolute()),
+                    "cache": as_text(cache_path),
                     "access": access,
                     "training": config.to_dict(),
                 },
@@ -168,7 +169,7 @@ def resume_training(
     run_folder: Path | str,
     *,
     device: str = "auto",
-    cache_path: Path | str | None = None,
+    cache_path: Caches | None = None,
     quiet: bool = True,
 ) -> Path:
     """Continue an interrupted run; on the CPU the final weights equal those without interruption.
@@ -179,8 +180,8 @@ def resume_training(
         Folder with ``last.pt``.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
-    cache_path : Path or str, optional
-        New path of the cache if it was moved.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
     quiet : bool
         Show no progress bar.
 
@@ -196,17 +197,18 @@ def resume_training(
             f"{run_folder}: its last.pt holds no training state, so the run cannot continue; start "
             "a new run"
         )
-    cache_path = Path(cache_path or checkpoint.data["path"])
-    if not cache_path.exists():
-        raise CheckpointError(
-            f"{run_folder}: found no cache at {cache_path}; pass its new path: mpar-train CACHE "
-            f"--resume {run_folder}"
-        )
+    cache_path = cache_path or checkpoint.data["path"]
+    for path in list_caches(cache_path):
+        if not path.exists():
+            raise CheckpointError(
+                f"{run_folder}: found no cache at {path}; pass its new path: mpar-train CACHE "
+                f"--resume {run_folder}"
+            )
     config = TrainConfig.from_dict(checkpoint.training)
     chosen = local_device(select_device(device))
     with (
         joined_team(chosen) as team,
-        Store(cache_path, access=checkpoint.data["access"]) as store,
+        open_store(cache_path, access=checkpoint.data["access"]) as store,
     ):
         if store.fingerprint != checkpoint.data["fingerprint"]:
             raise CheckpointError(
@@ -326,7 +328,7 @@ def train_parts(
     folder: Path,
     names: Sequence[str],
     *,
-    cache_path: Path,
+    cache_path: Caches,
     config: TrainConfig,
     init_path: Path | str | None,
     access: str,

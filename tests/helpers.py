@@ -141,10 +141,13 @@ def interrupt_after(monkeypatch, num_steps, signum=signal.SIGINT):
     monkeypatch.setattr(Learner, "take_step", counting)
 
 
-def make_store(path, recordings):
-    """Write a cache of (group, labels) or (group, labels, frames); else with 16x16 frames."""
+def make_store(path, recordings, *, first=0, content=0, **config):
+    """Write a cache of (group, labels) or (group, labels, frames); else with 16x16 frames.
+
+    Recordings are named r0, r1, ... from `first` on; `content` makes their videos other ones.
+    """
     new = []
-    for number, (group, labels, *film) in enumerate(recordings):
+    for number, (group, labels, *film) in enumerate(recordings, start=first):
         frames = film[0] if film else np.full((len(labels), 16, 16), number, np.uint8)
         info = RecordingInfo(
             name=f"r{number}",
@@ -155,7 +158,7 @@ def make_store(path, recordings):
             num_frames=len(labels),
             video_num_frames=len(labels),
             size_bytes=1,
-            sha256=f"{number:064x}",
+            sha256=f"{number + content:064x}",
             annotators=("a",),
             warnings=(),
         )
@@ -169,7 +172,7 @@ def make_store(path, recordings):
                 chunk_hashes=hash_chunks(frames),
             )
         )
-    write_store(path, new, class_map=DEFAULT_CLASS_MAP, config={"size": None})
+    write_store(path, new, class_map=DEFAULT_CLASS_MAP, config={"size": None, **config})
     return Store(path)
 
 

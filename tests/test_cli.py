@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -113,6 +114,21 @@ def test_help_shows_what_both_recipes_have():
         assert line in text
     options = {option.name for option in train_module.main.params}
     assert {field.name for field in dataclasses.fields(TrainConfig)} <= options
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_waiting_threads_sleep_unless_told_otherwise(own):
+    """Torch reads the variable when it is imported, which must come later."""
+    code = (
+        "import os, sys, mpar_cli.train\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": own} if own else {}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (own or "PASSIVE")
 
 
 def test_commands_stay_short():

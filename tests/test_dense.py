@@ -10,6 +10,7 @@ import torch
 
 import mpar.network.dense
 from mpar.cache.clips import clip_frames
+from mpar.errors import ConfigError
 from mpar.network.config import MODEL_TYPES
 from mpar.network.dense import DensePredictor, FoldedNet
 from tests.helpers import CLIP_LENGTHS, make_net
@@ -61,6 +62,31 @@ def test_predict_names_every_frame(model_type, num_frames):
     np.testing.assert_allclose(found, predict_clip_by_clip(net, frames), atol=1e-5, rtol=0)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     assert sum(counts) == num_frames
+
+
+def test_short_floats_change_probabilities_slightly(monkeypatch):
+    """In bfloat16, which tests emulate; the first digits stay, and so do nearly all labels."""
+    monkeypatch.setattr("mpar.network.devices.has_fast_bfloat16", lambda device: True)
+    net, frames = make_net(), draw(60)
+    exact = DensePredictor(net).predict(frames)
+    found = DensePredictor(net, "bf16").predict(frames)
+    assert found.dtype == np.float32
+    difference = np.abs(found - exact).max()
+    assert 1e-5 < difference < 0.1
+    assert (found.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ("fp16", "found fp16, which cpu .* does not compute faster; expected fp32"),
+        ("int8", "found 'int8', expected one of fp32, tf32, bf16, fp16"),
+    ],
+)
+def test_precision_that_the_device_lacks_is_refused(precision, message):
+    """The message names those that it has."""
+    with pytest.raises(ConfigError, match=message):
+        DensePredictor(make_net(model_type="light"), precision)
 
 
 @pytest.mark.parametrize("stretch", [1, 2, 3, 7, 16])

@@ -22,7 +22,7 @@ from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.preprocess import preprocess
 from mpar.scores.postprocess import PostConfig
 from mpar.scores.predictions import OutputConfig, write_prediction
-from tests.helpers import make_checkpoint, recording_of, write_two_streams
+from tests.helpers import make_checkpoint, recording_of, run, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
     read_frame_number,
@@ -107,6 +107,18 @@ def test_predictions_are_read_back_as_annotations(numbers, tmp_path):
             is_sure = prediction.confidence() >= 0.3
             expected = np.where(is_sure, prediction.labels, -1)[::stride]
             assert DEFAULT_CLASS_MAP.merge(table.codes).tolist() == expected.tolist()
+
+
+def test_precision_is_recorded_and_refused(numbers, tmp_path):
+    """The JSON file says in which type the network computed; fp16 is nothing for a CPU."""
+    checkpoint = make_checkpoint(tmp_path / "net.pt")
+    options = [checkpoint, numbers / "v", "-o", tmp_path / "out", "--device", "cpu"]
+    assert run("predict", *options).exit_code == 0
+    sidecar = json.loads((tmp_path / "out" / "numbers_predictions.json").read_text())
+    assert sidecar["precision"] == "fp32"
+    refused = run("predict", *options, "--overwrite", "--precision", "fp16")
+    assert refused.exit_code == 2
+    assert "precision: found fp16, which cpu" in refused.output
 
 
 def test_low_confidence_is_unlabelled(tmp_path):

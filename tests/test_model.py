@@ -9,7 +9,7 @@ import torch
 
 from mpar.errors import ConfigError
 from mpar.network.config import MODEL_TYPES, ModelConfig
-from mpar.network.model import ClipNet
+from mpar.network.model import ClipNet, _PairMax, _pool
 from tests.helpers import CLIP_LENGTHS, make_net
 
 
@@ -162,3 +162,29 @@ def test_config_round_trip():
         model_type="light", num_classes=4, clip_length=24, dropout=0.25, centre_frames=False
     )
     assert ModelConfig(**config.to_dict()) == config
+
+
+@pytest.mark.parametrize("num_frames", [3, 5, 9])
+def test_maxima_of_pairs_and_their_gradient(num_frames):
+    """By torch's own operations; without equal neighbours both gradients are the same."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, num_frames, 4, 5).contiguous(memory_format=torch.channels_last_3d)
+    ours, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
+    maxima = torch.maximum(plain[:, :, :-1], plain[:, :, 1:])
+    expected = torch.cat([maxima[:, :, 0::2], maxima[:, :, 1::2]])
+    found = _PairMax.apply(ours)
+    assert torch.equal(found, expected)
+    weights = torch.randn_like(expected)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, plain.grad)
+    assert ours.grad.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_pooling_stays_in_the_short_type():
+    """Autocast on a CPU would widen it; the maxima are those of float32."""
+    x = torch.randn(1, 2, 4, 6, 6).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = _pool(x, (1, 2, 2))
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found.float(), torch.nn.functional.max_pool3d(x.float(), (1, 2, 2)))

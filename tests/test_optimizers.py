@@ -95,3 +95,17 @@ def test_channels_last_weights_step_alike():
     for weight in (plain, last):
         Muon([weight], lr=0.1).step()
     torch.testing.assert_close(plain, last)
+
+
+@pytest.mark.parametrize("shape", [(8, 60), (60, 8), (24, 24)])
+@pytest.mark.parametrize("smallest", [1e-1, 1e-6, 0.0])
+def test_iterating_on_the_gram_matrix_changes_nothing(shape, smallest):
+    """The plain form of the iteration, on the matrix itself, gives the same steps."""
+    left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    values = torch.linspace(1, smallest, min(shape))
+    matrix = left @ torch.diag(values) @ right
+    x = matrix / matrix.norm()
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    torch.testing.assert_close(orthogonalize(matrix), x, atol=1e-4, rtol=0)

@@ -92,5 +92,5 @@ def test_a_steady_video_is_decoded_and_predicted_once(tmp_path, monkeypatch, fps
     network.rate = Fraction(30)
     frames = np.random.default_rng(0).integers(0, 256, (41, 32, 32), dtype=np.uint8)
     write_video(tmp_path / "v.mp4", frames, fps=fps)
-    assert len(network.predict(tmp_path / "v.mp4").classes) == 41
+    assert len(network.predict(tmp_path / "v.mp4").labels) == 41
     assert len(passes) == 1

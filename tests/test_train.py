@@ -18,6 +18,7 @@ import matplotlib.image as plt_image
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpar.cache.clips import ClipSampler, labelled_frames
 from mpar.cache.store import Store
@@ -297,6 +298,64 @@ def make_learner(study):
         yield make
 
 
+def loss_of(learner, samples, **place):
+    """Take a step and return its loss."""
+    learner.take_step(samples, **place)
+    (loss,) = learner.collect()
+    return loss
+
+
+class Waits(TorchDispatchMode):
+    """Counts operations that would wait for a GPU: those that return a number to Python."""
+
+    def __init__(self, learner):
+        super().__init__()
+        self.count = 0
+        states = [s for o in learner.optimizers for s in o.state.values()]
+        # Adam counts its steps in main memory; so does the moving average, which is left out here
+        self.counters = {state["step"].data_ptr() for state in states if "step" in state}
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        waiting = torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default
+        if function in waiting and args[0].data_ptr() not in self.counters:
+            self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "loss": "focal", "window": 1}])
+def test_steps_do_not_wait_for_the_device(study, changes):
+    """Between two calls of `collect` a GPU is never asked for a number."""
+    changes = {"augment": True, "ema_decay": 0} | changes
+    config = TrainConfig(**{**CONFIG.to_dict(), **changes})
+    with Store(study.cache) as store:
+        run = TrainingRun(study.run, store, split_store(store), config, torch.device("cpu"))
+        learner, samples = run.learner, run._samples(0)[:4]
+        found = []
+        for is_ahead in (False, True):
+            learner.is_ahead = is_ahead
+            learner.take_step(samples, epoch=0, step=0, rate=1e-3)  # the first makes its state
+            with Waits(learner) as waits:
+                learner.take_step(samples, epoch=0, step=1, rate=1e-3)
+            found.append(waits.count)
+        assert len(learner.collect()) == 4
+    assert found == [2, 0]  # loss and gradient
+
+
+def test_a_step_ahead_that_failed_is_found_when_it_is_collected(make_learner, monkeypatch):
+    """The message names the step, not the one at which mpar looked."""
+    learner, samples = make_learner(ema_decay=0)
+    learner.is_ahead = True
+    add_gradients = learner._add_gradients
+    for step in range(3):
+        with monkeypatch.context() as patch:
+            if step == 1:
+                patch.setattr(learner, "_add_gradients", lambda *a: add_gradients(*a) * torch.nan)
+            learner.take_step(samples, epoch=0, step=step, rate=1e-3)
+    with pytest.raises(MparError, match="the loss is nan in epoch 1, step 2"):
+        learner.collect()
+    assert learner.collect() == []
+
+
 @pytest.mark.parametrize(
     "message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"]
 )
@@ -316,9 +375,9 @@ def test_batch_that_does_not_fit_is_learnt_in_parts(make_learner, monkeypatch, c
     for other in (learner, whole):  # batch statistics would differ
         other.net.eval()
     place = {"epoch": 0, "step": 0, "rate": 1e-3}
-    expected = whole.take_step(samples, **place)
+    expected = loss_of(whole, samples, **place)
     monkeypatch.setattr(learner, "_logits", small.__get__(learner))
-    assert learner.take_step(samples, **place) == pytest.approx(expected, rel=1e-3)
+    assert loss_of(learner, samples, **place) == pytest.approx(expected, rel=1e-3)
     for first, second in zip(learner.net.parameters(), whole.net.parameters(), strict=True):
         torch.testing.assert_close(first.grad, second.grad, rtol=0.02, atol=1e-4)
     assert sizes == [8, 4, 2, 2, 2, 2]
@@ -347,7 +406,7 @@ def test_compiled_network_learns_the_same(make_learner, monkeypatch):
     for is_compiled in (False, True):
         learner, samples = make_learner(compile=is_compiled, use_amp=False)
         place = {"epoch": 0, "rate": 1e-3}
-        losses.append([learner.take_step(samples, step=step, **place) for step in range(3)])
+        losses.append([loss_of(learner, samples, step=step, **place) for step in range(3)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert compiled.call_count == 1
 
@@ -501,7 +560,7 @@ def test_norms_of_averaged_weights_are_their_own(study):
 @pytest.mark.parametrize("is_native", [True, False])
 def test_bfloat16_only_where_the_processor_computes_in_it(study, monkeypatch, is_native):
     """Emulated it would be slower; weights and outputs are float32 in any case."""
-    monkeypatch.setattr("mpar.learning.learner.has_fast_bfloat16", lambda device: is_native)
+    monkeypatch.setattr("mpar.network.devices.has_fast_bfloat16", lambda device: is_native)
     types = []
     with Store(study.cache) as store:
         run = TrainingRun(study.run, store, split_store(store), CONFIG, torch.device("cpu"))

@@ -16,6 +16,7 @@ Shapes: B batch, K window labels, L clip length, F = L + K - 1 frames, H height,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mpar.cache.clip_lengths import check_clip_length
+from mpar.cache.layout import PAGE_BYTES
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.classes import UNLABELLED
@@ -131,15 +133,36 @@ def balanced_windows(
         Rows of (recording, first labelled position). For each window, a random class and a random
         frame of it are drawn, with replacement; the window contains this frame at a random place.
     """
-    frames = labelled_frames(store, recordings)
-    labels = np.concatenate([store.step_labels(recording) for recording in recordings])
-    labels = labels[labels != UNLABELLED]
-    by_class = [frames[labels == label] for label in np.unique(labels)]
-    num_windows = num_windows or -(-len(frames) // window)
-    classes = rng.integers(len(by_class), size=num_windows)
-    samples = np.stack([by_class[c][rng.integers(len(by_class[c]))] for c in classes])
+    # counted, since a list of all frames may not fit in memory
+    counts_RK = np.stack([count_classes(store, recording) for recording in recordings])
+    num_windows = num_windows or -(-int(counts_RK.sum()) // window)
+    totals_K = counts_RK.sum(axis=0)
+    present = np.flatnonzero(totals_K)
+    classes = present[rng.integers(len(present), size=num_windows)]
+    ranks = np.array([rng.integers(totals_K[c]) for c in classes])  # among all frames of the class
+    stops_RK = counts_RK.cumsum(axis=0)
+    owners = np.array(
+        [
+            np.searchsorted(stops_RK[:, c], rank, "right")
+            for c, rank in zip(classes, ranks, strict=True)
+        ]
+    )
+    ranks -= (stops_RK - counts_RK)[owners, classes]
+    samples = np.empty((num_windows, 2), np.int64)
+    for owner in np.unique(owners).tolist():
+        labels, rows = store.step_labels(recordings[owner]), np.flatnonzero(owners == owner)
+        for label in np.unique(classes[rows]).tolist():
+            own = rows[classes[rows] == label]
+            samples[own] = recordings[owner], 0
+            samples[own, 1] = np.flatnonzero(labels == label)[ranks[own]]
     samples[:, 1] -= rng.integers(window, size=num_windows)
     return samples
+
+
+def count_classes(store: Store, recording: int) -> np.ndarray:
+    """Count the labelled steps (usually frames) of each class in a recording, (K,) int64."""
+    labels = store.step_labels(recording)
+    return np.bincount(labels[labels != UNLABELLED], minlength=len(store.class_names))
 
 
 class ClipSampler:
@@ -192,6 +215,11 @@ class ClipSampler:
         self._ring = [torch.empty((0, *self._shape), dtype=torch.uint8)] * ring
         self._turn = 0
 
+    @property
+    def num_buffers(self) -> int:
+        """Number of batches that stay valid."""
+        return len(self._ring)
+
     def gather(self, samples: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy a batch of windows.
 
@@ -213,11 +241,16 @@ class ClipSampler:
         num_frames = self._num_frames[recordings]
         starts = firsts - self.clip_length // 2
         is_inner = (starts >= 0) & (starts + out.shape[1] <= num_frames)
-        inner = np.flatnonzero(is_inner)
-        self.store.copy_batch(recordings[inner], starts[inner], out, inner)
-        for row in np.flatnonzero(~is_inner).tolist():
-            copy_window(self.store, int(recordings[row]), int(starts[row]), out[row])
-        places = self._first_label[recordings] + np.clip(firsts, -self.window, num_frames)
+        rows = np.arange(len(samples))
+        if not is_inner.all():
+            for row in rows[~is_inner].tolist():
+                copy_window(self.store, int(recordings[row]), int(starts[row]), out[row])
+            recordings, starts, rows = recordings[is_inner], starts[is_inner], rows[is_inner]
+        self.store.copy_batch(recordings, starts, out, rows)
+        recordings = samples[:, 0]
+        places = self._first_label[recordings] + np.maximum(
+            np.minimum(firsts, num_frames), -self.window
+        )
         labels = self._labels[places[:, None] + np.arange(self.window)]
         return windows.unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
 
@@ -225,11 +258,23 @@ class ClipSampler:
         self._turn = (self._turn + 1) % len(self._ring)
         buffer = self._ring[self._turn]
         if len(buffer) < batch_size:
-            buffer = torch.empty(
-                (batch_size, *self._shape), dtype=torch.uint8, pin_memory=self._pin_memory
-            )
+            buffer = _allocate((batch_size, *self._shape), pin_memory=self._pin_memory)
             self._ring[self._turn] = buffer
         return buffer[:batch_size]
+
+
+def _allocate(shape: tuple[int, ...], *, pin_memory: bool) -> torch.Tensor:
+    """Return an uninitialized uint8 tensor to which frames are copied fast.
+
+    numpy asks the system for huge pages from 4 MB on, torch does not. Frames in a cache start with
+    a page, and copies to a place 16 bytes after a page took twice as long as to half a page after.
+    """
+    if pin_memory:
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+    num_bytes = math.prod(shape)
+    spare = np.empty(num_bytes + 2 * PAGE_BYTES, np.uint8)
+    start = -spare.ctypes.data % PAGE_BYTES + PAGE_BYTES // 2
+    return torch.from_numpy(spare[start : start + num_bytes]).view(shape)
 
 
 class MouseActionDataset(Dataset):

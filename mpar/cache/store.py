@@ -65,6 +65,7 @@ class Store:
         if access not in {"mmap", "pread"}:
             raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
         self.path = Path(path)
+        self.paths: tuple[Path, ...] = (self.path,)
         self.access = access
         self._file = WatchedFile(self.path)
         try:
@@ -158,7 +159,8 @@ class Store:
 
     def step_labels(self, recording: int) -> np.ndarray:
         """Return the label of each step of a recording, (N,) int8."""
-        return self.labels(recording)[self.source_frame(recording)]
+        has_own_steps = self.recordings[recording].has_own_steps
+        return self.labels(recording)[self.source_frame(recording) if has_own_steps else ...]
 
     def times(self, recording: int) -> np.ndarray:
         """Return the second of the video at which each frame is shown, (T,) float64."""
@@ -293,12 +295,7 @@ class Store:
         out : (B, F, H, W) uint8 array
             C-contiguous; receives F frames of each stretch.
         rows : (N,) integer array
-            Row of `out` for each stretch.
-
-        Raises
-        ------
-        StoreError, ValueError
-            As for `copy_frames`.
+            Row of `out` for each stretch. Raises as `copy_frames`.
         """
         length = out.shape[1]
         if (starts < 0).any() or (starts + length > self._num_steps[recordings]).any():
@@ -308,14 +305,16 @@ class Store:
                 f"out: found shape {out.shape} and type {out.dtype}, expected (B, F, "
                 f"{self.frame_size[0]}, {self.frame_size[1]}) and uint8, contiguous"
             )
-        is_apart = self._has_own_steps[recordings] if self._map else np.ones(len(rows), bool)
-        for i in np.flatnonzero(is_apart):
-            start = int(starts[i])
-            self.copy_steps(int(recordings[i]), start, start + length, out[rows[i]])
-        if self._map is None or is_apart.all():
-            return
-        if is_apart.any():
+        is_apart = self._has_own_steps[recordings]
+        if self._map is None or is_apart.any():
+            apart = np.flatnonzero(is_apart if self._map else np.ones(len(rows), bool))
+            for i in apart:
+                start = int(starts[i])
+                self.copy_steps(int(recordings[i]), start, start + length, out[rows[i]])
+            if len(apart) == len(rows):
+                return
             recordings, starts, rows = recordings[~is_apart], starts[~is_apart], rows[~is_apart]
+        assert self._map is not None
         # plain memory slices add only a few hundred nanoseconds to each copy
         frame_bytes = math.prod(self.frame_size)
         num_bytes = length * frame_bytes
@@ -323,7 +322,8 @@ class Store:
         targets = rows * num_bytes
         self._has_changed()
         while True:
-            for i in np.flatnonzero(~self._is_checked[recordings]):
+            is_checked = self._is_checked[recordings]
+            for i in () if is_checked.all() else np.flatnonzero(~is_checked):
                 self._check_chunks(int(recordings[i]), int(starts[i]), int(starts[i]) + length)
             with memoryview(self._map) as source, bytes_of(out) as target:
                 for here, there in zip(targets.tolist(), sources.tolist(), strict=True):

@@ -15,7 +15,7 @@ from mpar.labels.scorings import Scoring
 from mpar.video.regions import Region
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """A video with its labels, in order of the file names; with regions, one for each animal.
 

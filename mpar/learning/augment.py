@@ -75,7 +75,7 @@ def reorient(
         coins[2] = False
     if is_upright:
         coins[1:] = False
-    coins = coins.to(windows.device)
+    coins = coins.to(windows.device, non_blocking=True)
     left_right, top_bottom, transposed = coins.view(3, -1, 1, 1, 1, 1)
     windows = torch.where(left_right, windows.flip(-1), windows)
     windows = torch.where(top_bottom, windows.flip(-2), windows)
@@ -89,7 +89,7 @@ def mirror_labels(
 ) -> torch.Tensor:
     """Return the labels (B, K) after mirroring the windows `is_mirrored` (B,); -1 stays."""
     # index -1 (unlabelled) reads the last entry
-    table = torch.tensor([*mirror_indices, -1], device=labels.device)
+    table = torch.tensor([*mirror_indices, -1]).to(labels.device, non_blocking=True)
     return torch.where(is_mirrored[:, None], table[labels], labels)
 
 
@@ -118,11 +118,11 @@ def change_pace(
     pace = (2 * limit * torch.rand(len(windows), 1, generator=generator) - limit).exp()
     places = ((torch.arange(num_frames) - middle) * pace + middle).round().long()
     named = places[:, first : first + num_labels] - first
-    is_known = ((named >= 0) & (named < num_labels)).to(labels.device)
-    named = named.clamp(0, num_labels - 1).to(labels.device)
+    is_known = ((named >= 0) & (named < num_labels)).to(labels.device, non_blocking=True)
+    named = named.clamp(0, num_labels - 1).to(labels.device, non_blocking=True)
     labels = labels.gather(1, named).where(is_known, UNLABELLED)
     rows = torch.arange(len(windows), device=windows.device)[:, None]
-    places = places.clamp(0, num_frames - 1).to(windows.device)
+    places = places.clamp(0, num_frames - 1).to(windows.device, non_blocking=True)
     return windows[rows, 0, places].unsqueeze(1), labels
 
 
@@ -172,7 +172,8 @@ def resample(
     grid = functional.affine_grid(torch.stack(rows, dim=1), list(frames.shape), align_corners=False)
     # clamp here, because Metal lacks padding_mode="border" before torch 2.13, and "reflection"
     # would show mirrored paws
-    edge = 1 - 1 / torch.tensor([width, height], device=grid.device)
+    edge = 1 - 1 / torch.tensor([width, height])
+    edge = edge.to(grid.device, non_blocking=True)
     grid = torch.minimum(torch.maximum(grid, -edge), edge)
     return functional.grid_sample(frames, grid, align_corners=False).clamp_(0, 1).unsqueeze(1)
 
@@ -191,4 +192,4 @@ def _uniform(
 ) -> torch.Tensor:
     """Draw a number in low-high for each window, (B, 1, 1, 1, 1), on their device."""
     drawn = low + (high - low) * torch.rand(len(windows), 1, 1, 1, 1, generator=generator)
-    return drawn.to(windows.device)
+    return drawn.to(windows.device, non_blocking=True)

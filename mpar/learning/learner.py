@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -30,13 +31,14 @@ from mpar.learning.splits import class_counts
 from mpar.learning.sums import count_batch, norm_together, sum_gradients, sum_over
 from mpar.network.checkpoint import Checkpoint
 from mpar.network.config import ModelConfig
-from mpar.network.devices import has_fast_bfloat16, is_out_of_memory
+from mpar.network.devices import find_amp_dtype, is_out_of_memory
 from mpar.network.model import ClipNet
 from mpar.system.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
 _NUM_NORM_BATCHES = 32
+_COLLECT_STEPS = 16  # a GPU waits for this process so often
 
 
 def derive_seeds(*path: int) -> tuple[int, int]:
@@ -67,10 +69,12 @@ class Learner:
     ----------
     counts : (C,) integer array
         Labelled frames of each class in `recordings`.
-    num_learnt : int
-        Labelled frames since `begin_epoch`.
     wait_seconds : float
         Time since `begin_epoch` spent waiting for frames.
+    is_ahead : bool
+        Steps do not wait for the device.
+    collect_steps : int
+        Steps after which to call `collect`.
     num_parts : int
         Number of parts of a step, computed one after the other so that they fit in memory.
     """
@@ -107,9 +111,15 @@ class Learner:
             else None
         )
         is_cuda = device.type == "cuda"
-        self.uses_amp = config.use_amp and (is_cuda or has_fast_bfloat16(device))
-        # CUDA uses float16, whose gradients underflow without scaling; bfloat16 needs none
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.uses_amp and is_cuda)
+        self.amp_dtype = find_amp_dtype(device) if config.use_amp else None
+        # gradients in float16 underflow without scaling; bfloat16 needs none
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=self.amp_dtype is torch.float16 and is_cuda
+        )
+        # a GPU computes on while this process prepares further steps; checking a step waits for it
+        self.is_ahead = is_cuda and not self.scaler.is_enabled()
+        self.collect_steps = _COLLECT_STEPS if self.is_ahead else 1
+        self._taken: list[tuple[int, int, torch.Tensor, torch.Tensor]] = []
         self.loss = self._make_loss()
         self.sampler = ClipSampler(
             store,
@@ -118,6 +128,7 @@ class Learner:
             pin_memory=is_cuda,
             ring=2 if is_cuda else 1,  # one buffer may still be on its way to the device
         )
+        self._copies: deque[torch.cuda.Event] = deque()
         self.annotators = AnnotatorLabels(store, recordings) if config.soft_labels else None
         self._logits: Callable[[torch.Tensor], torch.Tensor] = self._evaluate
         if config.compile:
@@ -152,12 +163,17 @@ class Learner:
     def begin_epoch(self, *, is_frozen: bool) -> None:
         """Prepare for the steps of an epoch; if `is_frozen`, only the last layers learn."""
         self.is_frozen = is_frozen
-        self.num_learnt, self.wait_seconds = 0, 0.0
+        self._num_learnt, self.wait_seconds = torch.zeros((), device=self.device), 0.0
         self.net.train()
         self.net.blocks.train(not is_frozen).requires_grad_(not is_frozen)
 
-    def take_step(self, samples: np.ndarray, *, epoch: int, step: int, rate: float) -> float:
-        """Learn from windows.
+    @property
+    def num_learnt(self) -> int:
+        """Labelled frames since `begin_epoch`; waits for the device."""
+        return int(self._num_learnt)
+
+    def take_step(self, samples: np.ndarray, *, epoch: int, step: int, rate: float) -> None:
+        """Learn from windows; `collect` returns the loss.
 
         Parameters
         ----------
@@ -168,15 +184,10 @@ class Learner:
         rate : float
             The learning rate.
 
-        Returns
-        -------
-        float
-            The mean loss over the labels of all windows.
-
         Raises
         ------
         MparError
-            The loss or its gradient is not a finite number.
+            The loss or its gradient is not a finite number; if `is_ahead`, `collect` raises it.
 
         Notes
         -----
@@ -189,12 +200,9 @@ class Learner:
             labels = torch.full_like(labels, UNLABELLED)
         if self.team.size > 1:
             count_batch(self.net, is_counted=bool(len(own)))
-        value = self._add_gradients(x, labels, epoch, step)
-        if not np.isfinite(value):
-            raise MparError(
-                f"{self.store.path}: the loss is {value} in epoch {epoch + 1}, step {step + 1}; "
-                f"{self._advice()}"
-            )
+        loss = self._add_gradients(x, labels, epoch, step)
+        if not self.is_ahead:
+            self._check("loss", loss, epoch, step)
         sum_gradients(self.team, self.net)
         # Muon trains only convolutions
         optimizers = self.optimizers[-1:] if self.is_frozen else self.optimizers
@@ -202,32 +210,59 @@ class Learner:
             optimizer.param_groups[0]["lr"] = rate
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        if not self.is_ahead and not self.scaler.is_enabled():
+            self._check("gradient", norm, epoch, step)
         # one decision for all optimizers, since each sees only the gradients of its own weights
-        if torch.isfinite(norm):
+        if not self.scaler.is_enabled() or torch.isfinite(norm):
             for optimizer in optimizers:
                 self.scaler.step(optimizer)
-        elif not self.scaler.is_enabled():
-            raise MparError(
-                f"{self.store.path}: the gradient is {float(norm)} in epoch {epoch + 1}, step "
-                f"{step + 1}; {self._advice()}"
-            )
         self.scaler.update()  # lowers the scale after a skipped step
         if self.average is not None:
             self.average.update_parameters(self.net)
-        self.num_learnt += int((labels != UNLABELLED).sum())
-        return value
+        self._num_learnt += (labels != UNLABELLED).sum()
+        self._taken.append((epoch, step, loss, norm))
 
-    def _advice(self) -> str:
-        return "lower --learning-rate" + (", or pass --no-amp" if self.uses_amp else "")
+    def collect(self) -> list[float]:
+        """Return the mean loss of each step since the last call; waits for the device.
+
+        Raises
+        ------
+        MparError
+            A loss or a gradient is not a finite number.
+        """
+        taken, self._taken = self._taken, []
+        losses = []
+        for epoch, step, loss, norm in taken:
+            losses.append(self._check("loss", loss, epoch, step))
+            if not self.scaler.is_enabled():
+                self._check("gradient", norm, epoch, step)
+        return losses
+
+    def _check(self, what: str, tensor: torch.Tensor, epoch: int, step: int) -> float:
+        """Return a loss or the norm of a gradient as a number, which must be finite."""
+        value = float(tensor)
+        if not np.isfinite(value):
+            advice = "lower --learning-rate" + (", or pass --no-amp" if self.amp_dtype else "")
+            raise MparError(
+                f"{self.store.path}: the {what} is {value} in epoch {epoch + 1}, step {step + 1}; "
+                f"{advice}"
+            )
+        return value
 
     def load_batch(
         self, samples: np.ndarray, epoch: int, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return windows (B, 1, F, H, W), augmented if configured, and labels (B, K)."""
+        is_cuda = self.device.type == "cuda"
+        if is_cuda and len(self._copies) == self.sampler.num_buffers:
+            self._copies.popleft().synchronize()  # the copy out of the buffer that comes next
         started = time.perf_counter()
         windows, labels = self.sampler.gather(samples)
-        x = windows.to(self.device, non_blocking=True)
         self.wait_seconds += time.perf_counter() - started
+        x = windows.to(self.device, non_blocking=True)
+        if is_cuda:
+            self._copies.append(torch.cuda.Event())
+            self._copies[-1].record()
         x = x.float().mul_(1 / 255)
         if self.annotators is not None and len(self.annotators):
             rng = np.random.default_rng(self._seeds(epoch, step))
@@ -246,7 +281,7 @@ class Learner:
 
     def _add_gradients(
         self, x_B1FHW: torch.Tensor, labels_BK: torch.Tensor, epoch: int, step: int
-    ) -> float:
+    ) -> torch.Tensor:
         """Compute the gradients of the loss and return the loss; in parts if memory is short."""
         total = sum_over(self.team, self._weigh(labels_BK)).clamp_min(1e-12)
         while True:
@@ -262,7 +297,7 @@ class Learner:
                     loss = self.loss(logits.float(), labels.flatten()) / total
                     self.scaler.scale(loss).backward()
                     value += loss.detach()
-                return float(sum_over(self.team, value))
+                return sum_over(self.team, value)
             except RuntimeError as error:
                 if self.config.compile and type(error).__module__.startswith("torch._"):
                     raise ConfigError(
@@ -300,7 +335,9 @@ class Learner:
     def _autocast(self) -> torch.autocast:
         # "cpu" also for mps, which torch refuses here even if autocast is off
         is_cuda = self.device.type == "cuda"
-        return torch.autocast("cuda" if is_cuda else "cpu", enabled=self.uses_amp)
+        return torch.autocast(
+            "cuda" if is_cuda else "cpu", dtype=self.amp_dtype, enabled=self.amp_dtype is not None
+        )
 
     def renew_norms(self, samples: np.ndarray, epoch: int) -> None:
         """Measure the batch statistics of the averaged network; those of the steps do not fit it.

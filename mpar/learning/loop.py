@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import time
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mpar.cache.clips import (
-    balanced_windows,
-    labelled_frames,
-    tile_windows,
-)
+from mpar.cache.clips import balanced_windows, labelled_frames, tile_windows
 from mpar.cache.drift import appearance_range
+from mpar.cache.joined import as_text
 from mpar.cache.store import Store
 from mpar.learning.board import TrainingBoard, draw_validation
 from mpar.learning.history import by_class, write_history
@@ -64,24 +61,32 @@ class TrainingRun:
         self.learner = Learner(store, split.train, self.config, device, init, team)
         self._can_choose = can_choose(self.learner.counts, class_counts(store, split.val))
         self.init = {} if init is None else init.as_init()
-        self.appearance = appearance_range(store, split.train)
         self.epoch = 0  # number of finished epochs
         self.step = 0  # number of finished steps of the current epoch
         self.loss_sum = 0.0
         self.best_epoch = 0
         self.history: list[dict[str, float]] = []
         self.post: dict[str, Any] = {}
-        if resumed is None:
-            self.movement = fit_movement(store, split.train)
-            self.is_planned = not config.minutes
-        else:
+        self.is_planned = resumed is not None or not config.minutes
+        if resumed is not None:
             self.movement = MovementModel.from_dict(resumed.movement)
-            self.is_planned = True
             self._restore(resumed)
-        self._moved = self._predict_movement()
 
-    def _predict_movement(self) -> list[np.ndarray] | None:
-        """Return the probabilities of the movement model for the validation recordings."""
+    # what reads many frames waits until a checkpoint or a validation needs it
+
+    @cached_property
+    def movement(self) -> MovementModel:
+        """The movement model, with its share as of the best epoch."""
+        return fit_movement(self.store, self.split.train)
+
+    @cached_property
+    def appearance(self) -> dict[str, Any]:
+        """How the training recordings look."""
+        return appearance_range(self.store, self.split.train)
+
+    @cached_property
+    def _moved(self) -> list[np.ndarray] | None:
+        """The probabilities of the movement model for the validation recordings."""
         if not self.config.movement:
             return None
         return [
@@ -152,6 +157,7 @@ class TrainingRun:
 
     def _plan_minutes(self, bar: tqdm) -> None:
         """Measure the time of a step and of a validation, undo them, and plan the run."""
+        _ = self._moved  # needed once, so not a part of the time of a validation
         measured = time_steps(self.learner, self._samples(0), self.validate)
         step_seconds, validation_seconds = self.team.gather(measured)[0]
         self.config, self.epoch_steps = plan_minutes(
@@ -205,16 +211,19 @@ class TrainingRun:
         while self.step < num_steps:
             # the middle of the step, so that no step has a learning rate of 0
             now = self.epoch + (self.step + 0.5) / num_steps
-            self.loss_sum += self.learner.take_step(
+            self.learner.take_step(
                 samples[self.step * size : (self.step + 1) * size],
                 epoch=self.epoch,
                 step=self.step,
                 rate=self.config.learning_rate_at(now),
             )
             self.step += 1
-            bar.set_postfix_str(self._progress_text(), refresh=False)
             bar.update()
             signum, is_due = self._ask_all(caught, time.monotonic() - saved > _SAVE_SECONDS)
+            is_last = self.step == num_steps
+            if signum or is_due or is_last or self.step % self.learner.collect_steps == 0:
+                self.loss_sum = sum(self.learner.collect(), start=self.loss_sum)
+                bar.set_postfix_str(self._progress_text(), refresh=False)
             if signum or is_due:
                 self.save_last()
                 saved = time.monotonic()
@@ -276,11 +285,7 @@ class TrainingRun:
             draw_validation, self.store, self.split.val, validation, self.config.clip_length
         )
         # before last.pt: a run killed in between repeats the epoch, so curves have no gap
-        board.add(
-            self.epoch,
-            self.history[-1],
-            draw,
-        )
+        board.add(self.epoch, self.history[-1], draw)
         self.save_last()
         self._remove_older_best()
         log.info(
@@ -370,7 +375,7 @@ class TrainingRun:
             },
             class_map=self.store.class_map,
             data={
-                "path": str(self.store.path.absolute()),
+                "path": as_text(self.store.paths),
                 "access": self.store.access,
                 "fingerprint": self.store.fingerprint,
                 "frame_size": list(self.store.frame_size),

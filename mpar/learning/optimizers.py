@@ -97,12 +97,24 @@ def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     (M, N) float32 tensor
+
+    Notes
+    -----
+    Each iteration multiplies the matrix X by a polynomial P of its Gram matrix G = X Xᵀ. P and G
+    commute, so the next Gram matrix is P G P. mpar therefore iterates on G, the smaller matrix, and
+    multiplies X once, by the product of all P. For the largest kernel of the standard network,
+    256 x 6912, this takes a quarter of the multiplications.
     """
     x = matrix.float()
     is_tall = x.shape[0] > x.shape[1]
     x = x.T if is_tall else x  # so that x @ x.T is the smaller product
     x = x / (x.norm() + 1e-12)
+    gram = x @ x.T
+    identity = torch.eye(len(x), device=x.device)
+    product = identity
     for _ in range(_NUM_ITERATIONS):
-        square = x @ x.T
-        x = _A * x + (_B * square + _C * square @ square) @ x
+        polynomial = torch.addmm(_A * identity + _B * gram, gram, gram, alpha=_C)
+        product = polynomial @ product
+        gram = polynomial @ gram @ polynomial
+    x = product @ x
     return x.T if is_tall else x

@@ -136,9 +136,11 @@ def time_steps(
     started = time.monotonic()
     for step in range(_NUM_WARM_UP + _NUM_TIMED):
         if step == _NUM_WARM_UP:
+            learner.collect()
             started = time.monotonic()
         places = np.arange(step * size, (step + 1) * size) % len(samples)
         learner.take_step(samples[places], epoch=0, step=step, rate=0.0)
+    learner.collect()
     ready = time.monotonic()
     validate()
     done = time.monotonic()

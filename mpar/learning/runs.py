@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mpar.cache.joined import Caches, as_text
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.learning.recipe import TrainConfig
@@ -54,8 +55,8 @@ class Plan:
 
     Parameters
     ----------
-    cache : Path
-        The cache to train on.
+    cache : str or list of str
+        The cache to train on, or several.
     access : {"mmap", "pread"}
         How to read it.
     init : str, optional
@@ -66,7 +67,7 @@ class Plan:
         Further values, whole numbers by name.
     """
 
-    cache: Path
+    cache: Caches
     access: str
     init: str | None
     config: TrainConfig
@@ -75,7 +76,7 @@ class Plan:
 
 def write_plan(
     path: Path,
-    cache_path: Path | str,
+    cache_path: Caches,
     *,
     access: str,
     init_path: Path | str | None,
@@ -86,7 +87,7 @@ def write_plan(
     write_json(
         path,
         {
-            "cache": str(Path(cache_path).absolute()),
+            "cache": as_text(cache_path),
             "access": access,
             "init": None if init_path is None else str(Path(init_path).absolute()),
             "training": config.to_dict(),
@@ -100,7 +101,7 @@ def read_plan(path: Path, what: str, *needed: str) -> Plan:
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
         return Plan(
-            cache=Path(plan["cache"]),
+            cache=plan["cache"],
             access=plan["access"],
             init=plan["init"],
             config=TrainConfig.from_dict(plan["training"]),

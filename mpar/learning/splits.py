@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mpar.cache.clips import count_classes
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.classes import UNLABELLED
 from mpar.system.files import read_rows, write_rows
 
 PARTS = ("train", "val", "test")
@@ -45,8 +45,7 @@ def class_counts(store: Store, recordings: Sequence[int]) -> np.ndarray:
     """Count the labelled steps (usually frames) of each class in some recordings, (K,) int64."""
     counts = np.zeros(len(store.class_names), np.int64)
     for recording in recordings:
-        labels = store.step_labels(recording)
-        counts += np.bincount(labels[labels != UNLABELLED], minlength=len(counts))
+        counts += count_classes(store, recording)
     return counts
 
 

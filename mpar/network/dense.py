@@ -9,6 +9,7 @@ Shapes as in `mpar.network.model`, P = 2 phases.
 from __future__ import annotations
 
 import copy
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +20,18 @@ from torch import nn
 from torch.nn import functional
 
 from mpar.network.config import MIN_SIDE_PX
+from mpar.network.devices import check_precision
 from mpar.network.model import ClipNet, _Block, centre
 
 # sizes that keep the activations in the caches of the processor, found by trial on CPUs
 _FIRST_LAYER_PX = 1 << 15
 _STRETCH_PX = 1 << 20
 _MIN_STRETCH, _MAX_STRETCH = 16, 64
+# a GPU wants large pieces; not tried, but of about 1 GB at most
+_GPU_STRETCH_PX, _GPU_MAX_STRETCH = 1 << 23, 512
 _MAX_WORKERS = 8  # each holds the activations of a stretch
+_GPU_WORKERS = 2  # one prepares a stretch while the device computes that of the other
+_FLAGS = threading.Lock()  # the flags of cudnn belong to all threads
 _FIRST_OUTPUTS = 1 << 16  # frames, half an hour; takes no memory until it is written
 
 
@@ -36,6 +42,8 @@ class DensePredictor:
     ----------
     net : ClipNet
         A trained network; later changes to it have no effect.
+    precision : str
+        As for `FoldedNet`.
 
     Notes
     -----
@@ -45,13 +53,16 @@ class DensePredictor:
     threads.
     """
 
-    def __init__(self, net: ClipNet) -> None:
-        self._net = FoldedNet(net)
+    def __init__(self, net: ClipNet, precision: str = "fp32") -> None:
+        self._net = FoldedNet(net, precision)
         self._clip_length = net.config.clip_length
         self._num_classes = net.config.num_classes
         is_cpu = self._net.device.type == "cpu"
         num_threads = torch.get_num_threads()
-        self._num_workers = min(num_threads, _MAX_WORKERS) if is_cpu else 1
+        self._num_workers = min(num_threads, _MAX_WORKERS) if is_cpu else _GPU_WORKERS
+        self._limits = (
+            (_STRETCH_PX, _MAX_STRETCH) if is_cpu else (_GPU_STRETCH_PX, _GPU_MAX_STRETCH)
+        )
         self._threads_each = num_threads // self._num_workers if is_cpu else num_threads
         self._pool = ThreadPoolExecutor(self._num_workers, "dense")
 
@@ -96,7 +107,7 @@ class DensePredictor:
             on_frames(len(found))
 
         try:
-            for stretch in _cut_stretches(frames, self._clip_length):
+            for stretch in _cut_stretches(frames, self._clip_length, *self._limits):
                 pending.append(self._pool.submit(self._evaluate, stretch))
                 if len(pending) > self._num_workers:
                     collect()
@@ -114,7 +125,9 @@ class DensePredictor:
         return torch.softmax(logits.float(), dim=1).cpu().numpy()
 
 
-def _cut_stretches(frames: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+def _cut_stretches(
+    frames: Iterable[np.ndarray], length: int, stretch_px: int, max_labels: int
+) -> Iterator[np.ndarray]:
     """Yield (F, H, W) stretches whose clips of `length` are those of all frames, in order."""
     buffer, filled = np.empty((0, 0, 0), np.uint8), 0
     for frame in _with_edges(frames, length):
@@ -124,7 +137,7 @@ def _cut_stretches(frames: Iterable[np.ndarray], length: int) -> Iterator[np.nda
                 f"least {MIN_SIDE_PX}"
             )
         if not buffer.size:
-            num_labels = min(max(_STRETCH_PX // frame.size, _MIN_STRETCH), _MAX_STRETCH)
+            num_labels = min(max(stretch_px // frame.size, _MIN_STRETCH), max_labels)
             buffer = np.empty((num_labels + length - 1, *frame.shape), np.uint8)
         if frame.shape != buffer.shape[1:] or frame.dtype != np.uint8:
             raise ValueError(
@@ -164,11 +177,20 @@ class FoldedNet:
     ----------
     net : ClipNet
         Not changed; later changes to it have no effect.
+    precision : {"fp32", "tf32", "bf16", "fp16"}
+        Type of the convolutions (`mpar.network.devices.PRECISIONS`).
+
+    Raises
+    ------
+    ConfigError
+        The device does not compute faster in this precision.
     """
 
-    def __init__(self, net: ClipNet) -> None:
+    def __init__(self, net: ClipNet, precision: str = "fp32") -> None:
         self.config = net.config
         self._output_frames = net.output_frames
+        self._dtype = check_precision(precision, next(net.parameters()).device)
+        self._allows_tf32 = precision == "tf32"
         self._head = copy.deepcopy(net.head).eval()
         self.device = next(net.parameters()).device
         self._layers = []
@@ -180,8 +202,8 @@ class FoldedNet:
             elif weight.shape[2] == 1:
                 weight = weight[:, :, 0]
             layout = torch.channels_last if weight.ndim == 4 else torch.channels_last_3d
-            weight = weight.contiguous(memory_format=layout)
-            self._layers.append((weight, bias, block.pools_space))
+            weight = weight.to(self._dtype).contiguous(memory_format=layout)
+            self._layers.append((weight, bias.to(self._dtype), block.pools_space))
 
     @torch.inference_mode()
     def __call__(self, frames_FHW: torch.Tensor) -> torch.Tensor:
@@ -213,10 +235,18 @@ class FoldedNet:
                 f"found frames of shape {shape} and type {frames_FHW.dtype}, expected (at least "
                 f"{length}, H, W) with H and W at least {MIN_SIDE_PX}, and torch.uint8"
             )
-        num_outputs = len(frames_FHW) - length + 1
+        if self.device.type != "cuda":
+            return self._classify(frames_FHW)
+        # by default, torch lets GPUs round the factors of float32 to 10 bits
+        with _FLAGS, torch.backends.cudnn.flags(allow_tf32=self._allows_tf32):
+            return self._classify(frames_FHW)
+
+    def _classify(self, frames_FHW: torch.Tensor) -> torch.Tensor:
+        num_outputs = len(frames_FHW) - self.config.clip_length + 1
         x_FHW = frames_FHW.to(self.device).float().mul_(1 / 255)
         if self.config.centre_frames:
             x_FHW = centre(x_FHW)
+        x_FHW = x_FHW.to(self._dtype)
         if num_outputs % 2:  # both phases need the same length
             x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
         x_TCHW = self._first_layer(x_FHW)
@@ -236,7 +266,7 @@ class FoldedNet:
             if pools_space:
                 x_PCTHW = functional.max_pool3d(x_PCTHW, (1, 2, 2))
             x_PCTHW = x_PCTHW.relu_()
-        x_PCT = x_PCTHW.mean(dim=(3, 4))
+        x_PCT = x_PCTHW.mean(dim=(3, 4), dtype=torch.float32)
         x_PCN = functional.avg_pool1d(x_PCT, self._output_frames, stride=1)
         x_NC = x_PCN.permute(2, 0, 1).flatten(0, 1)[:num_outputs]
         return self._head(x_NC)
@@ -244,7 +274,9 @@ class FoldedNet:
     def _first_layer(self, x_FHW: torch.Tensor) -> torch.Tensor:
         """Convolve and pool the full-size frames, a few at a time to bound the memory."""
         weight, bias, _ = self._layers[0]
-        num_outputs, step = len(x_FHW) - 2, max(1, _FIRST_LAYER_PX // x_FHW[0].numel())
+        num_outputs = step = len(x_FHW) - 2
+        if self.device.type == "cpu":
+            step = max(1, _FIRST_LAYER_PX // x_FHW[0].numel())
         parts = []
         for start in range(0, num_outputs, step):
             x = x_FHW[start : start + step + 2]

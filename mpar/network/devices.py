@@ -12,6 +12,12 @@ from mpar.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,  # with factors rounded to 10 bits
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -53,6 +59,49 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     find = getattr(torch.cpu, "get_capabilities", None)
     capabilities = find() if find is not None and device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _has_short_floats(device: torch.device) -> bool:
+    """Return True if a GPU multiplies bfloat16 and TF32 natively, as from Ampere on."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def find_amp_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the short float type in which training is faster on a device, None for none."""
+    if device.type == "cuda":
+        return torch.bfloat16 if _has_short_floats(device) else torch.float16
+    return torch.bfloat16 if has_fast_bfloat16(device) else None
+
+
+def native_precisions(device: torch.device) -> list[str]:
+    """Return the precisions that a device does not emulate."""
+    is_cuda = device.type == "cuda"
+    has_short = _has_short_floats(device)
+    is_native = {
+        "fp32": True,
+        "tf32": has_short,
+        "bf16": has_short or has_fast_bfloat16(device),
+        "fp16": is_cuda,
+    }
+    return [name for name in PRECISIONS if is_native[name]]
+
+
+def check_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the type of a precision.
+
+    Raises
+    ------
+    ConfigError
+        There is no such precision, or the device would only emulate it.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision: found {name!r}, expected one of {', '.join(PRECISIONS)}")
+    if name not in native_precisions(device):
+        raise ConfigError(
+            f"precision: found {name}, which {_describe(device.type)} does not compute faster; "
+            f"expected {', '.join(native_precisions(device))}"
+        )
+    return PRECISIONS[name]
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -45,6 +45,10 @@ class ActionRecognitionInference:
     fps : Fraction, optional
         Frames per second of videos that do not state them; by default as in preprocessing.
 
+    precision : {"fp32", "tf32", "bf16", "fp16"}
+        Type in which the network computes. All but float32 are faster on some devices only, and
+        change probabilities slightly.
+
     Attributes
     ----------
     checkpoint : Checkpoint
@@ -68,6 +72,8 @@ class ActionRecognitionInference:
     ------
     CheckpointError
         The file is not a checkpoint of mpar, or is damaged.
+    ConfigError
+        The device cannot be used, or does not compute faster in this precision.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class ActionRecognitionInference:
         post: PostConfig | None = None,
         stream: int | None = None,
         fps: Fraction | None = None,
+        precision: str = "fp32",
     ) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
         self.post = fitted_post(self.checkpoint) if post is None else post
@@ -89,7 +96,8 @@ class ActionRecognitionInference:
             Region.parse(text, animal) for animal, text in given.get("regions") or ()
         )
         self.device = local_device(select_device(device))
-        network = DensePredictor(self.checkpoint.build_net().to(self.device))
+        self.precision = precision
+        network = DensePredictor(self.checkpoint.build_net().to(self.device), precision)
         self._predictor: Predictor = network
         self.movement: MovementModel | None = None
         if self.checkpoint.movement:

@@ -12,8 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
+import torch
 
-GROUPS = ("decode", "store", "place", "protections", "clips", "dense", "train", "start", "review")
+GROUPS = (
+    *("decode", "store", "place", "protections", "clips", "dense", "train", "neighbours"),
+    *("start", "review", "gpu"),
+)
 
 
 def describe_machine() -> dict[str, str]:
@@ -42,7 +46,8 @@ def main(only: tuple[str, ...], json_path: Path | None, folder: Path | None) -> 
     rows = []
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    for group in only or GROUPS:
+    without_gpu = () if torch.cuda.is_available() else ("gpu",)
+    for group in only or [name for name in GROUPS if name not in without_gpu]:
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
             rows += importlib.import_module(f"tests.benchmarks.{group}").run(Path(name))
     if json_path is not None:

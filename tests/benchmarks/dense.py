@@ -42,7 +42,8 @@ def run(folder: Path) -> list[Row]:
     return rows + _lengthen()
 
 
-def _make_net(model_type: str) -> ClipNet:
+def make_net(model_type: str) -> ClipNet:
+    """Return a network with the statistics and the sureness of a trained one."""
     torch.manual_seed(0)
     net = ClipNet(ModelConfig(model_type=model_type)).eval()
     blocks: Any = net.blocks
@@ -68,8 +69,8 @@ def _fold(net: ClipNet) -> ClipNet:
 def _race_clips(model_type: str, side: int) -> list[Row]:
     num_frames = NUM_CLIP_FRAMES
     frames = np.concatenate([draw(side, side)[0]] * 6)[:num_frames]
-    net = _make_net(model_type)
-    folded = _fold(_make_net(model_type))
+    net = make_net(model_type)
+    folded = _fold(make_net(model_type))
     predictor = DensePredictor(net)
     chosen = np.arange(0, num_frames, num_frames // (2 * BATCH_SIZE))[: 2 * BATCH_SIZE]
 
@@ -108,28 +109,31 @@ def _race_clips(model_type: str, side: int) -> list[Row]:
     )
 
 
+def save_net(path: Path, net: ClipNet, side: int) -> Path:
+    """Save a network as if it had learnt from frames of side x side px."""
+    checkpoint = Checkpoint(
+        model_config=net.config,
+        weights=net.state_dict(),
+        class_map=DEFAULT_CLASS_MAP,
+        data={
+            "frame_size": [side, side],
+            "config": {"size": [side, side]},
+            "look": {"brightness": [0, 255], "contrast": [0, 128], "fps": [30, 30]},
+        },
+        split={part: [] for part in ("train", "val", "test")},
+        training={},
+        scores={},
+        state={},
+    )
+    save_checkpoint(path, checkpoint)
+    return path
+
+
 def _race_predict(folder: Path, side: int) -> list[Row]:
     """Race ``mpar-predict`` against the network alone and decoding alone."""
     videos = sorted((folder / "Videos").iterdir())
-    net = _make_net("standard")
-    checkpoint = folder / "net.pt"
-    save_checkpoint(
-        checkpoint,
-        Checkpoint(
-            model_config=net.config,
-            weights=net.state_dict(),
-            class_map=DEFAULT_CLASS_MAP,
-            data={
-                "frame_size": [side, side],
-                "config": {"size": [side, side]},
-                "look": {"brightness": [0, 255], "contrast": [0, 128], "fps": [30, 30]},
-            },
-            split={part: [] for part in ("train", "val", "test")},
-            training={},
-            scores={},
-            state={},
-        ),
-    )
+    net = make_net("standard")
+    checkpoint = save_net(folder / "net.pt", net, side)
     predictor = DensePredictor(net)
     decoded = np.stack(list(read_frames(videos[0], size=(side, side))))
 
@@ -164,7 +168,7 @@ def _race_predict(folder: Path, side: int) -> list[Row]:
 def _lengthen() -> list[Row]:
     """Predict ever longer recordings; say how much memory that takes on top."""
     rows = []
-    net = _make_net("light")
+    net = make_net("light")
     frame = draw(64, 64, 1)[0][0]
     for num_frames in LENGTHS:
         predictor, before = DensePredictor(net), own_memory_mib()
