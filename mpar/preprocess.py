@@ -1,8 +1,9 @@
 """Turn videos and labels into a cache: in parallel, resumable, all or nothing.
 
-Each video is first decoded into a staging folder (``.<cache>.parts/``), so that a run after a crash
-continues where the last one stopped. Frames in an existing cache are reused. The cache is then
-written to a temporary file and published by one rename.
+The numbers of packets and the labels tell how long each recording will most likely be. So mpar lays
+out the new cache first, in a staging folder (``.<cache>.parts/``), and decodes each frame straight
+to its place. If a number was wrong, frames are moved. A run after a crash continues where the last
+one stopped. Frames in an existing cache are copied. One rename publishes the new cache.
 """
 
 from __future__ import annotations
@@ -15,24 +16,32 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mpar.cache.collecting import Video, collect, usual_rate
 from mpar.cache.config import PreprocessConfig
-from mpar.cache.decoding import Parts, count_all, decode_into, find_known, load_others
-from mpar.cache.joining import Joined, join_labels
+from mpar.cache.decoding import (
+    copy_from_old,
+    count_all,
+    decode_into,
+    find_known,
+    lacks_frames,
+    load_others,
+    settle,
+)
+from mpar.cache.joining import Joined, expect_parts, join_labels, with_hashes
 from mpar.cache.layout import RecordingInfo
+from mpar.cache.parts import Parts, Plan, new_cache, remove_staging
 from mpar.cache.replacing import check_loss, check_options, is_same, open_old
-from mpar.cache.staging import remove_parts
 from mpar.cache.store import Store
-from mpar.cache.writer import write_store
+from mpar.cache.writer import check_room, write_structure
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.laying import check_unscored
-from mpar.system.files import locked, write_rows
+from mpar.system.files import locked, naming, publish, write_rows
 from mpar.system.team import ALONE, Team
 
 __all__ = ["PreprocessConfig", "PreprocessReport", "preprocess", "problems_path"]
+
+_MAX_TRIES = 2  # to decode a video again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,46 +131,51 @@ def preprocess(
     places = video_folder, annotation_folder
     quiet = quiet or not team.is_leader
     videos, problems = collect(*places, class_map, config, workers, team)
-    run = _Run(cache_path, class_map, config, places, overwrite, quiet, videos, problems)
+    run = _Run(cache_path, class_map, config, places, overwrite, workers, quiet, videos, problems)
     if check_only:
         run.config = dataclasses.replace(config, rate=config.rate or usual_rate(videos, None))
         decoded, bad = count_all(videos, run.config, workers, quiet, team)
         return run.report(join_labels(videos, decoded, class_map, run.config), bad, len(decoded))
     with contextlib.ExitStack() as stack:
-        done = team.on_leader(lambda: run.begin(stack))
-        run.config = dataclasses.replace(config, rate=done[0])
-        todo = [video for video in videos if video.sha256 not in done[1]]
-        share = team.share_of(todo)
-        decoded, bad = decode_into(run.staging, share, run.config, workers, quiet)
+        rate, run.plan, todo = team.on_leader(lambda: run.begin(stack))
+        run.config = dataclasses.replace(config, rate=rate)
+        share = team.share_of([video for video in videos if video.sha256 in todo])
+        with run.naming():
+            decoded, bad = decode_into(run.staging, share, run.plan, run.config, workers, quiet)
         staged = {sha256 for found in team.gather(list(decoded)) for sha256 in found}
         bad = [problem for found in team.gather(bad) for problem in found]
-        if not team.is_leader:  # Windows cannot remove a mapped file
-            decoded.clear()
         return team.on_leader(lambda: run.finish(decoded, staged, bad))
 
 
 @dataclass
 class _Run:
-    """One run: its arguments, and the existing cache."""
+    """One run: its arguments, the existing cache, and what is known of the videos."""
 
     cache_path: Path
     class_map: ClassMap
     config: PreprocessConfig
     places: tuple[Path | str, Path | str]
     overwrite: bool
+    workers: int
     quiet: bool
     videos: list[Video]
     problems: list[Problem]
     old: Store | None = None
-    known: Parts = dataclasses.field(default_factory=dict)
+    parts: Parts = dataclasses.field(default_factory=dict)
+    plan: Plan = dataclasses.field(default_factory=dict)
 
     @property
     def staging(self) -> Path:
         return self.cache_path.with_name(f".{self.cache_path.name}.parts")
 
-    def begin(self, stack: contextlib.ExitStack) -> tuple[Fraction | None, list[str]]:
-        """Lock the cache; return its rate and the videos that need no decoding."""
+    def naming(self) -> contextlib.AbstractContextManager[None]:
+        """Let errors of the disk name the cache."""
+        return naming(self.cache_path, new_cache(self.staging))
+
+    def begin(self, stack: contextlib.ExitStack) -> tuple[Fraction | None, Plan, list[str]]:
+        """Lock the cache; return its rate, its plan and the videos to decode."""
         stack.enter_context(locked(self.cache_path))
+        stack.callback(self._tidy)
         old = self.old = open_old(self.cache_path, self.overwrite)
         rate = usual_rate(self.videos, old.config if old and not self.overwrite else None)
         self.config = dataclasses.replace(self.config, rate=self.config.rate or rate)
@@ -172,46 +186,111 @@ class _Run:
                 if "rate" not in old.config:  # a cache of version 1: each video had its own rate
                     default["rate"] = new["rate"]
                 check_options(old, self.class_map, new, default)
-        self.known = find_known(self.videos, old, self.staging, self.config)
-        return self.config.rate, list(self.known)
+        self.parts = find_known(self.videos, old, self.staging, self.config)
+        unknown = [video for video in self.videos if video.sha256 not in self.parts]
+        parts = self.parts | expect_parts(unknown, self.class_map, self.config)
+        joined = join_labels(self.videos, parts, self.class_map, self.config)
+        with self.naming():
+            self._settle(joined)
+            todo = [*unknown, *self._find_lacking()]
+            if todo:
+                self._make_file(joined)
+        return self.config.rate, self.plan, [video.sha256 for video in todo]
+
+    def _tidy(self) -> None:
+        """Remove a new cache that no later run can use; it may be what fills the disk."""
+        with contextlib.suppress(OSError):  # an error of the run matters more
+            if not any(self.staging.glob("*.json")):
+                remove_staging(self.staging)
+
+    def _settle(self, joined: Joined) -> None:
+        """Plan the cache anew, and move to their places the frames that are there already."""
+        self.plan = joined.plan()
+        self.parts = settle(self.videos, self.parts, self.plan, self.staging, self.config)
+
+    def _make_file(self, joined: Joined) -> None:
+        """Make sure that the file of the new cache exists and that the disk has room for it."""
+        lengths = [
+            target.num_frames
+            for (sha256, number), targets in self.plan.items()
+            for target in targets
+            if not (sha256 in self.parts and self.parts[sha256][number].fills(targets))
+        ]
+        check_room(self.cache_path, lengths, joined.frame_size)
+        self.staging.mkdir(exist_ok=True)
+        new_cache(self.staging).touch()
 
     def finish(self, decoded: Parts, staged: set[str], bad: list[Problem]) -> PreprocessReport:
         """Join all recordings with their labels, and publish the cache."""
         for video in self.videos:
             if video.sha256 in staged and video.sha256 not in decoded:
                 decoded[video.sha256] = load_others(video, self.staging, self.config)
-        joined = join_labels(self.videos, self.known | decoded, self.class_map, self.config)
-        placed = [p.below(*self.places) for p in (*self.problems, *bad, *joined.problems)]
-        _write_problems(self.cache_path, placed)
-        if not joined.recordings:
-            raise InputError(placed)
-        if self.old is not None and not self.overwrite:
-            check_loss(self.cache_path, self.old, joined.recordings, placed)
-        is_written = self._publish(joined)
-        report = self.report(joined, bad, len(decoded), is_written=is_written)
-        self.known.clear()
-        decoded.clear()
-        joined.recordings.clear()
-        remove_parts(self.staging)
+        self.parts |= decoded
+        with self.naming():
+            report = self._complete(staged, bad)
+        remove_staging(self.staging)
         return report
 
-    def _publish(self, joined: Joined) -> bool:
-        """Write the cache unless it is up to date; return True if it was written."""
-        old, config = self.old, self.config.to_dict()
-        if old is not None and is_same(old, joined.recordings, self.class_map, config):
-            return False
-        if old is not None and os.name == "nt":  # Windows cannot replace a mapped file
-            old.close()
-        total = sum(item.info.num_frames for item in joined.recordings)
-        with tqdm(total=total, desc="writing", unit="frame", disable=self.quiet or None) as bar:
-            write_store(
-                self.cache_path,
-                joined.recordings,
-                class_map=self.class_map,
-                config=config,
-                on_frames=bar.update,
+    def _complete(self, decoded: set[str], bad: list[Problem]) -> PreprocessReport:
+        """Publish the cache once all its frames are in place.
+
+        A video is decoded again if its labels fit after all, if it is longer than expected, or if
+        the existing cache turns out to be damaged.
+        """
+        num_tries: Counter[str] = Counter()
+        while True:
+            joined = self._join(bad)
+            self._settle(joined)
+            lacking = self._find_lacking()
+            if not lacking:
+                if self._is_up_to_date(joined):
+                    return self.report(joined, bad, len(decoded))
+                self._make_file(joined)
+                if self.old is not None:
+                    self.parts = copy_from_old(
+                        self.parts, self.plan, self.old, self.staging, self.quiet
+                    )
+                    lacking = self._find_lacking()
+            if not lacking:
+                self._publish(joined)
+                return self.report(joined, bad, len(decoded), is_written=True)
+            num_tries.update(video.sha256 for video in lacking)
+            for video in lacking:
+                self.parts.pop(video.sha256, None)
+                if num_tries[video.sha256] > _MAX_TRIES:
+                    raise InputError.of(video.path, "gives other frames each time; export it again")
+            self._make_file(joined)
+            found, more = decode_into(
+                self.staging, lacking, self.plan, self.config, self.workers, self.quiet
             )
-        return True
+            self.parts |= found
+            decoded, bad = decoded | {*found}, [*bad, *more]
+
+    def _join(self, bad: list[Problem]) -> Joined:
+        """Lay the labels on the frames, list all problems, and refuse to lose recordings."""
+        joined = join_labels(self.videos, self.parts, self.class_map, self.config)
+        problems = [p.below(*self.places) for p in (*self.problems, *bad, *joined.problems)]
+        _write_problems(self.cache_path, problems)
+        if not joined.recordings:
+            raise InputError(problems)
+        if self.old is not None and not self.overwrite:
+            check_loss(self.cache_path, self.old, joined.recordings, problems)
+        return joined
+
+    def _find_lacking(self) -> list[Video]:
+        return [video for video in self.videos if lacks_frames(video, self.parts, self.plan)]
+
+    def _is_up_to_date(self, joined: Joined) -> bool:
+        recordings, config = with_hashes(joined, self.parts), self.config.to_dict()
+        return self.old is not None and is_same(self.old, recordings, self.class_map, config)
+
+    def _publish(self, joined: Joined) -> None:
+        new, recordings = new_cache(self.staging), with_hashes(joined, self.parts)
+        config = self.config.to_dict()
+        write_structure(new, recordings, joined.frame_size, self.class_map, config)
+        if self.old is not None and os.name == "nt":  # Windows cannot replace a mapped file
+            self.old.close()
+        publish(new, self.cache_path)
 
     def report(
         self, joined: Joined, bad: list[Problem], num_decoded: int, *, is_written: bool = False

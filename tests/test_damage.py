@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from mpar.cache.staging import Making, count_frames, stage_video
+from mpar.cache.parts import Making, Stretch, new_cache
+from mpar.cache.staging import FrameWriter, count_frames, stage_video
 from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.video.endings import is_cut_short
@@ -113,14 +114,32 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
         assert len(others) == len(frames)
         assert len(frames) == NUM_FRAMES or warnings
         how = {"threads": 2, "on_frames": lambda num_frames: None}
-        (staged,) = stage_video(path, "ab", tmp_path / f"parts{k}", Making(), **how)
+        staging = tmp_path / f"parts{k}"
+        staging.mkdir()
+        new_cache(staging).touch()
+        writer = FrameWriter(new_cache(staging), [Stretch(0, NUM_FRAMES, 0)])
+        (staged,) = stage_video(path, "ab", staging, Making(), [None], [writer], **how)
         (counted,) = count_frames(path, Making(), **how)
-        assert len(staged.frames) == len(counted.frames) == len(frames)
-        assert list(staged.facts.warnings) == list(counted.facts.warnings) == warnings
+        assert staged.line.num_frames == counted.line.num_frames == len(frames)
+        assert [stretch.num_frames for stretch in staged.stretches] == [len(frames)]
+        assert list(staged.warnings) == list(counted.warnings) == warnings
         prediction = network.predict(path)
         assert len(prediction.probabilities) == len(frames)
         assert [w for w in prediction.warnings if w in warnings] == warnings
     assert num_read
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_packets_tell_how_many_frames_there_will_be(drawn, tmp_path, kind):
+    """The number is known before decoding, whatever the container; nobody need count."""
+    codec, suffix, options = kind
+    path = encode(tmp_path / f"v.{suffix}", drawn, codec, options)
+    asked = []
+    counted = probe_video(path, on_packets=lambda: asked.append(0))
+    assert (counted.num_packets, counted.likely_counts[0]) == (NUM_FRAMES, NUM_FRAMES)
+    plain = probe_video(path)
+    assert (plain.num_packets, plain.width) == (0, counted.width)
+    assert plain.likely_counts == []
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=name_of)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import h5py
@@ -15,17 +17,28 @@ import pytest
 
 import mpar.cache.decoding
 import mpar.cache.layout
+import mpar.cache.staging
 import mpar.cache.store
+import mpar.cache.writer
 import mpar.preprocess
+import mpar.video.streams
+from mpar.cache.collecting import collect
+from mpar.cache.decoding import decode_into, load_others
 from mpar.cache.layout import hash_chunks
-from mpar.cache.staging import (
-    Facts,
+from mpar.cache.parts import (
     Making,
-    count_frames,
+    Part,
+    Stretch,
     load_part,
-    remove_parts,
+    new_cache,
+    remove_staging,
+    save_note,
+)
+from mpar.cache.staging import (
+    FrameWriter,
+    count_frames,
+    move_frames,
     sha256_of,
-    stage_pieces,
     stage_video,
 )
 from mpar.cache.store import Store
@@ -33,6 +46,7 @@ from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from mpar.system.team import ALONE
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
 from tests.helpers import write_two_streams
@@ -371,16 +385,14 @@ def interrupt_second_video(monkeypatch):
 
 
 def interrupt_writing(monkeypatch):
-    """Raise KeyboardInterrupt in the middle of the frames of the new cache."""
+    """Raise KeyboardInterrupt when all frames are in place, and half of the rest."""
 
-    def write(path, new, **keywords):
-        def fail(num_frames):
-            raise KeyboardInterrupt
+    def write(path, *arguments):
+        with path.open("r+b") as file:
+            file.write(b"\x89HDF\r\n\x1a\n and no more")
+        raise KeyboardInterrupt
 
-        original(path, new, **{**keywords, "on_frames": fail})
-
-    original = mpar.preprocess.write_store
-    monkeypatch.setattr(mpar.preprocess, "write_store", write)
+    monkeypatch.setattr(mpar.preprocess, "write_structure", write)
 
 
 @pytest.mark.parametrize(
@@ -402,12 +414,30 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     left = {path.name for path in cache.parent.iterdir()} - {".cache.h5.lock"}
     assert left == {".cache.h5.parts"} | ({"cache.h5"} if has_old else set())
     parts = [path.suffix for path in (cache.parent / ".cache.h5.parts").iterdir()]
-    assert sorted(parts) == sorted((3 - num_left) * [".raw", ".json"])
+    assert sorted(parts) == [".h5", *((3 - num_left) * [".json"])]
     report = run(inputs, cache, overwrite=True)
     assert (report.num_decoded, report.is_written) == (num_left, True)
     assert listing(cache.parent).keys() == {Path("cache.h5")}
     run(inputs, tmp_path / "undisturbed.h5")
     assert content(cache) == content(tmp_path / "undisturbed.h5")
+
+
+@pytest.mark.parametrize("has_old", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_nothing_useless(inputs, cache, monkeypatch, has_old):
+    """The error names the cache; only frames that the next run can use stay on the disk."""
+    if has_old:
+        run(inputs, cache)
+        write_annotation(inputs / "Annotations" / "m1_a.csv", codes_of("x", 40))
+    before = listing(cache.parent)
+
+    def fail(self, frames):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FrameWriter, "add", fail)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        run(inputs, cache)
+    assert error.value.filename == str(cache)
+    assert listing(cache.parent) == before
 
 
 def test_parts_of_another_size_are_not_mixed_up(inputs, cache, tmp_path, monkeypatch):
@@ -422,61 +452,281 @@ def test_parts_of_another_size_are_not_mixed_up(inputs, cache, tmp_path, monkeyp
     assert listing(cache.parent).keys() == {Path("cache.h5")}
 
 
-def flip_raw(raw, note):
-    raw.write_bytes(bytes([raw.read_bytes()[0] ^ 1]) + raw.read_bytes()[1:])
+def change_note(change):
+    def tamper(new, note):
+        data = json.loads(note.read_text())
+        change(data)
+        note.write_text(json.dumps(data))
+
+    return tamper
 
 
-def change_note(**values):
-    def change(raw, note):
-        note.write_text(json.dumps(json.loads(note.read_text()) | values))
+def flip_frame(new, note):
+    (((_, _, place, _),)) = json.loads(note.read_text())["stretches"]
+    data = bytearray(new.read_bytes())
+    data[place] ^= 1
+    new.write_bytes(data)
 
-    return change
+
+def cut_short(new, note):
+    (((_, num_frames, place, _),)) = json.loads(note.read_text())["stretches"]
+    new.write_bytes(new.read_bytes()[: place + num_frames * 64 * 64 - 1])
 
 
 @pytest.mark.parametrize(
-    "tamper",
+    ("tamper", "num_decoded"),
     [
-        pytest.param(flip_raw, id="bit flipped"),
-        pytest.param(lambda raw, note: raw.write_bytes(raw.read_bytes()[:-1]), id="cut short"),
-        pytest.param(lambda raw, note: raw.unlink(), id="no frames"),
-        pytest.param(lambda raw, note: note.unlink(), id="no note"),
-        pytest.param(lambda raw, note: note.write_text("{"), id="note cut short"),
-        pytest.param(lambda raw, note: note.write_text("[]"), id="note of another kind"),
-        pytest.param(change_note(line={"num_frames": 33, "fps": "1/0"}), id="rate without a value"),
-        pytest.param(change_note(shape=[1e999, 64, 64]), id="endless"),
-        pytest.param(change_note(chunk_hashes=[0]), id="checksums of something else"),
+        pytest.param(flip_frame, 1, id="bit flipped"),
+        pytest.param(cut_short, 2, id="cut short"),
+        pytest.param(lambda new, note: new.unlink(), 3, id="no frames"),
+        pytest.param(lambda new, note: note.unlink(), 1, id="no note"),
+        pytest.param(lambda new, note: note.write_text("{"), 1, id="note cut short"),
+        pytest.param(lambda new, note: note.write_text("[]"), 1, id="note of another kind"),
+        pytest.param(
+            change_note(lambda data: data.update(line={"num_frames": 33, "fps": "1/0"})),
+            1,
+            id="rate without a value",
+        ),
+        pytest.param(
+            change_note(lambda data: data.update(frame_size=[1e999, 64])), 1, id="endless"
+        ),
+        pytest.param(
+            change_note(lambda data: data["stretches"][0].__setitem__(3, [0])),
+            1,
+            id="checksums of something else",
+        ),
+        pytest.param(
+            change_note(lambda data: data["line"].update(num_frames=32)),
+            1,
+            id="fewer frames than the video",
+        ),
+        pytest.param(
+            change_note(lambda data: data["stretches"][0].__setitem__(2, 4096)),
+            1,
+            id="frames of another video",
+        ),
     ],
 )
-def test_a_damaged_part_is_decoded_again(inputs, cache, tmp_path, monkeypatch, tamper):
+def test_damaged_frames_are_decoded_again(
+    inputs, cache, tmp_path, monkeypatch, tamper, num_decoded
+):
     """Nothing in the staging folder is trusted that does not match its checksums."""
     with monkeypatch.context() as patch:
         interrupt_writing(patch)
         with pytest.raises(KeyboardInterrupt):
             run(inputs, cache)
     sha256 = sha256_of(inputs / "Videos" / "m2.mp4")
-    part = cache.parent / ".cache.h5.parts" / f"{sha256}_native.raw"
-    tamper(part, part.with_suffix(".json"))
-    assert run(inputs, cache).num_decoded == 1
-    with Store(cache) as store:
-        assert numbers(store, 1) == list(range(100, 133))
+    staging = cache.parent / ".cache.h5.parts"
+    tamper(new_cache(staging), staging / f"{sha256}_native.json")
+    assert run(inputs, cache).num_decoded == num_decoded
+    run(inputs, tmp_path / "undisturbed.h5")
+    assert content(cache) == content(tmp_path / "undisturbed.h5")
 
 
 def test_the_second_of_two_runs_is_refused(inputs, cache, monkeypatch):
     """Two writers of one cache never meet, and the first is not disturbed."""
-    original = mpar.preprocess.write_store
+    original = mpar.preprocess.write_structure
     refused = []
 
-    def write(*arguments, **keywords):
+    def write(*arguments):
         with pytest.raises(ConfigError, match=r"cache\.h5: another process is writing it") as error:
             run(inputs, cache)
         refused.append(error)
-        original(*arguments, **keywords)
+        original(*arguments)
 
-    monkeypatch.setattr(mpar.preprocess, "write_store", write)
+    monkeypatch.setattr(mpar.preprocess, "write_structure", write)
     report = run(inputs, cache)
     assert len(refused) == 1
     assert report.is_written
     assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+# --- plans that turn out wrong
+
+
+@pytest.fixture
+def frozen(monkeypatch):
+    """Stop the clock that caches are stamped with, so that equal ones have equal bytes."""
+    moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    clock = SimpleNamespace(now=lambda zone: moment)
+    monkeypatch.setattr(mpar.cache.writer, "datetime", clock)
+
+
+@pytest.fixture
+def short_labels(inputs):
+    """Give each recording a label file of ten rows, which fit any number of frames."""
+    for name in LENGTHS:
+        write_annotation(inputs / "Annotations" / f"{name}_a.csv", codes_of(name, 10))
+
+
+EXPECTED = [
+    pytest.param({40: [41], 33: [], 16: [99, 17]}, id="labels that do not seem to fit"),
+    pytest.param({40: [41, 40], 33: [66, 11, 33]}, id="labels that decide"),
+]
+EXPECTED_BY_COUNT = [
+    pytest.param({40: [30]}, id="a longer one"),
+    pytest.param({40: [90]}, id="a shorter one"),
+    pytest.param({40: [15], 33: [16], 16: [15]}, id="longer ones"),
+    pytest.param({40: [41], 33: [34], 16: [17]}, id="shorter ones"),
+    pytest.param({40: [99], 33: [3], 16: [40]}, id="shorter and longer ones"),
+    pytest.param({40: [3], 33: [99], 16: [3]}, id="longer and shorter ones"),
+]
+
+
+def expect(monkeypatch, counts):
+    monkeypatch.setattr(
+        mpar.video.streams.VideoInfo,
+        "likely_counts",
+        property(lambda info: counts.get(info.num_packets, [info.num_packets])),
+    )
+
+
+@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize("counts", EXPECTED)
+def test_wrong_expectations_do_not_change_the_cache(inputs, cache, tmp_path, monkeypatch, counts):
+    """If the labels fit after all, the frames come in, and the bytes are the same."""
+    run(inputs, tmp_path / "undisturbed.h5")
+    expect(monkeypatch, counts)
+    report = run(inputs, cache)
+    assert (report.num_decoded, report.problems) == (3, ())
+    assert cache.read_bytes() == (tmp_path / "undisturbed.h5").read_bytes()
+    assert listing(cache.parent).keys() == {Path("cache.h5")}
+
+
+@pytest.mark.usefixtures("frozen", "short_labels")
+@pytest.mark.parametrize("counts", EXPECTED_BY_COUNT)
+def test_wrong_lengths_do_not_change_the_cache(inputs, cache, tmp_path, monkeypatch, counts):
+    """Frames behind a recording of another length than expected are moved."""
+    run(inputs, tmp_path / "undisturbed.h5", label_offset=0)
+    expect(monkeypatch, counts)
+    assert run(inputs, cache, label_offset=0).num_decoded == 3
+    assert cache.read_bytes() == (tmp_path / "undisturbed.h5").read_bytes()
+
+
+@pytest.mark.usefixtures("frozen", "short_labels")
+@pytest.mark.parametrize("at", range(4))
+def test_an_interrupted_move_costs_one_recording(inputs, cache, tmp_path, monkeypatch, at):
+    """Ctrl-C in the middle of moving frames loses those under way only."""
+    run(inputs, tmp_path / "undisturbed.h5", label_offset=0)
+    moved = []
+
+    def move(path, old, new, num_bytes):
+        moved.append((old, new))
+        if len(moved) == at + 1:
+            move_frames(path, old, new, num_bytes // 2)
+            raise KeyboardInterrupt
+        move_frames(path, old, new, num_bytes)
+
+    with monkeypatch.context() as patch:
+        interrupt_writing(patch)
+        expect(patch, {40: [99], 33: [34]})  # two moves when all is decoded
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache, label_offset=0)
+    add_recording(inputs, "m0", 20, first=250)  # and three when there is one more
+    write_annotation(inputs / "Annotations" / "m0_a.csv", codes_of("m0", 10))
+    monkeypatch.setattr(mpar.cache.decoding, "move_frames", move)
+    if at < 3:
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache, label_offset=0)
+    report = run(inputs, cache, label_offset=0)
+    assert report.num_decoded == (2 if at < 3 else 1)
+    assert len(moved) == 3
+    run(inputs, tmp_path / "fresh.h5", label_offset=0)
+    assert cache.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+
+
+def drop_first(inputs):
+    (inputs / "Videos" / "m1.mp4").unlink()
+    (inputs / "Annotations" / "m1_a.csv").unlink()
+
+
+def spoil_first(inputs):
+    write_annotation(inputs / "Annotations" / "m1_a.csv", codes_of("m1", 39))
+
+
+def cut_first_in_two(inputs):
+    (inputs / "Annotations" / "m1_a.csv").unlink()
+    for number, rows in ((1, 13), (2, 27)):
+        write_annotation(inputs / "Annotations" / f"m1_{number}.csv", codes_of("m1", rows))
+
+
+def swap_names(inputs):
+    for folder, suffix in (("Videos", ".mp4"), ("Annotations", "_a.csv")):
+        paths = [inputs / folder / f"{name}{suffix}" for name in ("m1", "m2", "x")]
+        paths[0].rename(paths[2])
+        paths[1].rename(paths[0])
+        paths[2].rename(paths[1])
+
+
+@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize(
+    ("change", "num_decoded"),
+    [
+        (drop_first, 0),
+        (spoil_first, 0),
+        (cut_first_in_two, 1),
+        (swap_names, 1),
+        (lambda inputs: add_recording(inputs, "m0", 20, first=250), 1),
+        (lambda inputs: add_recording(inputs, "m4", 20, first=250), 1),
+    ],
+    ids=["one fewer", "labels that do not fit", "trials", "another order", "a first", "a last"],
+)
+@pytest.mark.parametrize("has_old", [False, True])
+def test_inputs_may_change_after_an_interruption(
+    inputs, cache, tmp_path, monkeypatch, change, num_decoded, has_old
+):
+    """What is decoded already is put in its new place."""
+    if has_old:
+        run(inputs, cache, size=(32, 32))
+    with monkeypatch.context() as patch:
+        interrupt_writing(patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache, overwrite=True)
+    change(inputs)
+    assert run(inputs, cache, overwrite=True).num_decoded == num_decoded
+    run(inputs, tmp_path / "fresh.h5")
+    assert cache.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_grown_cache_is_that_of_one_run(inputs, cache, tmp_path):
+    """Frames of the old cache go to the places that they have in a new one."""
+    run(inputs, cache)
+    for name in ("m0", "m9"):
+        add_recording(inputs, name, 20, first=ord(name[1]))
+    assert run(inputs, cache).num_decoded == 2
+    run(inputs, tmp_path / "fresh.h5")
+    assert cache.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+
+
+@pytest.mark.usefixtures("frozen")
+def test_damage_that_appears_while_the_cache_grows(inputs, cache, tmp_path):
+    """Frames that do not match their checksums are decoded again, not copied."""
+    run(inputs, cache)
+    with Store(cache) as store:
+        damage(cache, np.ascontiguousarray(store.frames(1)).tobytes())
+    add_recording(inputs, "m0", 20, first=250)
+    assert run(inputs, cache).num_decoded == 2
+    run(inputs, tmp_path / "fresh.h5")
+    assert cache.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+
+
+def test_no_frame_is_written_twice_or_for_nothing(inputs, cache, monkeypatch):
+    """A run writes about as many bytes as the cache has, and none of a recording left out."""
+    write_annotation(inputs / "Annotations" / "m2_a.csv", codes_of("m2", 20))
+    written = []
+    original = mpar.cache.staging.FrameWriter.add
+
+    def add(self, frames):
+        if self._targets:
+            written.append(len(frames))
+        original(self, frames)
+
+    monkeypatch.setattr(mpar.cache.staging.FrameWriter, "add", add)
+    monkeypatch.setattr(mpar.cache.decoding, "move_frames", None)
+    report = run(inputs, cache)
+    assert [info.name for info in report.recordings] == ["m1", "m3"]
+    assert sum(written) == 40 + 16
 
 
 # --- problems
@@ -706,69 +956,186 @@ def test_bad_options_are_refused(options, message):
 
 # --- staging
 
+PLACE = 512
+
+
+NATIVE = Making()
+
+
+def stage(video, folder, making=NATIVE, regions=(None,), num_frames=40, counts=None):
+    """Decode a video, with the frames of its regions one after the other."""
+    folder.mkdir(exist_ok=True)
+    new_cache(folder).touch()
+    writers = [
+        FrameWriter(new_cache(folder), [Stretch(0, num_frames, PLACE + 10**6 * i)])
+        for i in range(len(regions))
+    ]
+    counts = [] if counts is None else counts
+    how = {"threads": 1, "on_frames": counts.append}
+    return stage_video(video, "ab", folder, making, regions, writers, **how)
+
+
+def frames_of(part, folder):
+    """Read the frames of a part, (T, H, W)."""
+    stored = new_cache(folder).read_bytes()
+    found = []
+    for stretch in part.stretches:
+        shape = (stretch.num_frames, *part.frame_size)
+        found.append(np.frombuffer(stored, np.uint8, np.prod(shape), stretch.place).reshape(shape))
+    return np.concatenate(found)
+
 
 def test_a_part_comes_back_as_it_was_staged(drawn, tmp_path):
     """Frames, rate and warnings survive the staging folder; other sizes do not see them."""
     video = drawn / "Videos" / "m1.mp4"
     counts = []
-    how = {"threads": 1, "on_frames": counts.append}
-    (staged,) = stage_video(video, "ab", tmp_path, Making(), **how)
+    (staged,) = stage(video, tmp_path, counts=counts)
     assert sum(counts) == 40
     loaded = load_part("ab", tmp_path, Making())
-    np.testing.assert_array_equal(loaded.frames, staged.frames)
-    assert [read_frame_number(frame) for frame in loaded.frames] == list(range(40))
-    assert (loaded.facts.line.fps, loaded.facts.warnings) == (Fraction(30), ())
-    np.testing.assert_array_equal(loaded.chunk_hashes, hash_chunks(NUMBERS[:40]))
+    assert loaded.stretches == staged.stretches
+    assert [read_frame_number(frame) for frame in frames_of(loaded, tmp_path)] == list(range(40))
+    assert (loaded.line.fps, loaded.warnings, loaded.frame_size) == (Fraction(30), (), (64, 64))
+    (stretch,) = loaded.stretches
+    assert stretch.chunk_hashes == tuple(hash_chunks(NUMBERS[:40]).tolist())
     assert load_part("ab", tmp_path, Making(size=(64, 64))) is None
     assert load_part("cd", tmp_path, Making()) is None
-    (counted,) = count_frames(video, Making(), **how)
-    assert (counted.frames.shape, counted.facts.line.fps) == ((40, 64, 64), Fraction(30))
+    (counted,) = count_frames(video, Making(), threads=1, on_frames=counts.append)
+    assert (counted.line.num_frames, counted.frame_size) == (40, (64, 64))
+    assert (counted.line.fps, counted.stretches) == (Fraction(30), ())
     assert sum(counts) == 80
+
+
+@pytest.mark.parametrize(
+    ("planned", "found"),
+    [
+        pytest.param([(0, 40)], [(0, 40)], id="as expected"),
+        pytest.param([(0, 45)], [(0, 40)], id="shorter"),
+        pytest.param([(0, 39)], [(0, 39)], id="longer"),
+        pytest.param([(7, 16), (23, 17)], [(7, 16), (23, 17)], id="without the first trial"),
+        pytest.param([(0, 7), (23, 9)], [(0, 7), (23, 9)], id="without two trials"),
+        pytest.param([(0, 7), (45, 9)], [(0, 7)], id="ends before the last trial"),
+        pytest.param([(0, 7), (7, 16), (23, 17)], [(0, 7), (7, 16), (23, 17)], id="trials"),
+        pytest.param([(0, 35), (35, 20)], [(0, 35), (35, 5)], id="shorter last trial"),
+        pytest.param([], [], id="not wanted"),
+    ],
+)
+def test_frames_go_to_their_places(tmp_path, planned, found):
+    """Each stretch has chunks and padding of its own, in whatever blocks frames come."""
+    for step in (1, 3, 16, 40):
+        path = tmp_path / f"{step}.h5"
+        path.write_bytes(b"\xff" * 700_000)  # what was there before does not shine through
+        targets = [Stretch(*span, 200_000 * i + 4096) for i, span in enumerate(planned)]
+        with FrameWriter(path, targets) as writer:
+            for start in range(0, 40, step):
+                writer.add(NUMBERS[start : min(40, start + step)])
+            stretches = writer.end()
+        assert [stretch.span for stretch in stretches] == found
+        for stretch in stretches:
+            start, num_frames = stretch.span
+            frames = NUMBERS[start : start + num_frames]
+            assert stretch.chunk_hashes == tuple(hash_chunks(frames).tolist())
+            data = path.read_bytes()[stretch.place :]
+            assert data[: frames.nbytes] == frames.tobytes()
+            num_missing = -num_frames % 16 if num_frames > 16 else 0
+            padding = data[frames.nbytes :][: num_missing * 64 * 64]
+            assert padding == bytes(num_missing * 64 * 64)
+
+
+def test_a_writer_that_is_given_up_writes_no_more(tmp_path):
+    """What it still buffers stays out of the file, which may be a cache in use by now."""
+    path = tmp_path / "new.h5"
+    path.write_bytes(bytes(1000))
+    ones = np.ones((3, 4, 4), np.uint8)
+    hanging = FrameWriter(path, [Stretch(0, 9, 0)])
+    hanging.add(ones)
+    hanging.abandon()
+    with pytest.raises(ValueError, match="closed file"):
+        hanging.add(ones)
+    failing = FrameWriter(path, [Stretch(0, 9, 0)])
+    failing.add(ones)
+    failing.__exit__(KeyboardInterrupt)
+    assert path.read_bytes() == bytes(1000)
+
+
+@pytest.mark.parametrize("step", [-70, -7, 7, 70, 5000])
+def test_blocks_move_over_themselves(tmp_path, monkeypatch, step):
+    """A block keeps its content wherever it goes, in steps smaller than itself."""
+    monkeypatch.setattr(mpar.cache.staging, "_MOVED_BYTES", 32)
+    data = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    move_frames(path, 100, 100 + step, 150)
+    assert path.read_bytes()[100 + step :][:150] == data[100:250]
+    assert path.read_bytes()[: 100 + min(0, step)] == data[: 100 + min(0, step)]
+    with pytest.raises(OSError, match="ends too early"):
+        move_frames(path, 10**6, 0, 150)
 
 
 def test_regions_of_a_video_are_staged_in_one_pass(drawn, tmp_path):
     """Each region has a part of its own, cut out of the same frames, and resized if asked."""
     video, counts = drawn / "Videos" / "m1.mp4", []
     regions = (Region("a", 0, 0, 64, 32), Region("b", 8, 16, 32, 48))
-    how = {"threads": 1, "on_frames": counts.append}
-    parts = stage_video(video, "ab", tmp_path, Making(), regions, **how)
+    parts = stage(video, tmp_path / "cut", regions=regions, counts=counts)
     assert sum(counts) == 40
-    (whole,) = stage_video(video, "ab", tmp_path, Making(), **how)
-    np.testing.assert_array_equal(parts[0].frames, whole.frames[:, :32])
-    np.testing.assert_array_equal(parts[1].frames, whole.frames[:, 16:64, 8:40])
-    loaded = load_part("ab", tmp_path, Making(), regions[1])
-    np.testing.assert_array_equal(loaded.frames, parts[1].frames)
-    small = stage_video(video, "ab", tmp_path, Making(size=(16, 16)), regions, **how)
-    assert [part.frames.shape for part in small] == [(40, 16, 16)] * 2
+    (part,) = stage(video, tmp_path / "whole")
+    whole = frames_of(part, tmp_path / "whole")
+    cut = [frames_of(part, tmp_path / "cut") for part in parts]
+    np.testing.assert_array_equal(cut[0], whole[:, :32])
+    np.testing.assert_array_equal(cut[1], whole[:, 16:64, 8:40])
+    loaded = load_part("ab", tmp_path / "cut", Making(), regions[1])
+    np.testing.assert_array_equal(frames_of(loaded, tmp_path / "cut"), cut[1])
+    small = stage(video, tmp_path / "cut", Making(size=(16, 16)), regions)
+    assert [part.frame_size for part in small] == [(16, 16)] * 2
     with pytest.raises(
         InputError, match=r"its region of b \(40,0,32,32\) extends beyond its picture"
     ):
-        stage_video(video, "ab", tmp_path, Making(), (Region("b", 40, 0, 32, 32),), **how)
-    assert not list(tmp_path.glob("*.whole.raw"))
+        stage(video, tmp_path / "bad", regions=(Region("b", 40, 0, 32, 32),))
+    assert [path.name for path in (tmp_path / "bad").iterdir()] == ["new.h5"]
 
 
-def test_pieces_are_put_together(tmp_path):
-    """Consecutive pieces of a video become one part, with its rate and warnings."""
-    pieces = [NUMBERS[:3], NUMBERS[3:4], NUMBERS[4:20]]
-    facts = Facts(TimeLine(20, Fraction(30000, 1001)), ("odd",))
-    stage_pieces(pieces, "ab", tmp_path, Making(), None, facts)
-    loaded = load_part("ab", tmp_path, Making())
-    np.testing.assert_array_equal(loaded.frames, NUMBERS[:20])
-    assert (loaded.facts.line.fps, loaded.facts.warnings) == (Fraction(30000, 1001), ("odd",))
+def test_a_disk_that_is_not_shared_is_told(drawn, tmp_path):
+    """A process of a team that does not find the new cache says what to do about it."""
+    config = PreprocessConfig()
+    places = drawn / "Videos", drawn / "Annotations"
+    videos, _ = collect(*places, DEFAULT_CLASS_MAP, config, 1, ALONE)
+    with pytest.raises(ConfigError, match="put this folder on a disk that all processes share"):
+        decode_into(tmp_path / "nowhere", videos, {}, config, 1, True)
+    with pytest.raises(ConfigError, match="put this folder on a disk that all processes share"):
+        load_others(videos[0], tmp_path / "nowhere", config)
 
 
-def test_removing_parts_leaves_other_files(tmp_path):
-    """Only parts are removed; the folder goes when nothing else lies in it."""
+def test_cleaning_up_leaves_other_files(tmp_path):
+    """Only what mpar wrote is removed; the folder goes when nothing else lies in it."""
     folder = tmp_path / "parts"
-    remove_parts(folder)
-    for name in ("notes.txt", "ab_native.raw", "ab_native.json", ".ab.1234.tmp.raw"):
+    remove_staging(folder)
+    for name in ("notes.txt", "ab_native.raw", "ab_native.json", ".ab.1234.tmp.json", "new.h5"):
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
-    remove_parts(folder)
+    remove_staging(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
     (folder / "notes.txt").unlink()
-    remove_parts(folder)
+    remove_staging(folder)
     assert not folder.exists()
+
+
+def test_trials_next_to_one_that_is_left_out_keep_their_frames(tmp_path, cache):
+    """A trial whose name is taken stays out; the frames of the others do not shift."""
+    add_recording(tmp_path, "m", 45)
+    (tmp_path / "Annotations" / "m_a.csv").unlink()
+    for number, rows in ((1, 12), (2, 16), (3, 17)):
+        write_annotation(tmp_path / "Annotations" / f"m_{number}.csv", np.zeros(rows, int))
+    for number in (1, 3):
+        name = f"m_trial{number}"
+        (tmp_path / "Videos" / "a").mkdir(exist_ok=True)
+        write_video(tmp_path / "Videos" / "a" / f"{name}.mp4", NUMBERS[100 : 110 + number])
+        write_annotation(tmp_path / "Annotations" / f"{name}.csv", np.zeros(10 + number, int))
+    report = run(tmp_path, cache)
+    assert len(report.problems) == 2
+    with Store(cache) as store:
+        names = [info.name for info in store.recordings]
+        assert names == ["m_trial1", "m_trial3", "m_trial2"]
+        assert numbers(store, 2) == list(range(12, 28))
+        assert store.verify() == []
 
 
 def test_trial_named_like_another_video_is_a_problem(tmp_path):
@@ -809,15 +1176,14 @@ def seconds_of(num_frames):
 def test_times_of_an_uneven_video_survive_the_staging_folder(tmp_path):
     """Labels are laid by the times that the file has, in the first run and in a resumed one."""
     write_uneven(tmp_path / "v.mkv")
-    how = {"threads": 1, "on_frames": lambda num_frames: None}
-    (staged,) = stage_video(tmp_path / "v.mkv", "ab", tmp_path / "parts", Making(), **how)
+    (staged,) = stage(tmp_path / "v.mkv", tmp_path / "parts")
     loaded = load_part("ab", tmp_path / "parts", Making())
-    (counted,) = count_frames(tmp_path / "v.mkv", Making(), **how)
-    for facts in (staged.facts, loaded.facts, counted.facts):
-        assert facts.line.times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
-        assert facts.line.times.dtype == np.float64
-        assert facts.line.fps == 30
-        assert (facts.line.is_guess, len(facts.warnings)) == (False, 1)
+    (counted,) = count_frames(tmp_path / "v.mkv", Making(), threads=1, on_frames=lambda num: None)
+    for part in (staged, loaded, counted):
+        assert part.line.times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
+        assert part.line.times.dtype == np.float64
+        assert part.line.fps == 30
+        assert (part.line.is_guess, len(part.warnings)) == (False, 1)
     path = tmp_path / "parts" / "ab_native.json"
     note = json.loads(path.read_text())
     note["line"]["times"] = [0.0, 1.0]
@@ -828,9 +1194,9 @@ def test_times_of_an_uneven_video_survive_the_staging_folder(tmp_path):
 def test_guess_of_the_rate_survives_the_staging_folder(tmp_path):
     """Whoever lays labels may know better than a bare stream."""
     for is_guess in (False, True):
-        facts = Facts(TimeLine(20, Fraction(25), is_guess=is_guess), ("guess",))
-        stage_pieces([NUMBERS[:20]], "ab", tmp_path, Making(), None, facts)
-        assert load_part("ab", tmp_path, Making()).facts.line.is_guess is is_guess
+        part = Part(TimeLine(20, Fraction(25), is_guess=is_guess), (64, 64), ("guess",))
+        save_note(part, "ab", tmp_path, Making())
+        assert load_part("ab", tmp_path, Making()).line.is_guess is is_guess
 
 
 def test_an_uneven_video_keeps_its_frames_times_and_steps(inputs, cache):
@@ -895,11 +1261,11 @@ def test_stream_shapes_the_cache(tmp_path):
 def test_parts_of_another_stream_are_not_mixed_up(tmp_path):
     """A part counts only for its own stream."""
     write_two_streams(tmp_path / "v.mkv", [(64, 64), (96, 96)], 1)
-    how = {"threads": 1, "on_frames": lambda num_frames: None}
-    stage_video(tmp_path / "v.mkv", "ab", tmp_path, Making(stream=0), **how)
+    stage(tmp_path / "v.mkv", tmp_path, Making(stream=0), num_frames=6)
     assert load_part("ab", tmp_path, Making()) is None
     assert load_part("ab", tmp_path, Making(stream=1)) is None
-    assert load_part("ab", tmp_path, Making(stream=0)).frames.shape == (6, 64, 64)
+    (stretch,) = load_part("ab", tmp_path, Making(stream=0)).stretches
+    assert stretch.num_frames == 6
 
 
 @pytest.mark.parametrize("check_only", [False, True])

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpar
+import mpar.cache.writer
 from mpar.cache.layout import RecordingInfo, hash_bytes, hash_chunks, split_chunks
 from mpar.cache.store import Store
-from mpar.cache.writer import NewRecording, write_store
+from mpar.cache.writer import NewRecording, find_places, write_store, write_structure
 from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 
@@ -696,28 +697,31 @@ def test_unknown_access_is_refused(cache):
 def test_on_frames_adds_up(tmp_path, recordings):
     """Progress counts real frames, not the padding of the last chunk."""
     counts = []
-    write(tmp_path / "cache.h5", recordings, on_frames=counts.append)
-    assert sum(counts) == sum(LENGTHS)
+    write(tmp_path / "cache.h5", recordings)
     with Store(tmp_path / "cache.h5") as store:
-        counts.clear()
         store.verify(counts.append)
     assert sum(counts) == sum(LENGTHS)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failing_writer_leaves_the_old_cache(tmp_path, small_cache, recordings, error):
+def test_a_failing_writer_leaves_the_old_cache(
+    tmp_path, small_cache, recordings, error, monkeypatch
+):
     """A full disk or Ctrl-C in the middle of the frames changes nothing in the folder."""
     path = Path(shutil.copy(small_cache, tmp_path / "cache.h5"))
     before = path.read_bytes()
     written = []
 
-    def fail(num_frames):
-        written.append(num_frames)
+    def fail(file, array):
+        written.append(array)
         if len(written) == 4:
             raise error
+        original(file, array)
 
+    original = mpar.cache.writer.write_all
+    monkeypatch.setattr(mpar.cache.writer, "write_all", fail)
     with pytest.raises(type(error)):
-        write(path, recordings, on_frames=fail)
+        write(path, recordings)
     assert len(written) == 4
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["cache.h5"]  # noqa: PTH208
@@ -732,6 +736,29 @@ def test_too_little_room_is_said_before_writing(tmp_path, monkeypatch, recording
     ):
         write(tmp_path / "cache.h5", recordings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lengths_decide_where_frames_lie(tmp_path, recordings):
+    """Frames can be put in their places before anything else is known, and stay there."""
+    lengths = [recording.info.num_frames for recording in recordings]
+    frame_size = recordings[0].frames.shape[1:]
+    places = find_places(lengths, frame_size)
+    path = write(tmp_path / "cache.h5", recordings)
+    data = path.read_bytes()
+    for recording, place in zip(recordings, places, strict=True):
+        assert data[place:].startswith(recording.frames.tobytes())
+    # the rest written around frames that are there, over whatever was between them
+    other = tmp_path / "other.h5"
+    filled = bytearray(b"\xff" * (len(data) + 100))
+    for recording, place in zip(recordings, places, strict=True):
+        chunks = b"".join(chunk.tobytes() for chunk in split_chunks(recording.frames))
+        filled[place : place + len(chunks)] = chunks
+    other.write_bytes(filled)
+    write_structure(other, recordings, frame_size, DEFAULT_CLASS_MAP, CONFIG)
+    with Store(path) as store, Store(other) as same:
+        assert same.verify() == []
+        assert same.fingerprint == store.fingerprint
+        assert other.stat().st_size == path.stat().st_size
 
 
 def test_recordings_must_fit_together(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from mpar.errors import InputError
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.video.regions import Region
-from mpar.video.videos import MIN_SIDE_PX, Decoding, probe_video, squeeze_of
+from mpar.video.videos import MIN_SIDE_PX, Decoding, VideoInfo, probe_video, squeeze_of
 from tests.helpers import drop_timing, read_frames, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,
@@ -797,3 +797,20 @@ def test_long_sound_is_no_cut(tmp_path):
         path = tmp_path / f"v.{suffix}"
         write_with_sound(path, "aac", sound_start=0, num_sounds=300)
         assert read(path)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("num_packets", "hint", "expected"),
+    [
+        pytest.param(360, 360, [360, 180], id="plain"),
+        pytest.param(390, 360, [390, 360, 195], id="packets that show nothing"),
+        pytest.param(720, 360, [720, 360], id="a packet for each field"),
+        pytest.param(360, 1 << 40, [360, 180], id="a damaged header"),
+        pytest.param(1, 0, [1], id="one packet"),
+        pytest.param(0, 360, [], id="not counted"),
+    ],
+)
+def test_likely_numbers_of_frames(num_packets, hint, expected):
+    """Packets come first; the header may be right about fewer, never about more."""
+    info = VideoInfo(64, 64, Fraction(30), hint, "h264", "mp4", num_packets=num_packets)
+    assert info.likely_counts == expected

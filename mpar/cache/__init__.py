@@ -1,4 +1,4 @@
-"""The cache: staging of decoded videos, the file, its clips, and how recordings look.
+"""The cache: decoding videos into it, the file, its clips, and how recordings look.
 
 Imports `mpar.labels`, `mpar.video` and `mpar.system`.
 """

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mpar.cache.config import PreprocessConfig
-from mpar.cache.staging import Regions, sha256_of
+from mpar.cache.parts import Regions
+from mpar.cache.staging import sha256_of
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
@@ -99,7 +100,8 @@ def collect(
             problems += [problem for source in mine for problem in source.problems]
             problems += fact.problems
             continue
-        good, groups = _group(mine, config.group_pattern, problems)
+        good, groups, bad = _group(mine, config.group_pattern)
+        problems += bad
         if not good:
             continue
         sha256, info = fact
@@ -118,10 +120,10 @@ def collect(
 
 
 def _group(
-    sources: Sequence[Source], pattern: str | None, problems: list[Problem]
-) -> tuple[list[Source], list[str]]:
-    """Return the sources whose labels could be read, and the animal of each."""
-    good, groups = [], []
+    sources: Sequence[Source], pattern: str | None
+) -> tuple[list[Source], list[str], list[Problem]]:
+    """Return the sources whose labels could be read, the animal of each, and other problems."""
+    good, groups, problems = [], [], []
     for source in sources:
         found = list(source.problems)
         try:
@@ -132,7 +134,7 @@ def _group(
         if not found:
             good.append(source)
             groups.append(group)
-    return good, groups
+    return good, groups, problems
 
 
 def _look_at_all(
@@ -144,7 +146,8 @@ def _look_at_all(
 
     def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
         try:
-            return sha256_of(path, on_step), probe_video(path, stream=stream)
+            sha256 = sha256_of(path, on_step)
+            return sha256, probe_video(path, stream=stream, on_packets=on_step)
         except InputError as error:
             return error
         except OSError as error:  # a broken link, no permission

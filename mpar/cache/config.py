@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from mpar.cache.staging import Making
+from mpar.cache.parts import Making
 from mpar.errors import ConfigError
 from mpar.labels.exchange import AUTO, READABLE
 from mpar.labels.recordings import SEVERAL

@@ -1,26 +1,28 @@
-"""Decode the videos of a cache in parallel, except those that an earlier run decoded."""
+"""Fill the new cache: decode videos in parallel, and keep what earlier runs decoded."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mpar.cache.collecting import Video
 from mpar.cache.config import PreprocessConfig
-from mpar.cache.staging import (
-    Decoded,
-    Facts,
-    blank,
-    count_frames,
+from mpar.cache.parts import (
+    Part,
+    Parts,
+    Plan,
     load_part,
-    stage_pieces,
-    stage_video,
+    new_cache,
+    remove_note,
+    save_note,
 )
+from mpar.cache.staging import FrameWriter, count_frames, move_frames, stage_video
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.system.team import Team
@@ -28,14 +30,15 @@ from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, line_from_times
 
-# by SHA-256 of the video: one per source
-Parts = dict[str, list[Decoded]]
+_SHARE = (
+    "cannot read what another process wrote; put this folder on a disk that all processes share"
+)
 
 
 def find_known(
     videos: Sequence[Video], old: Store | None, staging: Path, config: PreprocessConfig
 ) -> Parts:
-    """Return the recordings that earlier runs decoded, after a check of their checksums."""
+    """Return what earlier runs decoded; the frames in the staging folder match their checksums."""
     known = {}
     for video in videos:
         parts = [_find_part(video, region, old, staging, config) for region in video.regions]
@@ -47,17 +50,17 @@ def find_known(
 
 def _find_part(
     video: Video, region: Region | None, old: Store | None, staging: Path, config: PreprocessConfig
-) -> Decoded | None:
+) -> Part | None:
     part = load_part(video.sha256, staging, config.making, region)
     if part is not None or old is None:
         return part
-    return _find_in_old(video, region, old, staging, config)
+    return _find_in_old(video, region, old, config)
 
 
 def _find_in_old(
-    video: Video, region: Region | None, old: Store, staging: Path, config: PreprocessConfig
-) -> Decoded | None:
-    """Return a recording that the existing cache holds completely, else None."""
+    video: Video, region: Region | None, old: Store, config: PreprocessConfig
+) -> Part | None:
+    """Return a part that the existing cache holds completely, else None."""
     new = config.to_dict()
     if any(old.config.get(key) != new[key] for key in ("size", "stream", "fps")):
         return None
@@ -74,8 +77,9 @@ def _find_in_old(
     if not infos or sum(i.num_frames for i in infos) != infos[0].video_num_frames:
         return None
     try:
-        frames = [old.frames(i) for i in pieces]
         times = np.concatenate([old.times(i) for i in pieces])
+        for i in pieces:
+            old.chunk_hashes(i)
     except StoreError:  # damaged: decode it again
         return None
     line = line_from_times(times, infos[0].fps)
@@ -83,73 +87,168 @@ def _find_in_old(
         video.info.is_rate_guessed and config.fps is None
     ):  # its rate in the cache may come from labels
         line = TimeLine(line.num_frames, video.info.fps, is_guess=True)
-    facts = Facts(line, infos[0].warnings)
-    if len(frames) == 1 and os.name != "nt":  # Windows cannot replace a mapped file
-        return Decoded(frames[0], facts, old.chunk_hashes(pieces[0]))
-    return stage_pieces(frames, video.sha256, staging, config.making, region, facts)
+    return Part(line, old.frame_size, infos[0].warnings, in_old=tuple(pieces))
+
+
+def settle(
+    videos: Sequence[Video], parts: Parts, plan: Plan, staging: Path, config: PreprocessConfig
+) -> Parts:
+    """Move the frames in the new cache to their places in a plan; forget those without a place.
+
+    Notes
+    -----
+    Frames are moved only if the labels fit another number of frames than expected, or if inputs
+    have changed since a run was interrupted. Their notes follow each step, so that another
+    interruption costs one recording at most.
+    """
+    settled = {sha256: list(found) for sha256, found in parts.items()}
+    moves: list[tuple[int, int, tuple[Video, int, int]]] = []  # from, to, stretch of a part
+    reached = 0
+    for video in videos:
+        for number, part in enumerate(parts.get(video.sha256, ())):
+            targets = plan.get((video.sha256, number), [])
+            if not part.stretches:
+                continue
+            # blocks in another order could overwrite each other
+            if not part.fills(targets) or part.stretches[0].place < reached:
+                settled[video.sha256][number] = part = replace(part, stretches=())
+                save_note(part, video.sha256, staging, config.making, video.regions[number])
+                continue
+            reached = part.stretches[-1].place + part.num_bytes(part.stretches[-1])
+            moves += [
+                (stretch.place, target.place, (video, number, i))
+                for i, (stretch, target) in enumerate(zip(part.stretches, targets, strict=True))
+            ]
+    # a block that moves down cannot meet one before it, nor one that moves up a later one
+    down = [move for move in moves if move[1] < move[0]]
+    up = [move for move in moves if move[1] > move[0]]
+    for old, new, (video, number, i) in (*down, *reversed(up)):
+        part, region = settled[video.sha256][number], video.regions[number]
+        remove_note(video.sha256, staging, config.making, region)
+        move_frames(new_cache(staging), old, new, part.num_bytes(part.stretches[i]))
+        stretches = list(part.stretches)
+        stretches[i] = replace(stretches[i], place=new)
+        settled[video.sha256][number] = part = replace(part, stretches=tuple(stretches))
+        save_note(part, video.sha256, staging, config.making, region)
+    return settled
+
+
+def lacks_frames(video: Video, parts: Parts, plan: Plan) -> bool:
+    """Return True if the new cache is to hold frames of a video that are nowhere yet."""
+    known = parts.get(video.sha256)
+    for number in range(len(video.sources)):
+        targets = plan.get((video.sha256, number), [])
+        if targets and not (known and (known[number].in_old or known[number].fills(targets))):
+            return True
+    return False
+
+
+def copy_from_old(parts: Parts, plan: Plan, old: Store, staging: Path, quiet: bool) -> Parts:
+    """Copy frames of the existing cache to their places in the new one, as planned.
+
+    Returns
+    -------
+    Parts
+        Without those whose frames in the existing cache do not match their checksums.
+    """
+    parts = {sha256: list(found) for sha256, found in parts.items()}
+    todo = [
+        (sha256, number, targets)
+        for (sha256, number), targets in plan.items()
+        if parts[sha256][number].in_old and not parts[sha256][number].fills(targets)
+    ]
+    total = sum(target.num_frames for _, _, targets in todo for target in targets)
+    with tqdm(total=total, desc="copying", unit="frame", disable=quiet or None) as bar:
+        for sha256, number, targets in todo:
+            if sha256 not in parts:  # another animal of this video is damaged
+                continue
+            part = parts[sha256][number]
+            try:
+                with FrameWriter(new_cache(staging), targets) as writer:
+                    for i in part.in_old:
+                        for frames in old.stream_chunks(i):
+                            writer.add(frames)
+                            bar.update(len(frames))
+                    parts[sha256][number] = replace(part, stretches=writer.end())
+            except StoreError:
+                del parts[sha256]
+    return parts
 
 
 def decode_into(
-    staging: Path, videos: Sequence[Video], config: PreprocessConfig, workers: int, quiet: bool
+    staging: Path,
+    videos: Sequence[Video],
+    plan: Plan,
+    config: PreprocessConfig,
+    workers: int,
+    quiet: bool,
 ) -> tuple[Parts, list[Problem]]:
-    """Decode videos into the staging folder."""
-    return _decode_all(
-        videos,
-        lambda video, **how: stage_video(
-            video.path, video.sha256, staging, config.making, video.regions, **how
-        ),
-        workers,
-        quiet,
-    )
+    """Decode videos into their places in the new cache."""
+    new = new_cache(staging)
+    if videos and not new.exists():
+        raise ConfigError(f"{staging}: {_SHARE}")
+    writers: dict[str, list[FrameWriter]] = {}
+
+    def decode(video: Video, **how: Any) -> list[Part]:
+        mine = writers[video.sha256] = [
+            FrameWriter(new, plan.get((video.sha256, number), []))
+            for number in range(len(video.sources))
+        ]
+        return stage_video(
+            video.path, video.sha256, staging, config.making, video.regions, mine, **how
+        )
+
+    def give_up(video: Video) -> None:
+        for writer in writers.get(video.sha256, []):
+            writer.abandon()
+
+    return _decode_all(videos, decode, workers, quiet, give_up)
 
 
 def count_all(
     videos: Sequence[Video], config: PreprocessConfig, workers: int, quiet: bool, team: Team
 ) -> tuple[Parts, list[Problem]]:
     """Decode videos without storing their frames."""
-    decoded, bad = _decode_all(
+    counted, bad = _decode_all(
         team.share_of(videos),
         lambda video, **how: count_frames(video.path, config.making, video.regions, **how),
         workers,
         quiet,
     )
-    # only the shape of the frames matters, so only that is sent
-    packed = {
-        sha: [(part.frames.shape[1:], part.facts) for part in parts]
-        for sha, parts in decoded.items()
-    }
-    for found in team.gather(packed):
-        decoded |= {sha: [blank(*part) for part in parts] for sha, parts in found.items()}
-    return decoded, [problem for found in team.gather(bad) for problem in found]
+    parts: Parts = {}
+    for found in team.gather(counted):
+        parts |= found
+    return parts, [problem for found in team.gather(bad) for problem in found]
 
 
-def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[Decoded]:
+def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[Part]:
     """Return recordings that another process staged."""
     parts = [load_part(video.sha256, staging, config.making, region) for region in video.regions]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
-        raise ConfigError(
-            f"{staging}: cannot read the frames that another process decoded; put this folder on a "
-            "disk that all processes share"
-        )
+        raise ConfigError(f"{staging}: {_SHARE}")
     return found
 
 
 def _decode_all(
     videos: Sequence[Video],
-    decode: Callable[..., list[Decoded]],
+    decode: Callable[..., list[Part]],
     workers: int,
     quiet: bool,
+    give_up: Callable[[Video], object] = lambda video: None,
 ) -> tuple[Parts, list[Problem]]:
-    """Decode videos in parallel threads; the decoder releases the interpreter."""
+    """Decode videos in parallel threads; the decoder releases the interpreter.
+
+    If one hangs, `give_up` is called with its video.
+    """
     # each video is decoded by one thread; with a single video, the other cores may resize
     threads = 1 if min(workers, len(videos)) > 1 else 0
-    total = sum(video.info.num_frames_hint for video in videos)
+    total = sum(video.info.num_packets for video in videos)
     decoded: Parts = {}
     problems: list[Problem] = []
     with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:
 
-        def decode_one(video: Video, on_step: Callable[[], None]) -> list[Decoded]:
+        def decode_one(video: Video, on_step: Callable[[], None]) -> list[Part]:
             def on_frames(num_frames: int) -> None:
                 on_step()
                 bar.update(num_frames)
@@ -163,5 +262,6 @@ def _decode_all(
                 except InputError as error:
                     problems += error.problems
                 except HangError as error:
+                    give_up(videos[i])
                     problems.append(Problem.of(videos[i].path, str(error)))
     return decoded, problems

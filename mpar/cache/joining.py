@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,10 +12,9 @@ import numpy as np
 
 from mpar.cache.collecting import Video
 from mpar.cache.config import PreprocessConfig
-from mpar.cache.decoding import Parts
-from mpar.cache.layout import RecordingInfo, hash_chunks
-from mpar.cache.staging import Decoded, Facts
-from mpar.cache.writer import NewRecording
+from mpar.cache.layout import RecordingInfo
+from mpar.cache.parts import Part, Parts, Plan, Stretch
+from mpar.cache.writer import NewRecording, find_places
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.laying import lay_on_frames
@@ -23,66 +22,131 @@ from mpar.labels.recordings import check_recording, describe_trials
 from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.sources import Source
 from mpar.video.oddities import tells_of_loss
-from mpar.video.timeline import find_grid
+from mpar.video.timeline import TimeLine, find_grid
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Joined:
-    """Recordings that are ready for the cache, with problems and warnings.
+    """Recordings that belong into the cache, with problems and warnings.
 
     Parameters
     ----------
-    recordings : list of NewRecording
-        With different names and of one frame size.
-    problems, warnings : list of Problem
+    recordings : tuple of NewRecording
+        With different names and of one frame size, without frames.
+    origins : tuple of (str, int)
+        SHA-256 of the video of each, and number of its source.
+    frame_size : (int, int)
+        Height and width in px; (0, 0) without a recording.
+    problems, warnings : tuple of Problem
         Why others were left out, and what to check in those that are used.
     """
 
-    recordings: list[NewRecording] = dataclasses.field(default_factory=list)
-    problems: list[Problem] = dataclasses.field(default_factory=list)
-    warnings: list[Problem] = dataclasses.field(default_factory=list)
+    recordings: tuple[NewRecording, ...] = ()
+    origins: tuple[tuple[str, int], ...] = ()
+    frame_size: tuple[int, int] = (0, 0)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    def plan(self) -> Plan:
+        """Return where the frames of each source lie in the cache."""
+        infos = [recording.info for recording in self.recordings]
+        places = find_places([info.num_frames for info in infos], self.frame_size)
+        plan: Plan = {}
+        for origin, info, place in zip(self.origins, infos, places, strict=True):
+            stretch = Stretch(info.start_frame, info.num_frames, place)
+            plan.setdefault(origin, []).append(stretch)
+        return plan
+
+
+def with_hashes(joined: Joined, parts: Parts) -> list[NewRecording]:
+    """Return the recordings with the checksums of their frames, if these are in the new cache."""
+    recordings = []
+    for recording, (sha256, number) in zip(joined.recordings, joined.origins, strict=True):
+        span = recording.info.start_frame, recording.info.num_frames
+        for stretch in parts[sha256][number].stretches:
+            if stretch.span == span:
+                hashes = np.array(stretch.chunk_hashes, np.uint64)
+                recording = dataclasses.replace(recording, chunk_hashes=hashes)
+        recordings.append(recording)
+    return recordings
+
+
+def expect_parts(videos: Sequence[Video], class_map: ClassMap, config: PreprocessConfig) -> Parts:
+    """Return what decoding most likely finds: as many frames as there are packets.
+
+    If the labels do not fit that number, but another likely one, it is that one.
+    """
+    expected = {}
+    for video in videos:
+        guesses = [_guess(video, count, config) for count in video.info.likely_counts or [1]]
+        fits = [
+            guess
+            for guess in guesses
+            if not join_labels([video], {video.sha256: guess}, class_map, config).problems
+        ]
+        expected[video.sha256] = (fits or guesses)[0]
+    return expected
+
+
+def _guess(video: Video, num_frames: int, config: PreprocessConfig) -> list[Part]:
+    info = video.info
+    is_guess = info.is_rate_guessed and config.fps is None
+    fps = config.fps or info.fps if info.is_rate_guessed else info.fps
+    line = TimeLine(num_frames, fps, is_guess=is_guess)
+    shown = [(r.height, r.width) if r else (info.height, info.width) for r in video.regions]
+    return [Part(line, config.size or size) for size in shown]
 
 
 def join_labels(
-    videos: Sequence[Video], decoded: Parts, class_map: ClassMap, config: PreprocessConfig
+    videos: Sequence[Video], parts: Parts, class_map: ClassMap, config: PreprocessConfig
 ) -> Joined:
     """Lay labels on frames; check that all frames have one size and all names differ."""
-    joined = Joined()
-    sizes: dict[Path, tuple[int, ...]] = {}
+    found: list[tuple[NewRecording, tuple[str, int]]] = []
+    sizes: dict[Path, tuple[int, int]] = {}
     names: set[str] = set()
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
     for video in videos:
-        for number, part in enumerate(decoded.get(video.sha256, ())):
+        for number, part in enumerate(parts.get(video.sha256, ())):
             source = video.sources[number]
             try:
-                made = _join(video, number, part, class_map, config, joined.warnings)
+                recordings, remarks = _join(video, number, part, class_map, config)
             except InputError as error:
-                joined.problems += error.problems
+                problems += error.problems
                 # the labels may fit the video before it lost frames
-                joined.problems += [
-                    Problem.of(source.path, text)
-                    for text in part.facts.warnings
-                    if tells_of_loss(text)
+                problems += [
+                    Problem.of(source.path, text) for text in part.warnings if tells_of_loss(text)
                 ]
                 continue
-            sizes[source.path] = part.frames.shape[1:]
-            for item in made:
-                if item.info.name in names:
+            warnings += remarks
+            sizes[source.path] = part.frame_size
+            for recording in recordings:
+                if recording.info.name in names:
                     message = (
-                        f"its recording {item.info.name} has the same name as another; rename it"
+                        f"its recording {recording.info.name} has the same name as another; "
+                        "rename it"
                     )
-                    joined.problems.append(Problem.of(source.path, message))
+                    problems.append(Problem.of(source.path, message))
                     continue
-                names.add(item.info.name)
-                joined.recordings.append(item)
-    if joined.recordings:
-        _keep_one_size(joined, sizes)
-    return joined
+                names.add(recording.info.name)
+                found.append((recording, (video.sha256, number)))
+    size, odd = _find_size(sizes)
+    kept = [(r, origin) for r, origin in found if parts[origin[0]][origin[1]].frame_size == size]
+    return Joined(
+        recordings=tuple(recording for recording, _ in kept),
+        origins=tuple(origin for _, origin in kept),
+        frame_size=size,
+        problems=(*problems, *odd),
+        warnings=tuple(warnings),
+    )
 
 
-def _keep_one_size(joined: Joined, sizes: dict[Path, tuple[int, ...]]) -> None:
-    """Keep the recordings of the most common size; the others become problems."""
+def _find_size(sizes: dict[Path, tuple[int, int]]) -> tuple[tuple[int, int], list[Problem]]:
+    """Return the most common frame size, and a problem for each video of another one."""
+    if not sizes:
+        return (0, 0), []
     (height, width), _ = Counter(sizes.values()).most_common(1)[0]
-    joined.problems += [
+    return (height, width), [
         Problem.of(
             path,
             f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
@@ -91,39 +155,32 @@ def _keep_one_size(joined: Joined, sizes: dict[Path, tuple[int, ...]]) -> None:
         for path, size in sizes.items()
         if size != (height, width)
     ]
-    joined.recordings = [r for r in joined.recordings if r.frames.shape[1:] == (height, width)]
 
 
 def _join(
-    video: Video,
-    number: int,
-    part: Decoded,
-    class_map: ClassMap,
-    config: PreprocessConfig,
-    warnings: list[Problem],
-) -> list[NewRecording]:
-    """Return the recordings of one animal in a video, one per trial."""
+    video: Video, number: int, part: Part, class_map: ClassMap, config: PreprocessConfig
+) -> tuple[list[NewRecording], list[Problem]]:
+    """Return the recordings of one animal in a video, one per trial, and what to check."""
     source = video.sources[number]
     scorings = lay_on_frames(
         source.labels,
         class_map,
-        part.facts.line,
+        part.line,
         unscored=config.unscored,
         several=config.several,
     )
-    facts = _with_rate_of_labels(source, part.facts, scorings)
+    line = _with_rate_of_labels(source, part.line, scorings)
     recordings = check_recording(
         source,
         scorings,
-        facts.line,
+        line,
         class_map,
         group=video.groups[number],
         several=config.several,
         label_offset=config.label_offset,
     )
-    part = dataclasses.replace(part, facts=facts)
-    made = list(_cut(video, part, recordings, config.rate))
-    warnings += [Problem.of(item.path, text) for item in scorings for text in item.warnings]
+    made = [_make(video, line, part.warnings, recording, config.rate) for recording in recordings]
+    warnings = [Problem.of(item.path, text) for item in scorings for text in item.warnings]
     warnings += [
         Problem.of(source.path, _describe_annotators(recording, class_map))
         for recording in recordings
@@ -136,7 +193,7 @@ def _join(
     ]
     if len(recordings) > 1 and config.several is None and (text := describe_trials(scorings)):
         warnings.append(Problem.of(source.path, text))
-    return made
+    return made, warnings
 
 
 def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
@@ -151,11 +208,11 @@ def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
     )
 
 
-def _with_rate_of_labels(source: Source, facts: Facts, scorings: Sequence[Scoring]) -> Facts:
-    """Return the facts of a video, at the rate of its labels if it does not state one."""
+def _with_rate_of_labels(source: Source, line: TimeLine, scorings: Sequence[Scoring]) -> TimeLine:
+    """Return the time line of a video, at the rate of its labels if it does not state one."""
     rates = {item.frame_rate for item in scorings if item.frame_rate is not None}
-    if not facts.line.is_guess or not rates:
-        return facts
+    if not line.is_guess or not rates:
+        return line
     if len(rates) > 1:
         shown = " and ".join(f"{float(rate):g}" for rate in sorted(rates))
         raise InputError.of(
@@ -163,48 +220,42 @@ def _with_rate_of_labels(source: Source, facts: Facts, scorings: Sequence[Scorin
             f"states no frame rate, and its label files state {shown} frames per second; "
             "correct them, or convert the video to .mp4 at the rate of the camera",
         )
-    return dataclasses.replace(facts, line=dataclasses.replace(facts.line, fps=rates.pop()))
+    return dataclasses.replace(line, fps=rates.pop())
 
 
-def _cut(
+def _make(
     video: Video,
-    decoded: Decoded,
-    recordings: Sequence[Recording],
+    line: TimeLine,
+    warnings: tuple[str, ...],
+    recording: Recording,
     rate: Fraction | None,
-) -> Iterator[NewRecording]:
-    """Yield the recordings of a video with their frames and steps."""
-    line = decoded.facts.line
+) -> NewRecording:
+    """Return a recording of a video with its steps, without its frames."""
     assert line.fps is not None
-    for recording in recordings:
-        span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
-        # times at a guessed rate would select the wrong frames
-        steps, step_rate = find_grid(recording.line, None if line.is_guess else rate)
-        info = RecordingInfo(
-            name=recording.name,
-            video=recording.video,
-            group=recording.group,
-            fps=line.fps,
-            start_frame=recording.start_frame,
-            num_frames=recording.num_frames,
-            num_steps=len(steps),
-            rate=step_rate,
-            has_own_steps=not np.array_equal(steps, np.arange(recording.num_frames)),
-            video_num_frames=recording.video_num_frames,
-            size_bytes=video.size_bytes,
-            sha256=video.sha256,
-            region=recording.region,
-            annotators=recording.annotators,
-            warnings=decoded.facts.warnings,
-        )
-        frames, hashes = decoded.frames[span], decoded.chunk_hashes
-        if len(frames) < len(decoded.frames):
-            hashes = hash_chunks(frames)
-        yield NewRecording(
-            info=info,
-            frames=frames,
-            labels=recording.labels,
-            codes=recording.codes,
-            times=line.starts[span],
-            source_frame=steps,
-            chunk_hashes=hashes,
-        )
+    span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
+    # times at a guessed rate would select the wrong frames
+    steps, step_rate = find_grid(recording.line, None if line.is_guess else rate)
+    info = RecordingInfo(
+        name=recording.name,
+        video=recording.video,
+        group=recording.group,
+        fps=line.fps,
+        start_frame=recording.start_frame,
+        num_frames=recording.num_frames,
+        num_steps=len(steps),
+        rate=step_rate,
+        has_own_steps=not np.array_equal(steps, np.arange(recording.num_frames)),
+        video_num_frames=recording.video_num_frames,
+        size_bytes=video.size_bytes,
+        sha256=video.sha256,
+        region=recording.region,
+        annotators=recording.annotators,
+        warnings=warnings,
+    )
+    return NewRecording(
+        info=info,
+        labels=recording.labels,
+        codes=recording.codes,
+        times=line.starts[span],
+        source_frame=steps,
+    )

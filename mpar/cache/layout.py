@@ -18,6 +18,9 @@ Layout, format version 2::
         source_frame      (N,) int64, which of the T frames is shown in each step, increasing
         chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
 
+The frames of all recordings come first in the file, in order, so their lengths decide where they
+lie. Older files of version 2 have other data between them; readers go by the offsets.
+
 Frame i here is frame `start_frame` + i of the video. The network reads a recording in steps at the
 rate of the cache. Usually a step is a frame. A video at another rate, or with lost frames, has N
 steps, each with the frame nearest in time (`mpar.video.timeline.find_grid`).

@@ -222,14 +222,16 @@ class Store:
 
         They are read, not mapped, so a recording of any length uses the memory of one chunk.
         """
+        return (frame for chunk in self.stream_chunks(recording) for frame in chunk.copy())
+
+    def stream_chunks(self, recording: int) -> Iterator[np.ndarray]:
+        """Yield up to 16 frames at a time, (n, H, W) uint8, checked; the next replace them."""
         num_frames = self.recordings[recording].num_frames
-        length = chunk_length(num_frames)
-        for chunk in range(num_chunks(num_frames)):
-            start = chunk * CHUNK_FRAMES
-            frames = np.empty((length, *self.frame_size), np.uint8)
+        frames = np.empty((chunk_length(num_frames), *self.frame_size), np.uint8)
+        for chunk, start in enumerate(range(0, num_frames, CHUNK_FRAMES)):
             self._file.read_into(self._frame_offset(recording, start), frames)
             self._check_chunk(recording, chunk, frames)
-            yield from frames[: num_frames - start]
+            yield frames[: num_frames - start]
 
     def copy_frames(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
         """Copy frames `start` to `stop` - 1 of a recording into `out`, (stop - start, H, W) uint8.
@@ -387,10 +389,8 @@ class Store:
         problems = []
         for number, info in enumerate(self.recordings):
             try:
-                self.labels(number)
-                self.codes(number)
-                self.line(number)
-                self.source_frame(number)
+                for read in (self.labels, self.codes, self.line, self.source_frame):
+                    read(number)
                 for start in range(0, info.num_frames, CHUNK_FRAMES):
                     stop = min(start + CHUNK_FRAMES, info.num_frames)
                     self._check_chunks(number, start, stop)

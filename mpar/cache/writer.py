@@ -1,14 +1,17 @@
-"""Write a cache: HDF5 lays it out in memory, file calls write it, a rename publishes it."""
+"""Write a cache: HDF5 lays it out in memory, file calls write it, a rename publishes it.
+
+In the file, the frames of all recordings come first, and everything else follows. So the lengths of
+the recordings alone decide where their frames lie (`find_places`).
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import math
-import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,6 +33,7 @@ from mpar.cache.layout import (
     chunk_offsets,
     end_to_end,
     hash_bytes,
+    hash_chunks,
     num_chunks,
     set_attributes,
     stored_frames,
@@ -39,7 +43,13 @@ from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
 from mpar.system.files import atomic_path
 
-_MAX_MAPPED_BYTES = 1 << 24  # of frames while a cache is written
+_BLOCK_BYTES = 1 << 22
+# makes chunks without a filter lie end to end
+_HOW: dict[str, Any] = {
+    "libver": ("v110", "v110"),
+    "alignment_threshold": PAGE_BYTES,
+    "alignment_interval": PAGE_BYTES,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +60,15 @@ class NewRecording:
     ----------
     info : RecordingInfo
         Its attributes.
-    frames : (T, H, W) uint8 array
-        May be memory-mapped; read chunk by chunk.
     labels : (T,) int8 array
         Class index, -1 for unlabelled.
     codes : (A, T) int16 array
         Raw codes by annotator.
-    chunk_hashes : (ceil(T / 16),) uint64 array
-        Checksums of the frames (`hash_chunks`), which reveal any later damage.
+    chunk_hashes : (ceil(T / 16),) uint64 array, optional
+        Checksums of the frames (`hash_chunks`), which reveal any later damage; by default those of
+        `frames`.
+    frames : (T, H, W) uint8 array, optional
+        What `write_store` writes; None if the frames are in place already.
     times : (T,) float64 array, optional
         Second of the video at which each frame is shown; by default i / fps for frame i of the
         video.
@@ -66,10 +77,10 @@ class NewRecording:
     """
 
     info: RecordingInfo
-    frames: np.ndarray
     labels: np.ndarray
     codes: np.ndarray
-    chunk_hashes: np.ndarray
+    chunk_hashes: np.ndarray | None = None
+    frames: np.ndarray | None = None
     times: np.ndarray = None  # type: ignore[assignment]
     source_frame: np.ndarray = None  # type: ignore[assignment]
 
@@ -80,8 +91,11 @@ class NewRecording:
             object.__setattr__(self, "times", numbers / float(self.info.fps))
         if self.source_frame is None:
             object.__setattr__(self, "source_frame", np.arange(num_frames))
+        size = () if self.frames is None else self.frames.shape[-2:]
+        if self.chunk_hashes is None and self.frames is not None:
+            object.__setattr__(self, "chunk_hashes", hash_chunks(self.frames))
         expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-            "frames": ((num_frames, *self.frames.shape[-2:]), np.uint8),
+            "frames": ((num_frames, *size), np.uint8),
             "labels": ((num_frames,), np.int8),
             "codes": ((num_annotators, num_frames), np.int16),
             "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
@@ -90,6 +104,8 @@ class NewRecording:
         }
         for key, (shape, dtype) in expected.items():
             array = getattr(self, key)
+            if array is None:
+                continue
             if (array.shape, array.dtype) != (shape, dtype) or not array.size:
                 raise ValueError(
                     f"{self.info.name}: found {key} of shape {array.shape} and type {array.dtype}, "
@@ -103,7 +119,6 @@ def write_store(
     *,
     class_map: ClassMap,
     config: dict[str, Any],
-    on_frames: Callable[[int], object] = lambda num_frames: None,
 ) -> None:
     """Write a cache to a temporary file and publish it by one rename.
 
@@ -117,8 +132,6 @@ def write_store(
         Classes of the labels.
     config : dict
         The options that the cache was made with, for predictions.
-    on_frames : callable
-        Called with the number of frames written since the last call.
 
     Raises
     ------
@@ -129,55 +142,78 @@ def write_store(
 
     Notes
     -----
-    HDF5 lays out the file in memory, with holes for the frames. Ordinary file calls then write it:
-    as fast as a copy, and a full disk raises an error (inside HDF5, it ends the process).
+    HDF5 lays out the file in memory, with holes for the frames. Ordinary file calls then write it,
+    so a full disk raises an error (inside HDF5, it ends the process).
     """
     path = Path(path)
     if not recordings or len({r.info.name for r in recordings}) < len(recordings):
         raise ValueError("expected at least one recording, each with a different name")
-    shapes = {r.frames.shape[1:] for r in recordings}
-    if len(shapes) > 1:
-        raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size")
+    films = [r.frames for r in recordings if r.frames is not None]
+    shapes = {frames.shape[1:] for frames in films}
+    if len(shapes) > 1 or len(films) < len(recordings):
+        raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size for all")
     (frame_size,) = shapes
-    num_bytes = sum(stored_frames(r.info.num_frames) for r in recordings) * math.prod(frame_size)
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_room(path, [len(frames) for frames in films], frame_size)
+    places = find_places([len(frames) for frames in films], frame_size)
+    with atomic_path(path) as temporary:
+        with temporary.open("xb", buffering=0) as file:
+            for frames, place in zip(films, places, strict=True):
+                file.seek(place)
+                for start in range(0, len(frames), CHUNK_FRAMES):
+                    write_all(file, frames[start : start + CHUNK_FRAMES])
+                num_missing = stored_frames(len(frames)) - len(frames)
+                write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
+        write_structure(temporary, recordings, frame_size, class_map, config)
+
+
+def check_room(path: Path, lengths: Sequence[int], frame_size: tuple[int, ...]) -> None:
+    """Raise ConfigError if the disk has no room for recordings of so many frames each."""
+    num_bytes = sum(map(stored_frames, lengths)) * math.prod(frame_size)
     free = shutil.disk_usage(path.parent).free
     if num_bytes + (1 << 24) > free:
         raise ConfigError(
             f"{path}: needs {num_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB free on its disk; "
             "make room, choose another disk, or pass a smaller --size"
         )
-    with atomic_path(path) as temporary:
-        structure, offsets = _lay_out(recordings, frame_size, class_map, config)
-        with temporary.open("xb", buffering=0) as file:
-            structure.save(file)
-            for recording, offset in zip(recordings, offsets, strict=True):
-                file.seek(offset)
-                frames, num_frames = recording.frames, recording.info.num_frames
-                num_mapped = 0
-                for start in range(0, num_frames, CHUNK_FRAMES):
-                    chunk = np.ascontiguousarray(frames[start : start + CHUNK_FRAMES])
-                    _write_all(file, chunk)
-                    on_frames(len(chunk))
-                    num_mapped += chunk.nbytes
-                    if num_mapped > _MAX_MAPPED_BYTES:
-                        _release(frames)
-                        num_mapped = 0
-                _release(frames)
-                num_missing = stored_frames(num_frames) - num_frames
-                _write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
-        Store(temporary).close()  # an invalid file is not published
 
 
-def _release(frames: np.ndarray) -> None:
-    """Release the pages of a mapped array; they are read again if needed (not on Windows)."""
-    mapped = getattr(frames, "_mmap", None)  # of numpy.memmap
-    if mapped is not None and hasattr(mapped, "madvise"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+def find_places(lengths: Sequence[int], frame_size: tuple[int, ...]) -> list[int]:
+    """Return the byte at which the frames of each recording start in a cache.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Number of frames of each recording, in the order of the cache.
+    frame_size : (int, int)
+        Height and width in px.
+    """
+    with h5py.File(_SparseFile(), "w", **_HOW) as file:
+        return [_allocate_frames(file, i, num, frame_size) for i, num in enumerate(lengths)]
 
 
-def _write_all(file: Any, array: np.ndarray) -> None:
-    view = bytes_of(array)
+def write_structure(
+    path: Path,
+    recordings: Sequence[NewRecording],
+    frame_size: tuple[int, ...],
+    class_map: ClassMap,
+    config: dict[str, Any],
+) -> None:
+    """Write everything but the frames into a file that holds the frames in their places.
+
+    The file is then a cache. It is opened once, so that no invalid file is published.
+    """
+    structure, places = _lay_out(recordings, frame_size, class_map, config)
+    num_bytes = [stored_frames(r.info.num_frames) * math.prod(frame_size) for r in recordings]
+    frames = [(place, place + num) for place, num in zip(places, num_bytes, strict=True)]
+    with path.open("r+b", buffering=0) as file:
+        structure.save(file, frames)
+    Store(path).close()
+
+
+def write_all(file: Any, array: np.ndarray) -> None:
+    """Write an array to a file that may take less than asked at a time."""
+    view = bytes_of(np.ascontiguousarray(array))
     while view:
         view = view[file.write(view) :]
 
@@ -225,11 +261,21 @@ class _SparseFile(io.RawIOBase):
         self._size = self._position if size is None else size
         return self._size
 
-    def save(self, file: Any) -> None:
-        """Write the pages to an empty file on the disk, with holes between them."""
-        for page, data in sorted(self._pages.items()):
-            file.seek(page * PAGE_BYTES)
-            _write_all(file, np.frombuffer(data, np.uint8))
+    def save(self, file: Any, kept: Sequence[tuple[int, int]]) -> None:
+        """Write this file to the disk, except for stretches (start, stop) that are there already.
+
+        Between a stretch and what was written here, there are zeros: bytes that belong to nothing
+        must not depend on what was there before.
+        """
+        position = 0
+        for start, stop in [*sorted(kept), (self._size, self._size)]:
+            self.seek(position)
+            file.seek(position)
+            while (left := start - self.tell()) > 0:
+                block = np.empty(min(left, _BLOCK_BYTES), np.uint8)
+                self.readinto(block.data)
+                write_all(file, block)
+            position = stop
         file.truncate(self._size)
 
 
@@ -242,18 +288,16 @@ def _lay_out(
     """Lay out everything but the frames; also return the byte offset of each recording's frames."""
     entries = []
     structure = _SparseFile()
-    with h5py.File(
-        structure,
-        "w",
-        libver=("v110", "v110"),  # makes chunks without a filter lie end to end
-        alignment_threshold=PAGE_BYTES,
-        alignment_interval=PAGE_BYTES,
-    ) as file:
-        for number, recording in enumerate(recordings):
-            group = file.create_group(f"recordings/{number:06d}")
+    with h5py.File(structure, "w", **_HOW) as file:
+        places = [  # first, as in `find_places`
+            _allocate_frames(file, number, recording.info.num_frames, frame_size)
+            for number, recording in enumerate(recordings)
+        ]
+        for number, (recording, place) in enumerate(zip(recordings, places, strict=True)):
+            group = file[_group_name(number)]
             entry = recording.info.to_dict()
             set_attributes(group, entry)
-            entry["frames_offset"] = _allocate_frames(group, recording.info.num_frames, frame_size)
+            entry["frames_offset"] = place
             for name in arrays_of(FORMAT_VERSION):
                 array = getattr(recording, name)
                 dataset = group.create_dataset(name, data=array)
@@ -281,11 +325,18 @@ def _lay_out(
                 "index_hash": np.uint64(hash_bytes(index_bytes)),
             },
         )
-    return structure, [entry["frames_offset"] for entry in entries]
+    return structure, places
 
 
-def _allocate_frames(group: h5py.Group, num_frames: int, frame_size: tuple[int, ...]) -> int:
+def _group_name(number: int) -> str:
+    return f"recordings/{number:06d}"
+
+
+def _allocate_frames(
+    file: h5py.File, number: int, num_frames: int, frame_size: tuple[int, ...]
+) -> int:
     """Create `frames` with all its chunks end to end, unwritten; return the first byte's offset."""
+    group = file.create_group(_group_name(number))
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk((chunk_length(num_frames), *frame_size))
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

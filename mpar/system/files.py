@@ -52,21 +52,34 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:_MAX_STEM]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
-        yield temporary
-        if durable:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if durable:
-            _sync_folder(path.parent)
+        with naming(path, temporary):
+            yield temporary
+            publish(temporary, path, durable=durable)
+    finally:
+        with contextlib.suppress(OSError):  # the first error matters more
+            temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
+    """Let a complete file take the place of `path`, on the same disk; see `atomic_path`."""
+    if durable:
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    if durable:
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Let an OSError name `path` instead of its temporary file, its folder or no file."""
+    try:
+        yield
     except OSError as error:
         if error.filename is None or str(error.filename) in (str(temporary), str(path.parent)):
             # the error of a full disk names no file, and users do not know the temporary one
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
-    finally:
-        with contextlib.suppress(OSError):  # the first error matters more
-            temporary.unlink(missing_ok=True)
 
 
 def remove_temporaries(folder: Path, of: Path | None = None) -> None:

@@ -136,9 +136,10 @@ class GreyConverter:
     def luma(self, frame: av.VideoFrame) -> tuple[np.ndarray, bool]:
         """Return a view of the luma of a decoded frame, and whether its range is limited."""
         name = frame.format.name
-        if name in _FULL_LUMA | _LIMITED_LUMA:
-            is_limited = name in _LIMITED_LUMA and frame.color_range != ColorRange.JPEG
-            return _first_plane(frame), is_limited
+        if name in _LIMITED_LUMA:
+            return _first_plane(frame), frame.color_range != ColorRange.JPEG
+        if name in _FULL_LUMA:
+            return _first_plane(frame), False
         return self._reformat(frame, frame.height, frame.width), False
 
     def convert(

@@ -50,6 +50,8 @@ class VideoInfo:
         Names as FFmpeg gives them.
     is_rate_guessed : bool
         The file states no rate; `fps` is what players assume.
+    num_packets : int
+        Packets with pictures, 0 if nobody counted them. Decoding usually yields one frame for each.
     """
 
     height: int
@@ -59,6 +61,17 @@ class VideoInfo:
     codec: str
     container: str
     is_rate_guessed: bool = False
+    num_packets: int = 0
+
+    @property
+    def likely_counts(self) -> list[int]:
+        """Numbers of frames that decoding may yield, the likeliest first.
+
+        Some codecs have packets that show nothing, so the header may be right; in some interlaced
+        videos a packet is half a frame.
+        """
+        counts = (self.num_packets, self.num_frames_hint, self.num_packets // 2)
+        return [count for count in dict.fromkeys(counts) if 0 < count <= self.num_packets]
 
 
 @contextlib.contextmanager
@@ -234,6 +247,13 @@ def _find_duration_seconds(
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration - (container.start_time or 0), av.time_base)
     return Fraction(0)
+
+
+def count_listed(stream: av.VideoStream) -> int:
+    """Return how many packets with pictures the index of a file lists, 0 if it is not complete."""
+    entries = list(stream.index_entries)
+    is_complete = len(entries) == stream.frames  # fragments add entries while they are read
+    return sum(entry.size > 0 and not entry.is_discard for entry in entries) * is_complete
 
 
 def count_announced(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from mpar.video.streams import (
     End,
     VideoInfo,
     count_announced,
+    count_listed,
     describe,
     find_end,
     find_zero,
@@ -51,7 +52,12 @@ MAX_SQUEEZE = 1.05
 _LAST_PACKETS = 4  # if one of these is incomplete, the file breaks off
 
 
-def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
+def probe_video(
+    path: Path | str,
+    *,
+    stream: int | None = None,
+    on_packets: Callable[[], object] | None = None,
+) -> VideoInfo:
     """Open a video and decode its first frame.
 
     Parameters
@@ -60,6 +66,9 @@ def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
         The video.
     stream : int, optional
         As in `Decoding`.
+    on_packets : callable, optional
+        If given, the packets are counted, too: from the index of the file, or by reading all of
+        it. Then this is called now and again; it may raise to stop.
 
     Raises
     ------
@@ -67,12 +76,37 @@ def probe_video(path: Path | str, *, stream: int | None = None) -> VideoInfo:
         The file is not a video that can be decoded, or its frames are too small or too large.
     """
     path = Path(path)
+    num_packets = 0
     with opened(path, stream) as (container, video, _):
-        for packet in read_packets(container, video):
+        packets = read_packets(container, video)
+        for packet in packets:
+            num_packets += holds_picture(packet)
             with contextlib.suppress(av.FFmpegError):
                 for frame in packet.decode():
-                    return describe(path, container, video, frame)
+                    info = describe(path, container, video, frame)
+                    if on_packets is None:
+                        return info
+                    num_listed = count_listed(video)
+                    if not num_listed:
+                        num_packets += _count(packets, on_packets)
+                    return dataclasses.replace(info, num_packets=num_listed or num_packets)
     raise no_frame(path)
+
+
+def _count(packets: Iterable[av.Packet[av.VideoStream]], on_packets: Callable[[], object]) -> int:
+    """Count packets without decoding them, up to where the file can be read."""
+    num_packets = 0
+    with contextlib.suppress(av.FFmpegError):
+        for number, packet in enumerate(packets):
+            num_packets += holds_picture(packet)
+            if number % 1024 == 0:
+                on_packets()
+    return num_packets
+
+
+def holds_picture(packet: av.Packet[av.VideoStream]) -> bool:
+    """Return True if a packet holds a picture that the file wants shown."""
+    return packet.size > 0 and not packet.is_discard
 
 
 class Decoding:
@@ -254,7 +288,7 @@ def decode(
     tally.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
     num_since_bad = _LAST_PACKETS
     for packet in packets:
-        tally.num_packets += packet.size > 0 and not packet.is_discard
+        tally.num_packets += holds_picture(packet)
         num_since_bad = 0 if packet.is_corrupt else num_since_bad + 1
         try:
             frames = packet.decode()

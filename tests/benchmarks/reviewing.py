@@ -114,6 +114,7 @@ def predict(animals: Sequence[NewRecording], checkpoint: Checkpoint) -> list[Rec
     predictor = DensePredictor(checkpoint.build_net())
     predictions = []
     for animal in animals[NUM_OLD + NUM_VAL : NUM_OLD + NUM_VAL + NUM_NEW]:
+        assert animal.frames is not None
         rows = predictor.predict(animal.frames)
         predictions.append(
             Recording(

@@ -308,7 +308,8 @@ def with_files_written_in_place() -> None:
     """Write files under their final names."""
     import contextlib
 
-    from mpar.cache import staging, writer
+    from mpar import preprocess
+    from mpar.cache import decoding, staging, writer
     from mpar.network import checkpoint
     from mpar.system import files
 
@@ -317,5 +318,10 @@ def with_files_written_in_place() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield path
 
-    for module in (files, staging, writer, checkpoint):
+    def new_cache(staging: Path) -> Path:
+        return staging.with_name(staging.name[1:].removesuffix(".parts"))
+
+    for module in (files, writer, checkpoint):
         module.atomic_path = in_place
+    for module in (decoding, preprocess, staging):
+        module.new_cache = new_cache

@@ -18,6 +18,7 @@ from tests.reliability.cases import Plant, Verdict, judged, nothing
 from tests.reliability.crashes import (
     compare_runs,
     make_cache,
+    make_study,
     with_files_written_in_place,  # noqa: F401
 )
 from tests.reliability.forks import Fault, Outcome, build_library, preloaded, run_command
@@ -83,7 +84,8 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): content_of(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith((".", "events.out"))
+        if path.is_file()
+        and not any(part.startswith((".", "events.out")) for part in path.relative_to(folder).parts)
     }
 
 
@@ -125,6 +127,10 @@ def prepare(folder: Path, commands: tuple[str, ...]) -> str:
 
 def _change_inputs(study: Path, folder: Path, command: str) -> None:
     """Make the second run write something else than the first."""
+    if command == "preprocess":  # and decode one more video
+        other = make_study(folder / "other", 1, seed=7)
+        for path in (*other.glob("Videos/*"), *other.glob("Annotations/*")):
+            shutil.copy(path, study / path.parent.name / f"new_{path.name}")
     path = {
         "preprocess": study / "Annotations" / "mouse_01_annotation.csv",
         "evaluate": folder / "predictions" / "mouse_01_predictions.csv",

@@ -1,0 +1,211 @@
+"""What is known of decoded videos, and the notes of it in the staging folder.
+
+Frames go straight to their places in a file that becomes the cache, ``new.h5`` in the staging
+folder. For each finished recording of a video, a note (``<sha256>_<how>.json``) says where its
+frames lie, with their checksums. Without a note, mpar ignores the frames. So a killed process
+leaves complete recordings, or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpar.cache.layout import hash_chunks, stored_frames
+from mpar.system.files import write_json
+from mpar.video.regions import Region
+from mpar.video.timeline import TimeLine
+
+Size = tuple[int, int]
+Regions = Sequence["Region | None"]  # None: the whole picture
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Options for decoding videos to frames.
+
+    Parameters
+    ----------
+    size : (height, width), optional
+        Resize to this many px.
+    stream : int, optional
+        Index of the video stream; by default the one that players show.
+    fps : Fraction, optional
+        Frames per second of videos that do not state them.
+    """
+
+    size: Size | None = None
+    stream: int | None = None
+    fps: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive frames of a video, and where they lie in the new cache.
+
+    Parameters
+    ----------
+    start_frame, num_frames : int
+        The frames of the video.
+    place : int
+        Byte at which their chunks begin.
+    chunk_hashes : tuple of int
+        Checksums of the chunks; empty as long as the frames are not there.
+    """
+
+    start_frame: int
+    num_frames: int
+    place: int
+    chunk_hashes: tuple[int, ...] = ()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First frame and number of frames."""
+        return self.start_frame, self.num_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is known of one animal in a decoded video.
+
+    Parameters
+    ----------
+    line : TimeLine
+        When each frame is shown.
+    frame_size : (int, int)
+        Height and width in px.
+    warnings : tuple of str
+        Warnings from decoding.
+    stretches : tuple of Stretch
+        The frames that are in the new cache.
+    in_old : tuple of int
+        The recordings of the existing cache that hold all its frames, in order.
+    """
+
+    line: TimeLine
+    frame_size: Size
+    warnings: tuple[str, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
+    in_old: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON, which keeps all digits of a float."""
+        return {
+            "line": self.line.to_dict(),
+            "frame_size": self.frame_size,
+            "warnings": self.warnings,
+            "stretches": [[*s.span, s.place, s.chunk_hashes] for s in self.stretches],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Part:
+        """Rebuild from `to_dict`; raise ValueError or TypeError if the data is invalid."""
+        height, width = map(int, data["frame_size"])
+        stretches = [
+            Stretch(int(start), int(num_frames), int(place), tuple(map(int, hashes)))
+            for start, num_frames, place, hashes in data["stretches"]
+        ]
+        return cls(
+            TimeLine.from_dict(data["line"]),
+            (height, width),
+            tuple(map(str, data["warnings"])),
+            tuple(stretches),
+        )
+
+    def num_bytes(self, stretch: Stretch) -> int:
+        """Return the size of a stretch as stored."""
+        return stored_frames(stretch.num_frames) * math.prod(self.frame_size)
+
+    def fills(self, targets: Sequence[Stretch]) -> bool:
+        """Return True if the new cache holds the frames of the targets, wherever they lie."""
+        return [stretch.span for stretch in self.stretches] == [target.span for target in targets]
+
+
+Parts = dict[str, list[Part]]  # by SHA-256 of the video: one per source
+# by SHA-256 of the video and number of the source: the stretches that the cache holds of it
+Plan = dict[tuple[str, int], list[Stretch]]
+
+
+def new_cache(folder: Path) -> Path:
+    """Return the path of the file in a staging folder that becomes the cache."""
+    return folder / "new.h5"
+
+
+def save_note(
+    part: Part, sha256: str, folder: Path, making: Making, region: Region | None = None
+) -> None:
+    """Write down what was decoded, and where its frames lie."""
+    # it is checked before use, so it need not survive a power failure
+    write_json(_note_path(folder, sha256, making, region), part.to_dict(), durable=False)
+
+
+def load_part(
+    sha256: str, folder: Path, making: Making, region: Region | None = None
+) -> Part | None:
+    """Return what an earlier run decoded, None if there is no note or the frames do not match."""
+    try:
+        note = json.loads(_note_path(folder, sha256, making, region).read_text(encoding="utf-8"))
+        part = Part.from_dict(note)
+        if any(not is_sound(part, stretch, new_cache(folder)) for stretch in part.stretches):
+            return None
+        if any(sum(stretch.span) > part.line.num_frames for stretch in part.stretches):
+            return None
+        return part
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
+        return None
+
+
+def is_sound(part: Part, stretch: Stretch, path: Path) -> bool:
+    """Return True if the frames of a stretch match their checksums."""
+    with path.open("rb") as file:
+        file.seek(stretch.place)
+        frames = _read_frames(file, stretch.num_frames, part.frame_size)
+        return hash_chunks(frames).tolist() == list(stretch.chunk_hashes)
+
+
+def _read_frames(file: io.BufferedReader, num_frames: int, size: Size) -> Iterator[np.ndarray]:
+    """Yield frames from a file; a memory map would fill the memory."""
+    for _ in range(num_frames):
+        data = file.read(math.prod(size))
+        yield np.frombuffer(data, np.uint8).reshape(size)
+
+
+def remove_note(sha256: str, folder: Path, making: Making, region: Region | None = None) -> None:
+    """Forget what was decoded."""
+    _note_path(folder, sha256, making, region).unlink(missing_ok=True)
+
+
+def _note_path(folder: Path, sha256: str, making: Making, region: Region | None) -> Path:
+    parts = [sha256, "x".join(map(str, making.size)) if making.size else "native"]
+    if making.stream is not None:
+        parts.append(f"stream{making.stream}")
+    if making.fps is not None:
+        parts.append(f"{making.fps.numerator}-{making.fps.denominator}fps")
+    if region is not None:
+        parts.append(str(region).replace(",", "-"))
+    return folder / f"{'_'.join(parts)}.json"
+
+
+def remove_staging(folder: Path) -> None:
+    """Remove everything that mpar wrote into a staging folder, and the folder if it is then empty.
+
+    That includes the frames (``.raw``) of older versions.
+    """
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.suffix in {".raw", ".json"} or path == new_cache(folder):
+            # Windows cannot remove an open file, such as one on which decoding hangs
+            with contextlib.suppress(PermissionError):
+                path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
