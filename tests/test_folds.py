@@ -156,7 +156,7 @@ def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
         opened.append(access)
         return Store(path, access=access)
 
-    monkeypatch.setattr("mpar.folds.Store", open_store)
+    monkeypatch.setattr("mpar.folds.open_store", open_store)
     monkeypatch.setattr("mpar.train.resume_training", lambda *_, **__: None)
     monkeypatch.setattr("mpar.folds.write_evaluation", lambda *_, **__: {})
     run_folds(folder, device="cpu")

@@ -139,10 +139,10 @@ class JoinedStore(Store):
         store, position = self._find(recording)
         return store.frames(position)
 
-    def stream(self, recording: int) -> Iterator[np.ndarray]:
-        """Yield the frames of a recording one by one, (H, W) uint8, checked."""
+    def stream_chunks(self, recording: int) -> Iterator[np.ndarray]:
+        """Yield up to 16 frames at a time, as `Store.stream_chunks`."""
         store, position = self._find(recording)
-        return store.stream(position)
+        return store.stream_chunks(position)
 
     def copy_frames(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
         """Copy frames of a recording, as `Store.copy_frames`."""
