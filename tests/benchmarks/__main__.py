@@ -16,7 +16,7 @@ import torch
 
 GROUPS = (
     *("decode", "store", "place", "protections", "clips", "dense", "train", "neighbours"),
-    *("start", "review", "gpu"),
+    *("scale", "start", "review", "gpu"),
 )
 
 
