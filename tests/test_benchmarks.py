@@ -10,7 +10,7 @@ from mpar.cache.store import Store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
-from tests.benchmarks import coverage, real, reviewing, unlabelled
+from tests.benchmarks import coverage, real, reviewing
 from tests.benchmarks import race as race_module
 from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
@@ -185,19 +185,6 @@ def test_real_sets_are_scored(tmp_path):
     }
     again = CliRunner().invoke(real.main, ["--data", str(tmp_path / "data"), *options])
     assert again.output == result.output  # from the files, without training again
-
-
-def test_every_way_to_learn_from_unscored_video_runs(tmp_path, monkeypatch):
-    """With few small animals and steps: each way scores each model; a second run reads files."""
-    small = {"NUM_SCORED": 2, "NUM_MORE": 1, "NUM_VAL": 1, "NUM_UNSCORED": 2, "NUM_TEST": 2}
-    for name, value in (small | {"NUM_FRAMES": 60, "NUM_NORM_WINDOWS": 4}).items():
-        monkeypatch.setattr(unlabelled, name, value)
-    options = ["-o", str(tmp_path), "--seed", "0", "--steps", "8"]
-    result = CliRunner().invoke(unlabelled.main, options)
-    assert result.exit_code == 0, result.output
-    assert len(result.output.splitlines()) == 3 * (1 + len(unlabelled.WAYS))
-    monkeypatch.setattr(unlabelled, "compare", None)  # not called again
-    assert CliRunner().invoke(unlabelled.main, options).output == result.output
 
 
 def test_real_without_data_says_what_it_needs():

@@ -135,7 +135,8 @@ def _read_torchcodec(path: Path, size: Size, threads: int) -> Iterator[np.ndarra
         num_ffmpeg_threads=threads,
         seek_mode="approximate",
     )
-    for frame in decoder:
+    for i in range(len(decoder)):
+        frame = decoder[i]
         yield _shrink(cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2GRAY), size)
 
 
