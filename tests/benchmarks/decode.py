@@ -136,7 +136,7 @@ def _read_torchcodec(path: Path, size: Size, threads: int) -> Iterator[np.ndarra
         seek_mode="approximate",
     )
     for i in range(len(decoder)):
-        frame = decoder[i]
+        frame = decoder.get_frame_at(i).data
         yield _shrink(cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2GRAY), size)
 
 
