@@ -15,7 +15,7 @@ import numpy as np
 
 from mpar.cache.layout import RecordingInfo
 from mpar.cache.store import Store
-from mpar.errors import ConfigError, StoreError
+from mpar.errors import ConfigError
 from mpar.video.timeline import TimeLine
 
 log = logging.getLogger(__name__)
@@ -68,12 +68,13 @@ class JoinedStore(Store):
     StoreError
         A cache cannot be opened.
     ConfigError
-        The caches differ in what the network sees, or hold the same video.
+        The caches differ in what the network sees, or hold the same video or name.
 
     Notes
     -----
-    If recordings of two caches have the same name, those of every cache but the first are named
-    after their cache, too. The same animal in two caches counts as one animal.
+    If recordings of two caches have the same name, the number of its cache is added to the name of
+    each but the first: runs go on after a cache was moved, so its path must not be in the name.
+    The same animal in two caches counts as one animal.
     """
 
     def __init__(self, paths: Sequence[Path], *, access: str = "mmap") -> None:
@@ -218,18 +219,17 @@ def _rename(stores: Sequence[Store]) -> tuple[RecordingInfo, ...]:
         )
     if max(counts.values()) == 1:
         return tuple(info for store in stores for info in store.recordings)
-    labels = [store.path.stem for store in stores]
-    if len({*labels}) < len(labels):
-        labels = [f"{store.path.absolute().parent.name}_{store.path.stem}" for store in stores]
     found = [
-        replace(info, name=f"{label}_{info.name}" if i and counts[info.name] > 1 else info.name)
-        for i, (store, label) in enumerate(zip(stores, labels, strict=True))
+        replace(
+            info, name=f"{info.name}_cache{i}" if i > 1 and counts[info.name] > 1 else info.name
+        )
+        for i, store in enumerate(stores, start=1)
         for info in store.recordings
     ]
     name, count = Counter(info.name for info in found).most_common(1)[0]
     if count > 1:
-        raise StoreError(
-            f"{stores[-1].path}: its recording {name} has the name of another; rename one of the "
-            "cache files"
+        raise ConfigError(
+            f"{stores[-1].path}: its recording {name} has the name of another; rename its video, "
+            "and preprocess it again"
         )
     return tuple(found)
