@@ -11,11 +11,14 @@ from mpar.cache.joined import JoinedStore, open_store
 from mpar.cache.store import Store
 from mpar.comparisons import _labelled
 from mpar.errors import ConfigError, StoreError
+from mpar.labels.regions import read_regions
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import PARTS
 from mpar.network.checkpoint import load_checkpoint
+from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.train import best_checkpoint, resume_training, train
 from tests.helpers import assert_equal_weights, make_store, run
+from tests.sample.synthetic import draw_frame_numbers, write_annotation, write_video
 
 LABELS = np.tile(np.repeat([0, 1, 2, 6], 5), 2).astype(np.int8) % 6
 
@@ -137,6 +140,26 @@ def test_a_video_in_two_caches_is_refused(tmp_path):
         open_store([whole, first])
     with pytest.raises(ConfigError, match="holds the video"):
         open_store([first, first])
+
+
+@pytest.mark.parametrize(("box", "is_shared"), [("32,0,32,64", True), ("0,0,16,64", False)])
+def test_pixels_in_two_caches_are_refused(tmp_path, box, is_shared):
+    """Also those of a region, in a cache of other regions or of the whole picture."""
+    write_video(tmp_path / "m.mp4", draw_frame_numbers(20))
+    stores = []
+    for number, own in enumerate(("16,0,48,64", box)):
+        table = tmp_path / f"{number}.csv"
+        table.write_text(f"Video,Animal,X,Y,Width,Height\nm,a{number},{own}\n")
+        write_annotation(tmp_path / f"m__a{number}.csv", np.zeros(20, int))
+        config = PreprocessConfig(size=(32, 32), regions=read_regions(table))
+        stores.append(tmp_path / f"{number}.h5")
+        preprocess(tmp_path, tmp_path, stores[-1], config=config)
+        (tmp_path / f"m__a{number}.csv").unlink()
+    if is_shared:
+        with pytest.raises(ConfigError, match=r"holds the video m\.mp4, as does"):
+            open_store(stores)
+    else:
+        open_store(stores).close()
 
 
 def test_recordings_of_the_same_name_are_told_apart(tmp_path, caplog):

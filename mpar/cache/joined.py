@@ -16,6 +16,7 @@ import numpy as np
 from mpar.cache.layout import RecordingInfo
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
+from mpar.video.regions import share_pixels
 from mpar.video.timeline import TimeLine
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def _check_alike(stores: Sequence[Store]) -> None:
     Options that only say how label files were read may differ.
     """
     first = stores[0]
-    seen: dict[tuple[str, str, int], Store] = {}
+    seen: dict[str, list[tuple[str, Store]]] = {}
     for store in stores:
         if store.class_map.to_dict() != first.class_map.to_dict():
             found, what = ", ".join(store.class_names), "the same --class-map"
@@ -196,13 +197,14 @@ def _check_alike(stores: Sequence[Store]) -> None:
                     f"preprocess both with the same --{name}"
                 )
         for info in store.recordings:
-            key = info.sha256, info.region, info.start_frame
-            if key in seen:
-                raise ConfigError(
-                    f"{store.path}: holds the video {info.video}, as does {seen[key].path}, so its "
-                    "frames could be both learnt and tested; leave it out of one of them"
-                )
-            seen[key] = store
+            places = seen.setdefault(info.sha256, [])
+            for region, other in places:
+                if other is not store and share_pixels(region, info.region):
+                    raise ConfigError(
+                        f"{store.path}: holds the video {info.video}, as does {other.path}, so its "
+                        "frames could be both learnt and tested; leave it out of one of them"
+                    )
+            places.append((info.region, store))
 
 
 def _rename(stores: Sequence[Store]) -> tuple[RecordingInfo, ...]:
