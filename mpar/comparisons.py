@@ -80,8 +80,7 @@ def select_recordings(
 def _labelled(checkpoint: Checkpoint, store: Store, selection: str) -> list[int]:
     """Return the recordings of a selection that have a label."""
     if selection in checkpoint.split:
-        names = {(item["name"], item["sha256"]) for item in checkpoint.split[selection]}
-        chosen = [i for i, r in enumerate(store.recordings) if (r.name, r.sha256) in names]
+        chosen = [i for i, info in enumerate(store.recordings) if checkpoint.holds(selection, info)]
     else:
         chosen = [
             i

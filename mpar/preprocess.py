@@ -29,7 +29,7 @@ from mpar.cache.decoding import (
 )
 from mpar.cache.joining import Joined, expect_parts, join_labels, with_hashes
 from mpar.cache.layout import RecordingInfo
-from mpar.cache.parts import Parts, Plan, new_cache, remove_staging
+from mpar.cache.parts import Parts, Plan, make_new_cache, new_cache, remove_staging
 from mpar.cache.replacing import check_loss, check_options, is_same, open_old
 from mpar.cache.store import Store
 from mpar.cache.writer import check_room, write_structure
@@ -210,15 +210,9 @@ class _Run:
 
     def _make_file(self, joined: Joined) -> None:
         """Make sure that the file of the new cache exists and that the disk has room for it."""
-        lengths = [
-            target.num_frames
-            for (sha256, number), targets in self.plan.items()
-            for target in targets
-            if not (sha256 in self.parts and self.parts[sha256][number].fills(targets))
-        ]
-        check_room(self.cache_path, lengths, joined.frame_size)
-        self.staging.mkdir(exist_ok=True)
-        new_cache(self.staging).touch()
+        lengths = [target.num_frames for targets in self.plan.values() for target in targets]
+        taken = make_new_cache(self.staging, self.plan, joined.frame_size)
+        check_room(self.cache_path, lengths, joined.frame_size, taken)
 
     def finish(self, decoded: Parts, staged: set[str], bad: list[Problem]) -> PreprocessReport:
         """Join all recordings with their labels, and publish the cache."""

@@ -9,10 +9,16 @@ import pytest
 from mpar.cache.clips import ClipSampler
 from mpar.cache.joined import JoinedStore, open_store
 from mpar.cache.store import Store
+from mpar.comparisons import _labelled
 from mpar.errors import ConfigError, StoreError
+from mpar.labels.regions import read_regions
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import PARTS
+from mpar.network.checkpoint import load_checkpoint
+from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.train import best_checkpoint, resume_training, train
 from tests.helpers import assert_equal_weights, make_store, run
+from tests.sample.synthetic import draw_frame_numbers, write_annotation, write_video
 
 LABELS = np.tile(np.repeat([0, 1, 2, 6], 5), 2).astype(np.int8) % 6
 
@@ -30,14 +36,15 @@ def write(path, recordings, **more):
         return store.path
 
 
-def studies(tmp_path, sizes=(3, 3)):
+def studies(tmp_path, sizes=(3, 3), *, same_names=False):
     """Write a cache of all recordings, and one for each part of them."""
     recordings = [(f"g{i}", LABELS, film(i)) for i in range(sum(sizes))]
     whole = write(tmp_path / "whole.h5", recordings)
     parts, start = [], 0
     for number, size in enumerate(sizes):
         path = tmp_path / f"study{number}.h5"
-        parts.append(write(path, recordings[start : start + size], first=start))
+        first, content = (0, start) if same_names else (start, 0)
+        parts.append(write(path, recordings[start : start + size], first=first, content=content))
         start += size
     return whole, parts
 
@@ -96,8 +103,11 @@ def test_training_on_two_caches_equals_that_on_one(tmp_path):
 
 
 def test_command_takes_several_caches(tmp_path):
-    """Also cross-validation, whose folds read the same caches; a lost one is named."""
-    _, parts = studies(tmp_path)
+    """Also cross-validation, whose folds read the same caches; a lost one is named.
+
+    Recordings of both have the same names, and a run goes on wherever the caches are.
+    """
+    _, parts = studies(tmp_path, same_names=True)
     options = ["--model", "light", "--clip-length", 8, "--epochs", 1, "--device", "cpu"]
     result = run("train", *parts, "-o", tmp_path / "runs", "--folds", 2, *options)
     assert result.exit_code == 0, result.output
@@ -132,16 +142,56 @@ def test_a_video_in_two_caches_is_refused(tmp_path):
         open_store([first, first])
 
 
+@pytest.mark.parametrize(("box", "is_shared"), [("32,0,32,64", True), ("0,0,16,64", False)])
+def test_pixels_in_two_caches_are_refused(tmp_path, box, is_shared):
+    """Also those of a region, in a cache of other regions or of the whole picture."""
+    write_video(tmp_path / "m.mp4", draw_frame_numbers(20))
+    stores = []
+    for number, own in enumerate(("16,0,48,64", box)):
+        table = tmp_path / f"{number}.csv"
+        table.write_text(f"Video,Animal,X,Y,Width,Height\nm,a{number},{own}\n")
+        write_annotation(tmp_path / f"m__a{number}.csv", np.zeros(20, int))
+        config = PreprocessConfig(size=(32, 32), regions=read_regions(table))
+        stores.append(tmp_path / f"{number}.h5")
+        preprocess(tmp_path, tmp_path, stores[-1], config=config)
+        (tmp_path / f"m__a{number}.csv").unlink()
+    if is_shared:
+        with pytest.raises(ConfigError, match=r"holds the video m\.mp4, as does"):
+            open_store(stores)
+    else:
+        open_store(stores).close()
+
+
 def test_recordings_of_the_same_name_are_told_apart(tmp_path, caplog):
-    """Those of the second cache are named after it; the animals of one name count as one."""
+    """Those of the second cache get its number; the animals of one name count as one."""
     _, (first, _) = studies(tmp_path)
-    (tmp_path / "b").mkdir()
-    other = write(tmp_path / "b" / "study0.h5", [("g0", LABELS, film(7))], content=7)
+    other = write(tmp_path / "other.h5", [("g0", LABELS, film(7))], content=7)
     with open_store([first, other]) as store:
         names = [info.name for info in store.recordings]
-        assert names == ["r0", "r1", "r2", "b_study0_r0"]
+        assert names == ["r0", "r1", "r2", "r0_cache2"]
         assert store.recordings[0].group == store.recordings[3].group == "g0"
     assert "1 animals (g0, ...) are in several caches; each counts as one animal" in caplog.text
+
+
+def test_parts_are_found_in_whatever_caches(tmp_path):
+    """Recordings of a part are evaluated whatever their names, which depend on the other caches."""
+    films = [[(f"g{n}{i}", LABELS, film(5 * n + i)) for i in range(4)] for n in range(2)]
+    first, second = (
+        write(tmp_path / f"{n}.h5", own, content=10 * n) for n, own in enumerate(films)
+    )
+    config = TrainConfig(model_type="light", clip_length=8, num_epochs=1, batch_size=4)
+    folder = train([first, second], tmp_path / "run", config=config, device="cpu")
+    checkpoint = load_checkpoint(best_checkpoint(folder))
+    counts = [0, 0]
+    for part in PARTS:
+        expected = {item["sha256"] for item in checkpoint.split[part]}
+        for paths in ([first, second], [second, first], [first], [second]):
+            with open_store(paths) as store:
+                own = {info.sha256 for info in store.recordings} & expected
+                found = [store.recordings[i].sha256 for i in _labelled(checkpoint, store, part)]
+                assert sorted(found) == sorted(own)
+                counts[len(paths) - 1] += len(found)
+    assert counts == [8, 16]
 
 
 def test_a_damaged_cache_among_several_is_named(tmp_path):

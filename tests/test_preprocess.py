@@ -440,6 +440,34 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_useless(inputs, cache, monke
     assert listing(cache.parent) == before
 
 
+@pytest.mark.parametrize("has_fewer", [False, True])
+def test_what_a_killed_run_left_is_room_for_the_next(
+    inputs, cache, tmp_path, monkeypatch, has_fewer
+):
+    """Frames of a half decoded video take the room that its frames need, and no more."""
+    new = new_cache(cache.parent / ".cache.h5.parts")
+    with monkeypatch.context() as patch:
+        interrupt_writing(patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, cache)
+    notes = sorted(new.parent.glob("*.json"))
+    notes[0].unlink()  # as if killed before this video was complete
+    if has_fewer:
+        (inputs / "Videos" / "m1.mp4").unlink()
+        (inputs / "Annotations" / "m1_a.csv").unlink()
+    usage = shutil.disk_usage(tmp_path)
+
+    def measure(path):
+        return usage._replace(free=(1 << 24) + size - 512 * new.stat().st_blocks)
+
+    monkeypatch.setattr(shutil, "disk_usage", measure)
+    size = 1 << 10
+    with pytest.raises(ConfigError, match="make room"):
+        run(inputs, cache)
+    size = 64**2 * (48 * (not has_fewer) + 48 + 16)
+    assert run(inputs, cache).is_written
+
+
 def test_parts_of_another_size_are_not_mixed_up(inputs, cache, tmp_path, monkeypatch):
     """Parts left by an interrupted run count only for the same size."""
     with monkeypatch.context() as patch:

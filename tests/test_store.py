@@ -732,7 +732,7 @@ def test_too_little_room_is_said_before_writing(tmp_path, monkeypatch, recording
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(
-        ConfigError, match=r"cache\.h5: needs 0\.00 GB, found 0\.00 GB free.*--size"
+        ConfigError, match=r"cache\.h5: needs 0\.02 GB, found 0\.00 GB free.*--size"
     ):
         write(tmp_path / "cache.h5", recordings)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,8 @@ import numpy as np
 
 from mpar.cache.layout import RecordingInfo
 from mpar.cache.store import Store
-from mpar.errors import ConfigError, StoreError
+from mpar.errors import ConfigError
+from mpar.video.regions import share_pixels
 from mpar.video.timeline import TimeLine
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,13 @@ class JoinedStore(Store):
     StoreError
         A cache cannot be opened.
     ConfigError
-        The caches differ in what the network sees, or hold the same video.
+        The caches differ in what the network sees, or hold the same video or name.
 
     Notes
     -----
-    If recordings of two caches have the same name, those of every cache but the first are named
-    after their cache, too. The same animal in two caches counts as one animal.
+    If recordings of two caches have the same name, the number of its cache is added to the name of
+    each but the first: runs go on after a cache was moved, so its path must not be in the name.
+    The same animal in two caches counts as one animal.
     """
 
     def __init__(self, paths: Sequence[Path], *, access: str = "mmap") -> None:
@@ -174,7 +176,7 @@ def _check_alike(stores: Sequence[Store]) -> None:
     Options that only say how label files were read may differ.
     """
     first = stores[0]
-    seen: dict[tuple[str, str, int], Store] = {}
+    seen: dict[str, list[tuple[str, Store]]] = {}
     for store in stores:
         if store.class_map.to_dict() != first.class_map.to_dict():
             found, what = ", ".join(store.class_names), "the same --class-map"
@@ -195,13 +197,14 @@ def _check_alike(stores: Sequence[Store]) -> None:
                     f"preprocess both with the same --{name}"
                 )
         for info in store.recordings:
-            key = info.sha256, info.region, info.start_frame
-            if key in seen:
-                raise ConfigError(
-                    f"{store.path}: holds the video {info.video}, as does {seen[key].path}, so its "
-                    "frames could be both learnt and tested; leave it out of one of them"
-                )
-            seen[key] = store
+            places = seen.setdefault(info.sha256, [])
+            for region, other in places:
+                if other is not store and share_pixels(region, info.region):
+                    raise ConfigError(
+                        f"{store.path}: holds the video {info.video}, as does {other.path}, so its "
+                        "frames could be both learnt and tested; leave it out of one of them"
+                    )
+            places.append((info.region, store))
 
 
 def _rename(stores: Sequence[Store]) -> tuple[RecordingInfo, ...]:
@@ -218,18 +221,17 @@ def _rename(stores: Sequence[Store]) -> tuple[RecordingInfo, ...]:
         )
     if max(counts.values()) == 1:
         return tuple(info for store in stores for info in store.recordings)
-    labels = [store.path.stem for store in stores]
-    if len({*labels}) < len(labels):
-        labels = [f"{store.path.absolute().parent.name}_{store.path.stem}" for store in stores]
     found = [
-        replace(info, name=f"{label}_{info.name}" if i and counts[info.name] > 1 else info.name)
-        for i, (store, label) in enumerate(zip(stores, labels, strict=True))
+        replace(
+            info, name=f"{info.name}_cache{i}" if i > 1 and counts[info.name] > 1 else info.name
+        )
+        for i, store in enumerate(stores, start=1)
         for info in store.recordings
     ]
     name, count = Counter(info.name for info in found).most_common(1)[0]
     if count > 1:
-        raise StoreError(
-            f"{stores[-1].path}: its recording {name} has the name of another; rename one of the "
-            "cache files"
+        raise ConfigError(
+            f"{stores[-1].path}: its recording {name} has the name of another; rename its video, "
+            "and preprocess it again"
         )
     return tuple(found)

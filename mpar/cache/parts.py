@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -138,6 +139,24 @@ Plan = dict[tuple[str, int], list[Stretch]]
 def new_cache(folder: Path) -> Path:
     """Return the path of the file in a staging folder that becomes the cache."""
     return folder / "new.h5"
+
+
+def make_new_cache(folder: Path, plan: Plan, frame_size: Size) -> int:
+    """Make the file that becomes the cache, unless it is there; return its bytes on the disk.
+
+    What lies behind the frames of the plan is cut off: no frames will ever replace it there.
+    """
+    ends = [
+        target.place + stored_frames(target.num_frames) * math.prod(frame_size)
+        for targets in plan.values()
+        for target in targets
+    ]
+    folder.mkdir(exist_ok=True)
+    with new_cache(folder).open("ab") as file:
+        file.truncate(min(file.tell(), max(ends, default=0)))
+        status = os.fstat(file.fileno())
+    # the file has holes where frames are missing, except on Windows
+    return 512 * status.st_blocks if hasattr(status, "st_blocks") else status.st_size
 
 
 def save_note(

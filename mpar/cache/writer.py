@@ -44,6 +44,7 @@ from mpar.labels.classes import ClassMap
 from mpar.system.files import atomic_path
 
 _BLOCK_BYTES = 1 << 22
+_SPARE_BYTES = 1 << 24  # for labels, times and the index
 # makes chunks without a filter lie end to end
 _HOW: dict[str, Any] = {
     "libver": ("v110", "v110"),
@@ -167,11 +168,16 @@ def write_store(
         write_structure(temporary, recordings, frame_size, class_map, config)
 
 
-def check_room(path: Path, lengths: Sequence[int], frame_size: tuple[int, ...]) -> None:
-    """Raise ConfigError if the disk has no room for recordings of so many frames each."""
-    num_bytes = sum(map(stored_frames, lengths)) * math.prod(frame_size)
+def check_room(
+    path: Path, lengths: Sequence[int], frame_size: tuple[int, ...], taken: int = 0
+) -> None:
+    """Raise ConfigError if the disk has no room for recordings of so many frames each.
+
+    `taken` bytes on the disk belong to the new cache already.
+    """
+    num_bytes = sum(map(stored_frames, lengths)) * math.prod(frame_size) + _SPARE_BYTES - taken
     free = shutil.disk_usage(path.parent).free
-    if num_bytes + (1 << 24) > free:
+    if num_bytes > free:
         raise ConfigError(
             f"{path}: needs {num_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB free on its disk; "
             "make room, choose another disk, or pass a smaller --size"

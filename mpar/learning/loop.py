@@ -27,7 +27,7 @@ from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError, caught_signals
 from mpar.learning.splits import PARTS, Split, can_choose, class_counts
 from mpar.learning.validation import Validation, fit_post, score_validation
-from mpar.network.checkpoint import Checkpoint, save_checkpoint
+from mpar.network.checkpoint import SPLIT_KEYS, Checkpoint, save_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.movement import MovementModel, movement_of
 from mpar.system.files import locked, remove_temporaries
@@ -384,7 +384,7 @@ class TrainingRun:
             },
             split={
                 part: [
-                    {key: getattr(info, key) for key in ("name", "group", "sha256", "region")}
+                    {key: getattr(info, key) for key in SPLIT_KEYS}
                     for info in (self.store.recordings[i] for i in self.split.part(part))
                 ]
                 for part in PARTS

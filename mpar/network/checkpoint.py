@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import mpar
+from mpar.cache.layout import RecordingInfo
 from mpar.errors import CheckpointError, ConfigError
 from mpar.labels.classes import ClassMap
 from mpar.network.config import ModelConfig
@@ -29,6 +30,8 @@ FORMAT = "mpar-checkpoint"
 # 2: networks may centre frames, training may use two optimizers; 3: post-processing; 4: movement
 FORMAT_VERSION = 4
 MAX_BYTES = 1 << 31
+_PLACE = ("sha256", "region", "start_frame")
+SPLIT_KEYS = ("name", "group", *_PLACE)
 _DATA_KEYS = {"frame_size", "config", "look"}  # what prediction needs
 
 
@@ -49,8 +52,8 @@ class Checkpoint:
         [H, W] in px, ``config`` of preprocessing, and ``look``, the appearance of the training
         recordings (`mpar.cache.drift.appearance_range`).
     split : dict
-        By part, the ``name``, ``group``, ``sha256`` (of the video) and ``region`` (absent before
-        regions, "" for the whole picture) of each recording.
+        By part, the ``name``, ``group``, ``sha256`` (of the video), ``region`` ("" for the whole
+        picture) and ``start_frame`` of each recording; older networks lack the last ones.
     training : dict
         The training config as plain types.
     scores : dict
@@ -104,6 +107,16 @@ class Checkpoint:
         if any(is_of_video(item, sha256, region) for item in self.init.get("learnt", [])):
             return "train"
         return ""
+
+    def holds(self, part: str, info: RecordingInfo) -> bool:
+        """Return True if a part of the split holds a recording, whatever its name in its cache."""
+        where = info.sha256, info.region, info.start_frame
+        return any(
+            tuple(item[key] for key in _PLACE) == where
+            if item.keys() >= {*_PLACE}
+            else (item["sha256"], item["name"]) == (info.sha256, info.name)
+            for item in self.split[part]
+        )
 
     def as_init(self) -> dict[str, Any]:
         """Return the `init` of a network that starts from this one."""
