@@ -213,7 +213,7 @@ def resume_training(
         if store.fingerprint != checkpoint.data["fingerprint"]:
             raise CheckpointError(
                 f"{store.path}: is not the cache that {run_folder} was trained on; pass the right "
-                "one, or start a new run"
+                "one (several in the order of the run), or start a new run"
             )
         positions = {info.name: i for i, info in enumerate(store.recordings)}
         split = Split(
