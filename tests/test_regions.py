@@ -14,9 +14,11 @@ import pytest
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
 from mpar.inference import ActionRecognitionInference
+from mpar.labels.annotations import read_annotation
 from mpar.labels.regions import read_regions
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.report.preview_plot import PreviewRow, plot_preview
+from mpar.scores.stored_predictions import read_prediction
 from mpar.video.regions import Region
 from tests.helpers import make_checkpoint, run
 from tests.sample.synthetic import draw_recording
@@ -109,19 +111,18 @@ def test_a_rack_is_predicted_as_if_filmed_alone(lab, tmp_path):
         assert result.exit_code == 0, result.output
         scores.append(result.output.partition("accuracy")[2].partition("\n")[0])
     assert scores[0] == scores[1]
-    exported = tmp_path / "exported"
-    result = run("export", tmp_path / "rack", "--format", "boris", "-o", exported)
-    assert result.exit_code == 0, result.output
-    again = run(
-        "preprocess",
-        lab / "rack",
-        exported,
-        "-o",
-        tmp_path / "again.h5",
-        "--regions",
-        lab / "regions.csv",
-    )
-    assert "4 recordings of 4 animals" in again.output
+    _, class_map = read_prediction(tmp_path / "rack" / "rack1__A_predictions.csv", "rack1__A")
+    for label_format in ("boris", "simba", "deepethogram", "annot"):
+        exported, cache = tmp_path / label_format, tmp_path / f"{label_format}.h5"
+        result = run("export", tmp_path / "rack", "--format", label_format, "-o", exported)
+        assert result.exit_code == 0, result.output
+        again = run("preprocess", lab / "rack", exported, "-o", cache, *regions)
+        assert "4 recordings of 4 animals" in again.output, again.output
+        with Store(cache) as store:
+            for number, animal in enumerate(ANIMALS):
+                path = tmp_path / "rack" / f"rack1__{animal}_predictions.csv"
+                codes = read_annotation(path, class_map).codes
+                np.testing.assert_array_equal(store.labels(number), class_map.merge(codes))
 
 
 def test_subjects_of_a_boris_file_are_the_animals(lab, tmp_path):

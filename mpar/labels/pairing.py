@@ -27,7 +27,7 @@ from mpar.labels.names import (
     without_suffix,
 )
 from mpar.labels.regions import RegionTable
-from mpar.labels.scorings import Scoring
+from mpar.labels.scorings import JOINT, Scoring
 from mpar.labels.sources import (
     Source,
     drop_copies,
@@ -196,7 +196,8 @@ def share_out(
             unreadable = problems if source is None else source.problems
             unreadable.extend(error.problems)
             continue
-        names = dict.fromkeys(part.video for part in parts if isinstance(part, Scoring))
+        parts = [_split_animal(part, index) for part in parts]
+        names = dict.fromkeys(part.video for part in parts)
         names.pop("", None)
         owners = {name: index.find(name) for name in names}
         # the file's own name overrides a single video name that matches nothing
@@ -205,12 +206,12 @@ def share_out(
             problems += _take(path, parts, by_file, sources, next(iter(names), ""))
             continue
         for name, mentioned in owners.items():
-            mine = [p for p in parts if isinstance(p, Scoring) and p.video == name]
+            mine = [part for part in parts if part.video == name]
             problems += _take_named(path, mine, mentioned, sources, name)
         problems += [
             problem
             for part in parts
-            if isinstance(part, Scoring) and not part.video
+            if not part.video
             for problem in part.problems or (_nameless(path, part),)
         ]
     for source in sources.values():
@@ -222,6 +223,14 @@ def share_out(
             # the file name identifies the annotator
             source.labels = [replace(source.labels[0], annotator="")]
     return list(sources.values()), problems
+
+
+def _split_animal(part: Scoring, index: NameIndex[Path]) -> Scoring:
+    """Take ``VIDEO__ANIMAL``, as mpar names regions in exports, as a video and its animal."""
+    video, joint, animal = part.video.partition(JOINT)
+    if not joint or part.subject or index.find(part.video) or not index.find(video):
+        return part
+    return replace(part, video=video, subject=without_suffix(animal))
 
 
 def _take(
