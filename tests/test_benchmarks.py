@@ -134,7 +134,7 @@ TOYS = {
     "gpu": SMALL
     | {"SIDES": (32,), "MODELS": ("light",), "NUM_DENSE_FRAMES": 400, "NUM_STEPS": 1}
     | {"NUM_EPOCHS": 2, "NUM_COPIED_BYTES": 1 << 12},
-    "scale": {"HOURS": (1,), "FRAMES_OF_AN_HOUR": 6400},
+    "scale": {"HOURS": (4,)},
     "start": {"COMMANDS": ("info",)},
     "review": {
         "SIZES": ((96, 128),),
