@@ -387,6 +387,17 @@ def test_batch_that_does_not_fit_is_learnt_in_parts(make_learner, monkeypatch, c
     assert ["in 2 parts" in said[0], "in 4 parts" in said[1], len(said)] == [True, True, 2]
 
 
+def test_labels_of_a_long_epoch_are_counted_exactly(make_learner):
+    """Also beyond the whole numbers that float32 holds."""
+    learner, samples = make_learner()
+    learner._num_learnt += 2**24 + 1
+    before = learner.num_learnt
+    learner.take_step(samples, epoch=0, step=0, rate=1e-3)
+    _, labels = learner.load_batch(samples, 0, 0)
+    assert before == 2**24 + 1
+    assert learner.num_learnt == before + int((labels >= 0).sum())
+
+
 def test_window_that_does_not_fit_is_an_error(make_learner, monkeypatch):
     """Parts have at least one window; other errors are not mistaken for it."""
     learner, samples = make_learner()

@@ -163,7 +163,8 @@ class Learner:
     def begin_epoch(self, *, is_frozen: bool) -> None:
         """Prepare for the steps of an epoch; if `is_frozen`, only the last layers learn."""
         self.is_frozen = is_frozen
-        self._num_learnt, self.wait_seconds = torch.zeros((), device=self.device), 0.0
+        self._num_learnt = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.wait_seconds = 0.0
         self.net.train()
         self.net.blocks.train(not is_frozen).requires_grad_(not is_frozen)
 

@@ -137,7 +137,7 @@ def _resume(folder: Path) -> Iterator[Row]:
 
 
 def _run_out_of_memory(folder: Path, device: torch.device) -> Iterator[Row]:
-    """Yield into how many parts a step is cut if it may use a quarter of what it needs."""
+    """Yield into how many parts a step is cut if it may use 0.4 of the memory that it needs."""
     side = SIDES[-1]
     frames, codes = draw(side, side)
     folder.mkdir()
