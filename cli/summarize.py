@@ -61,6 +61,14 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     help="With --events: seconds from the stimulus in which a response begins.",
 )
 @click.option(
+    "--response",
+    "responses",
+    metavar="CLASS",
+    multiple=True,
+    help="With --events: a class that counts as a response; may be repeated; by default those "
+    "that the class map marks.",
+)
+@click.option(
     "--force-column",
     metavar="COLUMN",
     help="With --events: column of von Frey forces, for the 50 % threshold (up-down method).",
@@ -91,6 +99,7 @@ def main(
     onset_column: str | None,
     events_path: Path | None,
     response_window: str,
+    responses: tuple[str, ...],
     force_column: str | None,
     wide: bool,
     xlsx: bool,
@@ -117,6 +126,7 @@ def main(
             group_by=group_by,
             events_path=events_path,
             response_window=response_window,
+            responses=responses,
             force_column=force_column,
             wide=wide,
             xlsx=xlsx,
@@ -132,6 +142,12 @@ def main(
         f"{report.num_recordings} recordings of {report.num_animals} animals in "
         f"{len(report.groups)} groups ({', '.join(report.groups)})"
     )
+    if report.responses:
+        click.echo(
+            f"responses: bouts of {', '.join(report.responses)} count, bouts of "
+            f"{', '.join(report.other_classes) or 'no class'} do not; --response CLASS chooses "
+            "others"
+        )
     for path in report.paths:
         click.echo(f"wrote {path}")
     if report.problems:

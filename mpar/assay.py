@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 
 import mpar
 from mpar.errors import ConfigError, InputError, Problem
+from mpar.labels.classes import ClassMap
 from mpar.labels.metadata import Animal, read_animals
 from mpar.labels.stimuli import Stimulus, read_stimuli
 from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
@@ -22,7 +25,13 @@ from mpar.report.workbook import check_workbook, write_workbook
 from mpar.scores.assay_tables import group_columns, widen
 from mpar.scores.comparison import same_animal_warning
 from mpar.scores.group_tests import EXPLORATORY, compare_groups
-from mpar.scores.responses import columns_of_events, event_tables, parse_response_window
+from mpar.scores.responses import (
+    choose_responses,
+    columns_of_events,
+    event_tables,
+    parse_response_window,
+    warn_of_overlaps,
+)
 from mpar.scores.stored_predictions import read_predictions
 from mpar.scores.windows import (
     COMPLETE_SHARE,
@@ -86,6 +95,8 @@ class AssayConfig:
     compare : str, optional
         Column of the metadata; also write ``comparison.csv``, which compares the groups that its
         values define (`compare_groups`).
+    responses : sequence of str
+        Classes that count as responses to the events; by default those that the class map marks.
     """
 
     bin_length: str | None = None
@@ -98,6 +109,7 @@ class AssayConfig:
     wide: bool = False
     xlsx: bool = False
     compare: str | None = None
+    responses: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         windows = self.named_windows()
@@ -113,6 +125,8 @@ class AssayConfig:
         parse_response_window(self.response_window)
         if self.force_column is not None and self.events_path is None:
             raise ConfigError("force column: names a column of the events; pass --events")
+        if self.responses and self.events_path is None:
+            raise ConfigError("response: chooses what counts as a response; pass --events")
 
     def settings(self) -> dict[str, Any]:
         """Return the options as plain values for ``settings.json``."""
@@ -143,6 +157,8 @@ class AssayReport:
         Number of summarized recordings and animals.
     groups : tuple of str
         Groups in order.
+    responses, other_classes : tuple of str
+        Classes that count as responses to the events (none without events), and all others.
     paths : tuple of Path
         Tables, figures (PNG; with a PDF beside each) and the page.
     warnings : tuple of str
@@ -154,6 +170,8 @@ class AssayReport:
     num_recordings: int
     num_animals: int
     groups: tuple[str, ...]
+    responses: tuple[str, ...]
+    other_classes: tuple[str, ...]
     paths: tuple[Path, ...]
     warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -208,7 +226,8 @@ def summarize_assay(
         check_workbook()
     if not overwrite:
         _refuse_existing(folder, config)
-    predictions, class_names, problems = read_predictions(prediction_folder, quiet=quiet)
+    predictions, class_map, problems = read_predictions(prediction_folder, quiet=quiet)
+    class_names = class_map.class_names
     animals, more = read_animals(
         predictions,
         metadata_path,
@@ -225,30 +244,26 @@ def summarize_assay(
     by_group = summarize_groups(by_animal)
     learnt = set(by_animal.loc[by_animal["Same_animal"] == "yes", "Recording"])
     warning = same_animal_warning(len(learnt), len(animals))
-
-    stimuli, more = _read_events(animals, config, class_names)
-    problems += more
-    tables = _make_tables(animals, by_animal, by_group, config)
-    window = parse_response_window(config.response_window)
-    if stimuli:
-        has_force = config.force_column is not None
-        tables |= event_tables(stimuli, window, class_names, has_force=has_force)
+    events = _read_events(animals, config, class_map)
+    problems += events.problems
+    tables = _make_tables(animals, by_animal, by_group, config) | events.tables(class_names)
     paths = _write_tables(folder, tables, xlsx=config.xlsx)
-    paths.append(folder / SETTINGS)
-    sources = {
+    settings = {
         "mpar_version": mpar.__version__,
         "warning": warning,
         "predictions": str(prediction_folder),
         "metadata": str(metadata_path) if metadata_path else None,
+        **config.settings(),
+        "responses": list(events.responses),
+        "left_out": [str(problem) for problem in sorted(problems)],
     }
-    settings = sources | config.settings()
-    settings["left_out"] = [str(problem) for problem in sorted(problems)]
     write_json(folder / SETTINGS, settings)
+    paths.append(folder / SETTINGS)
     figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
-    figures |= plot_events(stimuli, class_names, window)
+    figures |= plot_events(events.stimuli, class_names, events.window)
     for name, figure in figures.items():
         paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
-    warnings = _find_warnings(animals, windows, by_animal)
+    warnings = [*_find_warnings(animals, windows, by_animal), *events.warnings]
     warnings += [f"comparison.csv is {EXPLORATORY}"] if config.compare is not None else []
     if html or (folder / PAGE).exists():
         page = summary_page(settings, by_group, animals, class_names, figures, warnings, learnt)
@@ -258,6 +273,8 @@ def summarize_assay(
         num_recordings=len(animals),
         num_animals=len({animal.animal for animal in animals}),
         groups=tuple(dict.fromkeys(animal.group for animal in animals)),
+        responses=tuple(events.responses),
+        other_classes=tuple(name for name in class_names if name not in events.responses),
         paths=tuple(paths),
         warnings=tuple([warning] * bool(warning) + warnings),
         problems=tuple(sorted(problems)),
@@ -279,21 +296,41 @@ def _make_tables(
     return tables
 
 
-def _read_events(
-    animals: Sequence[Animal], config: AssayConfig, class_names: Sequence[str]
-) -> tuple[list[Stimulus], list[Problem]]:
-    """Return the stimuli, if a file of them is given, and the problems of its rows."""
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Stimuli, the classes that count as responses, and what is to be known about them."""
+
+    window: tuple[Fraction, Fraction]
+    has_force: bool = False
+    stimuli: Sequence[Stimulus] = ()
+    responses: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+    warnings: Sequence[str] = ()
+
+    def tables(self, class_names: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """Return the tables of the responses by file name, none without stimuli."""
+        if not self.stimuli:
+            return {}
+        return event_tables(
+            self.stimuli, self.window, class_names, self.responses, has_force=self.has_force
+        )
+
+
+def _read_events(animals: Sequence[Animal], config: AssayConfig, class_map: ClassMap) -> _Events:
+    window = parse_response_window(config.response_window)
     if config.events_path is None:
-        return [], []
+        return _Events(window)
+    responses = choose_responses(class_map, config.responses)
     stimuli, problems = read_stimuli(
         config.events_path,
         animals,
         force_column=config.force_column,
-        taken=columns_of_events(class_names),
+        taken=columns_of_events(responses),
     )
     if not stimuli:
         raise InputError(problems or [Problem(str(config.events_path), 0, "holds no stimulus")])
-    return stimuli, problems
+    warnings = warn_of_overlaps(stimuli, window)
+    return _Events(window, config.force_column is not None, stimuli, responses, problems, warnings)
 
 
 def _write_tables(folder: Path, tables: dict[str, pd.DataFrame], *, xlsx: bool) -> list[Path]:
@@ -324,12 +361,6 @@ def _grouped_by(
     if table["Group"].nunique() < 2:
         raise ConfigError(
             f"compare: the column {column!r} has one value, expected two groups or more"
-        )
-    spread = table.groupby("Animal")["Group"].nunique()
-    if (spread > 1).any():
-        raise ConfigError(
-            f"compare: animal {spread.idxmax()} is in several groups of {column!r}, expected one; "
-            "the groups would share animals"
         )
     return table
 
@@ -374,7 +405,7 @@ def _draw_figures(
 def _find_warnings(
     animals: Sequence[Animal], windows: Sequence[Window], by_animal: pd.DataFrame
 ) -> list[str]:
-    warnings = []
+    warnings = _warn_of_means(animals)
     has_window = any(window.kind == "window" for window in windows)
     lengths = sorted(animal.seconds for animal in animals)
     if lengths[0] < COMPLETE_SHARE * lengths[-1]:
@@ -392,3 +423,22 @@ def _find_warnings(
                 "group means leave them out"
             )
     return warnings
+
+
+def _warn_of_means(animals: Sequence[Animal]) -> list[str]:
+    """Warn that recordings of one animal and group are averaged although their metadata differ."""
+    found: dict[tuple[str, str], list[Animal]] = defaultdict(list)
+    for item in animals:
+        found[item.animal, item.group].append(item)
+    columns = [
+        column
+        for column in animals[0].metadata
+        if any(len({item.metadata[column] for item in items}) > 1 for items in found.values())
+    ]
+    several = sum(len(items) > 1 for items in found.values())
+    if not columns:
+        return []
+    return [
+        f"the recordings of {several} animals are averaged, though they differ in "
+        f"{', '.join(columns)}; --group-by COLUMN keeps such recordings apart"
+    ]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
-from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.laying import check_unscored, lay_on_frames
@@ -241,12 +241,13 @@ def compare_folders(
 def _shared_class_map(folder: Path | str, sidecars: Iterable[dict[str, Any]]) -> ClassMap:
     """Return the class map of all predictions, or the default if they state none."""
     maps = {ClassMap.from_dict(s["class_map"]) for s in sidecars if "class_map" in s}
-    if len(maps) > 1:
+    shared = agree_on(maps or {DEFAULT_CLASS_MAP})
+    if shared is None:
         raise ConfigError(
             f"{folder}: found predictions of {len(maps)} different class maps, expected one; pass "
             "--class-map, or evaluate them separately"
         )
-    return maps.pop() if maps else DEFAULT_CLASS_MAP
+    return shared
 
 
 def _find_labels(

@@ -14,7 +14,7 @@ from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
 from mpar.inference import ActionRecognitionInference
 from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import pain_or_all
+from mpar.labels.classes import responses_or_all
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.runs import choose_split, make_run_folder, read_plan, write_plan
 from mpar.learning.splits import (
@@ -170,14 +170,15 @@ def _measure(folder: Path, store: Store, *, device: str, quiet: bool) -> dict[st
         found.append(comparisons)
     return measure_curve(
         num_animals,
-        [_count_pain_bouts(store, recordings) for recordings in train_parts_of],
+        [_count_shown_bouts(store, recordings) for recordings in train_parts_of],
         found,
         store.class_names,
+        responses=store.class_map.responses,
     )
 
 
-def _count_pain_bouts(store: Store, recordings: list[int]) -> int:
-    """Return the number of bouts of the pain classes, or of all classes if there are none."""
-    names = store.class_names
-    shown = [names.index(name) for name in pain_or_all(names)]
+def _count_shown_bouts(store: Store, recordings: list[int]) -> int:
+    """Return the number of bouts of the responses, or of all classes if there are none."""
+    names, responses = store.class_names, store.class_map.responses
+    shown = [names.index(name) for name in responses_or_all(names, responses)]
     return sum(int(find_bouts(store.step_labels(i))["label"].isin(shown).sum()) for i in recordings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mpar.cache.scenes import check_scenes
 from mpar.comparisons import compare_folders, compare_with_store, select_recordings
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
-from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.preprocess import PreprocessConfig
 from mpar.report.evaluation_files import (
     Strips,
@@ -38,6 +38,7 @@ def evaluate_and_save_results(
     class_names: Sequence[str],
     output_dir: Path | str,
     *,
+    responses: Collection[str] | None = None,
     fps: float | Fraction = 30,
     html: bool = False,
     overwrite: bool = False,
@@ -52,6 +53,9 @@ def evaluate_and_save_results(
         Names of the classes.
     output_dir : Path or str
         Gets the files of `write_evaluation`.
+    responses : collection of str, optional
+        Classes that count as responses and come first in the report; by default those of the
+        default class map.
     fps : float or Fraction
         Frames per second, for the time axis.
     html : bool
@@ -88,7 +92,11 @@ def evaluate_and_save_results(
         )
         for name, truth in truths.items()
     ]
-    return write_evaluation(output_dir, comparisons, class_names, html=html, overwrite=overwrite)
+    if responses is None:
+        responses = DEFAULT_CLASS_MAP.responses
+    return write_evaluation(
+        output_dir, comparisons, class_names, responses=responses, html=html, overwrite=overwrite
+    )
 
 
 def evaluate_checkpoint(
@@ -151,7 +159,7 @@ def evaluate_checkpoint(
         comparisons = compare_with_store(network, store, recordings, quiet=quiet)
         strips: Strips = ()
         if wants_page(Path(output_folder), html):
-            strips = film_strips(store, recordings, comparisons, network.class_names)
+            strips = film_strips(store, recordings, comparisons, checkpoint.class_map)
         notes = []
         if store.fingerprint == data["fingerprint"] and selection in ("held-out", "test"):
             learnt = select_recordings(checkpoint, store, "train")
@@ -168,6 +176,7 @@ def evaluate_checkpoint(
         output_folder,
         comparisons,
         network.class_names,
+        responses=checkpoint.class_map.responses,
         provenance=provenance,
         html=html,
         strips=strips,
@@ -221,6 +230,7 @@ def evaluate_folders(
         output_folder,
         comparisons,
         class_map.class_names,
+        responses=class_map.responses,
         provenance={
             "predictions": str(prediction_folder),
             "annotations": str(annotation_folder),

@@ -192,8 +192,8 @@ def _find_clips(
         if name not in classes:
             continue
         begin, end = clock.start_of(start), clock.start_of(stop)
-        first = clock.first_at(max(clock.start_of(0), begin - CONTEXT_SECONDS))
-        last = min(item.num_frames, max(stop, clock.first_at(end + CONTEXT_SECONDS)))
+        first = clock.first_at(begin - CONTEXT_SECONDS)
+        last = max(stop, clock.first_at(end + CONTEXT_SECONDS))
         pieces.append(_Piece(f"{item.name}_{name}_{start:06}.mp4", first, last))
         confidence = item.probabilities[start:stop, k].mean()
         text = (

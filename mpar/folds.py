@@ -169,11 +169,12 @@ def _evaluate_folds(
     }
     strips: Strips = ()
     if wants_page(folder / "evaluation", html):
-        strips = film_strips(store, recordings, comparisons, store.class_names)
+        strips = film_strips(store, recordings, comparisons, store.class_map)
     return write_evaluation(
         folder / "evaluation",
         comparisons,
         store.class_names,
+        responses=store.class_map.responses,
         provenance=provenance,
         html=html,
         strips=strips,

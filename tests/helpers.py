@@ -176,10 +176,12 @@ def make_store(path, recordings, *, first=0, content=0, **config):
     return Store(path)
 
 
-def put_prediction(folder, name, labels, fps=Fraction(30), video=None, **more):
+def put_prediction(
+    folder, name, labels, fps=Fraction(30), video=None, class_map=DEFAULT_CLASS_MAP, **more
+):
     """Write labels as mpar-predict does."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = (*DEFAULT_CLASS_MAP.class_names, "")
+    texts = (*class_map.class_names, "")
     rows = "".join(f"{i},{texts[k]}\n" for i, k in enumerate(np.asarray(labels).tolist()))
     (folder / f"{name}_predictions.csv").write_text("Frame,Action\n" + rows)
     sidecar = {
@@ -187,7 +189,7 @@ def put_prediction(folder, name, labels, fps=Fraction(30), video=None, **more):
         "num_frames": len(labels),
         "fps": str(fps),
         "stride": 1,
-        "class_map": DEFAULT_CLASS_MAP.to_dict(),
+        "class_map": class_map.to_dict(),
         **more,
     }
     (folder / f"{name}_predictions.json").write_text(json.dumps(sidecar))

@@ -16,7 +16,7 @@ from mpar.scores.comparison import Comparison, row_names
 from mpar.scores.events import CRITERIA, Criterion
 from mpar.video.timeline import TimeLine
 
-NAMES = ("rest", "paw_lick", "walk")
+NAMES, PAIN = ("rest", "paw_lick", "walk"), ("paw_lick",)
 
 
 def compare(name, truth, predicted, **more):
@@ -64,7 +64,7 @@ def test_intervals_hold_the_score_and_nothing_is_made_up():
     assert data["classes"]["paw_lick"]["event_f1"]["onset ± 3 frames"][1] == 1
     alone = measure_agreement(STUDY[:2], NAMES)
     assert alone.to_dict()["macro_f1"] is None
-    assert "no confidence intervals: all recordings are of one animal" in report_text(alone, None)
+    assert "no confidence intervals: all recordings are of one animal" in report_text(alone, PAIN)
 
 
 def test_recordings_of_one_animal_are_drawn_together():
@@ -84,7 +84,7 @@ def test_recordings_of_one_animal_are_drawn_together():
 def test_report_names_pain_first_and_says_what_its_intervals_are():
     """Recall and specificity of the pain class stand above everything else."""
     found = measure_agreement(STUDY, NAMES)
-    lines = report_text(found, None, []).splitlines()
+    lines = report_text(found, PAIN).splitlines()
     assert lines[0].split() == ["frames", "of", "recall", "specificity", "F1"]
     assert lines[2].startswith("paw_lick   0.769 [")
     assert "[95 % confidence intervals, bootstrap over 3 animals]" in lines
@@ -99,12 +99,12 @@ def test_report_says_what_an_interval_without_width_is():
         "an interval has zero width because all animals scored alike; other animals may differ"
     )
     right = [compare(name, "0001110000", "0001110000") for name in "abc"]
-    assert warning in report_text(measure_agreement(right, NAMES)).splitlines()
+    assert warning in report_text(measure_agreement(right, NAMES), PAIN).splitlines()
     guesses = ("0011110011", "1000110000", "0011111111")
     wrong = [compare(str(i), "0001110000", guess) for i, guess in enumerate(guesses)]
     found = measure_agreement(wrong, NAMES)
     assert min(np.ptp(found.intervals[name][1]) for name in ("recall", "f1")) > 0
-    assert warning not in report_text(found).splitlines()
+    assert warning not in report_text(found, PAIN).splitlines()
 
 
 def test_table_has_what_each_recording_holds():
@@ -171,7 +171,7 @@ def test_annotators_are_set_against_each_other_and_the_network():
     assert pairs["mpar", "anna"].kappa == 1
     assert pairs["mpar", "anna"].to_dict(NAMES)["f1"]["walk"] is None
     assert compare_raters(STUDY, NAMES) == []
-    text = report_text(measure_agreement([one], NAMES), None, list(pairs.values()))
+    text = report_text(measure_agreement([one], NAMES), PAIN, None, list(pairs.values()))
     assert "anna and bo            0.545      10    0.857        0.667      n/a" in text
 
 

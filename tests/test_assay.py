@@ -501,9 +501,7 @@ def test_commas_of_onsets(predictions, text, onset):
 def test_onsets_that_are_none(predictions, onset):
     """An onset must lie in its recording."""
     report = summarize(predictions, f"Recording,on\nm1,1\nm2,{onset}\nm3,0\n", onset_column="on")
-    assert f"animals.csv:3: recording 'm2' has the onset {onset!r}, expected seconds from 0" in str(
-        report.problems[0]
-    )
+    assert f"animals.csv:3: recording 'm2' has the onset {onset!r}, " in str(report.problems[0])
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_intervals_have_a_width_or_are_empty():
     [
         ("dose", "found no column 'dose' in the metadata, expected one of"),
         ("sex", "the column 'sex' has one value"),
-        ("weight", "animal m1 is in several groups of 'weight'"),
+        ("weight", "compare: found m1 in 20 and in 21"),
     ],
 )
 def test_columns_that_compare_nothing(study, tmp_path, column, expected):
@@ -259,3 +259,116 @@ def test_nothing_is_overwritten_unasked(study, summary):
     result = run("summarize", study / "predictions", *options)
     assert result.exit_code == 2
     assert "wide.csv" in result.output
+
+
+# Animals in several groups
+
+VEHICLE = {"A": 60, "B": 60, "C": 90, "D": 30, "E": 120}  # frames of licking, 30 a second
+DRUG = {"A": 0, "B": 30, "C": 45, "D": 30, "E": 15}
+
+
+@pytest.fixture(scope="module")
+def crossover(tmp_path_factory):
+    """Five animals under vehicle and under drug; one column names the treatment, one the day."""
+    folder = tmp_path_factory.mktemp("crossover")
+    rows = ["Recording,Animal,group,day"]
+    for group, frames in (("vehicle", VEHICLE), ("drug", DRUG)):
+        for animal, num_frames in frames.items():
+            labels = np.zeros(300, np.int8)
+            labels[100 : 100 + num_frames] = LICK
+            put_prediction(folder / "predictions", f"{animal}_{group}", labels)
+            rows.append(f"{animal}_{group},{animal},{group},{1 + (group == 'drug')}")
+    (folder / "animals.csv").write_text("\n".join(rows))
+    return folder
+
+
+def summarize_crossover(folder, out, metadata="animals.csv", **options):
+    return summarize_assay(
+        folder / "predictions", out, metadata_path=folder / metadata, config=AssayConfig(**options)
+    )
+
+
+def test_wide_never_averages_groups(crossover, tmp_path):
+    """A row for each animal and group, in the CSV and in the workbook."""
+    report = summarize_crossover(crossover, tmp_path, wide=True, xlsx=True)
+    assert (report.num_animals, len(report.groups)) == (5, 2)
+    rows = read_rows(tmp_path / "wide.csv")
+    found = {(r["Animal"], r["Group"]): float(r["paw_lick_time_s_whole"]) for r in rows}
+    expected = {(a, "vehicle"): n / 30 for a, n in VEHICLE.items()}
+    expected |= {(a, "drug"): n / 30 for a, n in DRUG.items()}
+    assert found == pytest.approx(expected)
+    assert {r["Recordings"] for r in rows} == {"1"}
+    head, *cells = openpyxl.load_workbook(tmp_path / "summary.xlsx")["wide"].values
+    sheet = pd.DataFrame(cells, columns=head).set_index(["Animal", "Group"])
+    assert dict(sheet["paw_lick_time_s_whole"]) == pytest.approx(expected)
+
+
+def test_prism_keeps_pairs_in_rows(crossover, tmp_path):
+    """With the same animals in all groups, a row is an animal, also where it has no value."""
+    summarize_crossover(crossover, tmp_path, wide=True)
+    block = [r for r in read_rows(tmp_path / "prism_latency_s.csv") if r["Class"] == "paw_lick"]
+    assert [r["Row"] for r in block] == [*VEHICLE]
+    assert [r["drug"] != "" for r in block] == [n > 0 for n in DRUG.values()]
+    assert all(r["vehicle"] for r in block)
+
+
+def test_paired_comparison_by_hand(crossover, tmp_path):
+    """Signs of the differences permuted by hand, means and effect by a few lines of numpy."""
+    summarize_crossover(crossover, tmp_path, compare="group")
+    rows = read_rows(tmp_path / "comparison.csv")
+    (row,) = (r for r in rows if (r["Class"], r["Measure"]) == ("paw_lick", "Seconds"))
+    a, b = (np.array([*frames.values()]) / 30 for frames in (VEHICLE, DRUG))
+    d = b - a
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 5)).reshape(5, -1)
+    means = abs((signs * d[:, None]).mean(axis=0))
+    assert (row["Design"], row["N_A"], row["N_B"]) == ("paired", "5", "5")
+    assert float(row["Difference"]) == pytest.approx(d.mean(), abs=1e-5)
+    assert float(row["P_permutation"]) == pytest.approx((means >= abs(d.mean()) - 1e-9).mean())
+    spread = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    g = (1 - 3 / (4 * 4 - 1)) * d.mean() / spread
+    assert float(row["Hedges_g"]) == pytest.approx(g, abs=1e-5)
+    assert float(row["Difference_low"]) < d.mean() < float(row["Difference_high"])
+    (latency,) = (r for r in rows if (r["Class"], r["Measure"]) == ("paw_lick", "Latency_s"))
+    assert latency["N_A"] == latency["N_B"] == "4"  # A did not lick under the drug
+
+
+def test_paired_intervals_keep_what_they_promise():
+    """Drawn pairs that differ by 1 amid animals that differ by 5: the interval holds 1."""
+    rng = np.random.default_rng(1)
+    shared = {"Window": "whole", "Class": "x", "Complete": "yes"}
+    hits, p_values = 0, []
+    for _ in range(60):
+        base = rng.normal(0, 5, 10)
+        rows = [
+            {"Group": group, "Animal": str(i)} | shared | dict.fromkeys(MEASURES, value)
+            for group, shift in (("a", 0), ("b", 1))
+            for i, value in enumerate(base + shift + rng.normal(0, 0.5, 10))
+        ]
+        row = compare_groups(pd.DataFrame(rows)).iloc[0]
+        hits += row["Difference_low"] <= 1 <= row["Difference_high"]
+        p_values.append(row["P_permutation"])
+    assert hits / 60 > 0.85
+    assert np.median(p_values) < 0.01  # an independent test would see nothing
+
+
+def test_mixed_designs_are_refused(crossover, tmp_path):
+    """Four animals in both groups and one in one of them: neither paired nor independent."""
+    text = (crossover / "animals.csv").read_text().replace("E_drug,E,", "E_drug,F,")
+    (crossover / "mixed.csv").write_text(text)
+    with pytest.raises(ConfigError, match=r"A, B, C \.\.\. in vehicle and in drug, E, F in one"):
+        summarize_crossover(crossover, tmp_path / "out", "mixed.csv", compare="group")
+    assert not (tmp_path / "out").exists()
+
+
+def test_means_of_differing_recordings_are_named(crossover, tmp_path):
+    """Without a column group, vehicle and drug are averaged; mpar says so and how to part them."""
+    text = (crossover / "animals.csv").read_text().replace(",group,", ",treatment,")
+    (crossover / "treatment.csv").write_text(text)
+    (warning,) = summarize_crossover(crossover, tmp_path / "a", "treatment.csv").warnings
+    assert "5 animals" in warning
+    assert "treatment, day" in warning
+    parted = summarize_crossover(
+        crossover, tmp_path / "b", "treatment.csv", group_by=["treatment"], wide=True
+    )
+    assert not parted.warnings
+    assert len(read_rows(tmp_path / "b" / "wide.csv")) == 10

@@ -9,7 +9,7 @@ from mpar.scores.baselines import measure_baselines
 from mpar.scores.comparison import Comparison
 from mpar.video.timeline import TimeLine
 
-NAMES = ("rest", "paw_lick", "walk")
+NAMES, PAIN = ("rest", "paw_lick", "walk"), ("paw_lick",)
 
 
 def compare(name, truth, predicted, movement=None):
@@ -38,7 +38,9 @@ def animals(num, is_better):
 def test_scores_by_hand():
     """Macro-F1, accuracy and F1 of six frames, counted by hand."""
     result = measure_baselines(
-        [compare("m", [0, 0, 0, 1, 2, -1], [0, 0, 1, 1, 2, 0], [0, 0, 0, 0, 2, 1])], NAMES
+        [compare("m", [0, 0, 0, 1, 2, -1], [0, 0, 1, 1, 2, 0], [0, 0, 0, 0, 2, 1])],
+        NAMES,
+        responses=PAIN,
     )
     scores = result["scores"]
     assert scores["mpar"]["accuracy"] == pytest.approx(4 / 5)
@@ -53,7 +55,7 @@ def test_scores_by_hand():
 
 def test_verdict_of_a_network_worth_using():
     """Better on every animal: the interval lies above 0, and the verdict says better."""
-    result = measure_baselines(animals(6, is_better=True), NAMES)
+    result = measure_baselines(animals(6, is_better=True), NAMES, responses=PAIN)
     assert result["rival"] == "movement"
     assert result["interval"][0] > 0
     assert result["verdict"].startswith(
@@ -63,7 +65,7 @@ def test_verdict_of_a_network_worth_using():
 
 def test_verdict_of_a_network_not_worth_using():
     """No better than the movement model: the verdict says so and names the class to score."""
-    result = measure_baselines(animals(6, is_better=False), NAMES)
+    result = measure_baselines(animals(6, is_better=False), NAMES, responses=PAIN)
     assert result["interval"] == [0, 0]
     assert (
         "not worth using yet. Score more animals, above all bouts of paw_lick"
@@ -74,20 +76,24 @@ def test_verdict_of_a_network_not_worth_using():
 def test_verdict_names_no_class_that_is_perfect():
     """Both models are right everywhere: more bouts of a perfect class would not help."""
     truth = [0, 1, 2] * 20
-    result = measure_baselines([compare(f"m{i}", truth, truth, truth) for i in range(3)], NAMES)
+    result = measure_baselines(
+        [compare(f"m{i}", truth, truth, truth) for i in range(3)], NAMES, responses=PAIN
+    )
     assert result["verdict"].endswith("not worth using yet. Score more animals.")
 
 
 def test_one_animal_gives_no_verdict():
     """A single animal has no interval."""
-    result = measure_baselines(animals(1, is_better=True), NAMES)
+    result = measure_baselines(animals(1, is_better=True), NAMES, responses=PAIN)
     assert result["interval"] is None
     assert result["verdict"].startswith("With one animal, mpar cannot tell")
 
 
 def test_without_movement_the_constant_is_the_rival():
     """Folders of CSVs have no cache to measure movement in."""
-    result = measure_baselines([compare(f"m{i}", [0, 1, 2], [0, 1, 2]) for i in range(3)], NAMES)
+    result = measure_baselines(
+        [compare(f"m{i}", [0, 1, 2], [0, 1, 2]) for i in range(3)], NAMES, responses=PAIN
+    )
     assert set(result["scores"]) == {"mpar", "most_frequent"}
     assert 'better than "always the most frequent class"' in result["verdict"]
 
@@ -101,4 +107,4 @@ def test_pieces_of_one_animal_count_once():
         )
         for i, c in enumerate(animals(6, is_better=True))
     ]  # fmt: skip
-    assert measure_baselines(pieces, NAMES)["interval"] is None
+    assert measure_baselines(pieces, NAMES, responses=PAIN)["interval"] is None

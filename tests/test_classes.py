@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpar.errors import ConfigError
-from mpar.labels.classes import DEFAULT_CLASS_MAP, MAX_CLASSES, MAX_CODE, ClassMap
+from mpar.labels.classes import DEFAULT_CLASS_MAP, MAX_CLASSES, MAX_CODE, ClassMap, agree_on
 
 SPARSE = ClassMap(((7, "sit", "calm"), (300, "groom", "groom"), (2, "lie", "calm")))
 
@@ -220,7 +220,7 @@ def test_mirrors_that_are_none_are_refused(mirrors, message):
 
 def test_maps_without_mirrors_are_written_as_ever():
     """Caches and checkpoints of before keep their content, and stay readable."""
-    assert [*SPARSE.to_dict()] == ["rows"]
+    assert [*SPARSE.to_dict()] == ["rows", "responses"]
     assert ClassMap.from_dict({"rows": [[*row] for row in SPARSE.rows]}) == SPARSE
     data = json.loads(json.dumps(SIDED.to_dict()))
     assert data["mirrors"] == [["right", "left"], ["left", "right"]]
@@ -302,7 +302,7 @@ def test_class_map_file(tmp_path, data):
         pytest.param(b"", r"classes.csv: found the columns \(none\), expected", id="empty"),
         pytest.param(
             b"code:name:class\n0:a:a\n",
-            "classes.csv: found the columns code:name:class, expected code,name,class, ",
+            "classes.csv: found the columns code:name:class, expected code,name,class and",
             id="colons",
         ),
         pytest.param(
@@ -320,7 +320,7 @@ def test_class_map_file(tmp_path, data):
             "classes.csv: class map: class 'a' has the mirrors 'b' and 'a'",
             id="rows of one class disagree",
         ),
-        pytest.param(b"code,class,name\n", "found the columns code,class,name", id="other order"),
+        pytest.param(b"code,class,title\n", "found the columns code,class,title", id="no name"),
         pytest.param(
             b"code,name,modifier,class\n0,a,,a\n1,a,l(1),b\n",
             r"classes.csv:3: the modifier 'l\(1\)' has brackets",
@@ -387,3 +387,55 @@ def test_class_map_file_that_is_missing(tmp_path):
     for path in (tmp_path / "classes.csv", tmp_path):
         with pytest.raises(ConfigError, match=f"{path.name}: cannot be read .*; check the path"):
             ClassMap.from_csv(path)
+
+
+def test_class_map_file_with_responses(tmp_path):
+    """The column response says which classes count, in any place of the header."""
+    (tmp_path / "classes.csv").write_text(
+        "Response,code,name,class\nno,0,rest,rest\nYES,1,flinch,flinch\nyes,2,guard,flinch\n,3,walk,walk\n"
+    )
+    found = ClassMap.from_csv(tmp_path / "classes.csv")
+    assert found.responses == ("flinch",)
+    assert ClassMap.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("0,a,a,maybe\n1,b,b,\n", "classes.csv:2: found the response 'maybe', expected yes or no"),
+        ("0,a,a,no\n1,b,b,yes\n2,c,b,no\n", "classes.csv:4: class 'b' is no response here"),
+        ("0,a,a,no\n1,b,b,yes\n2,c,b,\n", "classes.csv:4: class 'b' is no response here"),
+    ],
+)
+def test_responses_that_are_refused(tmp_path, rows, expected):
+    """An answer is yes or no, and all rows of a class give the same one."""
+    (tmp_path / "classes.csv").write_text("code,name,class,response\n" + rows)
+    with pytest.raises(ConfigError, match=expected):
+        ClassMap.from_csv(tmp_path / "classes.csv")
+
+
+def test_responses_of_files_that_do_not_state_them():
+    """Older files mean the three classes that were responses then; new ones mean what they say."""
+    rows = [[0, "rest", "rest"], [1, "flinch", "flinch"], [2, "paw_lick", "paw_lick"]]
+    assert ClassMap.from_dict({"rows": rows}).responses == ("paw_lick",)
+    assert ClassMap.from_dict({"rows": rows, "responses": []}).responses == ()
+    old = DEFAULT_CLASS_MAP.to_dict()
+    del old["responses"]
+    assert ClassMap.from_dict(old) == DEFAULT_CLASS_MAP
+    with pytest.raises(ConfigError, match="'lick' is not a class"):
+        ClassMap.from_dict({"rows": rows, "responses": ["lick"]})
+
+
+def test_maps_that_differ_only_in_responses():
+    """They make the same labels, so files of both go together; which classes count is then open."""
+    marked = ClassMap(SPARSE.rows, responses=SPARSE.class_names[:1])
+    assert marked.labels_alike(SPARSE)
+    assert agree_on([marked, marked]) == marked
+    assert agree_on([marked, SPARSE]) == SPARSE
+    assert agree_on([marked, DEFAULT_CLASS_MAP]) is None
+
+
+def test_classes_spelled_nearly_alike_are_refused():
+    """Two spellings of one class would be learnt as two."""
+    with pytest.raises(ConfigError, match="'Paw lick' and 'paw_lick' differ only in case"):
+        ClassMap(((0, "rest", "rest"), (1, "a", "Paw lick"), (2, "b", "paw_lick")))

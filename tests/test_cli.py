@@ -131,12 +131,6 @@ def test_waiting_threads_sleep_unless_told_otherwise(own):
     assert done.stdout.strip() == (own or "PASSIVE")
 
 
-def test_commands_stay_short():
-    """A command is options, one call and a report: under 150 lines each."""
-    for path in (PROJECT / "cli").glob("[a-z]*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) < 150, path.name
-
-
 def test_preprocess_reports_counts_before_and_after_merging(folders):
     """The table adds up, code by code and class by class."""
     result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", folders / "c.h5")

@@ -16,7 +16,7 @@ from mpar.scores.learning_curve import measure_curve
 from mpar.video.timeline import TimeLine
 from tests.helpers import run
 
-NAMES = ("rest", "paw_lick", "walk")
+NAMES, PAIN = ("rest", "paw_lick", "walk"), ("paw_lick",)
 TINY = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
 
 
@@ -38,7 +38,7 @@ def compare(shares, num_animals=6, spread=0.0):
 
 def test_more_animals_that_help():
     """Macro-F1 of 0.6, 0.7 and 0.8 with 4, 8 and 16 animals: 0.1 a doubling."""
-    curve = measure_curve([4, 8, 16], [5, 9, 20], compare([0.6, 0.7, 0.8]), NAMES)
+    curve = measure_curve([4, 8, 16], [5, 9, 20], compare([0.6, 0.7, 0.8]), NAMES, responses=PAIN)
     assert [point["num_events"] for point in curve["points"]] == [5, 9, 20]
     scores = [point["macro_f1"] for point in curve["points"]]
     for (score, low, high), expected in zip(scores, (0.6, 0.7, 0.8), strict=True):
@@ -53,7 +53,9 @@ def test_more_animals_that_help():
 
 def test_no_growth_cannot_tell():
     """Scores that vary as much between animals as between sizes: no promise."""
-    curve = measure_curve([2, 4, 8], [1, 2, 3], compare([0.6, 0.6, 0.6], spread=0.1), NAMES)
+    curve = measure_curve(
+        [2, 4, 8], [1, 2, 3], compare([0.6, 0.6, 0.6], spread=0.1), NAMES, responses=PAIN
+    )
     low, high = curve["forecast"]["interval"]
     assert low <= 0 <= high
     assert "cannot tell whether 6 more would help" in curve["verdict"]
@@ -61,7 +63,9 @@ def test_no_growth_cannot_tell():
 
 def test_two_test_animals_are_too_few_for_a_forecast():
     """The scores are shown, the forecast is not."""
-    curve = measure_curve([2, 4, 8], [1, 2, 3], compare([0.5, 0.6, 0.7], num_animals=2), NAMES)
+    curve = measure_curve(
+        [2, 4, 8], [1, 2, 3], compare([0.5, 0.6, 0.7], num_animals=2), NAMES, responses=PAIN
+    )
     assert curve["forecast"] is None
     assert "takes 3 or more test animals" in curve["verdict"]
 

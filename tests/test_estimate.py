@@ -17,7 +17,7 @@ from mpar.video.timeline import TimeLine
 from tests.benchmarks import coverage
 from tests.helpers import recording_of
 
-NAMES = DEFAULT_CLASS_MAP.class_names
+NAMES, PAIN = DEFAULT_CLASS_MAP.class_names, DEFAULT_CLASS_MAP.responses
 REST, WITHDRAW, LICK, SHAKE, WALK, ACTIVE = range(6)
 
 
@@ -52,7 +52,7 @@ def predicted(name, labels, sure=0.9, line=None):
 def test_units_hold_every_frame_once(small_study):
     """Units of 2 s at 10 frames/s; their predicted amounts add up."""
     predictions, _ = small_study
-    units = cut_units(predictions, NAMES, 2.0)
+    units = cut_units(predictions, NAMES, 2.0, responses=PAIN)
     assert len(units) == 6 * 60
     for number, item in enumerate(predictions):
         mine = units.recording == number
@@ -68,7 +68,7 @@ def test_units_last_equally_long_on_an_uneven_time_line():
     """Ten frames a second for 10 s, then fewer for 14 s: 12 units of 2 s to within a frame."""
     times = np.concatenate([np.arange(100) / 10, 10 + np.arange(100) * 0.14])
     line = TimeLine(200, Fraction(8), times)
-    units = cut_units([predicted("a", [REST] * 200, line=line)], NAMES, 2.0)
+    units = cut_units([predicted("a", [REST] * 200, line=line)], NAMES, 2.0, responses=PAIN)
     assert units.seconds == pytest.approx([2] * 12, abs=0.15)
     assert (units.stop - units.start).tolist()[:5] == [20] * 5
     assert {*(units.stop - units.start).tolist()[5:]} == {14, 15}
@@ -76,14 +76,16 @@ def test_units_last_equally_long_on_an_uneven_time_line():
 
 def test_a_short_recording_is_one_unit():
     """One frame is enough."""
-    units = cut_units([predicted("a", [REST]), predicted("b", [LICK] * 5)], NAMES, 2.0)
+    units = cut_units(
+        [predicted("a", [REST]), predicted("b", [LICK] * 5)], NAMES, 2.0, responses=PAIN
+    )
     assert (units.stop - units.start).tolist() == [1, 5]
 
 
 def test_every_unit_has_a_chance_and_pain_a_higher_one(small_study):
     """A quarter of the units: predicted pain is drawn more often than the rest."""
     predictions, _ = small_study
-    units = cut_units(predictions, NAMES, 2.0)
+    units = cut_units(predictions, NAMES, 2.0, responses=PAIN)
     order = draw_order(units.stratum, np.random.default_rng(0))
     assert sorted(order.tolist()) == list(range(len(units)))
     drawn = np.zeros(len(units), bool)
@@ -110,7 +112,7 @@ def test_units_of_a_stratum_have_equal_chances():
 def test_all_checked_gives_the_scores_themselves(small_study):
     """Without anything unseen, intervals have no width, and all numbers are exact."""
     predictions, truths = small_study
-    estimate = Estimate.open(predictions, NAMES, path=None)
+    estimate = Estimate.open(predictions, NAMES, responses=PAIN, path=None)
     check(estimate, truths, estimate.num_stretches)
     assert estimate.next_stretch() is None
     result = estimate.result()
@@ -139,7 +141,7 @@ def test_estimates_have_no_bias(small_study):
     true = true_labels(small_study)
     amounts, recalls = [], []
     for seed in range(150):
-        estimate = Estimate.open(predictions, NAMES, path=None, seed=seed)
+        estimate = Estimate.open(predictions, NAMES, responses=PAIN, path=None, seed=seed)
         check(estimate, truths, 80)
         classes = estimate.result(with_animals=False)["classes"]
         amounts.append([classes[name]["seconds"]["estimate"] for name in NAMES])
@@ -192,7 +194,7 @@ def test_numbers_wait_until_something_is_known():
     labels = [REST] * 500 + [WALK] * 300
     item = predicted("a", labels)
     truth = {"a": np.array(labels)}
-    estimate = Estimate.open([item], NAMES, path=None)
+    estimate = Estimate.open([item], NAMES, responses=PAIN, path=None)
     check(estimate, truth, MIN_CHECKED - 1)
     few = estimate.result()["classes"]["walk"]
     assert few["recall"] == {
@@ -220,7 +222,7 @@ def test_numbers_wait_until_something_is_known():
 def test_frames_that_nobody_can_tell_are_left_out(small_study):
     """The known part of a stretch stands for it; a stretch of -1 alone tells nothing."""
     predictions, truths = small_study
-    whole, part = (Estimate.open(predictions, NAMES, path=None) for _ in range(2))
+    whole, part = (Estimate.open(predictions, NAMES, responses=PAIN, path=None) for _ in range(2))
     for number in range(60):
         stretch = whole.next_stretch()
         assert stretch == part.next_stretch()
@@ -240,12 +242,12 @@ def test_an_estimate_goes_on_where_it_stopped(small_study, tmp_path):
     """Reopened after each stretch: the same draws, the same numbers as in one go."""
     predictions, truths = small_study
     path = tmp_path / "estimate.json"
-    whole = Estimate.open(predictions, NAMES, path=None, seed=3)
+    whole = Estimate.open(predictions, NAMES, responses=PAIN, path=None, seed=3)
     check(whole, truths, 25)
     for number in range(1, 26):
-        estimate = Estimate.open(predictions, NAMES, path=path, seed=3)
+        estimate = Estimate.open(predictions, NAMES, responses=PAIN, path=path, seed=3)
         check(estimate, truths, number)
-    again = Estimate.open(predictions, NAMES, path=path, seed=3)
+    again = Estimate.open(predictions, NAMES, responses=PAIN, path=path, seed=3)
     assert again.next_stretch() == whole.next_stretch()
     assert again.result() == whole.result() == json.loads(path.read_text())["result"]
     for (first, labels), (second, others) in zip(
@@ -253,22 +255,23 @@ def test_an_estimate_goes_on_where_it_stopped(small_study, tmp_path):
     ):
         assert first == second
         assert (labels == others).all()
-    other = Estimate.open(predictions, NAMES, path=None, seed=4)
+    other = Estimate.open(predictions, NAMES, responses=PAIN, path=None, seed=4)
     assert (
-        other.next_stretch() != Estimate.open(predictions, NAMES, path=None, seed=3).next_stretch()
+        other.next_stretch()
+        != Estimate.open(predictions, NAMES, responses=PAIN, path=None, seed=3).next_stretch()
     )
 
 
 def test_a_checked_stretch_can_be_corrected(small_study):
     """Its labels are replaced, and the order stays."""
     predictions, truths = small_study
-    estimate = Estimate.open(predictions, NAMES, path=None)
+    estimate = Estimate.open(predictions, NAMES, responses=PAIN, path=None)
     first = estimate.next_stretch()
     estimate.record(first, np.full(first.num_frames, LICK))
     check(estimate, truths, 30)
     wrong = estimate.result()
     estimate.record(first, truths[first.recording][first.start : first.stop])
-    right = Estimate.open(predictions, NAMES, path=None)
+    right = Estimate.open(predictions, NAMES, responses=PAIN, path=None)
     check(right, truths, 30)
     assert estimate.result() == right.result() != wrong
 
@@ -276,8 +279,8 @@ def test_a_checked_stretch_can_be_corrected(small_study):
 def test_only_drawn_stretches_count(small_study):
     """A stretch of the person's own choice has no known chance."""
     predictions, _ = small_study
-    estimate = Estimate.open(predictions, NAMES, path=None)
-    other = Estimate.open(predictions, NAMES, path=None, seed=1)
+    estimate = Estimate.open(predictions, NAMES, responses=PAIN, path=None)
+    other = Estimate.open(predictions, NAMES, responses=PAIN, path=None, seed=1)
     stretch = other.next_stretch()
     with pytest.raises(ValueError, match="was not drawn"):
         estimate.record(stretch, np.zeros(stretch.num_frames, int))
@@ -313,11 +316,11 @@ def test_a_file_that_does_not_fit_is_refused(small_study, tmp_path, spoil, messa
     """Nothing is overwritten, and the message says what to do."""
     predictions, truths = small_study
     path = tmp_path / "estimate.json"
-    check(Estimate.open(predictions, NAMES, path=path), truths, 2)
+    check(Estimate.open(predictions, NAMES, responses=PAIN, path=path), truths, 2)
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
     before = path.read_bytes()
     with pytest.raises(ConfigError, match=message):
-        Estimate.open(predictions, NAMES, path=path)
+        Estimate.open(predictions, NAMES, responses=PAIN, path=path)
     assert path.read_bytes() == before
 
 
@@ -326,13 +329,13 @@ def test_text_instead_of_an_estimate_is_refused(small_study, tmp_path):
     path = tmp_path / "estimate.json"
     path.write_text('{"format": "mpar-est')
     with pytest.raises(ConfigError, match="is damaged"):
-        Estimate.open(small_study[0], NAMES, path=path)
+        Estimate.open(small_study[0], NAMES, responses=PAIN, path=path)
 
 
 def test_history_ends_with_the_result(small_study):
     """Some points for a figure, from the first estimate on."""
     predictions, truths = small_study
-    estimate = Estimate.open(predictions, NAMES, path=None)
+    estimate = Estimate.open(predictions, NAMES, responses=PAIN, path=None)
     assert estimate.history() == []
     check(estimate, truths, 40)
     points = estimate.history(5)
@@ -343,6 +346,6 @@ def test_history_ends_with_the_result(small_study):
 def test_nothing_to_estimate_is_refused():
     """No predictions, no length."""
     with pytest.raises(ConfigError, match="no predictions"):
-        Estimate.open([], NAMES, path=None)
+        Estimate.open([], NAMES, responses=PAIN, path=None)
     with pytest.raises(ConfigError, match="stretch_seconds"):
-        Estimate.open([predicted("a", [REST])], NAMES, path=None, stretch_seconds=0)
+        Estimate.open([predicted("a", [REST])], NAMES, responses=PAIN, path=None, stretch_seconds=0)

@@ -20,7 +20,7 @@ def estimate():
         rows[np.arange(600), labels] = 0.8
         predictions.append(recording_of(labels, name, 10, probabilities=rows))
         truths[name] = np.where(rng.random(600) < 0.1, 0, labels)
-    estimate = Estimate.open(predictions, names, path=None)
+    estimate = Estimate.open(predictions, names, responses=("paw_lick",), path=None)
     for _ in range(30):
         stretch = estimate.next_stretch()
         estimate.record(stretch, truths[stretch.recording][stretch.start : stretch.stop])

@@ -26,7 +26,7 @@ from mpar.scores.metrics import frame_scores
 from mpar.video.timeline import TimeLine
 from tests.helpers import Page, find_browser, put_prediction, run
 
-NAMES = ("rest", "paw_lick", "<b>walk</b> & co")
+NAMES, PAIN = ("rest", "paw_lick", "<b>walk</b> & co"), ("paw_lick",)
 EVIL = "<script>alert(1)</script>"
 
 
@@ -63,7 +63,7 @@ def written(tmp_path_factory):
         patch.setattr(
             "mpar.report.evaluation_files.save_figure", lambda *_: None
         )  # slow, and not looked at
-        write_evaluation(folder, STUDY, NAMES, provenance=provenance, html=True)
+        write_evaluation(folder, STUDY, NAMES, responses=PAIN, provenance=provenance, html=True)
     return folder, (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -178,7 +178,7 @@ def test_worst_disagreements_by_hand():
         compare("b", "0000.", "0.111"),
         compare("c", "0202020202", "2020202020"),
     ]
-    found = find_disagreements(study, ("rest", "paw_lick", "walk"))
+    found = find_disagreements(study, ("rest", "paw_lick", "walk"), responses=PAIN)
     assert [tuple(item) for item in found[:4]] == [
         (1, 2, 4, 0, 1, 2.0),  # the last frame has no true label
         (0, 12, 16, 0, 2, 4.0),

@@ -889,6 +889,20 @@ def test_a_cache_of_other_options_is_not_replaced(inputs, cache, changes, messag
     assert run(inputs, cache, **options | changes, overwrite=True).is_written
 
 
+def test_marks_of_responses_travel_and_change_without_decoding(inputs, cache):
+    """What counts as a response is no part of the labels, so the frames of the cache stay."""
+    unmarked = ClassMap(DEFAULT_CLASS_MAP.rows)
+    run(inputs, cache, class_map=unmarked)
+    with Store(cache) as store:
+        assert store.class_map.responses == ()
+        frames = [store.chunk_hashes(i).tolist() for i in range(len(store))]
+    report = run(inputs, cache)
+    assert (report.is_written, report.num_decoded) == (True, 0)
+    with Store(cache) as store:
+        assert store.class_map == DEFAULT_CLASS_MAP
+        assert [store.chunk_hashes(i).tolist() for i in range(len(store))] == frames
+
+
 def test_a_cache_grows_without_overwrite(inputs, cache):
     """New videos, also ones that need an option, and changed labels replace the cache as ever."""
     run(inputs, cache)

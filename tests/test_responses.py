@@ -1,16 +1,20 @@
 """Responses to stimuli: worked by hand, a drawn study with known rates, von Frey thresholds."""
 
 import csv
+import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mpar.errors import ConfigError, InputError
-from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.labels.metadata import Animal
 from mpar.labels.stimuli import Stimulus, read_stimuli
 from mpar.scores.responses import (
+    choose_responses,
     parse_response_window,
     respond,
     summarize_responses,
@@ -19,9 +23,20 @@ from mpar.scores.responses import (
 )
 from tests.helpers import put_prediction, recording_of, run
 
-NAMES = DEFAULT_CLASS_MAP.class_names
+NAMES, PAIN = DEFAULT_CLASS_MAP.class_names, DEFAULT_CLASS_MAP.responses
 WITHDRAW, LICK, WALK = (NAMES.index(name) for name in ("paw_withdraw", "paw_lick", "walk"))
 WINDOW = (Fraction(0), Fraction(2))
+
+
+OWN_MAP = ClassMap(
+    (
+        (0, "rest", "rest"),
+        (1, "paw_lick", "paw_lick"),
+        (2, "flinch", "flinch"),
+        (3, "walk", "walk"),
+    ),
+    responses=("paw_lick", "flinch"),
+)
 
 
 def animal_of(labels, name="m1", group="all", fps=10):
@@ -36,7 +51,7 @@ def stimulus(animal, start, event="von Frey", force=None):
 
 def row_of(labels, start, window=WINDOW):
     """Return the response to one stimulus."""
-    return respond([stimulus(animal_of(labels), start)], window, NAMES).iloc[0].to_dict()
+    return respond([stimulus(animal_of(labels), start)], window, NAMES, PAIN).iloc[0].to_dict()
 
 
 def labels_with(*bouts, num_frames=100):
@@ -98,10 +113,80 @@ def test_other_classes_are_no_response():
     assert row_of(labels_with((WALK, 31, 40)), 3)["Response"] == "no"
 
 
-def test_classes_without_pain_are_refused():
-    """The message names the classes and those expected."""
-    with pytest.raises(ConfigError, match="the classes are rest, walk, expected a pain class"):
-        respond([stimulus(animal_of([0, 1]), 0)], WINDOW, ("rest", "walk"))
+def test_choosing_responses():
+    """Those of the class map, or those that the user names; none at all is refused."""
+    assert choose_responses(DEFAULT_CLASS_MAP) == PAIN
+    assert choose_responses(DEFAULT_CLASS_MAP, ["walk", "paw_lick", "walk"]) == ("paw_lick", "walk")
+    for names in ((), ("lick",)):
+        with pytest.raises(ConfigError, match="response"):
+            choose_responses(ClassMap(OWN_MAP.rows), names)
+
+
+def answers(labels, starts, window=WINDOW):
+    """Return response and latency of each stimulus of one recording at 10 frames a second."""
+    animal = animal_of(labels)
+    found = respond([stimulus(animal, start) for start in starts], window, NAMES, PAIN)
+    return list(zip(found["Response"], found["Latency_s"].fillna(-1).round(6), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("lick", "starts", "window", "expected"),
+    [
+        # the bout begins after the second touch and answers that one alone
+        ((25, 35), (1, 2), (0, 2), [("no", -1), ("yes", 0.5)]),
+        ((15, 35), (1, 2), (0, 2), [("yes", 0.5), ("no", -1)]),
+        ((25, 35), (1, 2, 9), (0, 2), [("no", -1), ("yes", 0.5), ("", -1)]),
+        # windows from 0.5 to 2 s: that of the first touch ends where that of the second begins
+        ((22, 35), (1, 2), ("0.5", 2), [("yes", 1.2), ("no", -1)]),
+        ((25, 35), (1, 2), ("0.5", 2), [("no", -1), ("yes", 0.5)]),
+        # in the same frame they share their window
+        ((25, 35), (2, "2.0004"), (0, 2), [("yes", 0.5), ("yes", 0.4996)]),
+    ],
+)
+def test_one_bout_answers_one_stimulus(lick, starts, window, expected):
+    """Windows stop where the next one begins."""
+    window = tuple(Fraction(edge) for edge in window)
+    labels = labels_with((LICK, *lick))
+    assert answers(labels, [Fraction(s) for s in starts], window) == expected
+
+
+@given(
+    starts=st.lists(st.integers(0, 90), min_size=1, max_size=6, unique=True),
+    bouts=st.lists(st.integers(0, 18), max_size=6, unique=True),
+    length=st.integers(1, 40),
+)
+def test_no_bout_answers_two_stimuli(starts, bouts, length):
+    """Against plain arithmetic: each bout goes to the last stimulus before it, if near enough."""
+    starts = sorted(starts)
+    labels = labels_with(*((LICK, 5 * b, 5 * b + 2) for b in bouts))
+    window = Fraction(0), Fraction(length, 10)
+    answered = {}
+    for frame in sorted(5 * b for b in bouts):
+        before = [s for s in starts if s <= frame]
+        if before and frame < before[-1] + length:
+            answered.setdefault(before[-1], (frame - before[-1]) / 10)
+    for start, (response, latency) in zip(
+        starts, answers(labels, [Fraction(s, 10) for s in starts], window), strict=True
+    ):
+        assert (response == "yes") == (start in answered)
+        if start in answered:
+            assert latency == pytest.approx(answered[start])
+
+
+@given(
+    fps=st.sampled_from([Fraction(30), Fraction(30000, 1001), Fraction(25), Fraction(300, 7)]),
+    frame=st.integers(5, 160),
+)
+def test_times_in_milliseconds_are_the_frames_that_they_name(fps, frame):
+    """A bout that begins in the frame of the stimulus answers it; one frame before does not."""
+    start = Fraction(round(1000 * frame / fps), 1000)
+    for first, expected in ((frame, "yes"), (frame - 1, "no")):
+        labels = labels_with((LICK, first, first + 3), num_frames=400)
+        animal = animal_of(labels, fps=fps)
+        row = respond([stimulus(animal, start)], WINDOW, NAMES, PAIN).iloc[0]
+        assert row["Response"] == expected
+        if expected == "yes":
+            assert 0 <= row["Latency_s"] < 0.0006
 
 
 def test_rates_average_animals_first():
@@ -109,7 +194,7 @@ def test_rates_average_animals_first():
     busy = animal_of(labels_with((LICK, 12, 15), num_frames=400), "busy")
     calm = animal_of(labels_with((LICK, 12, 15)), "calm")
     items = [stimulus(busy, start) for start in (1, 10, 20, 30)] + [stimulus(calm, 1)]
-    row = summarize_responses(respond(items, WINDOW, NAMES)).iloc[0]
+    row = summarize_responses(respond(items, WINDOW, NAMES, PAIN)).iloc[0]
     assert (row["N_animals"], row["N_events"], row["N_unknown"]) == (2, 5, 0)
     assert row["Response_percent"] == pytest.approx(62.5)
     assert row["SEM"] == pytest.approx(np.std([25, 100], ddof=1) / 2**0.5)
@@ -196,7 +281,7 @@ def test_recordings_of_an_animal_are_no_series():
     days[1].recording.labels[40:70] = 0
     days = [Animal(day.recording, "m1", "all", Fraction(0), {}) for day in days]
     stimuli = [stimulus(day, s, force=f) for day in days for s, f in ((1, 4), (4, 2), (9, 1))]
-    found = thresholds(stimuli, respond(stimuli, WINDOW, NAMES))
+    found = thresholds(stimuli, respond(stimuli, WINDOW, NAMES, PAIN))
     assert found["Recording"].tolist() == ["day0", "day7"]
     assert found["Animal"].tolist() == ["m1", "m1"]
     assert found["Pattern"].tolist() == ["XX", "XO"]
@@ -234,6 +319,105 @@ def test_rows_with_faults_are_left_out_and_named(tmp_path):
     ]
     assert sorted(problem.line for problem in problems) == [3, 4, 5, 6, 7, 9]
     assert all("events.csv" in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "starts"),
+    [
+        ("m1,poke,1,a\nm1,poke,2,b\nm1,poke,2,b\n", [4], [1, 2]),  # alike: once
+        ("m1,poke,1,a\nm1.mp4,Poke,2.0,b\nm1,poke,00:00:02,b\n", [4], [1, 2]),
+        ("m1,poke,1,a\nm1,poke,2,b\nm1,poke,2.0004,c\n", [4], [1]),  # which of them is right?
+        ("m1,poke,1,a\nm1,heat,1,a\nm2,poke,1,a\n", [], [1, 1, 1]),
+    ],
+    ids=["pasted twice", "spelled otherwise", "other columns", "other event or recording"],
+)
+def test_stimuli_that_stand_twice(tmp_path, text, lines, starts):
+    """A row that is there twice counts once; rows that contradict each other do not count."""
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s,Trial\n" + text)
+    animals = [animal_of(labels_with(), name) for name in ("m1", "m2")]
+    stimuli, problems = read_stimuli(path, animals)
+    assert [problem.line for problem in problems] == lines
+    assert [item.start for item in stimuli] == starts
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("00:00:05", 5),
+        ("0:05.5", Fraction(11, 2)),
+        ("5", 5),
+        ("10", "is the end"),
+        ("00:00:10", "is the end"),
+        ("11", "after the end"),
+        ("later", "such as"),
+        ("-1", "such as"),
+    ],
+)
+def test_times_of_stimuli(tmp_path, cell, expected):
+    """Seconds or a clock; a message says whether a time is the end, after it, or none."""
+    path = write_events(tmp_path / "e.csv", f"Recording,Event,Start_s\nm1,heat,{cell}\n")
+    stimuli, problems = read_stimuli(path, [animal_of(labels_with())])
+    if isinstance(expected, str):
+        assert expected in problems[0].message
+    else:
+        assert [item.start for item in stimuli] == [expected]
+        assert not problems
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_own_classes_answer_von_frey(tmp_path, is_marked):
+    """A flinch 0.2 s after both touches of 1 g: OOXOXO and a threshold of 0.87 g.
+
+    The class map marks flinch as a response, or an old one does not and --response does.
+    """
+    forces = (0.4, 0.6, 1.0, 0.6, 1.0, 0.6)
+    labels = np.zeros(600, np.int8)
+    rows = ["Recording,Event,Start_s,Force_g"]
+    for i, force in enumerate(forces):
+        rows.append(f"m1,von Frey,{1 + 10 * i},{force}")
+        if force == 1.0:
+            labels[12 + 100 * i : 15 + 100 * i] = 2
+    path = write_events(tmp_path / "events.csv", "\n".join(rows))
+    put_prediction(tmp_path / "p", "m1", labels, fps=10, class_map=OWN_MAP)
+    chosen = []
+    if not is_marked:
+        sidecar = tmp_path / "p" / "m1_predictions.json"
+        data = json.loads(sidecar.read_text())
+        del data["class_map"]["responses"]
+        sidecar.write_text(json.dumps(data))
+        chosen = ["--response", "flinch", "--response", "paw_lick"]
+    options = ["--events", path, "--force-column", "Force_g", *chosen, "-o", tmp_path / "out"]
+    result = run("summarize", tmp_path / "p", *options)
+    assert result.exit_code == 0, result.output
+    (row,) = read_rows(tmp_path / "out" / "thresholds.csv")
+    assert (row["Pattern"], float(row["Threshold_50"])) == (
+        "OOXOXO",
+        pytest.approx(0.87, abs=0.005),
+    )
+    found = [r for r in read_rows(tmp_path / "out" / "events.csv") if r["Response"] == "yes"]
+    assert [(r["First_class"], float(r["Latency_s"])) for r in found] == [("flinch", 0.2)] * 2
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert settings["responses"] == ["paw_lick", "flinch"]
+
+
+def test_no_class_that_counts_is_refused(tmp_path):
+    """Rather than "never responded", mpar says how to mark the classes that count."""
+    put_prediction(tmp_path / "p", "m1", labels_with(), class_map=ClassMap(OWN_MAP.rows))
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s\nm1,x,1\n")
+    result = run("summarize", tmp_path / "p", "--events", path, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "--response CLASS" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_that_do_not_count_are_named(tmp_path):
+    """Someone whose old class map cannot say that flinch counts sees that it does not."""
+    put_prediction(tmp_path / "p", "m1", labels_with(), class_map=DEFAULT_CLASS_MAP)
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s\nm1,x,1\nm1,x,2\n")
+    result = run("summarize", tmp_path / "p", "--events", path, "-o", tmp_path / "out")
+    text = " ".join(result.output.split())
+    assert "bouts of rest, walk, active do not" in text
+    assert "1 of 2 stimuli" in text  # came too close together
 
 
 def test_own_columns_do_not_replace_results(tmp_path):

@@ -236,8 +236,49 @@ def test_seconds_add_up(steps, data):
     assert whole == pytest.approx(float(line.seconds))
     frame = data.draw(st.integers(0, len(times) - 1))
     assert line.first_at(line.start_of(frame)) == frame
-    assert line.first_at(line.start_of(frame) + Fraction(1, 10000)) == frame + 1
+    if not line.is_steady:
+        assert line.first_at(line.start_of(frame) + Fraction(6, 10000)) == frame + 1
     piece = line.piece(frame, len(times))
     assert float(piece.seconds) == pytest.approx(
         float(line.seconds - line.start_of(frame)), abs=0.09
     )
+
+
+@given(
+    fps=st.sampled_from(
+        [
+            Fraction(r)
+            for r in ("30", "30000/1001", "24000/1001", "25", "15", "60", "7", "120", "300/7")
+        ]
+    ),
+    num_frames=st.integers(2, 400),
+    jitter=st.none() | st.integers(0, 2**32),
+    lead=st.sampled_from([0.0, 0.25]),
+    data=st.data(),
+)
+def test_one_rule_from_seconds_to_frames(fps, num_frames, jitter, lead, data):
+    """A time of frame i in milliseconds, by its stamp or its number, is frame i for all callers.
+
+    Labels go by `frame_of`; windows, bins, stimuli, onsets and limits by `first_at`.
+    """
+    times = None
+    if jitter is not None:
+        away = np.random.default_rng(jitter).uniform(-0.2, 0.2, num_frames)
+        away[0] = 0
+        times = lead + (np.arange(num_frames) + away) / float(fps)
+    line = TimeLine(num_frames, fps, times)
+    frame = data.draw(st.integers(0, num_frames - 1))
+    for time in (line.start_of(frame), line.lead_seconds + frame / fps):
+        written = Fraction(round(1000 * time), 1000)
+        assert line.frame_of(written) == frame
+        assert line.first_at(written) == frame
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown", "first"),
+    [("0.067", 2, 2), ("0.066", 1, 2), ("0.0667", 2, 2), ("0.080", 2, 3), ("9", 270, 90)],
+)
+def test_frames_at_a_time_by_hand(seconds, shown, first):
+    """30 frames a second: frame 2 is on the screen from 66.7 ms on."""
+    line = TimeLine(90, Fraction(30))
+    assert (line.frame_of(Fraction(seconds)), line.first_at(Fraction(seconds))) == (shown, first)

@@ -16,6 +16,7 @@ import numpy as np
 from mpar.cache.layout import RecordingInfo
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
+from mpar.labels.classes import agree_on
 from mpar.video.regions import share_pixels
 from mpar.video.timeline import TimeLine
 
@@ -88,7 +89,8 @@ class JoinedStore(Store):
             stack.pop_all()  # all is well: they stay open
         first = self._stores[0]
         self.frame_size, self.config = first.frame_size, first.config
-        self.class_map, self.class_names = first.class_map, first.class_names
+        self.class_map = agree_on(store.class_map for store in self._stores) or first.class_map
+        self.class_names = first.class_names
         prints = "".join(store.fingerprint for store in self._stores)
         self.fingerprint = hashlib.sha256(prints.encode()).hexdigest()
         sizes = [len(store) for store in self._stores]
@@ -178,7 +180,7 @@ def _check_alike(stores: Sequence[Store]) -> None:
     first = stores[0]
     seen: dict[str, list[tuple[str, Store]]] = {}
     for store in stores:
-        if store.class_map.to_dict() != first.class_map.to_dict():
+        if not store.class_map.labels_alike(first.class_map):
             found, what = ", ".join(store.class_names), "the same --class-map"
             raise ConfigError(
                 f"{store.path}: found the classes {found}, expected those of {first.path} with the "

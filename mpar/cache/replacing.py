@@ -79,7 +79,7 @@ def check_options(
         is_same_size = key == "size" and was is None and now == list(old.frame_size)
         if was != now and not is_first and not is_same_size:
             differences.append(f"{key} was {_show(was)}, now {_show(now)}")
-    if old.class_map != class_map:
+    if not old.class_map.labels_alike(class_map):
         differences.append(_compare_class_maps(old.class_map, class_map))
     if differences:
         raise ConfigError(

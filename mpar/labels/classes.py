@@ -7,8 +7,8 @@ import io
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,19 @@ from mpar.errors import ConfigError
 UNLABELLED = -1
 MAX_CODE = np.iinfo(np.int16).max
 MAX_CLASSES = np.iinfo(np.int8).max
-_HEADERS = [
-    ["code", "name", *modifier, "class", *mirror]
-    for modifier in ([], ["modifier"])
-    for mirror in ([], ["mirror"])
-]
+_COLUMNS = ("code", "name", "class")
+_OPTIONAL_COLUMNS = ("modifier", "mirror", "response")
+_ANSWERS = {
+    "yes": True,
+    "no": False,
+    "": False,
+    "true": True,
+    "false": False,
+    "1": True,
+    "0": False,
+}
+# the responses of class maps that mpar wrote before maps said so
+_UNSTATED_RESPONSES = ("paw_withdraw", "paw_lick", "paw_shake")
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,17 @@ class ClassMap:
     mirrors : tuple of (str, str)
         ``(class, mirrored class)``: what a class becomes when the picture is mirrored. A class
         that is not listed stays the same. Stored in order of class, without unchanged classes.
+    responses : tuple of str
+        Classes that count as responses to a stimulus, such as those of pain. Reports show them
+        first, and people check them first. Stored in order of class.
 
     Raises
     ------
     ConfigError
         A code occurs twice, a name means two things, fewer than two or more than 127
         classes, or a name is empty, a number or holds a character that CSV files cannot
-        carry safely; or mirroring twice does not lead back to the same class.
+        carry safely; mirroring twice does not lead back to the same class; or a response is not
+        a class.
 
     Examples
     --------
@@ -60,14 +72,23 @@ class ClassMap:
 
     rows: tuple[tuple[int, str, str], ...]
     mirrors: tuple[tuple[str, str], ...] = ()
+    responses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if problems := [*self._find_problems(), *self._find_mirror_problems()]:
+        problems = [*self._find_problems(), *self._find_mirror_problems()]
+        problems += [
+            f"response {name!r} is not a class"
+            for name in dict.fromkeys(self.responses)
+            if name not in self.class_names
+        ]
+        if problems:
             raise ConfigError("class map: " + "; ".join(problems))
         # a canonical form, so that equal maps compare equal
         swapped = {pair for pair in self.mirrors if pair[0] != pair[1]}
         mirrors = sorted(swapped, key=lambda pair: self.class_names.index(pair[0]))
         object.__setattr__(self, "mirrors", tuple(mirrors))
+        responses = tuple(name for name in self.class_names if name in self.responses)
+        object.__setattr__(self, "responses", responses)
 
     def _find_problems(self) -> list[str]:
         problems = []
@@ -94,6 +115,15 @@ class ClassMap:
             f"{class_name!r} is a class but also names a code of class {class_of[class_name]!r}"
             for class_name in self.class_names
             if class_of.get(class_name, class_name) != class_name
+        ]
+        spellings: dict[str, list[str]] = defaultdict(list)
+        for name in self.class_names:
+            spellings[_folded(name)].append(name)
+        problems += [
+            f"the classes {' and '.join(map(repr, names))} differ only in case, spaces, _ or -; "
+            "spell them alike"
+            for names in spellings.values()
+            if len(names) > 1
         ]
         if not 2 <= len(self.class_names) <= MAX_CLASSES:
             problems.append(f"found {len(self.class_names)} classes, expected 2-{MAX_CLASSES}")
@@ -224,6 +254,10 @@ class ClassMap:
                 return self.class_names.index(class_name)
         raise KeyError(code)
 
+    def labels_alike(self, other: ClassMap) -> bool:
+        """Return True if both maps make the same labels; they may differ in the responses."""
+        return (self.rows, self.mirrors) == (other.rows, other.mirrors)
+
     def merge(self, codes: np.ndarray) -> np.ndarray:
         """Map raw codes to class indices.
 
@@ -260,11 +294,15 @@ class ClassMap:
         data: dict[str, Any] = {"rows": [list(row) for row in self.rows]}
         if self.mirrors:
             data["mirrors"] = [list(pair) for pair in self.mirrors]
-        return data
+        return data | {"responses": list(self.responses)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ClassMap:
-        """Rebuild a map from `to_dict`; raise ConfigError if the data is not a map."""
+        """Rebuild a map from `to_dict`; raise ConfigError if the data is not a map.
+
+        In maps of older files, which do not state the responses, these are paw_withdraw, paw_lick
+        and paw_shake, as far as they are classes.
+        """
         try:
             rows = tuple((code, name, merged) for code, name, merged in data["rows"])
             if any(tuple(map(type, row)) != (int, str, str) for row in rows):
@@ -272,12 +310,17 @@ class ClassMap:
             mirrors = tuple((name, mirror) for name, mirror in data.get("mirrors", ()))
             if any(tuple(map(type, pair)) != (str, str) for pair in mirrors):
                 raise TypeError
+            responses = data.get("responses")
+            if responses is None:
+                responses = unstated_responses([merged for _, _, merged in rows])
+            if isinstance(responses, str) or any(type(name) is not str for name in responses):
+                raise TypeError
         except (KeyError, TypeError, ValueError):
             raise ConfigError(
-                "class map: found other data, expected (code, name, class) rows and (class, "
-                "mirror) pairs"
+                "class map: found other data, expected (code, name, class) rows, (class, mirror) "
+                "pairs and names of responses"
             ) from None
-        return cls(rows, mirrors)
+        return cls(rows, mirrors, tuple(responses))
 
     @classmethod
     def from_csv(cls, path: Path | str) -> ClassMap:
@@ -289,7 +332,8 @@ class ClassMap:
             UTF-8 CSV with the columns ``code,name,class``, one row per code. An optional column
             ``mirror`` names the class in a mirrored picture (empty: the same class). An optional
             column ``modifier`` limits a row to events with this modifier; its name becomes
-            ``name (modifier)``.
+            ``name (modifier)``. An optional column ``response`` says "yes" for classes that count
+            as responses, such as those of pain. The columns may have any order.
 
         Raises
         ------
@@ -297,62 +341,88 @@ class ClassMap:
             The file cannot be read or the map is invalid.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path.name}: cannot be read as a UTF-8 text file ({error}); check the path, "
-                "or save it as 'CSV UTF-8'"
-            ) from None
-        header_line = next((line for line in text.splitlines() if line.strip()), "")
-        delimiter = max(",;\t", key=header_line.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        lines: list[tuple[int, list[str]]] = []
-        line = 1
-        try:
-            for row in reader:
-                if any(cells := [cell.strip() for cell in row]):
-                    lines.append((line, cells))
-                line = reader.line_num + 1  # a quoted cell may span lines
-        except csv.Error as error:
-            raise ConfigError(
-                f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
-            ) from None
-        header = [cell.lower() for cell in lines[0][1]] if lines else []
-        if header not in _HEADERS:
-            raise ConfigError(
-                f"{path.name}: found the columns {','.join(header) or '(none)'}, expected "
-                "code,name,class, with modifier after name or mirror at the end if needed; fix the "
-                "header"
-            )
+        header, lines = _read_lines(path)
         rows, mirrors = [], []
-        first: dict[tuple[str, str], int] = {}
-        for line, cells in lines[1:]:
-            if len(cells) != len(header) or not re.fullmatch(r"[0-9]{1,5}", cells[0]):
+        first_modified: dict[tuple[str, str], int] = {}
+        is_response: dict[str, tuple[bool, int]] = {}
+        for line, cells in lines:
+            named = dict(zip(header, cells, strict=False))
+            if len(cells) != len(header) or not re.fullmatch(r"[0-9]{1,5}", named["code"]):
                 raise ConfigError(
                     f"{path.name}:{line}: found {','.join(cells)!r}, expected {','.join(header)} "
                     "with a whole number as code; fix the row"
                 )
-            named = dict(zip(header, cells, strict=True))
             if re.search("[()]", modifier := named.get("modifier", "")):
                 raise ConfigError(
                     f"{path.name}:{line}: the modifier {modifier!r} has brackets, which BORIS does "
                     "not allow; fix the row"
                 )
             key = _folded(named["name"]), _folded(modifier)
-            if modifier and first.setdefault(key, line) < line:
+            if modifier and first_modified.setdefault(key, line) < line:
                 raise ConfigError(
                     f"{path.name}:{line}: {named['name']!r} with {modifier!r} is also in line "
-                    f"{first[key]}; remove one row"
+                    f"{first_modified[key]}; remove one row"
                 )
             name = f"{named['name']} ({modifier})" if modifier else named["name"]
             rows.append((int(named["code"]), name, named["class"]))
             if "mirror" in named:
                 mirrors.append((named["class"], named["mirror"] or named["class"]))
+            answer = _parse_answer(path, line, named.get("response", ""))
+            before, first = is_response.setdefault(named["class"], (answer, line))
+            if before != answer:
+                raise ConfigError(
+                    f"{path.name}:{line}: class {named['class']!r} is "
+                    f"{'a' if answer else 'no'} response here, but {'a' if before else 'no'} "
+                    f"response in line {first}; write the same in both rows"
+                )
+        responses = tuple(name for name, (answer, _) in is_response.items() if answer)
         try:
-            return cls(tuple(rows), tuple(mirrors))
+            return cls(tuple(rows), tuple(mirrors), responses)
         except ConfigError as error:
             raise ConfigError(f"{path.name}: {error}") from None
+
+
+def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the columns of a class map file in lower case, and (line, cells) of its rows."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path.name}: cannot be read as a UTF-8 text file ({error}); check the path, "
+            "or save it as 'CSV UTF-8'"
+        ) from None
+    header_line = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=header_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for row in reader:
+            if any(cells := [cell.strip() for cell in row]):
+                lines.append((line, cells))
+            line = reader.line_num + 1  # a quoted cell may span lines
+    except csv.Error as error:
+        raise ConfigError(
+            f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
+        ) from None
+    header = [cell.lower() for cell in lines[0][1]] if lines else []
+    is_known = {*_COLUMNS} <= {*header} <= {*_COLUMNS, *_OPTIONAL_COLUMNS}
+    if not is_known or len({*header}) < len(header):
+        raise ConfigError(
+            f"{path.name}: found the columns {','.join(header) or '(none)'}, expected "
+            f"{','.join(_COLUMNS)} and, if needed, {', '.join(_OPTIONAL_COLUMNS)}; fix the header"
+        )
+    return header, lines[1:]
+
+
+def _parse_answer(path: Path, line: int, cell: str) -> bool:
+    """Return what the column response says."""
+    answer = _ANSWERS.get(cell.lower())
+    if answer is None:
+        raise ConfigError(
+            f"{path.name}:{line}: found the response {cell!r}, expected yes or no; fix the row"
+        )
+    return answer
 
 
 def _folded(name: str) -> str:
@@ -371,9 +441,6 @@ def _is_valid_name(name: str) -> bool:
     )
 
 
-# the classes of interest in a pain study; score tables list them first
-PAIN_CLASSES = ("paw_withdraw", "paw_lick", "paw_shake")
-
 DEFAULT_CLASS_MAP = ClassMap(
     (
         (0, "rest", "rest"),
@@ -384,10 +451,32 @@ DEFAULT_CLASS_MAP = ClassMap(
         (5, "flinch", "paw_withdraw"),
         (6, "walk", "walk"),
         (7, "active", "active"),
-    )
+    ),
+    responses=("paw_withdraw", "paw_lick", "paw_shake"),
+)
+
+NO_RESPONSES = (
+    "no class is marked as a response; mark the classes that count in the column response of the "
+    "class map"
 )
 
 
-def pain_or_all(class_names: Sequence[str]) -> list[str]:
-    """Return the pain classes, which reports show first, or all classes if there are none."""
-    return [name for name in class_names if name in PAIN_CLASSES] or list(class_names)
+def unstated_responses(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the responses among classes for which nothing states them, as in older files."""
+    return tuple(name for name in dict.fromkeys(class_names) if name in _UNSTATED_RESPONSES)
+
+
+def responses_or_all(class_names: Sequence[str], responses: Collection[str]) -> list[str]:
+    """Return the responses, which reports show first, or all classes if there are none."""
+    return [name for name in class_names if name in responses] or list(class_names)
+
+
+def agree_on(maps: Iterable[ClassMap]) -> ClassMap | None:
+    """Return the one class map of several files, None if they differ.
+
+    If they differ only in what counts as a response, the map marks none.
+    """
+    found = set(maps)
+    if len(found) > 1:
+        found = {replace(item, responses=()) for item in found}
+    return found.pop() if len(found) == 1 else None

@@ -12,7 +12,7 @@ from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 from mpar.labels.names import NameIndex, spelled_alike
 from mpar.labels.scorings import Recording
-from mpar.labels.tables import find_decimal, parse_number
+from mpar.labels.tables import find_decimal, parse_seconds
 
 log = logging.getLogger(__name__)
 
@@ -176,12 +176,12 @@ def _join(
     recording = known[name]
     if not all(row[column] for column in by):
         raise ValueError(f"recording {name!r} has no {' or no '.join(by)}; fill it in")
-    onset = parse_number(row[onset_column], decimal) if onset_column else Fraction(0)
+    onset = parse_seconds(row[onset_column], decimal) if onset_column else Fraction(0)
     length = recording.clock.seconds
     if onset is None or onset >= length:
         raise ValueError(
             f"recording {name!r} has the onset {row[onset_column or '']!r}, "
-            f"expected seconds from 0 to its length ({float(length):.3f}); fix the row"
+            f"{expected_time(onset, length)}"
         )
     shown = {"Recording", "Animal"}
     if len(by) == 1 and by[0].lower() == "group":
@@ -192,6 +192,25 @@ def _join(
         " / ".join(row[column] for column in by) if by else "all",
         onset,
         {column: cell for column, cell in row.items() if column not in shown},
+    )
+
+
+def expected_time(found: Fraction | None, length: Fraction) -> str:
+    """Return what a time in a recording should have been, for a message.
+
+    Parameters
+    ----------
+    found : Fraction or None
+        Seconds that were read, at or after the end; None if the cell is not a time.
+    length : Fraction
+        Seconds of the recording.
+    """
+    if found is None:
+        return "expected seconds, such as 5.2, or a time such as 0:05.2 or 00:00:05.2; fix the row"
+    where = "which is the end" if found == length else "which is after the end"
+    return (
+        f"{where} of the recording, which lasts {float(length):.3f} s; expected an earlier time; "
+        "fix the row"
     )
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mpar.errors import InputError, Problem, counted
 from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
-from mpar.labels.metadata import Animal
-from mpar.labels.names import NameIndex
+from mpar.labels.metadata import Animal, expected_time
+from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import Recording
-from mpar.labels.tables import find_decimal, parse_number
+from mpar.labels.tables import find_decimal, parse_number, parse_seconds
 
 _TITLES = {"recording": "Recording", "event": "Event", "start_s": "Start_s", "stop_s": "Stop_s"}
 _NEEDED = ("Recording", "Event", "Start_s")
@@ -75,7 +75,8 @@ def read_stimuli(
     stimuli : list of Stimulus
         By recording in the order of `animals`, then by time.
     problems : list of Problem
-        Rows that are left out.
+        Rows that are left out, and rows of the same event in the same frame: if they are alike,
+        they count once, else not at all.
 
     Raises
     ------
@@ -126,7 +127,35 @@ def read_stimuli(
         except ValueError as error:
             problems.append(Problem.of(path, str(error), line))
     order = {id(animal): place for place, animal in enumerate(animals)}
-    return sorted(stimuli, key=lambda s: (order[id(s.animal)], s.start, s.line)), problems
+    stimuli, more = _drop_repeated(path, stimuli)
+    return sorted(stimuli, key=lambda s: (order[id(s.animal)], s.start, s.line)), [*problems, *more]
+
+
+def _drop_repeated(path: Path, stimuli: Sequence[Stimulus]) -> tuple[list[Stimulus], list[Problem]]:
+    """Return each stimulus once, and none whose rows differ: nothing tells which is right."""
+    found: dict[tuple[str, str, int], list[Stimulus]] = {}
+    for item in stimuli:
+        recording = item.animal.recording
+        key = recording.name, folded(item.event), recording.clock.frame_of(item.start)
+        found.setdefault(key, []).append(item)
+    kept, problems = [], []
+    for items in found.values():
+        first, *others = items
+        is_same = all(
+            (item.stop, item.force, item.columns) == (first.stop, first.force, first.columns)
+            for item in others
+        )
+        if is_same:
+            kept.append(first)
+        what = f"{first.event} of {first.animal.recording.name} at {float(first.start):g} s"
+        advice = "it counts once" if is_same else "the rows differ, so mpar leaves both out"
+        problems += [
+            Problem.of(
+                path, f"{what} is also in line {first.line}; {advice}; remove one", item.line
+            )
+            for item in others
+        ]
+    return kept, problems
 
 
 def _names_of(recording: Recording) -> set[str]:
@@ -154,13 +183,10 @@ def _read_row(
     if not row["Event"]:
         raise ValueError("has no Event; fill it in")
     length = animal.recording.clock.seconds
-    start = parse_number(row["Start_s"], decimal)
+    start = parse_seconds(row["Start_s"], decimal)
     if start is None or start >= length:
-        raise ValueError(
-            f"found Start_s {row['Start_s']!r}, expected seconds from 0 to the end of the "
-            f"recording ({float(length):.3f}); fix the row"
-        )
-    stop = parse_number(row["Stop_s"], decimal) if row.get("Stop_s") else None
+        raise ValueError(f"found Start_s {row['Start_s']!r}, {expected_time(start, length)}")
+    stop = parse_seconds(row["Stop_s"], decimal) if row.get("Stop_s") else None
     if row.get("Stop_s") and (stop is None or stop < start):
         raise ValueError(
             f"found Stop_s {row['Stop_s']!r}, expected seconds from Start_s "

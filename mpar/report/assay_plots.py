@@ -69,7 +69,10 @@ def plot_raster(animals: Sequence[Animal], class_names: Sequence[str]) -> Figure
         names.append("unlabelled")
 
     groups = [animal.group for animal in animals]
-    counts = {group: groups.count(group) for group in groups}
+    counts = {
+        group: len({animal.animal for animal in animals if animal.group == group})
+        for group in groups
+    }
     num_lines = len(animals) + len(counts)
     num_columns = num_legend_columns(names)
     num_legend_lines = -(-len(names) // num_columns)

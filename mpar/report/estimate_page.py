@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mpar.labels.classes import pain_or_all
+from mpar.labels.classes import NO_RESPONSES, responses_or_all
 from mpar.report.html_page import make_page
 from mpar.report.style import INK, TEXT_PT, TEXT_WIDTH_IN, class_colors, new_figure, plain
 
@@ -45,7 +45,8 @@ def estimate_page(
         sources=sources,
         figures=figures,
         warning="",
-        shown=pain_or_all(names),
+        shown=responses_or_all(names, result["responses"]),
+        no_responses="" if result["responses"] else NO_RESPONSES,
         percent=100 * result["level"],
         minutes=result["checked_seconds"] / 60,
     )
@@ -62,11 +63,11 @@ def plot_estimates(history: Sequence[Mapping[str, Any]]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each class of pain (each class, if there are none) with panels for precision,
+        A row for each response (each class, if there are none) with panels for precision,
         recall and seconds; bands are the intervals, dashes the predicted seconds.
     """
     names = list(history[0]["classes"])
-    shown = pain_or_all(names)
+    shown = responses_or_all(names, history[0]["responses"])
     colors = dict(zip(names, class_colors(len(names)), strict=True))
     figure = new_figure(TEXT_WIDTH_IN, 0.5 + 1.35 * len(shown))
     panels = figure.subplots(len(shown), len(_COLUMNS), squeeze=False, sharex=True)

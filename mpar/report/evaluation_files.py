@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import mpar
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.labels.classes import UNLABELLED
+from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.report.html_report import evaluation_page
 from mpar.report.plots import plot_class_f1, plot_confusion, plot_ethogram
 from mpar.report.score_plots import plot_bland_altman, plot_event_f1, plot_reliability
@@ -59,6 +59,7 @@ def write_evaluation(
     comparisons: Sequence[Comparison],
     class_names: Sequence[str],
     *,
+    responses: Collection[str],
     provenance: dict[str, Any] | None = None,
     html: bool = False,
     strips: Strips = (),
@@ -79,6 +80,8 @@ def write_evaluation(
         Together they hold at least one labelled frame.
     class_names : sequence of str
         Names of the classes.
+    responses : collection of str
+        Those that count as responses and come first.
     provenance : dict, optional
         Sources of the labels, for ``metrics.json``.
     html : bool
@@ -111,12 +114,13 @@ def write_evaluation(
     raters = compare_raters(comparisons, class_names)
     table = recording_table(comparisons, class_names)
     effect = effect_of_postprocessing(comparisons, class_names)
-    baselines = measure_baselines(comparisons, class_names)
+    baselines = measure_baselines(comparisons, class_names, responses=responses)
     learnt = same_animal_warning(sum(c.is_learnt for c in comparisons), len(comparisons))
     warning = "; ".join(filter(None, (learnt, one_class_warning(agreement.frames))))
     metrics = {
         "mpar_version": mpar.__version__,
         "warning": warning,
+        "responses": [name for name in class_names if name in responses],
         **(provenance or {}),
         "scores": agreement.frames.to_dict(),
         "intervals": agreement.to_dict(),
@@ -128,7 +132,7 @@ def write_evaluation(
         "raters": [pair.to_dict(class_names) for pair in raters],
         "recordings": {c.name: _scores_or_none(c, class_names) for c in comparisons},
     }
-    report = report_text(agreement, calibration, raters, effect, baselines)
+    report = report_text(agreement, responses, calibration, raters, effect, baselines)
     report = "\n".join([report, *filter(None, [warning, *notes]), ""])
     write_text(folder / "classification_report.txt", report)
     write_table(folder / "events.csv", _marked(agreement.events.table(), warning))
@@ -193,7 +197,7 @@ def film_strips(
     store: Store,
     recordings: Sequence[int],
     comparisons: Sequence[Comparison],
-    class_names: Sequence[str],
+    class_map: ClassMap,
 ) -> Strips:
     """Return frames around each of the worst disagreements, with their positions.
 
@@ -203,11 +207,12 @@ def film_strips(
         Holds the frames.
     recordings : sequence of int
         Index of the recording of each comparison.
-    comparisons, class_names
+    comparisons, class_map
         As for `mpar.scores.disagreements.find_disagreements`.
     """
     strips = []
-    for item in find_disagreements(comparisons, class_names):
+    names, responses = class_map.class_names, class_map.responses
+    for item in find_disagreements(comparisons, names, responses=responses):
         recording = recordings[item.recording]
         last = store.recordings[recording].num_frames - 1
         reach = max(2, (item.stop - item.start) // 4)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mpar.labels.bouts import find_runs
-from mpar.labels.classes import PAIN_CLASSES
+from mpar.labels.classes import NO_RESPONSES
 from mpar.labels.metadata import Animal
 from mpar.report.html_page import make_page
 from mpar.report.score_report import FEW_ANIMALS
@@ -28,7 +28,7 @@ from mpar.scores.events import SHOWN_CRITERIA
 
 # what `mpar.report.evaluation_files` computes; everything else in its metrics is provenance
 _COMPUTED = {
-    *("warning", "scores", "intervals", "events", "calibration"),
+    *("warning", "responses", "scores", "intervals", "events", "calibration"),
     *("effect_of_postprocessing", "baselines", "notes", "raters", "recordings"),
 }
 _SOURCES = ("checkpoint", "predictions", "cache", "annotations", "selection")
@@ -70,9 +70,9 @@ def evaluation_page(
         sources=[*sources, f"mpar {metrics['mpar_version']}"],
         facts=_facts(metrics),
         comparisons=comparisons,
-        worst=_worst(comparisons, names, strips),
+        worst=_worst(comparisons, metrics, strips),
         figures=figures,
-        pain_classes=PAIN_CLASSES,
+        no_responses="" if metrics["responses"] else NO_RESPONSES,
         few_animals=FEW_ANIMALS,
         criteria=[str(criterion) for criterion in SHOWN_CRITERIA],
         max_by_recording=MAX_BY_RECORDING,
@@ -175,12 +175,14 @@ def _group_rows(part: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], li
 
 def _worst(
     comparisons: Sequence[Comparison],
-    names: Sequence[str],
+    metrics: Mapping[str, Any],
     strips: Sequence[Sequence[tuple[int, NDArray[np.uint8]]]],
 ) -> list[dict[str, Any]]:
     """Return the values that the page shows for each result of `find_disagreements`."""
+    names = metrics["scores"]["class_names"]
+    found = find_disagreements(comparisons, names, responses=metrics["responses"])
     worst = []
-    for i, item in enumerate(find_disagreements(comparisons, names)):
+    for i, item in enumerate(found):
         c = comparisons[item.recording]
         sure = None if c.confidence is None else c.confidence[item.start : item.stop].mean()
         worst.append(

@@ -1,14 +1,14 @@
-"""Scores as text of fixed width, beginning with the pain classes."""
+"""Scores as text of fixed width, beginning with the responses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.labels.classes import PAIN_CLASSES, pain_or_all
+from mpar.labels.classes import NO_RESPONSES, responses_or_all
 from mpar.scores.agreement import Agreement, RaterPair
 from mpar.scores.baselines import BASELINE_NAMES
 from mpar.scores.bootstrap import LEVEL
@@ -22,6 +22,7 @@ FEW_ANIMALS = 10
 
 def report_text(
     agreement: Agreement,
+    responses: Collection[str],
     calibration: Calibration | None = None,
     raters: Sequence[RaterPair] = (),
     effect: Mapping[str, Mapping[str, float]] | None = None,
@@ -33,6 +34,8 @@ def report_text(
     ----------
     agreement : Agreement
         Scores and their intervals.
+    responses : collection of str
+        Classes that count as responses and come first.
     calibration : Calibration, optional
         If None, the report leaves it out.
     raters : sequence of RaterPair
@@ -42,7 +45,8 @@ def report_text(
     baselines : mapping, optional
         From `mpar.scores.baselines.measure_baselines`; if None, the report leaves them out.
     """
-    blocks = [_pain_block(agreement), *([_baseline_block(baselines)] if baselines else [])]
+    blocks = [_main_block(agreement, responses)]
+    blocks += [_baseline_block(baselines, responses)] if baselines else []
     blocks += [agreement.frames.report(), _event_block(agreement.events)]
     if effect:
         blocks.append(
@@ -63,10 +67,10 @@ def report_text(
     return "\n\n".join(blocks)
 
 
-def _pain_block(agreement: Agreement) -> str:
+def _main_block(agreement: Agreement, responses: Collection[str]) -> str:
     frames, intervals = agreement.frames, agreement.intervals
     num_animals = len(agreement.animals)
-    named = [k for k, name in enumerate(frames.class_names) if name in PAIN_CLASSES]
+    named = [k for k, name in enumerate(frames.class_names) if name in responses]
     rows = [["frames of", "recall", "specificity", "F1"]]
     rows += [
         [
@@ -79,6 +83,7 @@ def _pain_block(agreement: Agreement) -> str:
     ]
     macro_f1 = _with_interval(frames.macro_f1, intervals["macro_f1"])
     lines = [*text_table(rows), f"macro-F1 {macro_f1}"]
+    lines += [] if named else [f"all classes are shown: {NO_RESPONSES}"]
     if num_animals < 2:
         lines.append("no confidence intervals: all recordings are of one animal")
     else:
@@ -96,10 +101,10 @@ def _pain_block(agreement: Agreement) -> str:
     return "\n".join(lines)
 
 
-def _baseline_block(baselines: Mapping[str, Any]) -> str:
+def _baseline_block(baselines: Mapping[str, Any], responses: Collection[str]) -> str:
     found = baselines["scores"]
     names = list(found["mpar"]["f1"])
-    shown = pain_or_all(names)
+    shown = responses_or_all(names, responses)
     rows = [["on the same frames", "macro-F1", "accuracy", *(f"F1 {name}" for name in shown)]]
     rows += [
         [

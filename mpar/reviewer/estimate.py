@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpar.errors import ConfigError
 from mpar.labels.bouts import as_labels, find_runs
-from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.labels.classes import UNLABELLED, responses_or_all, unstated_responses
 from mpar.labels.scorings import Recording
 from mpar.reviewer.intervals import (
     LEVEL,
@@ -55,17 +55,21 @@ class Estimate:
         predictions: Sequence[Recording],
         class_names: Sequence[str],
         *,
+        responses: Collection[str],
         seed: int,
         path: Path | None,
         stretch_seconds: float = STRETCH_SECONDS,
         num_strata: int = NUM_STRATA,  # 1: draw plainly at random
     ) -> None:
         self.class_names = tuple(class_names)
+        self.responses = tuple(name for name in class_names if name in responses)
         self.path = path
         self._predictions = list(predictions)
         self._seed = seed
         self._stretch_seconds = stretch_seconds
-        self._units = cut_units(predictions, class_names, stretch_seconds, num_strata)
+        self._units = cut_units(
+            predictions, class_names, stretch_seconds, num_strata, responses=responses
+        )
         rng = np.random.default_rng(seed)
         self._order = draw_order(self._units.stratum, rng)
         self._places = {_key(self._stretch(place)): place for place in range(len(self._order))}
@@ -76,6 +80,7 @@ class Estimate:
             "seed": seed,
             "stretch_seconds": stretch_seconds,
             "class_names": list(class_names),
+            "responses": list(self.responses),
             "predictions": _fingerprint(predictions),
         }
 
@@ -85,6 +90,7 @@ class Estimate:
         predictions: Sequence[Recording],
         class_names: Sequence[str],
         *,
+        responses: Collection[str],
         path: Path | str | None,
         seed: int = 0,
         stretch_seconds: float = STRETCH_SECONDS,
@@ -97,6 +103,8 @@ class Estimate:
             From `mpar.scores.probabilities.read_probabilities`.
         class_names : sequence of str, length K
             Their classes.
+        responses : collection of str
+            Those that count as responses. Stretches with them have a higher chance.
         path : Path or str, optional
             ``estimate.json``; written after each checked stretch. None keeps nothing.
         seed : int
@@ -116,6 +124,7 @@ class Estimate:
         estimate = cls(
             predictions,
             class_names,
+            responses=responses,
             seed=seed,
             path=None if path is None else Path(path),
             stretch_seconds=stretch_seconds,
@@ -197,8 +206,8 @@ class Estimate:
             ``num_stretches``, ``num_checked``, ``num_useless`` (nobody could tell),
             ``checked_seconds``, ``level``, ``more_to_halve`` (how many more stretches halve the
             intervals, about), ``classes`` (by name: ``precision``, ``recall``, ``f1`` of frames,
-            and ``seconds`` with ``predicted``) and ``animals`` (by name: the classes of pain, or
-            all if there are none).
+            and ``seconds`` with ``predicted``), ``animals`` (by name: the responses, or all
+            classes if there are none) and ``responses``.
         """
         num_checked = self.num_checked if num_checked is None else num_checked
         checked, num_useless = self._count(num_checked)
@@ -211,6 +220,7 @@ class Estimate:
             "num_useless": num_useless,
             "checked_seconds": float(self._units.seconds[self._order[:num_checked]].sum()),
             "level": LEVEL,
+            "responses": list(self.responses),
             "more_to_halve": num_to_halve(num_useful, self.num_stretches),
             "classes": {
                 name: {key: self._score(name, key, totals, checked) for key in _SCORES}
@@ -223,17 +233,15 @@ class Estimate:
     def _by_animal(
         self, totals: Totals | None, checked: Checked, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """Return the seconds of the classes of pain, or of all if there are none, by animal."""
-        shown = [name for name in self.class_names if name in PAIN_CLASSES]
+        """Return the seconds of the responses, or of all classes if there are none, by animal."""
+        shown = responses_or_all(self.class_names, self.responses)
         animals = {}
         for number, animal in enumerate(self._units.animals):
             is_seen = (self._units.animal[checked.rows] == number).any()
             mine = None
             if totals is not None and is_seen:
                 mine = estimate_totals(self._units, checked, rng, number)
-            animals[animal] = {
-                name: self._seconds(name, mine, number) for name in shown or self.class_names
-            }
+            animals[animal] = {name: self._seconds(name, mine, number) for name in shown}
             if totals is not None and not is_seen:
                 for cell in animals[animal].values():
                     cell["note"] = "no stretch of it checked yet"
@@ -329,6 +337,7 @@ class Estimate:
         """Read what was checked before."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            data.setdefault("responses", [*unstated_responses(self.class_names)])
             differing = [key for key, value in self._what.items() if data[key] != value]
             scored = [
                 as_labels(
@@ -338,7 +347,7 @@ class Estimate:
                 for item in data["checked"]
             ]
             found = [(item["recording"], item["start"], item["stop"]) for item in data["checked"]]
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, AttributeError, KeyError, TypeError, ValueError):
             raise ConfigError(
                 f"{path}: is damaged or is no estimate of mpar; move it away to start again"
             ) from None

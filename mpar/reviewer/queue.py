@@ -1,7 +1,7 @@
 """Order places of recordings by what a minute of looking at them is worth.
 
 A place is worth looking at if the network hesitates there between two classes, above all if one of
-them is a class of pain. Each further place of the same two classes, or of the same animal, counts
+them counts as a response. Each further place of the same two classes, or of the same animal, counts
 less, so that the queue covers many kinds of doubt and many animals.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import PAIN_CLASSES
 from mpar.labels.scorings import Recording
 from mpar.reviewer.stretches import Stretch
 
@@ -34,10 +33,10 @@ class QueueConfig:
         A stretch starts this much before its place and ends as much after it.
     max_seconds : float
         Longer places are cut into pieces of at most this length.
-    pain_weight : float
-        How many times as much a doubt about a class of pain is worth.
+    response_weight : float
+        How many times as much a doubt about a response is worth.
     min_doubt : float
-        0 to 1; places with less doubt are left out, unless a class of pain is predicted there.
+        0 to 1; places with less doubt are left out, unless a response is predicted there.
     spread : float
         0 to 1; after n stretches of the same two classes, the worth of another one is divided by
         (1 + n) to this power, and likewise for n stretches of the same animal. 0 ranks by doubt
@@ -50,15 +49,15 @@ class QueueConfig:
 
     context_seconds: float = 1.0
     max_seconds: float = 4.0
-    pain_weight: float = 3.0
+    response_weight: float = 3.0
     min_doubt: float = 0.2
     spread: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.context_seconds < 0 or self.max_seconds <= 0 or self.pain_weight < 0:
+        if self.context_seconds < 0 or self.max_seconds <= 0 or self.response_weight < 0:
             raise ConfigError(
                 f"queue: found {self.context_seconds} s of context, {self.max_seconds} s at most "
-                f"and a weight of {self.pain_weight}, expected no negative numbers"
+                f"and a weight of {self.response_weight}, expected no negative numbers"
             )
         for name in ("min_doubt", "spread"):
             if not 0 <= getattr(self, name) <= 1:
@@ -81,6 +80,7 @@ def order_stretches(
     predictions: Sequence[Recording],
     class_names: Sequence[str],
     *,
+    responses: Collection[str],
     reviewed: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     config: QueueConfig | None = None,
 ) -> list[Stretch]:
@@ -92,6 +92,8 @@ def order_stretches(
         From `mpar.scores.probabilities.read_probabilities`.
     class_names : sequence of str, length K
         Their classes.
+    responses : collection of str
+        Those that count as responses.
     reviewed : mapping of str to sequence of (int, int), optional
         For each recording, the frames that a person has seen, half-open. They never count as a
         place again, but may be the second before or after one.
@@ -110,7 +112,7 @@ def order_stretches(
     Discounts for what was already chosen are our choice.
     """
     config = config or QueueConfig()
-    is_pain = np.array([name in PAIN_CLASSES for name in class_names])
+    is_response = np.array([name in responses for name in class_names])
     seen = [np.zeros(item.num_frames, bool) for item in predictions]
     for item, is_seen in zip(predictions, seen, strict=True):
         for start, stop in (reviewed or {}).get(item.name, ()):
@@ -118,7 +120,7 @@ def order_stretches(
     places = [
         place
         for number, item in enumerate(predictions)
-        for place in _find_places(number, item, is_pain, seen[number], config)
+        for place in _find_places(number, item, is_response, seen[number], config)
     ]
     stretches = []
     is_taken = [np.zeros(item.num_frames, bool) for item in predictions]
@@ -139,7 +141,7 @@ def order_stretches(
 def _find_places(
     number: int,
     item: Recording,
-    is_pain: NDArray[np.bool_],
+    is_response: NDArray[np.bool_],
     is_seen: NDArray[np.bool_],
     config: QueueConfig,
 ) -> Iterator[_Place]:
@@ -151,10 +153,10 @@ def _find_places(
     two = np.sort(np.argsort(-probabilities, axis=1, kind="stable")[:, :2], axis=1)
     highest = np.take_along_axis(probabilities, two, axis=1)
     doubt = 1 - abs(highest[:, 0] - highest[:, 1])
-    has_pain = is_pain[two].any(axis=1)
-    predicts_pain = is_pain[probabilities.argmax(axis=1)]
-    is_place = ((doubt >= config.min_doubt) | predicts_pain) & ~is_seen
-    value = doubt * np.where(has_pain, config.pain_weight, 1) + predicts_pain
+    has_response = is_response[two].any(axis=1)
+    predicts_response = is_response[probabilities.argmax(axis=1)]
+    is_place = ((doubt >= config.min_doubt) | predicts_response) & ~is_seen
+    value = doubt * np.where(has_response, config.response_weight, 1) + predicts_response
     seconds = np.diff(item.clock.edges)
     sums = np.concatenate([[0], np.cumsum(value * seconds)])
     edges = np.concatenate([[0], np.cumsum(seconds)])
@@ -208,11 +210,11 @@ def _cut(
     free = np.flatnonzero(~taken) + place.start
     start = stop = int(free[len(free) // 2])
     clock, context = item.clock, Fraction(config.context_seconds)
-    first = clock.first_at(max(clock.start_of(0), clock.start_of(place.start) - context))
+    first = clock.first_at(clock.start_of(place.start) - context)
     last = max(place.stop, clock.first_at(clock.start_of(place.stop) + context))
     while start > first and not is_taken[start - 1]:
         start -= 1
-    while stop < min(last, item.num_frames) and not is_taken[stop]:
+    while stop < last and not is_taken[stop]:
         stop += 1
     return start, stop
 

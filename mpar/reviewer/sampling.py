@@ -3,23 +3,22 @@
 All recordings are cut into units of some seconds. Units with similar expected errors form a
 stratum, and units are drawn at random within strata, without repetition. Most draws are spread over
 the strata by their size, so that a network which is sure of its errors is found out, and the others
-equally, which favours the small strata with pain and doubt.
+equally, which favours the small strata with responses and doubt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.labels.classes import PAIN_CLASSES
 from mpar.labels.scorings import Recording
 
 NUM_STRATA = 4
-_PAIN_WEIGHT = 4.0
+_RESPONSE_WEIGHT = 4.0
 _DISTRUST = 0.1  # share of the probabilities that is replaced by the share of each class
 _MIN_UNITS = 5  # a rarer class counts as if predicted for the time of so many units
 _BY_SIZE = 0.7  # share of the draws that strata get by their size
@@ -63,8 +62,13 @@ def cut_units(
     class_names: Sequence[str],
     unit_seconds: float,
     num_strata: int = NUM_STRATA,
+    *,
+    responses: Collection[str],
 ) -> Units:
-    """Cut recordings into units of about `unit_seconds` and group them into strata."""
+    """Cut recordings into units of about `unit_seconds` and group them into strata.
+
+    An error in one of the `responses` counts as much as four others.
+    """
     animals = tuple(sorted({item.animal for item in predictions}))
     pieces: list[tuple[int, int, int, int]] = []
     seconds, predicted, probable = [], [], []
@@ -84,8 +88,9 @@ def cut_units(
         probable.append(np.add.reduceat(both, cuts[:-1], axis=0))
     columns = np.array(pieces, np.int64).reshape(-1, 4).T
     unit_lengths, counts = np.concatenate(seconds), np.concatenate(predicted)
+    weight = np.where([name in responses for name in class_names], _RESPONSE_WEIGHT, 1)
     size = _expected_error(
-        unit_lengths, counts[:, len(class_names) :], np.concatenate(probable), class_names
+        unit_lengths, counts[:, len(class_names) :], np.concatenate(probable), weight
     )
     recording, start, stop, animal = columns
     return Units(
@@ -105,7 +110,7 @@ def _expected_error(
     seconds: NDArray[np.float64],
     predicted: NDArray[np.float64],
     probable: NDArray[np.float64],
-    class_names: Sequence[str],
+    weight: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return a size for each unit, (N,), that grows with its expected errors.
 
@@ -114,7 +119,7 @@ def _expected_error(
     al. 2021, section 4). In simulations a steeper rule, the power 1.5 of the expected error, gave
     smaller errors, because probabilities of a network spread over all frames.
     """
-    num_classes = len(class_names)
+    num_classes = len(weight)
     total = predicted.sum(axis=0)
     share = total / max(total.sum(), 1e-9)
     trusted_in, trusted_out = probable[:, :num_classes], probable[:, num_classes:]
@@ -122,7 +127,6 @@ def _expected_error(
     others = seconds[:, None] - predicted
     missed = (1 - _DISTRUST) * trusted_out + _DISTRUST * share * others
     error = np.maximum(predicted - true_in, 0) + missed
-    weight = np.where([name in PAIN_CLASSES for name in class_names], _PAIN_WEIGHT, 1)
     total = np.maximum(total, _MIN_UNITS * seconds.mean())
     return np.asarray((weight * error / total**2).sum(axis=1) ** 1.5)
 

@@ -199,7 +199,7 @@ class ScoringFiles:
                 "is damaged or was not written by this version of mpar-review; move it and its CSV "
                 "away, or choose another --annotator",
             ) from None
-        if class_map != self.class_map:
+        if not class_map.labels_alike(self.class_map):
             raise InputError.of(
                 self.record,
                 "has another class map; pass the --class-map with which it was scored, or choose "

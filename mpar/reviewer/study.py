@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.bouts import find_runs
-from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.labels.classes import DEFAULT_CLASS_MAP, NO_RESPONSES, ClassMap, agree_on
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, folded
 from mpar.labels.pairing import find_label_files
 from mpar.labels.regions import COLUMNS, EVERY, RegionTable, read_regions
@@ -100,7 +100,11 @@ class Study:
             )
             self.warnings += self.checking.warnings
         elif predictions_folder is not None and not self.is_blind:
-            self.queue = Queue(predictions_folder, [*self.recordings], pattern)
+            self.queue = Queue(
+                predictions_folder, [*self.recordings], self.class_map.responses, pattern
+            )
+        if (self.queue or self.checking) and not self.class_map.responses:
+            self.warnings.append(f"all classes count alike in what you check: {NO_RESPONSES}")
 
     def reviewed(self) -> dict[str, list[tuple[int, int]]]:
         """Return the stretches of each recording that have a code."""
@@ -125,14 +129,15 @@ class Study:
             for item in chosen.values()
             if item.sidecar
         }
-        if len(maps) > 1:
+        shared = agree_on(maps) if maps else self.class_map
+        if shared is None:
             raise ConfigError(
                 f"{folder}: found predictions of {len(maps)} different class maps; keep those of "
                 "one network in a folder"
             )
-        if self.config.class_map is None and maps:
-            (self.class_map,) = maps
-        if maps and {*maps.copy().pop().class_names} != {*self.class_map.class_names}:
+        if self.config.class_map is None:
+            self.class_map = shared
+        if {*shared.class_names} != {*self.class_map.class_names}:
             raise ConfigError(
                 f"{folder}: was predicted with other classes than those of --class-map; drop it"
             )

@@ -49,14 +49,21 @@ class Queue:
         From mpar-predict.
     names : collection of str
         Recordings that are shown.
+    responses : collection of str
+        Classes that count as responses.
     group_pattern : str, optional
         Finds the animal in the name of a recording.
     """
 
     def __init__(
-        self, folder: Path, names: Collection[str], group_pattern: str | None = None
+        self,
+        folder: Path,
+        names: Collection[str],
+        responses: Collection[str],
+        group_pattern: str | None = None,
     ) -> None:
         self._folder, self._names, self._group_pattern = folder, names, group_pattern
+        self._responses = responses
         self._predictions: list[Recording] = []
         self._class_names: tuple[str, ...] = ()
         self.problem = ""
@@ -78,7 +85,12 @@ class Queue:
 
     def stretches(self, reviewed: Mapping[str, Sequence[tuple[int, int]]]) -> list[Stretch]:
         """Return the first stretches; frames that were `reviewed` are done."""
-        found = order_stretches(self._predictions, self._class_names, reviewed=reviewed)
+        found = order_stretches(
+            self._predictions,
+            self._class_names,
+            responses=self._responses,
+            reviewed=reviewed,
+        )
         return found[:_MAX_SHOWN]
 
 
@@ -117,7 +129,9 @@ class Checking:
             raise ConfigError(f"{folder}: has other classes than those of --class-map; drop it")
         self._class_map = class_map
         self._lock = threading.Lock()
-        self.estimate = Estimate.open(predictions, class_names, path=path)
+        self.estimate = Estimate.open(
+            predictions, class_names, responses=class_map.responses, path=path
+        )
 
     def state(self, place: int | None = None) -> dict[str, Any]:
         """Return a stretch as plain values, by default the next one, and all numbers so far."""

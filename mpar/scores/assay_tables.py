@@ -46,39 +46,40 @@ def average_animals(by_animal: pd.DataFrame) -> pd.DataFrame:
 
 
 def widen(by_animal: pd.DataFrame, metadata_columns: list[str]) -> pd.DataFrame:
-    """Return one row per animal, with a column for each class, measure and window.
+    """Return one row per animal and group, with a column for each class, measure and window.
 
     Parameters
     ----------
     by_animal : DataFrame
         From `mpar.scores.windows.summarize_animals`.
     metadata_columns : list of str
-        Columns of the metadata to put in front. If the recordings of an animal differ in one, its
-        cell holds all values.
+        Columns of the metadata to put in front. If the recordings of a row differ in one, its cell
+        holds all values.
 
     Returns
     -------
     DataFrame
-        ``Animal``, ``Group``, the metadata, ``Recordings`` (how many), ``Same_animal``, and
-        columns such as ``paw_lick_time_s_whole``: class, measure with its unit, window. Names are
-        valid in SPSS, R and Prism: letters, digits and underscores, at most 64 characters. Windows
-        that were not filmed to 99 % are empty. An animal in which no bout begins has no latency;
-        ``paw_lick_latency_censored_whole`` is then "yes".
+        ``Animal``, ``Group``, the metadata, ``Recordings`` (how many were averaged),
+        ``Same_animal``, and columns such as ``paw_lick_time_s_whole``: class, measure with its
+        unit, window. Names are valid in SPSS, R and Prism: letters, digits and underscores, at most
+        64 characters. Windows that were not filmed to 99 % are empty. An animal in which no bout
+        begins has no latency; ``paw_lick_latency_censored_whole`` is then "yes".
     """
-    animals = by_animal.drop_duplicates("Recording").groupby("Animal", sort=False)
+    rows = ["Animal", "Group"]
+    recordings = by_animal.drop_duplicates("Recording").groupby(rows, sort=False)
     front = pd.DataFrame(
         {
-            column: animals[column].agg(lambda cells: MANY.join(dict.fromkeys(map(str, cells))))
-            for column in ("Group", *metadata_columns, "Same_animal")
+            column: recordings[column].agg(lambda cells: MANY.join(dict.fromkeys(map(str, cells))))
+            for column in (*metadata_columns, "Same_animal")
         }
     )
-    front.insert(len(metadata_columns) + 1, "Recordings", animals.size())
-    means = average_animals(by_animal.assign(Group="")).set_index("Animal")
-    censored = by_animal.groupby(["Animal", "Window", "Class"], sort=False)["Latency_censored"].agg(
+    front.insert(len(metadata_columns), "Recordings", recordings.size())
+    means = average_animals(by_animal).set_index(rows)
+    censored = by_animal.groupby([*rows, "Window", "Class"], sort=False)["Latency_censored"].agg(
         lambda cells: "yes" if (cells == "yes").any() else "no" if (cells == "no").any() else ""
     )
     columns: dict[str, pd.Series] = {}
-    taken = {"animal", *map(str.lower, front.columns)}
+    taken = {*map(str.lower, rows), *map(str.lower, front.columns)}
     for (window, name), part in means.groupby(["Window", "Class"], sort=False):
         for measure in MEASURES:
             columns[_column(taken, name, _UNIT_NAMES[measure], window)] = part[measure]
@@ -86,7 +87,7 @@ def widen(by_animal: pd.DataFrame, metadata_columns: list[str]) -> pd.DataFrame:
         columns[_column(taken, name, "latency_censored", window)] = is_censored.where(
             part["Bouts"].notna().reindex(is_censored.index), ""
         )
-    return pd.concat([front, pd.DataFrame(columns)], axis=1).rename_axis("Animal").reset_index()
+    return pd.concat([front, pd.DataFrame(columns)], axis=1).reset_index()
 
 
 def _column(taken: set[str], *parts: str) -> str:
@@ -115,19 +116,24 @@ def group_columns(by_animal: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]
     name : str
         The measure with its unit, such as ``time_s``.
     table : DataFrame
-        ``Window``, ``Class``, ``Row`` and a column per group. Row i of a block holds animal i of
-        each group, in the order of the metadata; animals in one row have nothing in common.
-        Animals without a value are left out.
+        ``Window``, ``Class``, ``Row`` and a column per group. If every animal is in every group,
+        ``Row`` is the animal, and each of its values stands in its row, empty if there is none.
+        Otherwise row i of a block holds the i-th animal of each group, in the order of the
+        metadata, without those that have no value; animals in one row have nothing in common.
     """
     means = average_animals(by_animal)
     groups = list(dict.fromkeys(means["Group"]))
+    animals = list(dict.fromkeys(means["Animal"]))
+    is_paired = len(groups) > 1 and all(
+        {*means.loc[means["Group"] == group, "Animal"]} == {*animals} for group in groups
+    )
     for measure in MEASURES:
         blocks = []
         for (window, name), part in means.groupby(["Window", "Class"], sort=False):
-            values = {
-                group: part.loc[part["Group"] == group, measure].dropna().to_numpy()
-                for group in groups
-            }
+            values = {}
+            for group in groups:
+                mine = part[part["Group"] == group].set_index("Animal")[measure]
+                values[group] = (mine.reindex(animals) if is_paired else mine.dropna()).to_numpy()
             num_rows = max(map(len, values.values()))
             block = pd.DataFrame(
                 {
@@ -136,7 +142,7 @@ def group_columns(by_animal: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]
                 },
                 index=range(num_rows),
             )
-            front = (window, name, range(1, num_rows + 1))
+            front = (window, name, animals if is_paired else range(1, num_rows + 1))
             for place, (title, cells) in enumerate(zip(_PRISM_FRONT, front, strict=True)):
                 block.insert(place, title, cells)
             blocks.append(block)

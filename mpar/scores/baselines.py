@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.labels.classes import UNLABELLED
 from mpar.scores.bootstrap import bootstrap_intervals
 from mpar.scores.comparison import Comparison, confusion_by_animal
 from mpar.scores.metrics import FrameScores, none_for_nan
@@ -21,7 +21,7 @@ BASELINE_NAMES = {
 
 
 def measure_baselines(
-    comparisons: Sequence[Comparison], class_names: Sequence[str]
+    comparisons: Sequence[Comparison], class_names: Sequence[str], *, responses: Collection[str]
 ) -> dict[str, Any]:
     """Score mpar and two baselines on the same frames.
 
@@ -31,6 +31,8 @@ def measure_baselines(
         Together they hold at least one labelled frame.
     class_names : sequence of str, length K
         Names of the classes.
+    responses : collection of str
+        Those that count as responses; the verdict names one of them.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def measure_baselines(
         "rival": rival,
         "gain": gain,
         "interval": interval,
-        "verdict": _verdict(gain, interval, rival, scores["mpar"]),
+        "verdict": _verdict(gain, interval, rival, scores["mpar"], responses),
     }
 
 
@@ -91,7 +93,13 @@ def _gain(pair: NDArray[np.int64], class_names: Sequence[str]) -> NDArray[np.flo
     return np.array([ours - rival])
 
 
-def _verdict(gain: float, interval: list[float] | None, rival: str, ours: FrameScores) -> str:
+def _verdict(
+    gain: float,
+    interval: list[float] | None,
+    rival: str,
+    ours: FrameScores,
+    responses: Collection[str],
+) -> str:
     """Say in plain words whether the network is worth using."""
     what = BASELINE_NAMES[rival]
     if rival == "most_frequent":
@@ -107,7 +115,7 @@ def _verdict(gain: float, interval: list[float] | None, rival: str, ours: FrameS
     if low > 0:
         return f"mpar is better than {what} ({difference})."
     named = [
-        k for k, name in enumerate(ours.class_names) if ours.support[k] and name in PAIN_CLASSES
+        k for k, name in enumerate(ours.class_names) if ours.support[k] and name in responses
     ] or list(np.flatnonzero(ours.support))
     worst = min(named, key=lambda k: ours.f1[k])
     f1 = f"{ours.f1[worst]:.2f}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.labels.classes import UNLABELLED
 from mpar.scores.comparison import Comparison
 
 MAX_DISAGREEMENTS, MAX_BY_RECORDING = 12, 3
@@ -38,9 +38,9 @@ class Disagreement(NamedTuple):
 
 
 def find_disagreements(
-    comparisons: Sequence[Comparison], class_names: Sequence[str]
+    comparisons: Sequence[Comparison], class_names: Sequence[str], *, responses: Collection[str]
 ) -> list[Disagreement]:
-    """Find where human and network disagree most: pain classes first, then by weight.
+    """Find where human and network disagree most: responses first, then by weight.
 
     Parameters
     ----------
@@ -48,19 +48,20 @@ def find_disagreements(
         Recordings to search. Frames without a true label do not count as disagreements.
     class_names : sequence of str, length K
         Names of the classes.
+    responses : collection of str
+        Those that count as responses.
 
     Returns
     -------
     list of Disagreement
         Worst first, at most 12, and at most three of one recording, so that one bad recording
-        does not fill the list. Runs with a true or predicted pain class come before all others.
-        This is our choice: long runs are of frequent classes, which matter least in a study of
-        pain.
+        does not fill the list. Runs with a true or predicted response come before all others.
+        This is our choice: long runs are of frequent classes, which matter least.
     """
-    pain = {k for k, name in enumerate(class_names) if name in PAIN_CLASSES}
+    first = {k for k, name in enumerate(class_names) if name in responses}
 
     def rank(found: Disagreement) -> tuple[bool, float]:
-        return not pain & {found.truth, found.predicted}, -found.weight
+        return not first & {found.truth, found.predicted}, -found.weight
 
     worst: list[Disagreement] = []
     for i, c in enumerate(comparisons):

@@ -5,13 +5,13 @@ Shapes: N sizes of the training part, G test animals, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpar.labels.classes import pain_or_all
+from mpar.labels.classes import responses_or_all
 from mpar.scores.bootstrap import bootstrap_intervals
 from mpar.scores.comparison import Comparison, confusion_by_animal
 from mpar.scores.metrics import FrameScores, none_for_nan
@@ -25,6 +25,8 @@ def measure_curve(
     num_events: Sequence[int],
     comparisons: Sequence[Sequence[Comparison]],
     class_names: Sequence[str],
+    *,
+    responses: Collection[str],
 ) -> dict[str, Any]:
     """Score networks that learnt from more and more animals, on the same test animals.
 
@@ -38,13 +40,15 @@ def measure_curve(
         The same test recordings for each network.
     class_names : sequence of str, length K
         Names of the classes.
+    responses : collection of str
+        Those that count as responses.
 
     Returns
     -------
     dict
         ``points``: for each network ``num_animals``, ``num_events``, ``macro_f1`` and ``f1`` by
         shown class, each as [score, low, high], the interval over test animals (None where there
-        is none); ``shown``: the pain classes, or all classes if there are none, with their
+        is none); ``shown``: the responses, or all classes if there are none, with their
         ``class_indices``; ``forecast``:
         ``more_animals``, ``gain`` of macro-F1 and its ``interval``, or None; ``verdict``.
 
@@ -54,7 +58,7 @@ def measure_curve(
     fitted to each draw of test animals. Our choice, since three points allow no curve: scores
     level off, so that the true gain is rather lower.
     """
-    shown = pain_or_all(class_names)
+    shown = responses_or_all(class_names, responses)
     columns = [class_names.index(name) for name in shown]
     by_animal = [
         confusion_by_animal(found, [c.predicted for c in found], class_names)

@@ -6,7 +6,8 @@ Shapes: S stimuli, T frames.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy.stats import norm
 
 from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import PAIN_CLASSES, UNLABELLED
+from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.stimuli import Stimulus
 
 EVENT_COLUMNS = (
@@ -42,18 +43,34 @@ def parse_response_window(text: str) -> tuple[Fraction, Fraction]:
     return Fraction(match[1]), Fraction(match[2])
 
 
-def columns_of_events(class_names: Sequence[str]) -> list[str]:
+def columns_of_events(responses: Sequence[str]) -> list[str]:
     """Return the names of the result columns of events.csv."""
-    return [*EVENT_COLUMNS, *(f"{class_names[k]}_s" for k in responding_classes(class_names))]
+    return [*EVENT_COLUMNS, *(f"{name}_s" for name in responses)]
 
 
-def responding_classes(class_names: Sequence[str]) -> list[int]:
-    """Return the indices of the pain classes; ConfigError if there are none."""
-    found = [k for k, name in enumerate(class_names) if name in PAIN_CLASSES]
+def choose_responses(class_map: ClassMap, chosen: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the classes that count as responses, in order of class.
+
+    Parameters
+    ----------
+    class_map : ClassMap
+        The classes, some of which it marks as responses.
+    chosen : collection of str
+        Classes that count instead of those.
+
+    Raises
+    ------
+    ConfigError
+        A chosen class does not exist, or there is no response.
+    """
+    names = class_map.class_names
+    if unknown := [name for name in chosen if name not in names]:
+        raise ConfigError(f"response: found {unknown[0]!r}, expected one of {', '.join(names)}")
+    found = tuple(name for name in names if name in (chosen or class_map.responses))
     if not found:
         raise ConfigError(
-            f"events: the classes are {', '.join(class_names)}, expected a pain class "
-            f"({', '.join(PAIN_CLASSES)}) to respond with"
+            f"events: none of the classes ({', '.join(names)}) is marked as a response; pass "
+            "--response CLASS for each that counts"
         )
     return found
 
@@ -62,19 +79,64 @@ def event_tables(
     stimuli: Sequence[Stimulus],
     window: tuple[Fraction, Fraction],
     class_names: Sequence[str],
+    responses: Sequence[str],
     *,
     has_force: bool,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of `respond`, `summarize_responses` and `thresholds` by file name."""
-    responses = respond(stimuli, window, class_names)
-    tables = {"events": responses, "responses": summarize_responses(responses)}
-    return tables | ({"thresholds": thresholds(stimuli, responses)} if has_force else {})
+    events = respond(stimuli, window, class_names, responses)
+    tables = {"events": events, "responses": summarize_responses(events)}
+    return tables | ({"thresholds": thresholds(stimuli, events)} if has_force else {})
+
+
+def find_stops(stimuli: Sequence[Stimulus], window: tuple[Fraction, Fraction]) -> list[Fraction]:
+    """Return the second at which the window of each stimulus stops.
+
+    It stops where the window of the next stimulus in the same recording begins, so that one bout
+    does not answer two stimuli. Stimuli in the same frame share their window.
+    """
+    starts: dict[str, list[tuple[int, Fraction]]] = defaultdict(list)
+    for item in stimuli:
+        clock = item.animal.recording.clock
+        starts[item.animal.recording.name].append((clock.frame_of(item.start), item.start))
+    stops = []
+    for item in stimuli:
+        frame = item.animal.recording.clock.frame_of(item.start)
+        later = [s for f, s in starts[item.animal.recording.name] if f > frame]
+        stop = item.start + window[1]
+        stops.append(min(stop, min(later) + window[0]) if later else stop)
+    return stops
+
+
+def warn_of_overlaps(stimuli: Sequence[Stimulus], window: tuple[Fraction, Fraction]) -> list[str]:
+    """Return warnings about stimuli that are closer together than their windows are long."""
+    pairs = zip(stimuli, find_stops(stimuli, window), strict=True)
+    cut = [item for item, stop in pairs if stop < item.start + window[1]]
+    frames = Counter(
+        (item.animal.recording.name, item.animal.recording.clock.frame_of(item.start))
+        for item in stimuli
+    )
+    warnings = []
+    if cut:
+        first = cut[0]
+        warnings.append(
+            f"{len(cut)} of {len(stimuli)} stimuli (the first: {first.event} of "
+            f"{first.animal.recording.name} at {float(first.start):g} s) came less than "
+            f"{float(window[1] - window[0]):g} s before the next one; their windows for responses "
+            "stop there, so that one bout does not answer two stimuli"
+        )
+    if together := sum(number for number in frames.values() if number > 1):
+        warnings.append(
+            f"{together} stimuli began at the same time as another one; a bout answers all of them"
+        )
+    return warnings
 
 
 def respond(
     stimuli: Sequence[Stimulus],
     window: tuple[Fraction, Fraction],
     class_names: Sequence[str],
+    responses: Sequence[str],
 ) -> pd.DataFrame:
     """Return what followed each stimulus, one row a stimulus.
 
@@ -83,39 +145,51 @@ def respond(
     stimuli : sequence of Stimulus
         From `mpar.labels.stimuli.read_stimuli`.
     window : (Fraction, Fraction)
-        Seconds from the start of the stimulus within which a response must begin, half-open.
+        Seconds from the start of the stimulus within which a response must begin, half-open. A
+        window stops earlier where that of the next stimulus begins (`find_stops`).
     class_names : sequence of str, length K
-        With at least one pain class.
+        Names of the classes.
+    responses : sequence of str
+        Those that count as responses.
 
     Returns
     -------
     DataFrame
-        Further columns of the stimuli, then
-        ``Complete`` ("yes" if the whole window was filmed), ``Unlabelled_s``,
-        ``Under_way`` ("yes" if a pain bout was under way when the window began; it is no response),
-        ``Response`` ("yes" if a bout of any pain class begins in the window; empty if none does,
-        but part of the window was not filmed or has no label), ``Latency_s`` from the stimulus to
-        the first of these bouts, ``Latency_censored`` ("yes" if there is none), ``First_class`` and
-        ``First_bout_s``, the class and whole length of that bout, and for each pain class
-        ``<class>_s``, its seconds within the window.
+        Further columns of the stimuli, then ``Complete`` ("yes" if the whole window was filmed),
+        ``Unlabelled_s``, ``Under_way`` ("yes" if a bout of a response was under way when the window
+        began; it does not count), ``Response`` ("yes" if a bout of any response begins in the
+        window; empty if none does, but part of the window was not filmed or has no label),
+        ``Latency_s`` from the stimulus to the first of these bouts, ``Latency_censored`` ("yes" if
+        there is none), ``First_class`` and ``First_bout_s``, the class and whole length of that
+        bout, and for each response ``<class>_s``, its seconds within the window.
     """
-    pain = responding_classes(class_names)
-    return pd.DataFrame([_respond(item, window, class_names, pain) for item in stimuli])
+    counting = [class_names.index(name) for name in responses]
+    stops = find_stops(stimuli, window)
+    return pd.DataFrame(
+        [
+            _respond(item, (item.start + window[0], stop), class_names, counting)
+            for item, stop in zip(stimuli, stops, strict=True)
+        ]
+    )
 
 
 def _respond(
-    item: Stimulus, window: tuple[Fraction, Fraction], names: Sequence[str], pain: Sequence[int]
+    item: Stimulus,
+    window: tuple[Fraction, Fraction],
+    names: Sequence[str],
+    counting: Sequence[int],
 ) -> dict[str, Any]:
+    """Return the row of a stimulus, whose window is in seconds of the recording."""
     recording, clock = item.animal.recording, item.animal.recording.clock
-    begin, end = item.start + window[0], item.start + window[1]
-    start, stop = clock.first_at(max(begin, Fraction(0))), clock.first_at(end)
+    begin, end = window
+    start, stop = clock.first_at(begin), clock.first_at(end)
     is_inside = np.zeros(clock.num_frames, bool)
     is_inside[start:stop] = True
     labels = recording.labels
     unlabelled = float(clock.seconds_of(is_inside & (labels == UNLABELLED)))
-    is_complete = begin >= 0 and end <= clock.seconds
+    is_complete = begin >= 0 and clock.is_before_end(end)
     bouts = find_bouts(labels)
-    bouts = bouts[bouts["label"].isin(pain)]
+    bouts = bouts[bouts["label"].isin(counting)]
     first = bouts[(bouts["start"] >= start) & (bouts["start"] < stop)].head(1)
     row: dict[str, Any] = {
         **{"Recording": recording.name, "Animal": item.animal.animal, "Group": item.animal.group},
@@ -132,12 +206,12 @@ def _respond(
     for a, b, label in first[["start", "stop", "label"]].to_numpy().tolist():
         row |= {
             "Response": "yes",
-            "Latency_s": float(clock.start_of(a) - item.start),
+            "Latency_s": float(max(clock.start_of(a) - item.start, begin - item.start)),
             "Latency_censored": "no",
             "First_class": names[label],
             "First_bout_s": float(clock.start_of(b) - clock.start_of(a)),
         }
-    for k in pain:
+    for k in counting:
         row[f"{names[k]}_s"] = float(clock.seconds_of(is_inside & (labels == k)))
     return row
 

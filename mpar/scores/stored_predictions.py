@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
-from mpar.labels.classes import ClassMap
+from mpar.labels.classes import ClassMap, agree_on
 from mpar.labels.exchange import write_labels
 from mpar.labels.regions import recording_name
 from mpar.labels.scorings import JOINT, Recording
@@ -143,7 +143,7 @@ def choose_predictions(
 
 def read_predictions(
     folder: Path | str, *, quiet: bool = True
-) -> tuple[list[Recording], tuple[str, ...], list[Problem]]:
+) -> tuple[list[Recording], ClassMap, list[Problem]]:
     """Read the predictions of a folder, one label for every frame.
 
     Parameters
@@ -159,8 +159,8 @@ def read_predictions(
     -------
     predictions : list of Recording
         Sorted by name.
-    class_names : tuple of str
-        Their classes.
+    class_map : ClassMap
+        Their classes. It marks no responses if predictions disagree on them.
     problems : list of Problem
         Predictions that cannot be read, or whose name occurs twice.
 
@@ -171,8 +171,7 @@ def read_predictions(
     InputError
         No prediction can be read.
     """
-    predictions, class_map, problems = read_folder(folder, read_prediction, quiet=quiet)
-    return predictions, class_map.class_names, problems
+    return read_folder(folder, read_prediction, quiet=quiet)
 
 
 def read_folder(
@@ -183,7 +182,7 @@ def read_folder(
 ) -> tuple[list[Item], ClassMap, list[Problem]]:
     """Read the predictions of a folder with `read_one`, which gets a path and its NAME.
 
-    Returns and raises as `read_predictions`, with the class map instead of its names.
+    Returns and raises as `read_predictions`.
     """
     warn_of_unread(OUTPUT_ENDINGS, folder)
     names = {path: name_of(path) for path in find_files(folder, [".csv"])}
@@ -204,12 +203,13 @@ def read_folder(
         raise InputError(problems)
     if not found:
         raise ConfigError(f"{folder}: found no NAME_predictions.csv; check the path")
-    if len(maps) > 1:
+    shared = agree_on(maps)
+    if shared is None:
         raise ConfigError(
             f"{folder}: found predictions of {len(maps)} different class maps; keep those of one "
             "network in a folder"
         )
-    return list(found.values()), maps.pop(), problems
+    return list(found.values()), shared, problems
 
 
 def read_prediction(path: Path, name: str) -> tuple[Recording, ClassMap]:
@@ -273,13 +273,18 @@ def export_predictions(
     ConfigError, InputError
         As `read_predictions` and `mpar.labels.exchange.write_labels`.
     """
-    predictions, class_names, problems = read_predictions(folder)
+    predictions, class_map, problems = read_predictions(folder)
     whole, more = _join_trials(predictions)
     problems += more
     if not whole:
         raise InputError(problems)
     paths = write_labels(
-        output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
+        output_folder,
+        label_format,
+        whole,
+        class_map.class_names,
+        unscored=unscored,
+        overwrite=overwrite,
     )
     return paths, sorted(problems)
 

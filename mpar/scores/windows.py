@@ -1,8 +1,8 @@
 """The numbers of an assay: time, bouts and latencies by animal, window and class, and by group.
 
-A frame belongs to the window [start, stop) in which it begins. Every frame from time 0 on
-therefore belongs to exactly one bin, and the seconds of the bins add up. Each frame lasts until
-the next one begins (`mpar.video.timeline`).
+A frame belongs to the window [start, stop) in which it begins, where a time may be rounded to
+milliseconds (`mpar.video.timeline.TimeLine.first_at`). Every frame from time 0 on therefore belongs
+to exactly one bin, and the seconds of the bins add up. Each frame lasts until the next one begins.
 """
 
 from __future__ import annotations
@@ -213,7 +213,8 @@ def summarize_window(
             if len(mine):
                 row["Mean_bout_s"] = float(sum(lengths) / len(mine))
                 row["Median_bout_s"] = float(np.median([float(length) for length in lengths]))
-                row["Latency_s"] = float(clock.start_of(int(mine["start"].iloc[0])) - begin)
+                latency = clock.start_of(int(mine["start"].iloc[0])) - begin
+                row["Latency_s"] = max(0.0, float(latency))
         rows.append(row)
     return rows
 

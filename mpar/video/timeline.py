@@ -171,10 +171,23 @@ class TimeLine:
         return np.append(self.starts, float(self.seconds))
 
     def first_at(self, seconds: Fraction) -> int:
-        """Return the first frame that starts at a time or later, T if there is none."""
+        """Return the first frame that starts at a time or later, T if there is none.
+
+        Like `frame_of`, it takes a rounded time of a frame, its stamp or a multiple of 1 / fps, as
+        that frame: a time may be 0.5 ms late.
+        """
+        time = seconds - ROUNDING_SECONDS
         if self.times is None:
-            return min(self.num_frames, max(0, ceil(seconds * self._rate)))
-        return int(np.searchsorted(self.times, float(seconds)))
+            return min(self.num_frames, max(0, ceil(time * self._rate)))
+        by_stamp = int(np.searchsorted(self.times, float(time)))
+        if not self.is_steady:
+            return by_stamp
+        by_rate = ceil((time - self.lead_seconds) * self._rate)
+        return min(by_stamp, max(0, by_rate))
+
+    def is_before_end(self, seconds: Fraction) -> bool:
+        """Return True if a time is not after the end, except by rounding."""
+        return seconds <= self.seconds + ROUNDING_SECONDS
 
     def seconds_of(self, is_shown: np.ndarray) -> Fraction:
         """Return the total time for which the frames of a (T,) bool array are shown.

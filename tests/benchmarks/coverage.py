@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import DEFAULT_CLASS_MAP, PAIN_CLASSES
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Recording
 from mpar.reviewer.estimate import Estimate
 from mpar.reviewer.sampling import NUM_STRATA
@@ -33,7 +33,7 @@ NUM_ANIMALS, MINUTES = 6, 10.0
 NUMBERS = (60, 200)  # of stretches checked
 PLAIN_SHARE = 5  # plain random checking, for the widths, in a fifth of the studies
 NAMES = DEFAULT_CLASS_MAP.class_names
-PAIN = [NAMES.index(name) for name in PAIN_CLASSES]
+PAIN = [NAMES.index(name) for name in DEFAULT_CLASS_MAP.responses]
 OTHERS = [k for k in range(len(NAMES)) if k not in PAIN]
 PAIN_SECONDS = dict(zip(PAIN, (0.5, 1.5, 0.8), strict=True))  # mean length of a bout
 
@@ -150,7 +150,14 @@ def check_study(
     Yields (number checked, "pain" or "other", which number, truth, estimate, interval).
     """
     predictions, truths = draw_study(seed, kind)
-    estimate = Estimate(predictions, NAMES, seed=seed, path=None, num_strata=num_strata)
+    estimate = Estimate(
+        predictions,
+        NAMES,
+        responses=DEFAULT_CLASS_MAP.responses,
+        seed=seed,
+        path=None,
+        num_strata=num_strata,
+    )
     while estimate.num_checked < max(NUMBERS):
         stretch = estimate.next_stretch()
         assert stretch is not None

@@ -130,7 +130,7 @@ def predict(animals: Sequence[NewRecording], checkpoint: Checkpoint) -> list[Rec
 
 def by_queue(predictions: Sequence[Recording], minutes: float, seed: int) -> Spans:
     """Return the stretches that the queue gives first."""
-    stretches = order_stretches(predictions, NAMES)
+    stretches = order_stretches(predictions, NAMES, responses=PAIN)
     return _take([(s.recording, s.start, s.stop) for s in stretches], minutes)
 
 
