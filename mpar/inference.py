@@ -25,6 +25,7 @@ from mpar.scores.predictions import (
     update_summary,
     write_prediction,
 )
+from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.system.team import ALONE, Team
 from mpar.system.workers import HangError, run_parallel
@@ -196,16 +197,24 @@ def predict_inputs(
         with contextlib.closing(run_parallel(predict_one, own, workers=2)) as done:
             for i, get_result in done:
                 bar.update()
+                path = own[i].path
                 try:
-                    predictions = get_result()
+                    with contained(path, with_disk=True):
+                        predictions = get_result()
                 except InputError as error:
                     results[i] = [], list(error.problems)
                     continue
                 except HangError as error:
-                    results[i] = [], [Problem.of(own[i].path, str(error))]
+                    results[i] = [], [Problem.of(path, str(error))]
                     continue
-                written = [_write(network, folder, p, config) for p in predictions]
-                results[i] = written, []
+                results[i] = [], []
+                for prediction in predictions:
+                    try:
+                        with contained(path, with_disk=True):
+                            results[i][0].append(_write(network, folder, prediction, config))
+                    except InputError as error:
+                        results[i][1].extend(error.problems)
+    results = [(found, logged(bad, folder / LOG_NAME)) for found, bad in results]
     results = team.gather_shares(results)
     return [w for found, _ in results for w in found], [p for _, bad in results for p in bad]
 

@@ -22,6 +22,7 @@ from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import find_recordings
 from mpar.labels.sources import Source
+from mpar.system.faults import contained
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
@@ -146,8 +147,9 @@ def _look_at_all(
 
     def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
         try:
-            sha256 = sha256_of(path, on_step)
-            return sha256, probe_video(path, stream=stream, on_packets=on_step)
+            with contained(path):
+                sha256 = sha256_of(path, on_step)
+                return sha256, probe_video(path, stream=stream, on_packets=on_step)
         except InputError as error:
             return error
         except OSError as error:  # a broken link, no permission

@@ -20,6 +20,7 @@ from mpar.labels.exchange import write_labels
 from mpar.labels.regions import recording_name
 from mpar.labels.scorings import JOINT, Recording
 from mpar.scores.predictions import OUTPUT_ENDINGS, SUFFIX
+from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
@@ -106,7 +107,8 @@ def read_sidecars(
         if name is None:
             continue
         try:
-            predicted.append(StoredPrediction(path, name, read_sidecar(path)))
+            with contained(path):
+                predicted.append(StoredPrediction(path, name, read_sidecar(path)))
         except InputError as error:
             problems += error.problems
             left_out[path] = Path(f"{name}.mp4")
@@ -193,7 +195,8 @@ def read_folder(
     problems: list[Problem] = []
     for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
         try:
-            item, class_map = read_one(path, name)
+            with contained(path, with_disk=True):
+                item, class_map = read_one(path, name)
         except InputError as error:
             problems += error.problems
             continue
@@ -278,9 +281,12 @@ def export_predictions(
     problems += more
     if not whole:
         raise InputError(problems)
-    paths = write_labels(
+    paths, more = write_labels(
         output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
     )
+    problems = logged([*problems, *more], Path(output_folder, LOG_NAME))
+    if not paths:
+        raise InputError(problems)
     return paths, sorted(problems)
 
 
