@@ -14,7 +14,6 @@ from typing import Any
 
 from mpar.cache.config import PreprocessConfig
 from mpar.cache.parts import Regions
-from mpar.cache.staging import sha256_of
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
@@ -23,6 +22,7 @@ from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import find_recordings
 from mpar.labels.sources import Source
 from mpar.system.faults import contained
+from mpar.system.files import sha256_of
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel

@@ -265,6 +265,30 @@ def write_labels(
     *,
     unscored: str | None = None,
     overwrite: bool = False,
+) -> list[Path]:
+    """Write labels as `write_labels_of_each` does, and return the files.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As there; also InputError if the disk refuses a file. The others are written.
+    """
+    paths, problems = write_labels_of_each(
+        folder, label_format, videos, class_names, unscored=unscored, overwrite=overwrite
+    )
+    if problems:
+        raise InputError(problems)
+    return paths
+
+
+def write_labels_of_each(
+    folder: Path | str,
+    label_format: str,
+    videos: Sequence[Recording],
+    class_names: Sequence[str],
+    *,
+    unscored: str | None = None,
+    overwrite: bool = False,
 ) -> tuple[list[Path], list[Problem]]:
     """Write labels in the format of another program.
 

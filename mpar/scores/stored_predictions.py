@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import ClassMap
-from mpar.labels.exchange import write_labels
+from mpar.labels.exchange import write_labels_of_each
 from mpar.labels.regions import recording_name
 from mpar.labels.scorings import JOINT, Recording
 from mpar.scores.predictions import OUTPUT_ENDINGS, SUFFIX
@@ -262,7 +262,7 @@ def export_predictions(
         Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files. mpar joins the
         trials of a video, since other programs count the frames of videos.
     output_folder, label_format, unscored, overwrite
-        As for `mpar.labels.exchange.write_labels`.
+        As for `mpar.labels.exchange.write_labels_of_each`.
 
     Returns
     -------
@@ -274,14 +274,14 @@ def export_predictions(
     Raises
     ------
     ConfigError, InputError
-        As `read_predictions` and `mpar.labels.exchange.write_labels`.
+        As `read_predictions` and `mpar.labels.exchange.write_labels_of_each`.
     """
     predictions, class_names, problems = read_predictions(folder)
     whole, more = _join_trials(predictions)
     problems += more
     if not whole:
         raise InputError(problems)
-    paths, more = write_labels(
+    paths, more = write_labels_of_each(
         output_folder, label_format, whole, class_names, unscored=unscored, overwrite=overwrite
     )
     problems = logged([*problems, *more], Path(output_folder, LOG_NAME))
