@@ -13,6 +13,7 @@ import click
 from mpar_cli._mapped import lost_pages_end_with_message
 
 from mpar.errors import InputError, MparError, Problem
+from mpar.system.faults import is_out_of_memory, logged
 
 if TYPE_CHECKING:
     from mpar.cache.layout import RecordingInfo
@@ -68,8 +69,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             raise  # the reader closed the pipe (| head): click ends quietly
         except (MemoryError, RuntimeError) as error:
             text = str(error).partition("\n")[0]
-            is_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()
-            if not is_memory and "allocate memory" not in text:
+            if not is_out_of_memory(error):
                 raise
             click.echo(
                 f"error: not enough memory{text and f' ({text})'}; {_save_memory()}", err=True
@@ -104,7 +104,7 @@ def _save_memory() -> str:
 
 def show_problems(problems: Iterable[Problem]) -> None:
     """Print the first thirty problems to the error stream, and the number of the others."""
-    problems = list(problems)
+    problems = logged(problems, None)
     click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", err=True)
     for problem in problems[:MAX_PROBLEMS_SHOWN]:
         click.echo(f"  {problem}", err=True)

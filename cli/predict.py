@@ -100,10 +100,13 @@ def main(
 ) -> int:
     """Predict every frame of SOURCES: videos, folders of videos, or caches.
 
-    Each video gets NAME_predictions.csv, NAME_bouts.csv and a row in summary.csv. A bad video
-    is reported and skipped; the exit code is then 1, or 2 if none is left. By default, labels are
-    post-processed with values in the checkpoint, which were fitted on validation recordings.
+    Each video gets NAME_predictions.csv, NAME_bouts.csv and a row in summary.csv. What this
+    network has already predicted with the same options is kept, so that an interrupted run
+    continues by the same command. A bad video is reported and skipped; the exit code is then 1,
+    or 2 if none is left. By default, labels are post-processed with values in the checkpoint,
+    which were fitted on validation recordings.
     """
+    from mpar.errors import counted
     from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
     from mpar.scores.postprocess import PostConfig, change_post
     from mpar.scores.predictions import OutputConfig
@@ -124,7 +127,7 @@ def main(
         )
         regions = _options.read_regions(regions_path) or network.regions
         found, problems = find_inputs(sources, regions)
-        written, more = predict_inputs(
+        done = predict_inputs(
             *(network, found, output_folder),
             config=config,
             overwrite=overwrite,
@@ -133,14 +136,19 @@ def main(
         )
     if not team.is_leader:
         return 0
-    problems += more
+    written, problems = done.written, [*problems, *done.problems]
     show_warnings((item.video, warning) for item in written for warning in item.warnings)
     num_frames = sum(item.num_frames for item in written)
+    if done.kept:
+        click.echo(
+            f"{counted(len(done.kept), 'prediction')} of this network with these options already "
+            "there and kept"
+        )
     click.echo(f"{len(written)} videos, {num_frames:,} frames -> {output_folder}")
     click.echo(f"post-processing: {network.post.describe(network.class_names)}")
     if problems:
         show_problems(problems)
-    if not written:
+    if not written and not done.kept:
         return ERROR_EXIT
     return PROBLEMS_EXIT if problems else 0
 

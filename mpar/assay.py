@@ -44,7 +44,7 @@ from mpar.scores.windows import (
     summarize_animals,
     summarize_groups,
 )
-from mpar.system.files import write_json, write_table, write_text
+from mpar.system.files import is_there, write_json, write_table, write_text
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
 PAGE, WORKBOOK = "report.html", "summary.xlsx"
@@ -372,7 +372,7 @@ def _refuse_existing(folder: Path, config: AssayConfig) -> None:
     names = [f"{name}{suffix}" for name in figures for suffix in (".png", ".pdf")]
     own = [BY_ANIMAL, BY_GROUP, SETTINGS, PAGE, WORKBOOK]
     own += [f"{name}.csv" for name in ("wide", "comparison", "events", "responses", "thresholds")]
-    existing = [name for name in (*own, *names) if (folder / name).exists()]
+    existing = [name for name in (*own, *names) if is_there(folder / name)]
     for pattern in ("prism_*.csv", "peri_event_*.*"):
         existing += [path.name for path in folder.glob(pattern)]
     if existing:

@@ -27,6 +27,7 @@ from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import Comparison
 from mpar.scores.predictions import OUTPUT_ENDINGS
 from mpar.scores.stored_predictions import choose_predictions, line_of, read_sidecars
+from mpar.system.faults import contained
 from mpar.system.folders import warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, is_same_tempo
@@ -215,7 +216,10 @@ def compare_folders(
                 raise InputError(source.problems)
             if not source.labels:
                 raise InputError.of(item.path, f"has no labels in {annotation_folder}")
-            comparisons += _compare_files(source, group, item.path, item.sidecar, class_map, config)
+            with contained(item.path, with_disk=True):
+                comparisons += _compare_files(
+                    source, group, item.path, item.sidecar, class_map, config
+                )
         except InputError as error:
             problems += error.problems
     found: dict[str, Comparison] = {}

@@ -31,12 +31,15 @@ class Problem:
         What was found, what was expected, and what to do.
     folder : str
         Folder of the file, not shown; see `below`.
+    trace : str
+        Traceback of an error that mpar did not expect, not shown (`mpar.system.faults.logged`).
     """
 
     path: str
     line: int
     message: str
     folder: str = field(default="", compare=False, repr=False)
+    trace: str = field(default="", compare=False, repr=False)
 
     @classmethod
     def of(cls, path: Path | str, message: str, line: int = 0) -> Problem:

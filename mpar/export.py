@@ -26,6 +26,7 @@ from mpar.labels.scorings import Recording
 from mpar.report.band import Band
 from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet, shrink
 from mpar.scores.probabilities import read_probabilities
+from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files
 from mpar.video.regions import Region
@@ -137,12 +138,14 @@ def export_videos(
     with tqdm(total=num_frames, desc="writing", unit="frame", disable=quiet or None) as bar:
         for task in tasks:
             try:
-                paths += _write(task, class_names, folder, bool(truths), bar.update)
+                with contained(task.video, with_disk=True):
+                    paths += _write(task, class_names, folder, bool(truths), bar.update)
                 shown += task.bouts
             except InputError as error:
                 problems += error.problems
     for name in dict.fromkeys(bout.class_name for bout in shown):
         paths += _write_sheets(folder, name, [bout for bout in shown if bout.class_name == name])
+    problems = logged(problems, folder / LOG_NAME)
     if not paths:
         raise InputError(problems)
     return paths, sorted(dict.fromkeys(problems))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
 from mpar.labels.regions import RegionTable, recording_name
 from mpar.labels.scorings import Recording
-from mpar.network.predictor import ActionRecognitionInference
+from mpar.network.predictor import ActionRecognitionInference, digest_of
 from mpar.scores.predictions import (
     SUMMARY_NAME,
     OutputConfig,
@@ -25,6 +27,9 @@ from mpar.scores.predictions import (
     update_summary,
     write_prediction,
 )
+from mpar.scores.standing import look_at
+from mpar.system.faults import LOG_NAME, contained, logged
+from mpar.system.files import sha256_of
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.system.team import ALONE, Team
 from mpar.system.workers import HangError, run_parallel
@@ -53,6 +58,34 @@ class Input:
     names: tuple[str, ...]
     regions: tuple[Region | None, ...] = (None,)
     recording: int | None = None
+
+    def without(self, names: Collection[str]) -> Input:
+        """Return the input without some of its recordings."""
+        pairs = [
+            pair for pair in zip(self.names, self.regions, strict=True) if pair[0] not in names
+        ]
+        return replace(
+            self, names=tuple(name for name, _ in pairs), regions=tuple(r for _, r in pairs)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The results of a run of `predict_inputs`.
+
+    Parameters
+    ----------
+    written : list of Recording
+        The written predictions, without their probabilities.
+    kept : list of str
+        Names of the recordings whose predictions were there.
+    problems : list of Problem
+        Sources that were skipped.
+    """
+
+    written: list[Recording]
+    kept: list[str]
+    problems: list[Problem]
 
 
 def find_inputs(
@@ -137,7 +170,7 @@ def predict_inputs(
     overwrite: bool = False,
     quiet: bool = True,
     team: Team = ALONE,
-) -> tuple[list[Recording], list[Problem]]:
+) -> Predicted:
     """Predict inputs and write each as soon as it is finished.
 
     Parameters
@@ -147,11 +180,12 @@ def predict_inputs(
     inputs : sequence of Input
         From `find_inputs`.
     output_folder : Path or str
-        Created if it does not exist.
+        Created if it does not exist. Predictions in it that this network made of the same videos
+        with the same options are kept (`mpar.scores.standing`).
     config : OutputConfig, optional
         How to write.
     overwrite : bool
-        Replace existing predictions.
+        Replace all existing predictions.
     quiet : bool
         Show no progress bar.
     team : Team
@@ -159,21 +193,20 @@ def predict_inputs(
 
     Returns
     -------
-    written : list of Recording
-        The written predictions, without their probabilities.
-    problems : list of Problem
-        Sources that were skipped.
+    Predicted
+        What was written, kept and skipped.
 
     Raises
     ------
     ConfigError
-        Outputs or a summary of other classes exist, and `overwrite` is False.
+        Other outputs or a summary of other classes exist, and `overwrite` is False.
     """
     config = config or OutputConfig()
     folder = Path(output_folder)
+    kept: list[str] = []
     if not overwrite:
-        team.on_leader(lambda: _refuse_existing(folder, inputs, network.class_names))
-    own = team.share_of(inputs)
+        kept = team.on_leader(lambda: _find_kept(network, folder, inputs, config))
+    own = team.share_of([rest for item in inputs if (rest := item.without(kept)).names])
     results: list[tuple[list[Recording], list[Problem]]] = [([], [])] * len(own)
     num_frames = 0
     with tqdm(
@@ -196,47 +229,86 @@ def predict_inputs(
         with contextlib.closing(run_parallel(predict_one, own, workers=2)) as done:
             for i, get_result in done:
                 bar.update()
+                path = own[i].path
                 try:
-                    predictions = get_result()
+                    with contained(path, with_disk=True):
+                        predictions = get_result()
                 except InputError as error:
                     results[i] = [], list(error.problems)
                     continue
                 except HangError as error:
-                    results[i] = [], [Problem.of(own[i].path, str(error))]
+                    results[i] = [], [Problem.of(path, str(error))]
                     continue
-                written = [_write(network, folder, p, config) for p in predictions]
-                results[i] = written, []
+                results[i] = [], []
+                for prediction in predictions:
+                    try:
+                        with contained(path, with_disk=True):
+                            results[i][0].append(_write(network, folder, prediction, config))
+                    except InputError as error:
+                        results[i][1].extend(error.problems)
+    results = [(found, logged(bad, folder / LOG_NAME)) for found, bad in results]
     results = team.gather_shares(results)
-    return [w for found, _ in results for w in found], [p for _, bad in results for p in bad]
+    written = [item for found, _ in results for item in found]
+    return Predicted(written, kept, [problem for _, bad in results for problem in bad])
 
 
 def _write(
     network: ActionRecognitionInference, folder: Path, found: Recording, config: OutputConfig
 ) -> Recording:
     """Write a prediction and its row of the summary."""
-    checkpoint = network.checkpoint
-    provenance = checkpoint.provenance() | {"precision": network.precision}
-    row = write_prediction(folder, found, checkpoint.class_map, config, network.post, provenance)
+    class_map = network.checkpoint.class_map
+    row = write_prediction(folder, found, class_map, config, network.post, network.how())
     update_summary(folder / SUMMARY_NAME, row)
     return replace(found, probabilities=np.empty((0, 0), np.float32), raw=None)
 
 
-def _refuse_existing(folder: Path, inputs: Sequence[Input], class_names: Sequence[str]) -> None:
-    """Raise ConfigError if predictions would replace files, or the summary has other classes."""
-    existing = [
-        path.name
-        for item in inputs
-        for name in item.names
-        for path in output_paths(folder, name).values()
-        if path.exists()
-    ]
-    if existing:
-        shown = ", ".join(existing[:3]) + (" ..." if len(existing) > 3 else "")
+def _find_kept(
+    network: ActionRecognitionInference,
+    folder: Path,
+    inputs: Sequence[Input],
+    config: OutputConfig,
+) -> list[str]:
+    """Return the recordings whose predictions are there, and complete the summary.
+
+    Raises
+    ------
+    ConfigError
+        Files of other predictions would be replaced, or the summary has other classes.
+    """
+    check_summary(folder / SUMMARY_NAME, network.class_names)
+    how = network.how() | dataclasses.asdict(config)
+    rows, reasons = [], []
+    for item in inputs:
+        digest = functools.cache(functools.partial(_digest_of, item))
+        for name, region in zip(item.names, item.regions, strict=True):
+            # a recording of a cache has its region from there
+            wanted = how if item.recording is not None else how | {"region": str(region or "")}
+            found = look_at(folder, name, wanted, digest)
+            if found.reason:
+                reasons.append(found.reason)
+            elif found.is_kept:
+                rows.append(found.summary)
+    if reasons:
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         raise ConfigError(
-            f"{folder}: already holds {len(existing)} of the output files ({shown}); pass "
-            "--overwrite to replace them, or choose another --output"
+            f"{folder}: holds files that this run would replace: {'; '.join(reasons[:3])}{more}; "
+            "pass --overwrite to predict all videos again, move these files away, or choose "
+            "another --output"
         )
-    check_summary(folder / SUMMARY_NAME, class_names)
+    if rows:
+        update_summary(folder / SUMMARY_NAME, *rows)
+    return [row["video"] for row in rows]
+
+
+def _digest_of(item: Input) -> str:
+    """Return the digest of an input, "" if it cannot be read."""
+    try:
+        if item.recording is None:
+            return sha256_of(item.path)
+        with Store(item.path) as store:
+            return digest_of(store, item.recording)
+    except (OSError, StoreError):
+        return ""
 
 
 def _predict(
@@ -282,7 +354,7 @@ def predict_multiple_videos(
     Returns
     -------
     list of Path
-        The prediction CSVs.
+        The prediction CSVs, also those that were there.
 
     Raises
     ------
@@ -291,7 +363,7 @@ def predict_multiple_videos(
     """
     network = ActionRecognitionInference(checkpoint_path, device)
     inputs, problems = find_inputs(video_paths, network.regions)
-    written, more = predict_inputs(
+    found = predict_inputs(
         network,
         inputs,
         output_dir,
@@ -299,6 +371,8 @@ def predict_multiple_videos(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if problems + more:
-        raise InputError(problems + more)
-    return [output_paths(Path(output_dir), w.name)["predictions"] for w in written]
+    if problems + found.problems:
+        raise InputError(problems + found.problems)
+    done = {*found.kept, *(item.name for item in found.written)}
+    names = [name for item in inputs for name in item.names if name in done]
+    return [output_paths(Path(output_dir), name)["predictions"] for name in names]

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,7 @@ from mpar.cache.writer import check_room, write_structure
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.laying import check_unscored
+from mpar.system.faults import LOG_NAME, logged
 from mpar.system.files import locked, naming, publish, write_rows
 from mpar.system.team import ALONE, Team
 
@@ -114,7 +116,8 @@ def preprocess(
     Returns
     -------
     PreprocessReport
-        Its `problems` list bad inputs; ``<cache>.problems.csv`` lists them, too.
+        Its `problems` list bad inputs; ``<cache>.problems.csv`` lists them, too. If mpar itself
+        failed with a file, ``<cache>.errors.log`` has the traceback.
 
     Raises
     ------
@@ -132,7 +135,9 @@ def preprocess(
     quiet = quiet or not team.is_leader
     videos, problems = collect(*places, class_map, config, workers, team)
     run = _Run(cache_path, class_map, config, places, overwrite, workers, quiet, videos, problems)
-    if check_only:
+    if not check_only:
+        run.log = cache_path.with_name(f"{cache_path.name}.{LOG_NAME}")
+    else:
         run.config = dataclasses.replace(config, rate=config.rate or usual_rate(videos, None))
         decoded, bad = count_all(videos, run.config, workers, quiet, team)
         return run.report(join_labels(videos, decoded, class_map, run.config), bad, len(decoded))
@@ -163,6 +168,8 @@ class _Run:
     old: Store | None = None
     parts: Parts = dataclasses.field(default_factory=dict)
     plan: Plan = dataclasses.field(default_factory=dict)
+    noted: dict[Problem, Problem] = dataclasses.field(default_factory=dict)
+    log: Path | None = None
 
     @property
     def staging(self) -> Path:
@@ -263,13 +270,20 @@ class _Run:
     def _join(self, bad: list[Problem]) -> Joined:
         """Lay the labels on the frames, list all problems, and refuse to lose recordings."""
         joined = join_labels(self.videos, self.parts, self.class_map, self.config)
-        problems = [p.below(*self.places) for p in (*self.problems, *bad, *joined.problems)]
+        problems = self._shown((*self.problems, *bad, *joined.problems))
         _write_problems(self.cache_path, problems)
         if not joined.recordings:
             raise InputError(problems)
         if self.old is not None and not self.overwrite:
             check_loss(self.cache_path, self.old, joined.recordings, problems)
         return joined
+
+    def _shown(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Return problems with the place of each file, and log each traceback once."""
+        problems = [problem.below(*self.places) for problem in problems]
+        new = [problem for problem in problems if problem.trace and problem not in self.noted]
+        self.noted.update(zip(new, logged(new, self.log), strict=True))
+        return [self.noted.get(problem, problem) for problem in problems]
 
     def _find_lacking(self) -> list[Video]:
         return [video for video in self.videos if lacks_frames(video, self.parts, self.plan)]
@@ -297,10 +311,10 @@ class _Run:
             labels.update(item.labels.tolist())
         names = self.class_map.class_names
         class_counts = {name: labels[i] for i, name in enumerate(names)}
-        problems = (*self.problems, *bad, *joined.problems)
+        problems = self._shown((*self.problems, *bad, *joined.problems))
         return PreprocessReport(
             recordings=tuple(item.info for item in joined.recordings),
-            problems=tuple(sorted(problem.below(*self.places) for problem in problems)),
+            problems=tuple(sorted(problems)),
             code_counts={code: codes[code] for code in (*self.class_map.codes, UNLABELLED)},
             class_counts=class_counts | {"unlabelled": labels[UNLABELLED]},
             warnings=tuple(str(warning.below(*self.places)) for warning in joined.warnings),

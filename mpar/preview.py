@@ -14,6 +14,7 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.regions import RegionTable
 from mpar.report.preview_plot import PreviewRow, plot_preview
+from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path
 from mpar.system.folders import find_files
 from mpar.video.grey import UPRIGHT, GreyConverter
@@ -82,9 +83,11 @@ def preview(
     rows = []
     for video in tqdm(videos[:MAX_VIDEOS], desc="looking", unit="video", disable=quiet or None):
         try:
-            rows.append(_look_at(video, found.get(video, ()), size, stream))
+            with contained(video, with_disk=True):
+                rows.append(_look_at(video, found.get(video, ()), size, stream))
         except InputError as error:
             problems += error.problems
+    problems = logged(problems, path.with_name(f"{path.name}.{LOG_NAME}"))
     if not rows:
         raise InputError(problems)
     with atomic_path(path) as temporary:

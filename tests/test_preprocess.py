@@ -38,7 +38,6 @@ from mpar.cache.staging import (
     FrameWriter,
     count_frames,
     move_frames,
-    sha256_of,
     stage_video,
 )
 from mpar.cache.store import Store
@@ -46,6 +45,7 @@ from mpar.cache.writer import NewRecording, write_store
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+from mpar.system.files import sha256_of
 from mpar.system.team import ALONE
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine

@@ -14,7 +14,6 @@ from typing import Any
 
 from mpar.cache.config import PreprocessConfig
 from mpar.cache.parts import Regions
-from mpar.cache.staging import sha256_of
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.exchange import ANNOTATION_SUFFIXES
@@ -22,6 +21,8 @@ from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.labels.pairing import find_recordings
 from mpar.labels.sources import Source
+from mpar.system.faults import contained
+from mpar.system.files import sha256_of
 from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
@@ -146,8 +147,9 @@ def _look_at_all(
 
     def look_at(path: Path, on_step: Callable[[], None]) -> tuple[str, VideoInfo] | InputError:
         try:
-            sha256 = sha256_of(path, on_step)
-            return sha256, probe_video(path, stream=stream, on_packets=on_step)
+            with contained(path):
+                sha256 = sha256_of(path, on_step)
+                return sha256, probe_video(path, stream=stream, on_packets=on_step)
         except InputError as error:
             return error
         except OSError as error:  # a broken link, no permission

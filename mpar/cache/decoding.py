@@ -25,6 +25,7 @@ from mpar.cache.parts import (
 from mpar.cache.staging import FrameWriter, count_frames, move_frames, stage_video
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
+from mpar.system.faults import contained
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
@@ -258,7 +259,8 @@ def _decode_all(
         with contextlib.closing(run_parallel(decode_one, videos, workers=workers)) as done:
             for i, result in done:
                 try:
-                    decoded[videos[i].sha256] = result()
+                    with contained(videos[i].path):
+                        decoded[videos[i].sha256] = result()
                 except InputError as error:
                     problems += error.problems
                 except HangError as error:

@@ -21,6 +21,7 @@ from mpar.labels.laying import lay_on_frames
 from mpar.labels.recordings import check_recording, describe_trials
 from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.sources import Source
+from mpar.system.faults import contained
 from mpar.video.oddities import tells_of_loss
 from mpar.video.timeline import TimeLine, find_grid
 
@@ -110,7 +111,8 @@ def join_labels(
         for number, part in enumerate(parts.get(video.sha256, ())):
             source = video.sources[number]
             try:
-                recordings, remarks = _join(video, number, part, class_map, config)
+                with contained(source.path):
+                    recordings, remarks = _join(video, number, part, class_map, config)
             except InputError as error:
                 problems += error.problems
                 # the labels may fit the video before it lost frames

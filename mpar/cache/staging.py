@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import math
 import os
@@ -35,16 +34,6 @@ def make_part(decoding: Decoding, region: Region | None, making: Making) -> Part
     squeeze = squeeze_of(shown, making.size) if making.size else ""
     warnings = (*decoding.warnings, *([squeeze] if squeeze else []))
     return Part(line, making.size or shown, warnings)
-
-
-def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; `on_block` is called for every MiB."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            on_block()
-    return digest.hexdigest()
 
 
 class FrameWriter:

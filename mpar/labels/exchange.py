@@ -25,6 +25,7 @@ from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted,
 from mpar.labels.modifiers import apply_modifiers
 from mpar.labels.scorings import MAX_FPS, Event, Recording, Scoring
 from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
+from mpar.system.faults import contained
 from mpar.system.files import refuse_existing, write_table
 
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris")
@@ -265,6 +266,30 @@ def write_labels(
     unscored: str | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
+    """Write labels as `write_labels_of_each` does, and return the files.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As there; also InputError if the disk refuses a file. The others are written.
+    """
+    paths, problems = write_labels_of_each(
+        folder, label_format, videos, class_names, unscored=unscored, overwrite=overwrite
+    )
+    if problems:
+        raise InputError(problems)
+    return paths
+
+
+def write_labels_of_each(
+    folder: Path | str,
+    label_format: str,
+    videos: Sequence[Recording],
+    class_names: Sequence[str],
+    *,
+    unscored: str | None = None,
+    overwrite: bool = False,
+) -> tuple[list[Path], list[Problem]]:
     """Write labels in the format of another program.
 
     Parameters
@@ -284,8 +309,10 @@ def write_labels(
 
     Returns
     -------
-    list of Path
+    paths : list of Path
         The files written.
+    problems : list of Problem
+        Files that the disk refuses.
 
     Raises
     ------
@@ -326,10 +353,18 @@ def write_labels(
     if problems:
         raise InputError(problems)
     item_format = FORMATS[label_format]
-    paths = [Path(folder, item_format.file_name.format(name=item.name)) for item in videos]
-    paths = list(dict.fromkeys(paths))
+    files: dict[Path, list[Recording]] = defaultdict(list)
+    for item in videos:
+        files[Path(folder, item_format.file_name.format(name=item.name))].append(item)
     if not overwrite:
-        refuse_existing(folder, [path.name for path in paths])
+        refuse_existing(folder, [path.name for path in files])
     assert item_format.write is not None
-    item_format.write(Path(folder), videos, class_names, unscored)
-    return paths
+    paths = []
+    for path, items in files.items():
+        try:
+            with contained(path, with_disk=True):
+                item_format.write(Path(folder), items, class_names, unscored)
+            paths.append(path)
+        except InputError as error:
+            problems += error.problems
+    return paths, problems

@@ -36,6 +36,7 @@ from mpar.labels.sources import (
     note_number,
     split_sources,
 )
+from mpar.system.faults import contained
 from mpar.system.folders import find_files
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,8 @@ def share_out(
     for path in paths:
         by_file = index.find_owners(path.stem)
         try:
-            parts = read_label_file(path, class_map, label_format, channel)
+            with contained(path, with_disk=True):
+                parts = read_label_file(path, class_map, label_format, channel)
         except InputError as error:
             source = sources.get(by_file[0]) if len(by_file) == 1 else None
             unreadable = problems if source is None else source.problems

@@ -187,6 +187,8 @@ class Recording:
         "train" or "val" if the network that made the labels learnt from this video or animal.
     warnings : tuple of str
         What the user should check in the video.
+    source_digest : str
+        Of what was predicted: the SHA-256 of the video, or a hash of the frames in a cache.
     """
 
     name: str
@@ -203,6 +205,7 @@ class Recording:
     raw: np.ndarray | None = None
     learnt_part: str = ""
     warnings: tuple[str, ...] = ()
+    source_digest: str = ""
 
     def __post_init__(self) -> None:
         for name, shape, expected in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from mpar.cache.drift import AppearanceMeter, find_drift
-from mpar.cache.staging import sha256_of
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.regions import recording_name
@@ -21,6 +21,7 @@ from mpar.network.devices import select_device
 from mpar.network.movement import MixedPredictor, MovementModel, Predictor, movement_of
 from mpar.network.pacing import walk_video
 from mpar.scores.postprocess import PostConfig, postprocess
+from mpar.system.files import sha256_of
 from mpar.system.team import local_device
 from mpar.video.regions import Region
 from mpar.video.timeline import find_steps
@@ -226,6 +227,7 @@ class ActionRecognitionInference:
                     ),
                     learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
                     region=place,
+                    source_digest=sha256,
                 )
             )
         return predictions
@@ -280,7 +282,18 @@ class ActionRecognitionInference:
             video_num_frames=info.video_num_frames,
             region=info.region,
             group=info.group,
+            source_digest=digest_of(store, recording),
         )
+
+    def how(self) -> dict[str, Any]:
+        """Return plain values that identify the network and its options in predictions."""
+        return {
+            **self.checkpoint.provenance(),
+            "precision": self.precision,
+            "stream": self.stream,
+            "fps_if_unknown": str(self.fps or ""),
+            "postprocessing": self.post.to_dict(),
+        }
 
     def predict_movement(self, store: Store, recording: int) -> np.ndarray | None:
         """Return the labels of the movement model alone, (T,) int8; None if there is no model."""
@@ -289,6 +302,13 @@ class ActionRecognitionInference:
         features = movement_of(store, recording, self.movement.rate)
         labels = self.movement.probabilities(features).argmax(axis=1).astype(np.int8)
         return labels[_steps_of(store, recording)]
+
+
+def digest_of(store: Store, recording: int) -> str:
+    """Return a hash of the frames of a recording in a cache, and of the video they come from."""
+    digest = hashlib.sha256(store.recordings[recording].sha256.encode())
+    digest.update(store.chunk_hashes(recording).astype("<u8").tobytes())
+    return f"cache:{digest.hexdigest()}"
 
 
 def _steps_of(store: Store, recording: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from mpar.scores.comparison import MODEL, TRUTH, Comparison, one_class_warning, 
 from mpar.scores.disagreements import find_disagreements
 from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json, write_table, write_text
+
+log = logging.getLogger(__name__)
 
 Strips = Sequence[Sequence[tuple[int, NDArray[np.uint8]]]]
 
@@ -185,7 +188,11 @@ def _save_ethograms(
             figure = plot_ethogram(
                 rows, class_names, fps=c.line.fps or 30, line=c.line, title=c.name
             )
-            save_figure(add_warning(figure, warning), folder / _file_name(c.name, file_names))
+            path = folder / _file_name(c.name, file_names)
+            try:
+                save_figure(add_warning(figure, warning), path)
+            except OSError as error:  # a long name must not cost the other figures and the scores
+                log.warning("%s: its ethogram cannot be written (%s)", c.name, error.strerror)
 
 
 def wants_page(folder: Path, html: bool) -> bool:

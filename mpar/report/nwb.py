@@ -23,6 +23,7 @@ from mpar.labels.bouts import bout_table, find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording
 from mpar.scores.stored_predictions import read_folder, read_prediction, read_sidecar
+from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 
 _COLUMNS = {
@@ -78,9 +79,18 @@ def export_nwb(
     paths = [Path(output_folder, f"{item.recording.name}.nwb") for item in items]
     if not overwrite:
         refuse_existing(output_folder, [path.name for path in paths])
+    written = []
     for path, item in zip(paths, items, strict=True):
-        write_nwb(path, item.recording, item.bouts, class_map, item.provenance)
-    return paths, sorted(problems)
+        try:
+            with contained(path, with_disk=True):
+                write_nwb(path, item.recording, item.bouts, class_map, item.provenance)
+            written.append(path)
+        except InputError as error:
+            problems += error.problems
+    problems = logged(problems, Path(output_folder, LOG_NAME))
+    if not written:
+        raise InputError(problems)
+    return written, sorted(problems)
 
 
 def _read_one(path: Path, name: str) -> tuple[_Item, ClassMap]:

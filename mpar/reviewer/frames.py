@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from mpar.errors import InputError
+from mpar.system.faults import LOG_NAME, logged, unexpected
 from mpar.video.frame_index import Counting, FrameIndex, PacketTable, scan_packets
 from mpar.video.seeking import FrameReader
 from mpar.video.timeline import TimeLine
@@ -98,13 +99,19 @@ class VideoFrames:
             self._publish(table, counting.index)
             counting.index.save(self._index_path, self.path, self._stream)
         except InputError as error:
-            self.error = error
+            self._fail(error)
         except OSError as error:
             if self.index is None:
                 self.error = InputError.of(self.path, f"cannot be read ({error.strerror})")
+        except Exception as error:
+            if self.index is None:
+                self._fail(unexpected(self.path, error))
         finally:
             with self._changed:
                 self._changed.notify_all()
+
+    def _fail(self, error: InputError) -> None:
+        self.error = InputError(logged(error.problems, self._index_path.with_name(LOG_NAME)))
 
     def _publish(self, table: PacketTable, index: FrameIndex | None) -> None:
         with self._changed, self._lock:

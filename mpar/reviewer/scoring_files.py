@@ -22,7 +22,7 @@ from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Scoring
 from mpar.reviewer.history import ACCEPTED, SCORED, Change, Lane, find_spans
-from mpar.system.files import remove_temporaries, write_json, write_text
+from mpar.system.files import is_there, remove_temporaries, write_json, write_text
 
 FORMAT, VERSION = "mpar-review", 1
 
@@ -72,7 +72,7 @@ class ScoringFiles:
             A file belongs to something else.
         """
         data = self._read_record()
-        if data is None and self.table.exists():
+        if data is None and is_there(self.table):
             self._read_table()
 
     def labelled(self) -> list[tuple[int, int]]:
@@ -81,7 +81,7 @@ class ScoringFiles:
             data = self._read_record()
             if data is not None:
                 return [(int(start), int(stop)) for start, stop, *_ in data["runs"]]
-            if self.table.exists():
+            if is_there(self.table):
                 return find_spans(self._read_table().codes != UNLABELLED)
         except (InputError, KeyError, TypeError, ValueError):
             pass
@@ -100,7 +100,7 @@ class ScoringFiles:
                 remove_temporaries(self.folder, path)
         data = self._read_record()
         lane = Lane.empty(num_frames) if data is None else self._lane_of(data, num_frames)
-        if not self.table.exists():
+        if not is_there(self.table):
             if data is not None and data["csv"] and data["csv_before"]:
                 raise InputError.of(
                     self.table,
@@ -125,9 +125,9 @@ class ScoringFiles:
         about : mapping
             Plain values for the JSON file.
         """
-        text = self._text_of(lane) if lane.changes or lane.undone or self.table.exists() else ""
+        text = self._text_of(lane) if lane.changes or lane.undone or is_there(self.table) else ""
         data = text.encode()
-        current = self.table.read_bytes() if self.table.exists() else b""
+        current = self.table.read_bytes() if is_there(self.table) else b""
         record = {
             "format": FORMAT,
             "format_version": VERSION,

@@ -14,6 +14,7 @@ from mpar.labels.classes import UNLABELLED
 from mpar.reviewer.desk import Desk, StaleError
 from mpar.reviewer.study import Study
 from mpar.reviewer.worklist import plain
+from mpar.system.faults import LOG_NAME, logged, unexpected
 from mpar.video.regions import Region
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Fl
         Colour of each class.
     """
     from flask import Flask, abort, request
+    from werkzeug.exceptions import HTTPException
 
     app = Flask("mpar-review", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -73,7 +75,8 @@ def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Fl
 
     @app.errorhandler(InputError)
     def show_problem(error: InputError) -> tuple[dict[str, str], int]:
-        return {"error": str(error.problems[0])}, 422
+        problems = logged(error.problems, study.output_folder / LOG_NAME)
+        return {"error": str(problems[0])}, 422
 
     @app.errorhandler(OSError)
     def show_disk(error: OSError) -> tuple[dict[str, str], int]:
@@ -82,6 +85,15 @@ def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Fl
     @app.errorhandler(ValueError)
     def show_bad(error: ValueError) -> tuple[dict[str, str], int]:
         return {"error": str(error)}, 400
+
+    @app.errorhandler(Exception)
+    def show_failure(error: Exception) -> Any:
+        if isinstance(error, HTTPException):
+            return error
+        name = request.args.get("name", "the page")
+        path = study.output_folder / LOG_NAME
+        (problem,) = logged(unexpected(name, error).problems, path)
+        return {"error": str(problem)}, 500
 
     _add_page(app, token)
     _add_reading(app, token, study, colors)

@@ -16,6 +16,7 @@ from mpar.reviewer.estimate import Estimate
 from mpar.reviewer.queue import order_stretches
 from mpar.reviewer.stretches import Stretch
 from mpar.scores.probabilities import read_probabilities
+from mpar.system.faults import contained
 
 ESTIMATE_NAME, ESTIMATE_PAGE = "estimate.json", "estimate.html"
 _MAX_SHOWN = 200
@@ -72,9 +73,10 @@ class Queue:
 
     def _read(self) -> None:
         try:
-            self._predictions, self._class_names, _ = read_known(
-                self._folder, self._names, self._group_pattern
-            )
+            with contained(self._folder, with_disk=True):
+                self._predictions, self._class_names, _ = read_known(
+                    self._folder, self._names, self._group_pattern
+                )
         except MparError as error:
             self.problem = str(error)
 

@@ -6,6 +6,7 @@ For a recording NAME a folder gets ``NAME_predictions.csv`` (one row per frame),
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,14 @@ from mpar.labels.bouts import bout_table, summarize
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording
 from mpar.scores.postprocess import PostConfig
-from mpar.system.files import locked, read_rows, write_json, write_rows, write_table
+from mpar.system.files import (
+    json_text,
+    locked,
+    read_rows,
+    table_text,
+    write_rows,
+    write_together,
+)
 
 ACTION_FORMATS = ("name", "code")
 SUMMARY_NAME = "summary.csv"
@@ -78,7 +86,7 @@ def write_prediction(
     post: PostConfig,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the files of one prediction; the CSV last, as a sign that all are there.
+    """Write the files of one prediction, all or none; the CSV comes last, as a sign of that.
 
     Parameters
     ----------
@@ -112,9 +120,6 @@ def write_prediction(
         confidence=np.clip(confidence, 0, 1),
         stride=config.stride,
     )
-    write_table(paths["bouts"], bouts)
-    how = _sidecar(prediction, class_map, config, post)
-    write_json(paths["sidecar"], {**provenance, **how})
     table = pd.DataFrame(
         {
             "Frame": np.arange(0, num_frames, config.stride),
@@ -127,11 +132,19 @@ def write_prediction(
             },
         }
     )
-    write_table(paths["predictions"], table)
-    fps = float(prediction.line.fps or 0)
-    return {"video": prediction.name, "fps": fps} | summarize(
+    summary = {"video": prediction.name, "fps": float(prediction.line.fps or 0)} | summarize(
         labels, prediction.line, class_map.class_names, stride=config.stride
     )
+    texts = {"bouts": table_text(bouts), "predictions": table_text(table)}
+    how = {
+        **provenance,
+        **_sidecar(prediction, class_map, config, post),
+        "summary": summary,
+        "sha256": {kind: hashlib.sha256(text.encode()).hexdigest() for kind, text in texts.items()},
+    }
+    texts = {"sidecar": json_text(how), **texts}
+    write_together({paths[kind]: text for kind, text in texts.items()})
+    return summary
 
 
 def _sidecar(
@@ -145,8 +158,10 @@ def _sidecar(
         "start_frame": prediction.start_frame,
         "video_num_frames": prediction.video_num_frames or prediction.num_frames,
         "region": prediction.region,
+        "source_digest": prediction.source_digest,
         "stride": config.stride,
         "min_confidence": config.min_confidence,
+        "action_format": config.action_format,
         "postprocessing": post.to_dict(),
         "class_map": class_map.to_dict(),
         "warnings": list(prediction.warnings),
@@ -185,16 +200,18 @@ def _read_summary(path: Path, columns: list[str]) -> dict[str, dict[str, str]] |
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
 
 
-def update_summary(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to the summary of a folder; it replaces an older row of the same video.
+def update_summary(path: Path, *rows: Mapping[str, Any]) -> None:
+    """Add rows to the summary of a folder; they replace older rows of the same videos.
 
     Several processes may do this in one folder; each waits for its turn.
     """
-    cells = {key: _cell(value) for key, value in row.items()}
+    cells = [{key: _cell(value) for key, value in row.items()} for row in rows]
     with locked(path, patience_seconds=60):
-        rows = _read_summary(path, list(cells)) or {}
-        rows[cells["video"]] = cells
-        write_rows(path, [list(cells), *(list(rows[name].values()) for name in sorted(rows))])
+        before = _read_summary(path, list(cells[0])) or {}
+        known = before | {row["video"]: row for row in cells}
+        if known != before:
+            table = [list(known[name].values()) for name in sorted(known)]
+            write_rows(path, [list(cells[0]), *table])
 
 
 def _cell(value: Any) -> str:

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import ClassMap, agree_on
-from mpar.labels.exchange import write_labels
+from mpar.labels.exchange import write_labels_of_each
 from mpar.labels.regions import recording_name
 from mpar.labels.scorings import JOINT, Recording
 from mpar.scores.predictions import OUTPUT_ENDINGS, SUFFIX
+from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
@@ -106,7 +107,8 @@ def read_sidecars(
         if name is None:
             continue
         try:
-            predicted.append(StoredPrediction(path, name, read_sidecar(path)))
+            with contained(path):
+                predicted.append(StoredPrediction(path, name, read_sidecar(path)))
         except InputError as error:
             problems += error.problems
             left_out[path] = Path(f"{name}.mp4")
@@ -192,7 +194,8 @@ def read_folder(
     problems: list[Problem] = []
     for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
         try:
-            item, class_map = read_one(path, name)
+            with contained(path, with_disk=True):
+                item, class_map = read_one(path, name)
         except InputError as error:
             problems += error.problems
             continue
@@ -259,7 +262,7 @@ def export_predictions(
         Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files. mpar joins the
         trials of a video, since other programs count the frames of videos.
     output_folder, label_format, unscored, overwrite
-        As for `mpar.labels.exchange.write_labels`.
+        As for `mpar.labels.exchange.write_labels_of_each`.
 
     Returns
     -------
@@ -271,14 +274,14 @@ def export_predictions(
     Raises
     ------
     ConfigError, InputError
-        As `read_predictions` and `mpar.labels.exchange.write_labels`.
+        As `read_predictions` and `mpar.labels.exchange.write_labels_of_each`.
     """
     predictions, class_map, problems = read_predictions(folder)
     whole, more = _join_trials(predictions)
     problems += more
     if not whole:
         raise InputError(problems)
-    paths = write_labels(
+    paths, more = write_labels_of_each(
         output_folder,
         label_format,
         whole,
@@ -286,6 +289,9 @@ def export_predictions(
         unscored=unscored,
         overwrite=overwrite,
     )
+    problems = logged([*problems, *more], Path(output_folder, LOG_NAME))
+    if not paths:
+        raise InputError(problems)
     return paths, sorted(problems)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +119,59 @@ def write_text(path: Path | str, text: str, *, durable: bool = True) -> None:
 
 def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
     """Write `data` as indented JSON, atomically; refuse NaN and infinity."""
-    text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_text(path, text, durable=durable)
+    write_text(path, json_text(data), durable=durable)
+
+
+def json_text(data: Any) -> str:
+    """Return what `write_json` writes."""
+    return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; `on_block` is called for every MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            on_block()
+    return digest.hexdigest()
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Write files of which the last one says that all are there; all or none.
+
+    Parameters
+    ----------
+    texts : mapping of Path to str
+        The files, in the order in which they appear. As long as only some of them have their new
+        content, the last one does not exist.
+    """
+    *_, sign = texts
+    try:
+        with contextlib.ExitStack() as stack:
+            for path, text in reversed([*texts.items()]):
+                temporary = stack.enter_context(atomic_path(path))
+                temporary.write_text(text, encoding="utf-8", newline="\n")
+            sign.unlink(missing_ok=True)
+    except OSError:
+        if not is_there(sign):
+            for path in texts:
+                with contextlib.suppress(OSError):  # the first error matters more
+                    path.unlink(missing_ok=True)
+        raise
+
+
+def is_there(path: Path) -> bool:
+    """Return True if a file exists; a name that the disk cannot hold does not."""
+    try:
+        return path.exists()
+    except OSError:  # Python before 3.14 raises it for some names
+        return False
 
 
 def refuse_existing(folder: Path | str, names: Iterable[str]) -> None:
     """Raise ConfigError if a folder holds any of the files, which a command would replace."""
-    existing = [name for name in names if Path(folder, name).exists()]
+    existing = [name for name in names if is_there(Path(folder, name))]
     if existing:
         raise ConfigError(
             f"{folder}: already contains {counted(len(existing), 'output file')} "
@@ -135,13 +182,19 @@ def refuse_existing(folder: Path | str, names: Iterable[str]) -> None:
 
 def write_table(path: Path | str, table: pd.DataFrame, *, index: bool = False) -> None:
     """Write a table as UTF-8 CSV with six decimals, atomically, without spreadsheet formulas."""
+    write_text(path, table_text(table, index=index))
+
+
+def table_text(table: pd.DataFrame, *, index: bool = False) -> str:
+    """Return what `write_table` writes."""
     safe = table.rename(columns=_safe_or_same)
     for place in range(safe.shape[1]):
         if safe.iloc[:, place].dtype.kind not in "biuf":
             safe.isetitem(place, safe.iloc[:, place].map(_safe_or_same))
     if index:
         safe.index = safe.index.map(_safe_or_same)
-    write_text(path, safe.to_csv(index=index, float_format="%.6f", lineterminator="\n"))
+    text: str = safe.to_csv(index=index, float_format="%.6f", lineterminator="\n")
+    return text
 
 
 def write_rows(path: Path | str, rows: Iterable[Sequence[Any]], *, durable: bool = True) -> None:

@@ -55,6 +55,7 @@ _NOT_NOTABLE = (
     ".h5",
     "estimate.json",
     "estimate.html",
+    "errors.log",
 )
 
 

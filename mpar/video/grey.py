@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import av
 import cv2
@@ -61,7 +63,7 @@ class Orientation:
         A point (x, y) goes to (a x + c y, b x + d y). Source: ISO/IEC 14496-12, 8.3.2; the
         matrix is nine numbers, a b u c d v x y w.
         """
-        data = frame.side_data.get(Type.DISPLAYMATRIX.name)
+        data = _side_data_of(frame).get(Type.DISPLAYMATRIX.name)
         if not isinstance(data, SideData):
             return None
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float).tolist()
@@ -110,6 +112,33 @@ class Turner:
         found = self._by_angle[angle] or self.first or UPRIGHT
         self.first = self.first or found
         return found
+
+
+def _side_data_of(frame: av.VideoFrame) -> Mapping[str, object]:
+    """Return the side data of a frame, also if PyAV does not know the kind of some of it."""
+    try:
+        return frame.side_data
+    except ValueError:
+        _admit_unknown_kinds()
+        return frame.side_data
+
+
+def _admit_unknown_kinds() -> None:
+    """Let PyAV give kinds of side data that are newer than its list a name.
+
+    Notes
+    -----
+    PyAV 18.1 lists kinds up to 27, while its FFmpeg 8 attaches 28 (LCEVC), 29 (views of a stereo
+    video), 31 (EXIF, for instance of Motion-JPEG) and others. It then refuses all side data of the
+    frame, the display matrix included. Source: ``libavutil/frame.h`` of FFmpeg 8.
+    """
+
+    def name_kind(cls: type[Enum], value: object) -> Enum:
+        kind = object.__new__(cls)
+        kind._name_, kind._value_ = f"UNKNOWN_{value}", value
+        return kind
+
+    Type._missing_ = classmethod(name_kind)  # type: ignore[assignment]
 
 
 def to_full_range(level: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 
 from mpar.errors import InputError
+from mpar.system.faults import contained
 from mpar.video.grey import UPRIGHT, Orientation
 
 EXPECTED_FPS = 30
@@ -99,10 +100,15 @@ def opened(
         # differently. With one thread, every machine decodes the same frames, as ffmpeg does.
         chosen.codec_context.thread_count = 1
         try:
-            yield container, chosen, notes
+            with contained(path):
+                yield container, chosen, notes
         except av.FFmpegError as error:
             raise InputError.of(
                 path, f"cannot be decoded ({error.strerror}); export it again"
+            ) from None
+        except OSError as error:  # some facts mpar reads from the file itself
+            raise InputError.of(
+                path, f"cannot be read ({error.strerror or error}); check the file"
             ) from None
 
 
