@@ -51,6 +51,13 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     help="With --format video: write a clip of each bout of CLASS instead, with one second before "
     "and after, and contact sheets. Repeatable.",
 )
+@click.option(
+    "--metadata",
+    "metadata_path",
+    type=_options.FILE,
+    help="With --format nwb: CSV with a column Recording and others named as NWB names them, such "
+    "as Animal, species, sex, age, session_start_time, experimenter.",
+)
 @_options.overwrite
 @_options.quiet
 @_options.version
@@ -63,6 +70,7 @@ def main(
     video_folder: Path | None,
     label_folder: Path | None,
     bouts: tuple[str, ...],
+    metadata_path: Path | None,
     overwrite: bool,
     quiet: bool,
 ) -> int:
@@ -73,7 +81,7 @@ def main(
     if label_format == "video":
         from mpar.export import export_videos
 
-        _options.refuse_given(["unscored"], "--format video")
+        _options.refuse_given(["unscored", "metadata_path"], "--format video")
         if video_folder is None:
             raise click.UsageError("--format video needs --videos, the folder that you predicted.")
         paths, problems = export_videos(
@@ -89,11 +97,19 @@ def main(
         from mpar.report.nwb import export_nwb
 
         _options.refuse_given(["unscored", "video_folder", "label_folder", "bouts"], "--format nwb")
-        paths, problems = export_nwb(predictions, output_folder, overwrite=overwrite, quiet=quiet)
+        paths, problems = export_nwb(
+            predictions,
+            output_folder,
+            metadata_path=metadata_path,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
     else:
         from mpar.scores.stored_predictions import export_predictions
 
-        _options.refuse_given(["video_folder", "label_folder", "bouts"], f"--format {label_format}")
+        _options.refuse_given(
+            ["video_folder", "label_folder", "bouts", "metadata_path"], f"--format {label_format}"
+        )
         paths, problems = export_predictions(
             predictions, output_folder, label_format, unscored=unscored, overwrite=overwrite
         )

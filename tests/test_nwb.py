@@ -7,6 +7,7 @@ import shutil
 from fractions import Fraction
 
 import numpy as np
+import nwbinspector
 import pandas as pd
 import pynwb
 import pytest
@@ -18,8 +19,9 @@ from mpar.labels.bouts import bout_table
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.report import nwb
 from mpar.report.nwb import UNKNOWN_START, write_nwb
+from mpar.report.nwb_metadata import metadata_of
 from mpar.video.timeline import TimeLine
-from tests.helpers import recording_of, run
+from tests.helpers import put_prediction, recording_of, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:hdmf", "ignore::UserWarning:pynwb")
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -59,7 +61,7 @@ def written(folder, labels, line, **how):
     item = recording_of(labels, "m1__A", line=line, video="m1.mp4", region="0,0,9,9")
     confidence = np.linspace(0.5, 1, len(labels))
     bouts = bout_table(labels, line, NAMES, confidence=confidence)
-    write_nwb(folder / "m1.nwb", item, bouts, DEFAULT_CLASS_MAP, how)
+    write_nwb(folder / "m1.nwb", item, bouts, DEFAULT_CLASS_MAP, how, metadata_of(item))
     return bouts, *read_back(folder / "m1.nwb")
 
 
@@ -121,7 +123,7 @@ def test_predictions_as_nwb(study, tmp_path, stride):
         sidecar.pop("times")
         assert len(sidecar["checkpoint_sha256"]) == 64
         assert facts["how"] == {**sidecar, "exported_by": f"mpar {mpar.__version__}"}
-        assert facts["subject"] is None
+        assert facts["subject"] == video.stem
         identifiers.add(facts["identifier"])
     assert len(identifiers) == 2
     assert "already contains 2 output files" in run(*command).output
@@ -165,3 +167,114 @@ def test_without_the_packages(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "ndx_ethogram", None)
     with pytest.raises(ConfigError, match="run pip install pynwb ndx-ethogram"):
         nwb.export_nwb(tmp_path, tmp_path / "out")
+
+
+FULL = {
+    "Recording": "m1.mp4",
+    "Animal": "A7",
+    "Species": "mouse",
+    "sex": "male",
+    "age": "8 weeks",
+    "date_of_birth": "2026-01-03",
+    "strain": "C57BL/6J",
+    "genotype": "WT",
+    "weight": "0.021 kg",
+    "description": "Ear tag 7",
+    "Session start time": "2026-03-05T14:30:00+01:00",
+    "experimenter": "Smith, Anna; Li, Bo",
+    "institution": "University of X",
+    "experiment_description": "Formalin test",
+    "keywords": "pain; formalin",
+    "cage": "12",
+}
+
+
+def export_with(folder, *rows):
+    """Export two predictions with rows of metadata; return the result of the command."""
+    for name in ("m1", "m2"):
+        labels = np.repeat([0, 2, 0, 1, 0], 20)
+        put_prediction(folder / "p", name, labels)
+        path = folder / "p" / f"{name}_predictions.csv"
+        pd.read_csv(path).assign(Confidence=0.9).to_csv(path, index=False)
+    pd.DataFrame(rows).to_csv(folder / "animals.csv", index=False)
+    options = "--format", "nwb", "--metadata", folder / "animals.csv", "-o", folder / "out"
+    return run("export", folder / "p", *options)
+
+
+def test_a_full_table_passes_the_inspector(tmp_path):
+    """What the table says is in the file, and nwbinspector finds nothing to complain of."""
+    result = export_with(tmp_path, FULL, FULL | {"Recording": "m2", "Animal": "A8"})
+    assert result.exit_code == 0, result.output
+    for name, animal in (("m1", "A7"), ("m2", "A8")):
+        path = str(tmp_path / "out" / f"{name}.nwb")
+        assert [m.message for m in nwbinspector.inspect_nwbfile(nwbfile_path=path)] == []
+        assert pynwb.validate(path=path) == []
+        with pynwb.NWBHDF5IO(path, "r") as io:
+            file = io.read()
+            subject = file.subject
+            assert (subject.subject_id, subject.species, subject.sex, subject.age) == (
+                *(animal, "Mus musculus", "M"),
+                "P8W",
+            )
+            assert (subject.strain, subject.genotype, subject.weight, subject.description) == (
+                *("C57BL/6J", "WT", "0.021 kg"),
+                "Ear tag 7",
+            )
+            assert subject.date_of_birth.date().isoformat() == "2026-01-03"
+            assert file.session_start_time.isoformat() == "2026-03-05T14:30:00+01:00"
+            assert tuple(file.experimenter) == ("Smith, Anna", "Li, Bo")
+            assert (file.institution, file.experiment_description) == (
+                "University of X",
+                "Formalin test",
+            )
+            assert list(file.keywords) == ["pain", "formalin"]
+            assert "1970" not in file.session_description
+
+
+def test_without_a_table_the_animal_is_the_subject(tmp_path):
+    """Its name is known, so the file has a subject; its sex is stated as unknown."""
+    export_with(tmp_path, FULL)
+    result = run("export", tmp_path / "p", "--format", "nwb", "-o", tmp_path / "bare")
+    assert result.exit_code == 0, result.output
+    path = str(tmp_path / "bare" / "m1.nwb")
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        subject = io.read().subject
+        assert (subject.subject_id, subject.sex, subject.species) == ("m1", "U", None)
+    found = [m.check_function_name for m in nwbinspector.inspect_nwbfile(nwbfile_path=path)]
+    assert "check_subject_exists" not in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"sex": "boy"}, "found sex 'boy', expected M, F, U (unknown) or O (other)"),
+        ({"species": "Mouse (C57)"}, "found species 'Mouse (C57)', expected a Latin name"),
+        ({"age": "young"}, "found age 'young', expected an age such as P8W"),
+        ({"date_of_birth": "03.01.2026"}, "expected a date such as 2026-03-05"),
+        ({"date_of_birth": "2926-01-03"}, "expected a date of the past"),
+    ],
+)
+def test_cells_that_are_not_of_their_kind(tmp_path, changes, expected):
+    """The recording is left out with one line that says what is expected; the other is written."""
+    row = {name.lower(): cell for name, cell in FULL.items()}
+    result = export_with(tmp_path, row | changes, row | {"recording": "m2", "animal": "A8"})
+    assert result.exit_code == 1
+    assert expected in " ".join(result.output.split())
+    assert [path.name for path in (tmp_path / "out").glob("*.nwb")] == ["m2.nwb"]
+
+
+def test_an_animal_that_two_rows_describe_differently(tmp_path):
+    """Sex and date of birth belong to the animal; age and weight may change between sessions."""
+    other = {"Recording": "m2", "age": "9 weeks", "weight": "0.022 kg"}
+    assert export_with(tmp_path / "a", FULL, FULL | other).exit_code == 0
+    result = export_with(tmp_path / "b", FULL, FULL | other | {"sex": "F"})
+    assert result.exit_code == 2  # nothing is left to write
+    assert "animal 'A7' has the sex 'M' in m1 and 'F' in m2" in " ".join(result.output.split())
+    assert not [*(tmp_path / "b").glob("out/*.nwb")]
+
+
+def test_a_table_without_columns_of_nwb(tmp_path):
+    """Nothing would come of it, so mpar says which names it knows."""
+    result = export_with(tmp_path, {"Recording": "m1", "cage": "1"}, {"Recording": "m2"})
+    assert result.exit_code == 2
+    assert "date_of_birth" in result.output

@@ -22,6 +22,7 @@ from mpar.labels.annotations import read_annotation
 from mpar.labels.bouts import bout_table, find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording
+from mpar.report.nwb_metadata import NwbMetadata, metadata_of, read_nwb_metadata
 from mpar.scores.stored_predictions import read_folder, read_prediction, read_sidecar
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
@@ -45,7 +46,12 @@ class _Item:
 
 
 def export_nwb(
-    folder: Path | str, output_folder: Path | str, *, overwrite: bool = False, quiet: bool = True
+    folder: Path | str,
+    output_folder: Path | str,
+    *,
+    metadata_path: Path | str | None = None,
+    overwrite: bool = False,
+    quiet: bool = True,
 ) -> tuple[list[Path], list[Problem]]:
     """Write the predictions of a folder as NWB files, one per recording.
 
@@ -55,6 +61,9 @@ def export_nwb(
         Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files.
     output_folder : Path or str
         Gets ``NAME.nwb``.
+    metadata_path : Path or str, optional
+        As for `mpar.report.nwb_metadata.read_nwb_metadata`; recordings without a sound row are left
+        out. By default, the files name the animal alone.
     overwrite : bool
         Replace files that exist.
     quiet : bool
@@ -70,12 +79,17 @@ def export_nwb(
     Raises
     ------
     ConfigError
-        pynwb or ndx-ethogram is missing, or a file exists.
+        pynwb or ndx-ethogram is missing, a file exists, or the metadata have no column for NWB.
     InputError
         No prediction can be read.
     """
     check_nwb()
     items, class_map, problems = read_folder(folder, _read_one, quiet=quiet)
+    metadata = {item.recording.name: metadata_of(item.recording) for item in items}
+    if metadata_path is not None:
+        metadata, more = read_nwb_metadata([item.recording for item in items], metadata_path)
+        problems += more
+        items = [item for item in items if item.recording.name in metadata]
     paths = [Path(output_folder, f"{item.recording.name}.nwb") for item in items]
     if not overwrite:
         refuse_existing(output_folder, [path.name for path in paths])
@@ -83,7 +97,14 @@ def export_nwb(
     for path, item in zip(paths, items, strict=True):
         try:
             with contained(path, with_disk=True):
-                write_nwb(path, item.recording, item.bouts, class_map, item.provenance)
+                write_nwb(
+                    path,
+                    item.recording,
+                    item.bouts,
+                    class_map,
+                    item.provenance,
+                    metadata[item.recording.name],
+                )
             written.append(path)
         except InputError as error:
             problems += error.problems
@@ -131,6 +152,7 @@ def write_nwb(
     bouts: pd.DataFrame,
     class_map: ClassMap,
     provenance: Mapping[str, Any],
+    metadata: NwbMetadata,
 ) -> None:
     """Write the bouts of a recording, atomically.
 
@@ -147,6 +169,8 @@ def write_nwb(
         Its classes.
     provenance : mapping
         How the prediction was made, for the attribute ``parameters`` of the bouts.
+    metadata : NwbMetadata
+        What is known of the animal and the session.
 
     Notes
     -----
@@ -161,12 +185,17 @@ def write_nwb(
 
     how = {**provenance, "exported_by": f"mpar {mpar.__version__}"}
     parameters = json.dumps(how, sort_keys=True)
+    description = f"Behaviour in {item.video}, recording {item.name}, predicted by mpar."
+    if "session_start_time" not in metadata.file:
+        description += " The date of the recording is unknown; 1970-01-01 stands for it."
+    given = {"session_start_time": UNKNOWN_START, **metadata.file}
+    given["session_description"] = " ".join(
+        filter(None, (metadata.file.get("session_description"), description))
+    )
     file = NWBFile(
-        session_description=f"Behaviour in {item.video}, recording {item.name}, predicted by mpar. "
-        "The date of the recording is unknown; 1970-01-01 stands for it.",
         identifier=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{item.name} {parameters}")),
-        session_start_time=UNKNOWN_START,
-        subject=Subject(subject_id=item.subject) if item.subject else None,
+        subject=Subject(**metadata.subject),
+        **given,
     )
     module = file.create_processing_module("behavior", "Behaviour predicted by mpar")
     ethogram = Ethogram(
