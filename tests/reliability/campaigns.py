@@ -193,4 +193,13 @@ CAMPAIGNS = (
         200,
         20_000,
     ),
+    Campaign(
+        17,
+        "BORIS itself opens and exports the projects that mpar writes",
+        "programs",
+        "export_with_boris",
+        ("with_times_in_hundredths",),
+        1,
+        40,
+    ),
 )
