@@ -969,9 +969,18 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
         case(
             "times of minutes and seconds",
             {"m1.csv": LICK.replace("0.500,m1", "00:00.5,m1").replace("1.500,m1", "00:01.5,m1")},
+            {"m1": "paw_lick 15-44"},
+        ),
+        case(
+            "time codes",
+            {
+                "m1.csv": LICK.replace("0.500,m1", "00:00:00:15,m1").replace(
+                    "1.500,m1", "00:00:01:15,m1"
+                )
+            },
             {},
-            "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds "
-            "such as 00:01:30.5; export it in seconds (2 such rows)",
+            "m1.csv:2: time is written with colons, expected seconds, minutes:seconds or "
+            "hours:minutes:seconds such as 00:01:30.5; export it in seconds (2 such rows)",
         ),
         case(
             "a time that cannot be read, whose START then lacks its STOP",

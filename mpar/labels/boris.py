@@ -18,7 +18,7 @@ from mpar.errors import counted
 from mpar.labels.annotations import shorten
 from mpar.labels.names import file_name, folded
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_table, parse_time
+from mpar.labels.tables import NOTHING, ProblemList, Table, parse_number, parse_seconds, parse_table
 
 T = TypeVar("T")
 
@@ -259,7 +259,7 @@ def _interval_of(table: Table, rows: Rows, problems: ProblemList) -> Interval:
     ends = [
         Fraction(0)
         if (cell := table.cell(cells, f"observation interval {what}")).lower() in NOTHING
-        else problems.number(cell, f"observation interval {what}", line)
+        else problems.time(cell, f"observation interval {what}", line)
         for what in ("start", "stop")
     ]
     return ends[0], ends[1] or None
@@ -307,7 +307,7 @@ def positive(cell: str, decimal: str = ".") -> Fraction | None:
     text = re.sub(
         r"(?<=[0-9])\s*(fps|frames?(\s*/\s*|\s+per\s+)s(econd)?|hz|s|sec|seconds)\Z", "", text
     )
-    return parse_time(text, decimal) or None
+    return parse_seconds(text, decimal) or None
 
 
 def check_offset(cell: str, problems: ProblemList, line: int) -> None:

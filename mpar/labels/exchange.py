@@ -144,9 +144,9 @@ def _read_simba(path: Path, text: str) -> list[Scoring]:
         video = table.cell(cells, "video")
         events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
         if (time := table.cell(cells, "start_time", "start time")).lower() not in NOTHING:
-            starts[video].append((problems.number(time, "start time", line), int(start)))
+            starts[video].append((problems.time(time, "start time", line), int(start)))
         if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
-            ends[video].append((problems.number(time, "end time", line), int(last) + 1))
+            ends[video].append((problems.time(time, "end time", line), int(last) + 1))
     problems.check()
     scorings = []
     for video, mine in events.items():

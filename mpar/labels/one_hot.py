@@ -18,7 +18,7 @@ from mpar.labels.bouts import find_bouts
 from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells
 from mpar.labels.names import folded
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.tables import ProblemList, Table, parse_number, parse_table, with_point
+from mpar.labels.tables import ProblemList, Table, parse_seconds, parse_table, with_point
 
 # names of columns with row numbers, times and remarks; all others are behaviours
 _NUMBERS = {"", "frame", "frames", "framenumber", "frameno", "framenr", "frameid", "frameindex"}
@@ -179,7 +179,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
 def _last_time(table: Table) -> tuple[tuple[Fraction, int], ...]:
     """Return the time and the frame of the last row, if the table has times."""
     columns = [i for i, name in enumerate(table.columns) if _letters(name) in _TIMES]
-    time = parse_number(table.rows[-1][1][columns[0]], table.decimal) if columns else None
+    time = parse_seconds(table.rows[-1][1][columns[0]], table.decimal) if columns else None
     return () if time is None else ((time, len(table.rows) - 1),)
 
 

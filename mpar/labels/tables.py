@@ -14,6 +14,7 @@ from mpar.labels.csv_text import DELIMITERS, parse_rows, plain_cells
 
 NOTHING = {"", "na", "nan", "none"}  # how programs write an empty cell
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", re.ASCII)
+_CLOCK = re.compile(r"(?:([0-9]{1,3}):)?([0-9]{1,3}):([0-5][0-9](?:[.,][0-9]*)?)", re.ASCII)
 # columns with numbers, which show the decimal mark; comments and modifiers do not
 _NUMERIC = re.compile(
     r"(?!comment|modifier|image file).*(time|start|stop|end|duration|fps|frame|length|seconds)"
@@ -69,19 +70,24 @@ def parse_number(cell: str, decimal: str = ".") -> Fraction | None:
     return Fraction(text) if _NUMBER.fullmatch(text) else None
 
 
-def parse_time(cell: str, decimal: str = ".") -> Fraction | None:
-    """Parse seconds of 0 or more, as a number or hours:minutes:seconds; None for anything else.
+def parse_seconds(cell: str, decimal: str = ".") -> Fraction | None:
+    """Parse seconds of 0 or more; None for anything else.
+
+    All seconds in files pass through here: as a number, minutes:seconds or hours:minutes:seconds.
+    A clock may have more than 59 minutes if it has no hours.
 
     Examples
     --------
-    >>> parse_time("00:01:30.5"), parse_time("01:30.5")
-    (Fraction(181, 2), None)
+    >>> parse_seconds("00:01:30.5"), parse_seconds("1:30"), parse_seconds("00:01:30:12")
+    (Fraction(181, 2), Fraction(90, 1), None)
     """
-    hours = re.fullmatch(r"([0-9]{1,3}):([0-5][0-9]):([0-5][0-9]([.,][0-9]*)?)", cell, re.ASCII)
-    if not hours:
+    clock = _CLOCK.fullmatch(cell)
+    if not clock:
         return parse_number(cell, decimal)
-    seconds = Fraction(hours[3].replace(",", ".").rstrip("."))
-    return 3600 * int(hours[1]) + 60 * int(hours[2]) + seconds
+    if clock[1] is not None and int(clock[2]) > 59:
+        return None
+    seconds = Fraction(clock[3].replace(",", ".").rstrip("."))
+    return 3600 * int(clock[1] or 0) + 60 * int(clock[2]) + seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +195,12 @@ class ProblemList(list[Problem]):
 
     def time(self, cell: str, what: str, line: int) -> Fraction:
         """Parse seconds of 0 or more; if that fails, add a problem and return 0."""
-        seconds = parse_time(cell, self.decimal)
-        if (
-            seconds is None and ":" in cell
-        ):  # the same message in every row, so that users see it once
+        seconds = parse_seconds(cell, self.decimal)
+        if seconds is None and ":" in cell:
+            # the same message in every row, so that users see it once
             self.note(
-                f"{what} is written with colons, expected seconds or hours:minutes:seconds such as "
-                "00:01:30.5; export it in seconds",
+                f"{what} is written with colons, expected seconds, minutes:seconds or "
+                "hours:minutes:seconds such as 00:01:30.5; export it in seconds",
                 line,
             )
             return Fraction(0)
