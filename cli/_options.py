@@ -59,8 +59,9 @@ class_map = click.option(
 )
 several = click.option(
     "--several",
-    type=click.Choice(["trials", "annotators"]),
-    help="How to read several label files of one video if row counts do not decide.",
+    type=click.Choice(["trials", "annotators", "parts"]),
+    help="How to read several scorings of one video: consecutive pieces, people who each scored "
+    "all of it, or parts of one scoring. By default, mpar decides by their rows and behaviours.",
 )
 label_offset = click.option(
     "--label-offset",

@@ -355,17 +355,18 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
     [
         case(
             "a file for each behaviour",
-            {"m1_a.csv": LICK, "m1_b.csv": WALK},
-            {},
-            "m1_a.csv: shares no behaviour with the other label files of its video (m1_a.csv: "
-            "paw_lick; m1_b.csv: walk), so --unscored rest would outvote each of them",
+            {"m1_a.csv": LICK, "m1_b.csv": boris("m1.mp4", ("walk", 2, 3))},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"},
+            "(m1_a.csv (observation 'o'): paw_lick; m1_b.csv (observation 'o'): walk); mpar adds",
             options=UNSCORED,
         ),
         case(
             "a column for each behaviour, in files of their own",
             {"m1_a.csv": LICK_ONLY, "m1_b.csv": LICK_ONLY.replace("paw_lick", "walk")},
             {},
-            "(m1_a.csv: paw_lick; m1_b.csv: walk)",
+            "m1_b.csv:17: 30 frames from frame 15 on are 'walk' here and 'paw_lick' in m1_a.csv "
+            "(line 17), expected one class from parts of one scoring; correct one of them, or pass "
+            "--several annotators if several people scored",
             options=UNSCORED,
         ),
         case(
@@ -377,7 +378,8 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
         case(
             "annotators who share a behaviour",
             {"m1_a.csv": LICK, "m1_b.csv": boris("m1.mp4", ("paw_lick", 0.5, 1), ("walk", 2, 3))},
-            {"m1": "rest 0-14, paw_lick 15-44, rest 45-89"},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"},
+            "who agree on 50 % of the frames",
             options=UNSCORED,
         ),
         case(

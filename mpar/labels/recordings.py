@@ -18,7 +18,7 @@ from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.sources import Source
 from mpar.video.timeline import TimeLine
 
-SEVERAL = ("trials", "annotators")
+SEVERAL = ("trials", "annotators", "parts")
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
 
 
@@ -46,9 +46,10 @@ def check_recording(
         Merges codes into classes.
     group : str
         The animal.
-    several : {"trials", "annotators"}, optional
+    several : {"trials", "annotators", "parts"}, optional
         How to read several label files; by default the row counts decide. Trials are consecutive
         pieces whose rows add up to the video; annotators each have as many rows as the video.
+        Parts were added to one scoring before (`mpar.labels.laying.lay_on_frames`).
     label_offset : int, optional
         Frame of the first row of a label file that is too short. Frames without a row are
         unlabelled.
@@ -74,7 +75,9 @@ def check_recording(
             name=name,
             video=source.video.name,
             line=line.piece(start, start + codes.shape[1]),
-            labels=_vote(class_map.merge(codes), len(class_map.class_names)),
+            labels=_vote(
+                class_map.merge(codes), len(class_map.class_names), _lay_filled(own, codes.shape)
+            ),
             group=group,
             region="" if source.region is None else str(source.region),
             start_frame=start,
@@ -201,7 +204,8 @@ def _lay_trials(
             f"its {len(scorings)} label files have {shown} rows and count as trials, whose "
             "order is unclear: expected names that end in different numbers, found "
             f"{', '.join(a.path.name for a in scorings)}; if they are annotators, pass "
-            "--several annotators; if they are trials, end their names in 1, 2, ...",
+            "--several annotators; if they are trials, end their names in 1, 2, ...; if they are "
+            "parts of one scoring, pass --several parts",
         )
     counts = [len(a.frames) for a in scorings]
     lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost no frames
@@ -349,13 +353,25 @@ def _name_annotators(video: Path, scorings: Sequence[Scoring]) -> tuple[str, ...
     return tuple(names)
 
 
-def _vote(labels_AT: np.ndarray, num_classes: int) -> np.ndarray:
+def _lay_filled(scorings: Sequence[Scoring], shape: tuple[int, ...]) -> np.ndarray:
+    """Return where annotators left a frame empty that counts as a class, (A, T) bool."""
+    filled_AT = np.zeros(shape, bool)
+    for row, scoring in zip(filled_AT, scorings, strict=True):
+        if len(scoring.is_filled):  # rows of an offset lie at the end
+            row[len(row) - len(scoring.is_filled) :] = scoring.is_filled
+    return filled_AT
+
+
+def _vote(labels_AT: np.ndarray, num_classes: int, filled_AT: np.ndarray) -> np.ndarray:
     """Return the class that most annotators chose, (T,) int8; ties go to the first of them.
 
-    Unlabelled is no vote: a frame stays unlabelled only if no annotator labelled it.
+    Unlabelled is no vote: a frame stays unlabelled only if no annotator labelled it. A frame that
+    an annotator left empty is a vote only if all of them did.
     """
     if len(labels_AT) == 1:
         return labels_AT[0]
+    is_seen_T = ((labels_AT != UNLABELLED) & ~filled_AT).any(axis=0)
+    labels_AT = np.where(filled_AT & is_seen_T, np.int8(UNLABELLED), labels_AT)
     votes_KT = np.stack([(labels_AT == k).sum(axis=0) for k in range(num_classes)])
     most_T = votes_KT.max(axis=0)
     winner = np.full(labels_AT.shape[1], UNLABELLED, np.int8)
