@@ -226,6 +226,9 @@ LICK, WALK = boris("m1.mp4", ("paw_lick", 0.5, 1.5)), boris("m1.mp4", ("walk", 0
 BINARY = "time,paw_lick\n" + "".join(f"{i / 30:.3f},{int(15 <= i < 45)}\n" for i in range(90))
 
 
+LATE_LICK = boris("m1.mp4", ("paw_lick", 0.6, 1.5))
+
+
 def of(subject, text=LICK):
     return text.replace("No focal subject", subject)
 
@@ -235,7 +238,7 @@ def of(subject, text=LICK):
     [
         case(
             "one file names the animal and the other does not",
-            {"m1_a.csv": of("mouse A"), "m1_b.csv": WALK},
+            {"m1_a.csv": of("mouse A"), "m1_b.csv": LATE_LICK},
             {"m1": "paw_lick 15-44"},
             "m1_a.csv: m1_a.csv scores the subject 'mouse A', and m1_b.csv names none; mpar takes "
             "both for the same animal",
@@ -254,7 +257,7 @@ def of(subject, text=LICK):
         ),
         case(
             "nobody names the animal",
-            {"m1_a.csv": LICK, "m1_b.csv": WALK},
+            {"m1_a.csv": LICK, "m1_b.csv": LATE_LICK},
             {"m1": "paw_lick 15-44"},
             "not:scores the subject",
         ),

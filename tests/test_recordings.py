@@ -194,7 +194,8 @@ def test_trials_without_an_order_are_refused(names):
         "mouse_7.mp4": "its 2 label files have 2 + 2 rows and count as trials, whose order is "
         "unclear: expected names that end in different numbers, found "
         f"{', '.join(names)}; if they are annotators, pass --several annotators; "
-        "if they are trials, end their names in 1, 2, ..."
+        "if they are trials, end their names in 1, 2, ...; if they are parts of one scoring, pass "
+        "--several parts"
     }
 
 
