@@ -84,6 +84,11 @@ annotation_format = click.option(
             "annot",
             "ethovision",
             "observer",
+            "elan",
+            "cowlog",
+            "jabs",
+            "label-studio",
+            "feral",
         ]
     ),
     default="auto",
@@ -93,7 +98,7 @@ annotation_format = click.option(
 channel = click.option(
     "--channel",
     metavar="NAME",
-    help="Channel to read of MARS/Bento files with several, such as Ch2.",
+    help="Channel (MARS/Bento), tier (ELAN) or class (CowLog) to read of files with several.",
 )
 unscored = click.option(
     "--unscored",

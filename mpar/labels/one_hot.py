@@ -46,7 +46,9 @@ def is_by_time(text: str) -> bool:
     header, *rows = _first_rows(text)
     columns = _behaviour_columns(header)
     cells = [row[column] for row in rows for column in columns if column < len(row)]
-    return _has_time(header) and any(cell[:1].isdigit() or cell in _WORDS for cell in cells)
+    filled = [cell for cell in cells if cell]
+    num_values = sum(cell[:1].isdigit() or cell in _WORDS for cell in filled)
+    return _has_time(header) and num_values > len(filled) / 2
 
 
 def _has_time(header: Sequence[str]) -> bool:
