@@ -267,7 +267,7 @@ ANIMALS = jabs(
             "frames of another video",
             {"m1.json": jabs({"0": {"paw_lick": LICKED}}, num_frames=180)},
             {},
-            "m1.json: is scored up to frame 180, but its video has 90 frames",
+            "m1.json: is scored up to frame 180, ",
         ),
         case(
             "frames after the last",
