@@ -71,22 +71,21 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             "annotators who scored a copy at half the rate are refused",
             {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
             {},
-            "m1_1.csv: found 45 rows, expected 90 (the video's frames); they seem to come from a "
-            "copy at 15",
+            "m1_1.csv: found 45 rows, expected 90 (the video's frames); 45 would fit a copy at 15",
             options="--several annotators",
         ),
         case(
             "a trial without its file",
             {"m1_1.csv": by_frame(*["rest"] * 30), "m1_3.csv": by_frame(*["walk"] * 30)},
             {},
-            "m1.mp4: its 2 label files have 30 + 30 = 60 rows, but it has 90 frames; the label "
-            "file of trial 2 seems to be missing; add it",
+            "m1.mp4: its 2 label files have 30 + 30 = 60 rows, but it has 90 frames; there "
+            "is no label file of trial 2; add it",
         ),
         case(
             "a trial without its file, said to be trials",
             {"m1_1.csv": by_frame(*["rest"] * 40), "m1_4.csv": by_frame(*["walk"] * 30)},
             {},
-            "rows, expected 90 frames; the label file of trial 2, 3 seems to be missing; add it",
+            "rows, expected 90 frames; there is no label file of trial 2, 3; add it",
             options="--several trials",
         ),
         case(
@@ -518,8 +517,8 @@ def by_time(times, behaviour="paw_lick"):
             {"m1.annot": ANNOT.replace(": 90", ": 75").replace("Annotation framerate: 30\n", "")},
             {},
             (
-                "m1.annot: is scored up to frame 75, as expected at 25 frames per second, but its "
-                "video has 90"
+                "m1.annot: is scored up to frame 75 (which would fit 25 frames per second), but "
+                "its video has 90"
             ),
         ),
         case(

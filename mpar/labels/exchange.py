@@ -77,6 +77,12 @@ def read_label_file(
         name = known.get(path.suffix.lower()) or _recognise(text)
     if name == "mpar" and label_format == AUTO and (program := name_text(text)):
         raise InputError.of(path, f"is {program}")
+    if name == "mpar" and label_format == AUTO and text.lstrip()[:1] in {"{", "["}:
+        raise InputError.of(
+            path,
+            "is JSON, but neither a BORIS project nor a label file of JABS, Label Studio or FERAL; "
+            "export it again, or as a table",
+        )
     if name == "mpar":
         parts = [read_annotation(path, class_map, text=text)]
     elif name in _WITH_CHANNELS:

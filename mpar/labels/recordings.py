@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError, Problem
+from mpar.labels.candidates import describe_chapters, describe_rate
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.contradictions import find_other_rate
 from mpar.labels.names import added_to, normal
 from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.sources import Source
@@ -66,7 +66,7 @@ def check_recording(
     """
     num_frames = line.num_frames
     if not _are_trials(scorings, num_frames, several, label_offset):
-        codes = _lay_annotators(source.path, scorings, line, several, label_offset)
+        codes = _lay_annotators(source.video, scorings, line, several, label_offset)
         pieces = [(source.name, 0, scorings, codes)]
     else:
         pieces = _lay_trials(source.path, scorings, line, label_offset)
@@ -122,7 +122,7 @@ def _lay_annotators(
     rows = []
     for scoring in scorings:
         try:
-            rows.append(_lay_rows(scoring, num_frames, label_offset, fps=fps))
+            rows.append(_lay_rows(scoring, num_frames, label_offset, fps=fps, video=video))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -147,13 +147,13 @@ def _find_unclear(
     is_numbered = None not in numbers and len({*numbers}) == len(numbers)
     hint = ""
     if is_numbered:
-        hint = _describe_missing(numbers) or _describe_rate(total, num_frames, fps)
+        hint = _describe_missing(numbers) or describe_rate(total, num_frames, fps)
     if hint:
         message = (
             f"its {len(counts)} label files have {shown}, but it has {num_frames} frames; {hint}"
         )
         return [Problem.of(video, message)]
-    if all(_describe_rate(count, num_frames, fps) for count in counts):
+    if all(describe_rate(count, num_frames, fps) for count in counts):
         problems: list[Problem] = []
         for scoring in scorings:
             try:
@@ -221,7 +221,7 @@ def _lay_trials(
         if {*counts} == {num_frames}:
             hint = "each is as long as the video: if they are annotators, pass --several annotators"
         else:
-            by_rate = _describe_rate(sum(counts), num_frames, line.fps)
+            by_rate = describe_rate(sum(counts), num_frames, line.fps)
             hint = _describe_missing(numbers) or by_rate or hint
         raise InputError.of(
             video,
@@ -246,7 +246,7 @@ def _describe_missing(numbers: Sequence[int | None]) -> str:
     missing = [str(number) for number in between if number not in known]
     if not missing or max(known) > between.stop:
         return ""
-    return f"the label file of trial {', '.join(missing)} seems to be missing; add it"
+    return f"there is no label file of trial {', '.join(missing)}; add it"
 
 
 def _trial_number(video: Path, path: Path) -> int | None:
@@ -262,6 +262,7 @@ def _lay_rows(
     *,
     start_frame: int = 0,
     fps: Fraction | None = None,
+    video: Path | None = None,
 ) -> np.ndarray:
     """Return the code of each of `num_frames` frames, (T,) int16, unlabelled without a row.
 
@@ -290,9 +291,11 @@ def _lay_rows(
         )
     if num_rows == num_frames:
         return scoring.codes
-    by_rate = _describe_rate(num_rows, num_frames, fps)
+    by_rate = describe_rate(num_rows, num_frames, fps)
     if num_rows > num_frames:
-        hint = by_rate or "check that they belong together and that the video is not cut short"
+        chapters = describe_chapters(num_rows, num_frames, video) if video else ""
+        fits = "; or ".join(filter(None, (chapters, by_rate)))
+        hint = fits or "check that they belong together and that the video is not cut short"
         raise InputError.of(
             path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
         )
@@ -325,18 +328,6 @@ def _lay_rows(
 def _offset_of(first: int, short: int) -> int:
     """Return the offset that the first frame number (from 0 or 1) implies, 0 if none."""
     return min(first, short) if 1 < first <= short + 1 else 0
-
-
-def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
-    """Describe the other rate that labels seem to have, "" if they have none."""
-    rate = find_other_rate(fps * num_rows / num_frames, fps) if fps else None
-    if fps is None or rate is None:
-        return ""
-    return (
-        f"they seem to come from a copy at {float(rate):g} frames per second, but the video has "
-        f"{float(fps):g}: pass that copy, or score this video (use --label-offset only if they "
-        "come from this very video)"
-    )
 
 
 def _name_annotators(video: Path, scorings: Sequence[Scoring]) -> tuple[str, ...]:
