@@ -267,7 +267,7 @@ ANIMALS = jabs(
             "frames of another video",
             {"m1.json": jabs({"0": {"paw_lick": LICKED}}, num_frames=180)},
             {},
-            "m1.json: is scored up to frame 180, ",
+            "m1.json: is scored up to frame 180 (which would fit 60 frames per second), ",
         ),
         case(
             "frames after the last",
