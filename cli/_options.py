@@ -59,8 +59,9 @@ class_map = click.option(
 )
 several = click.option(
     "--several",
-    type=click.Choice(["trials", "annotators"]),
-    help="How to read several label files of one video if row counts do not decide.",
+    type=click.Choice(["trials", "annotators", "parts"]),
+    help="How to read several scorings of one video: consecutive pieces, people who each scored "
+    "all of it, or parts of one scoring. By default, mpar decides by their rows and behaviours.",
 )
 label_offset = click.option(
     "--label-offset",
@@ -83,6 +84,11 @@ annotation_format = click.option(
             "annot",
             "ethovision",
             "observer",
+            "elan",
+            "cowlog",
+            "jabs",
+            "label-studio",
+            "feral",
         ]
     ),
     default="auto",
@@ -92,7 +98,7 @@ annotation_format = click.option(
 channel = click.option(
     "--channel",
     metavar="NAME",
-    help="Channel to read of MARS/Bento files with several, such as Ch2.",
+    help="Channel (MARS/Bento), tier (ELAN) or class (CowLog) to read of files with several.",
 )
 unscored = click.option(
     "--unscored",

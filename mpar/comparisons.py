@@ -16,11 +16,9 @@ from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
-from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.laying import check_unscored, lay_on_frames
-from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import find_label_files, share_out
+from mpar.labels.pairing import find_label_files, share_out, warn_of_unread_labels
 from mpar.labels.recordings import check_recording
 from mpar.labels.sources import Source, split_source
 from mpar.preprocess import PreprocessConfig
@@ -194,7 +192,7 @@ def compare_folders(
     """
     config = config or PreprocessConfig()
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
-    warn_of_unread([*ANNOTATION_SUFFIXES, *VIDEO_SUFFIXES], annotation_folder)
+    warn_of_unread_labels(annotation_folder)
     predicted, left_out, problems = read_sidecars(prediction_folder)
     class_map = class_map or _shared_class_map(prediction_folder, [p.sidecar for p in predicted])
     check_unscored(config.unscored, class_map)

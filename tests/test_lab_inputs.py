@@ -294,8 +294,8 @@ Case = Callable[[Path], None]
             {},
             [
                 (
-                    "found 75 rows, expected 90 (the video's frames); they seem to come from a "
-                    "copy at 25"
+                    "found 75 rows, expected 90 (the video's frames); 75 would fit a copy at 25 "
+                    "frames per second (the video has 30)"
                 )
             ],
         ),

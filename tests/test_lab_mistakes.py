@@ -71,22 +71,21 @@ HALVES["m1_trial2"] = HALVES["m1_trial1"]
             "annotators who scored a copy at half the rate are refused",
             {"m1_1.csv": HALF_RATE, "m1_2.csv": HALF_RATE},
             {},
-            "m1_1.csv: found 45 rows, expected 90 (the video's frames); they seem to come from a "
-            "copy at 15",
+            "m1_1.csv: found 45 rows, expected 90 (the video's frames); 45 would fit a copy at 15",
             options="--several annotators",
         ),
         case(
             "a trial without its file",
             {"m1_1.csv": by_frame(*["rest"] * 30), "m1_3.csv": by_frame(*["walk"] * 30)},
             {},
-            "m1.mp4: its 2 label files have 30 + 30 = 60 rows, but it has 90 frames; the label "
-            "file of trial 2 seems to be missing; add it",
+            "m1.mp4: its 2 label files have 30 + 30 = 60 rows, but it has 90 frames; there "
+            "is no label file of trial 2; add it",
         ),
         case(
             "a trial without its file, said to be trials",
             {"m1_1.csv": by_frame(*["rest"] * 40), "m1_4.csv": by_frame(*["walk"] * 30)},
             {},
-            "rows, expected 90 frames; the label file of trial 2, 3 seems to be missing; add it",
+            "rows, expected 90 frames; there is no label file of trial 2, 3; add it",
             options="--several trials",
         ),
         case(
@@ -226,6 +225,9 @@ LICK, WALK = boris("m1.mp4", ("paw_lick", 0.5, 1.5)), boris("m1.mp4", ("walk", 0
 BINARY = "time,paw_lick\n" + "".join(f"{i / 30:.3f},{int(15 <= i < 45)}\n" for i in range(90))
 
 
+LATE_LICK = boris("m1.mp4", ("paw_lick", 0.6, 1.5))
+
+
 def of(subject, text=LICK):
     return text.replace("No focal subject", subject)
 
@@ -235,7 +237,7 @@ def of(subject, text=LICK):
     [
         case(
             "one file names the animal and the other does not",
-            {"m1_a.csv": of("mouse A"), "m1_b.csv": WALK},
+            {"m1_a.csv": of("mouse A"), "m1_b.csv": LATE_LICK},
             {"m1": "paw_lick 15-44"},
             "m1_a.csv: m1_a.csv scores the subject 'mouse A', and m1_b.csv names none; mpar takes "
             "both for the same animal",
@@ -254,7 +256,7 @@ def of(subject, text=LICK):
         ),
         case(
             "nobody names the animal",
-            {"m1_a.csv": LICK, "m1_b.csv": WALK},
+            {"m1_a.csv": LICK, "m1_b.csv": LATE_LICK},
             {"m1": "paw_lick 15-44"},
             "not:scores the subject",
         ),
@@ -355,17 +357,18 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
     [
         case(
             "a file for each behaviour",
-            {"m1_a.csv": LICK, "m1_b.csv": WALK},
-            {},
-            "m1_a.csv: shares no behaviour with the other label files of its video (m1_a.csv: "
-            "paw_lick; m1_b.csv: walk), so --unscored rest would outvote each of them",
+            {"m1_a.csv": LICK, "m1_b.csv": boris("m1.mp4", ("walk", 2, 3))},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"},
+            "(m1_a.csv (observation 'o'): paw_lick; m1_b.csv (observation 'o'): walk); mpar adds",
             options=UNSCORED,
         ),
         case(
             "a column for each behaviour, in files of their own",
             {"m1_a.csv": LICK_ONLY, "m1_b.csv": LICK_ONLY.replace("paw_lick", "walk")},
             {},
-            "(m1_a.csv: paw_lick; m1_b.csv: walk)",
+            "m1_b.csv:17: 30 frames from frame 15 on are 'walk' here and 'paw_lick' in m1_a.csv "
+            "(line 17), expected one class from parts of one scoring; correct one of them, or pass "
+            "--several annotators if several people scored",
             options=UNSCORED,
         ),
         case(
@@ -377,7 +380,8 @@ LICK_ONLY = "paw_lick\n" + "".join(f"{int(15 <= i < 45)}\n" for i in range(90))
         case(
             "annotators who share a behaviour",
             {"m1_a.csv": LICK, "m1_b.csv": boris("m1.mp4", ("paw_lick", 0.5, 1), ("walk", 2, 3))},
-            {"m1": "rest 0-14, paw_lick 15-44, rest 45-89"},
+            {"m1": "rest 0-14, paw_lick 15-44, rest 45-59, walk 60-89"},
+            "who agree on 50 % of the frames",
             options=UNSCORED,
         ),
         case(
@@ -513,8 +517,8 @@ def by_time(times, behaviour="paw_lick"):
             {"m1.annot": ANNOT.replace(": 90", ": 75").replace("Annotation framerate: 30\n", "")},
             {},
             (
-                "m1.annot: is scored up to frame 75, as expected at 25 frames per second, but its "
-                "video has 90"
+                "m1.annot: is scored up to frame 75 (which would fit 25 frames per second), but "
+                "its video has 90"
             ),
         ),
         case(
@@ -969,9 +973,18 @@ LIVE = LICK.replace("Media file(s)", "Live").replace("m1.mp4", "NA").replace("\n
         case(
             "times of minutes and seconds",
             {"m1.csv": LICK.replace("0.500,m1", "00:00.5,m1").replace("1.500,m1", "00:01.5,m1")},
+            {"m1": "paw_lick 15-44"},
+        ),
+        case(
+            "time codes",
+            {
+                "m1.csv": LICK.replace("0.500,m1", "00:00:00:15,m1").replace(
+                    "1.500,m1", "00:00:01:15,m1"
+                )
+            },
             {},
-            "m1.csv:2: time is written with colons, expected seconds or hours:minutes:seconds "
-            "such as 00:01:30.5; export it in seconds (2 such rows)",
+            "m1.csv:2: time is written with colons, expected seconds, minutes:seconds or "
+            "hours:minutes:seconds such as 00:01:30.5; export it in seconds (2 such rows)",
         ),
         case(
             "a time that cannot be read, whose START then lacks its STOP",

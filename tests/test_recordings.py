@@ -194,7 +194,8 @@ def test_trials_without_an_order_are_refused(names):
         "mouse_7.mp4": "its 2 label files have 2 + 2 rows and count as trials, whose order is "
         "unclear: expected names that end in different numbers, found "
         f"{', '.join(names)}; if they are annotators, pass --several annotators; "
-        "if they are trials, end their names in 1, 2, ..."
+        "if they are trials, end their names in 1, 2, ...; if they are parts of one scoring, pass "
+        "--several parts"
     }
 
 
@@ -286,8 +287,8 @@ def test_trials_of_another_rate_are_compared_as_one():
     files = [annotation(f"mouse_7_{i}.csv", [4] * 75) for i in (1, 2)]
     messages = refuse(files, 180, fps=Fraction(30))
     assert messages["mouse_7.mp4"].startswith(
-        "its 2 label files have 75 + 75 = 150 rows, but it has 180 frames; they seem to come "
-        "from a copy at 25 frames per second, but the video has 30"
+        "its 2 label files have 75 + 75 = 150 rows, but it has 180 frames; 150 would fit "
+        "a copy at 25 frames per second (the video has 30)"
     )
     files = [annotation(f"mouse_7_{name}.csv", [4] * 75) for name in ("anna", "ben")]
     messages = refuse(files, 90, fps=Fraction(30))
@@ -422,9 +423,10 @@ def test_row_counts_in_the_ratio_of_two_rates_name_the_rate(num_rows, num_frames
     """An offset would shift every label; the message names the copy that was scored instead."""
     (message,) = refuse([annotation("mouse_7.csv", [0] * num_rows)], num_frames, fps=fps).values()
     assert message == (
-        f"found {num_rows} rows, expected {num_frames} (the video's frames); they seem to come "
-        f"from a copy at {rate} frames per second, but the video has {fps}: pass that copy, or "
-        "score this video (use --label-offset only if they come from this very video)"
+        f"found {num_rows} rows, expected {num_frames} (the video's frames); {num_rows} would "
+        f"fit a copy at {rate} frames per second (the video has {fps}): if they are of such a "
+        "copy, pass it, or score this video (use --label-offset only if they come from this very "
+        "video)"
     )
 
 
@@ -432,7 +434,7 @@ def test_row_counts_of_trials_in_the_ratio_of_two_rates_name_the_rate():
     """Two trials at 25 frames per second are not two trials that lost 30 frames each."""
     files = [annotation("mouse_7_0.csv", [4] * 150), annotation("mouse_7_1.csv", [4] * 150)]
     (message,) = refuse(files, 360, several="trials", fps=30).values()
-    assert "come from a copy at 25 frames per second" in message
+    assert "fit a copy at 25 frames per second" in message
     assert "--label-offset 30" not in message
 
 
@@ -441,7 +443,7 @@ def test_annotators_at_another_rate_get_no_advice_that_misaligns():
     files = [annotation(f"mouse_7_{name}.csv", [0] * 75) for name in ("ann", "bob")]
     messages = refuse(files, 90, fps=30)
     assert {*messages} == {"mouse_7_ann.csv", "mouse_7_bob.csv"}
-    assert all("come from a copy at 25 frames" in message for message in messages.values())
+    assert all("fit a copy at 25 frames" in message for message in messages.values())
 
 
 def test_lost_context_is_no_other_rate():

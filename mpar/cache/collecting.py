@@ -16,14 +16,11 @@ from mpar.cache.config import PreprocessConfig
 from mpar.cache.parts import Regions
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
-from mpar.labels.exchange import ANNOTATION_SUFFIXES
 from mpar.labels.groups import find_group, warn_of_groups
-from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.pairing import find_recordings
+from mpar.labels.pairing import find_recordings, warn_of_unread_labels
 from mpar.labels.sources import Source
 from mpar.system.faults import contained
 from mpar.system.files import sha256_of
-from mpar.system.folders import warn_of_unread
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.videos import VideoInfo, probe_video, squeeze_of
@@ -80,7 +77,7 @@ def collect(
         Problems of all others.
     """
     if team.is_leader:
-        warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], video_folder, annotation_folder)
+        warn_of_unread_labels(video_folder, annotation_folder)
     sources, problems = find_recordings(
         video_folder,
         annotation_folder,

@@ -28,8 +28,9 @@ class PreprocessConfig:
     group_pattern : str, optional
         Regular expression that finds the animal's id in a video's file name: its first group,
         or the whole match. By default, each video counts as one animal.
-    several : {"trials", "annotators"}, optional
-        How to read several label files of one video; by default the row counts decide.
+    several : {"trials", "annotators", "parts"}, optional
+        How to read several scorings of one video. By default, row counts tell trials from
+        annotators, and scorings that share no behaviour or no time are parts of one.
     label_offset : int, optional
         Frame of the first row of a label file that is too short.
     label_format : str

@@ -26,6 +26,7 @@ from mpar.cache.layout import (
     read_attributes,
     stored_frames,
 )
+from mpar.cache.opening import opened
 from mpar.errors import StoreError
 from mpar.labels.classes import ClassMap
 
@@ -96,7 +97,7 @@ def read_index(path: Path, status: os.stat_result) -> Index:
         The file is not a cache, has another version, or is damaged.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with opened(path) as file:
             attrs = read_attributes(file, ("format", "format_version", "index_hash"))
             if attrs.get("format") != FORMAT:
                 raise StoreError(
@@ -112,8 +113,8 @@ def read_index(path: Path, status: os.stat_result) -> Index:
             data = _read_plain(path, file)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise StoreError(
-            f"{path}: cannot be read as an HDF5 file ({str(error)[:200]}); it is damaged "
-            "or not a cache; check the path or make it again with mpar-preprocess"
+            f"{path}: cannot be read as an HDF5 file ({str(error)[:200]}), expected a cache; check "
+            "the path, copy it again, or make it again with mpar-preprocess"
         ) from None
     if not os.path.samestat(path.stat(), status):
         raise StoreError(f"{path}: was replaced while it was being opened; try again")
@@ -181,7 +182,7 @@ def _read_plain(path: Path, file: h5py.File) -> np.ndarray:
 def compare_with_hdf5(path: Path, index: Index) -> list[str]:
     """Return differences between the HDF5 tree and the index."""
     problems = []
-    with h5py.File(path, "r", locking=False) as file:
+    with opened(path) as file:
         for number, (info, entry) in enumerate(zip(index.recordings, index.entries, strict=True)):
             try:
                 group = file[f"recordings/{number:06d}"]

@@ -54,7 +54,7 @@ def read_annot(path: Path, text: str, channel: str | None = None) -> list[Scorin
         problems.note(f"starts at frame {first!r}, expected 1; save it from the first frame")
     rate = head.get("annotation framerate", "")
     frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
-    is_time = any("." in cell or "," in cell for _, _, cells, _ in rows for cell in cells[:2])
+    is_time = any({*".,:"} & {*cell} for _, _, cells, _ in rows for cell in cells[:2])
     if is_time and not frame_rate:
         problems.note("has times but no annotation framerate to convert them; add it")
         frame_rate = Fraction(1)
@@ -66,7 +66,7 @@ def read_annot(path: Path, text: str, channel: str | None = None) -> list[Scorin
             problems.note("is not a bout below a >behaviour line; fix the line", number)
             continue
         start, last = (
-            Fraction(floor(problems.number(cell, what, number) * scale + Fraction(1, 2)))
+            Fraction(floor(problems.time(cell, what, number) * scale + Fraction(1, 2)))
             for cell, what in zip(cells, ("start", "stop"), strict=False)
         )
         if start < 1:

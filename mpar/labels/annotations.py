@@ -17,6 +17,7 @@ import numpy as np
 from mpar.errors import InputError, Problem, counted
 from mpar.labels.classes import MAX_CODE, UNLABELLED, ClassMap
 from mpar.labels.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
+from mpar.labels.programs import name_program
 from mpar.labels.scorings import Scoring
 
 MAX_PROBLEMS_PER_FILE = 20
@@ -175,26 +176,6 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
                 rows[0][0],
             )
     return header.index("frame"), header.index("action")
-
-
-# marks in the first rows of other programs' files, and what to do with these files
-_PROGRAMS = {
-    ("number of header lines",): "an EthoVision export without Trial time and Recording time; "
-    "export raw data or the manual scoring log, with English names of columns",
-    ("time_relative_sf",): "an export of The Observer without Behavior or Event_Type; export both",
-    ("event_type", "behavior"): "an export of The Observer without Time_Relative_sf; export it",
-    ("scorer", "bodyparts"): "DeepLabCut pose data, not labels; pass the folder with the labels",
-    ("behavior", "start (s)"): "BORIS aggregated events without stop times; export them again",
-    ("behavior", "time"): "BORIS events without their type; export 'tabular events' again",
-    ("time", "behavior"): "BORIS events without their type; export 'tabular events' again",
-    ("time",): "a table by time; each of its other columns must hold 0 and 1 for one behaviour",
-}
-
-
-def name_program(rows: list[tuple[int, list[str]]]) -> str:
-    """Return the program that probably wrote a table, with advice; "" if unknown."""
-    cells = {cell.lower().rstrip(":") for _, row in rows[:40] for cell in row}
-    return next((text for marks, text in _PROGRAMS.items() if cells >= {*marks}), "")
 
 
 def _find_column_problem(problems: list[Problem]) -> Problem | None:

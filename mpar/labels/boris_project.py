@@ -40,8 +40,8 @@ PROJECT_NAME = "predictions.boris"
 
 
 def is_project(text: str) -> bool:
-    """Return True if a text is JSON, as a project is."""
-    return text.lstrip()[:1] in {"{", "["}
+    """Return True if a text is JSON with the behaviours of a project."""
+    return text.lstrip()[:1] == "{" and '"behaviors_conf"' in text
 
 
 def read_project(path: Path, text: str) -> list[Scoring]:

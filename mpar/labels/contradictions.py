@@ -85,7 +85,7 @@ def check_count(scoring: Scoring, line: TimeLine) -> None:
     # fewer frames mean a part of the video, unless their number fits another usual rate
     other = None if scoring.frame_rate else find_other_rate(line.fps * found / total, line.fps)
     if found > total + max(2, total // 50) or (found < total and other is not None):
-        why = f", as expected at {float(other):g} frames per second" if other is not None else ""
+        why = f" (which would fit {float(other):g} frames per second)" if other is not None else ""
         raise InputError.of(
             scoring.path,
             f"is scored up to frame {found}{why}, but its video has {total} frames; pass the video "
@@ -148,7 +148,9 @@ def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> lis
         other = None if rate is not None else find_other_rate(by_length, fps)
         if is_another or other is not None:
             why = (
-                f", as expected at {float(other):g} frames per second" if other is not None else ""
+                f" (which would fit {float(other):g} frames per second)"
+                if other is not None
+                else ""
             )
             return [
                 Problem.of(
@@ -193,7 +195,10 @@ def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:
     if longest <= Fraction(3, 2) / line.fps and mean * line.fps <= Fraction(1005, 1000):
         return []
     if abs(mean * line.fps / 1000 - 1) < Fraction(1, 10):
-        message = "has times that seem to be milliseconds, expected seconds; divide them by 1000"
+        message = (
+            f"has a row every {float(mean):g} s, expected one per frame, which they would be in "
+            "milliseconds; if they are, divide them by 1000"
+        )
         return [Problem.of(scoring.path, message)]
     return [
         Problem.of(

@@ -1,7 +1,7 @@
 """Recognise and read label files of any format, and write labels for other programs.
 
 Each format has one entry in `FORMATS`: a test that recognises it, its reader, and a writer if there
-is one. DeepEthogram and SimBA are here; the other formats have their own modules.
+is one. DeepEthogram is written here; the other formats have their own modules.
 """
 
 from __future__ import annotations
@@ -9,28 +9,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels import annot, boris, noldus, one_hot
+from mpar.labels import annot, boris, cowlog, elan, json_labels, noldus, one_hot, simba
 from mpar.labels.annotations import COLUMNS, read_annotation
 from mpar.labels.boris_project import PROJECT_NAME, is_project, read_project, write_project
-from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.csv_text import DELIMITERS, header_of, plain_cells, read_noted, read_text
 from mpar.labels.modifiers import apply_modifiers
-from mpar.labels.scorings import MAX_FPS, Event, Recording, Scoring
-from mpar.labels.tables import NOTHING, ProblemList, find_header, parse_table
+from mpar.labels.programs import name_text
+from mpar.labels.scorings import MAX_FPS, Recording, Scoring
+from mpar.labels.tables import find_header
 from mpar.system.faults import contained
 from mpar.system.files import refuse_existing, write_table
 
-ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris")
+ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris", ".eaf")
+# files that may hold anything; mpar reads those that it recognises
+POSSIBLE_SUFFIXES = (".txt", ".json")
 AUTO = "auto"
-SIMBA_NAME = "simba_bouts.csv"
 # columns of tables that mpar writes or reads, which may lie next to labels but hold none
 _OWN_TABLES = (
     {"file", "line", "problem"},
@@ -60,7 +59,7 @@ def read_label_file(
     label_format : str
         A key of `FORMATS`, "mpar", or "auto" to recognise the file by its content.
     channel : str, optional
-        The channel to read of a MARS/Bento file with several.
+        The channel, tier or class to read of a file of MARS/Bento, ELAN or CowLog with several.
 
     Returns
     -------
@@ -76,14 +75,33 @@ def read_label_file(
     text, notes = read_noted(path)
     name = label_format
     if name == AUTO:
-        name = "boris" if path.suffix.lower() == ".boris" else _recognise(text)
+        known = {".boris": "boris", ".eaf": "elan"}
+        name = known.get(path.suffix.lower()) or _recognise(text)
+    if name == "mpar" and label_format == AUTO and (program := name_text(text)):
+        raise InputError.of(path, f"is {program}")
+    if name == "mpar" and label_format == AUTO and text.lstrip()[:1] in {"{", "["}:
+        raise InputError.of(
+            path,
+            "is JSON, but neither a BORIS project nor a label file of JABS, Label Studio or FERAL; "
+            "export it again, or as a table",
+        )
     if name == "mpar":
         parts = [read_annotation(path, class_map, text=text)]
-    elif name == "annot":
-        parts = [_checked(part, class_map) for part in annot.read_annot(path, text, channel)]
+    elif name in _WITH_CHANNELS:
+        read = _WITH_CHANNELS[name]
+        parts = [_checked(part, class_map) for part in read(path, text, channel)]
     else:
         parts = [_checked(part, class_map) for part in FORMATS[name].read(path, text)]
     return [replace(part, warnings=(*notes, *part.warnings)) for part in parts]
+
+
+def holds_labels(path: Path) -> bool:
+    """Return True if a file that may hold anything has the content of a label format."""
+    try:
+        text = read_text(path)
+    except InputError:
+        return False
+    return _recognise(text) != "mpar" or _has_own_columns(text)
 
 
 def is_own_table(path: Path) -> bool:
@@ -125,94 +143,6 @@ def _write_deepethogram(
         write_table(folder / f"{item.name}_labels.csv", table, index=True)
 
 
-# SimBA: one row per bout, including its last frame.
-
-
-def _is_simba(cells: list[str]) -> bool:
-    return {"event", "start_frame", "end_frame"} <= {cell.replace(" ", "_") for cell in cells}
-
-
-def _read_simba(path: Path, text: str) -> list[Scoring]:
-    """Read SimBA bouts of one or more videos."""
-    table = parse_table(path, text, _is_simba)
-    problems = ProblemList(path, table.decimal)
-    events: dict[str, list[Event]] = defaultdict(list)
-    starts: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
-    ends: dict[str, list[tuple[Fraction, int]]] = defaultdict(list)
-    for line, cells in table.rows:
-        start = problems.frame(table.cell(cells, "start_frame", "start frame"), "start frame", line)
-        last = problems.frame(table.cell(cells, "end_frame", "end frame"), "end frame", line)
-        video = table.cell(cells, "video")
-        events[video].append(Event(table.cell(cells, "event"), start, last + 1, line))
-        if (time := table.cell(cells, "start_time", "start time")).lower() not in NOTHING:
-            starts[video].append((problems.number(time, "start time", line), int(start)))
-        if (time := table.cell(cells, "end time", "end_time")).lower() not in NOTHING:
-            ends[video].append((problems.number(time, "end time", line), int(last) + 1))
-    problems.check()
-    scorings = []
-    for video, mine in events.items():
-        is_early = _are_last_frames(starts[video], ends[video])
-        scorings.append(
-            Scoring(
-                path,
-                tuple(mine),
-                in_frames=True,
-                video=video,
-                frame_times=(*starts[video], *((t, stop - is_early) for t, stop in ends[video])),
-                warnings=(_EARLY_ENDS,) * is_early,
-            )
-        )
-    return scorings
-
-
-_EARLY_ENDS = (
-    "has end times that match End_frame, but SimBA writes the time of the frame after it; mpar "
-    "takes End_frame as the last frame of a bout: if it is the frame after the bout, subtract 1"
-)
-
-
-def _are_last_frames(
-    starts: Sequence[tuple[Fraction, int]], ends: Sequence[tuple[Fraction, int]]
-) -> bool:
-    """Return True if end times match the last frames at the rate that the starts imply."""
-    time, frame = max(starts, default=(Fraction(0), 0))
-    if time <= 0 or not ends:
-        return False
-    rate = frame / time
-    return all(abs(t * rate - (stop - 1)) < abs(t * rate - stop) for t, stop in ends)
-
-
-def _write_simba(
-    folder: Path, videos: Sequence[Recording], class_names: Sequence[str], unscored: str | None
-) -> None:
-    tables = []
-    for item in videos:
-        bouts = find_bouts(item.without(class_names, unscored))
-        tables.append(
-            pd.DataFrame(
-                {
-                    "Video": item.name,
-                    "Event": np.array(class_names, dtype=object)[bouts["label"]],
-                    "Start_time": [
-                        float(item.clock.start_of(frame)) for frame in bouts["start"].tolist()
-                    ],
-                    "End Time": [
-                        float(item.clock.start_of(frame)) for frame in bouts["stop"].tolist()
-                    ],
-                    "Start_frame": bouts["start"],
-                    "End_frame": bouts["stop"] - 1,
-                    "Bout_time": [
-                        float(item.clock.start_of(stop) - item.clock.start_of(start))
-                        for start, stop in zip(
-                            bouts["start"].tolist(), bouts["stop"].tolist(), strict=True
-                        )
-                    ],
-                }
-            )
-        )
-    write_table(folder / SIMBA_NAME, pd.concat(tables))
-
-
 Reader = Callable[[Path, str], list[Scoring]]
 Writer = Callable[[Path, Sequence[Recording], Sequence[str], "str | None"], None]
 
@@ -233,11 +163,16 @@ class Format:
 
 # mpar tries them in this order
 FORMATS = {
+    "jabs": Format(json_labels.is_jabs, json_labels.read_jabs),
+    "label-studio": Format(json_labels.is_label_studio, json_labels.read_label_studio),
+    "feral": Format(json_labels.is_feral, json_labels.read_feral),
     "boris": Format(is_project, read_project, write_project, PROJECT_NAME),
     "annot": Format(annot.is_annot, annot.read_annot, annot.write_annot, "{name}.annot"),
     "boris-tabular": Format(_has(boris.is_tabular), boris.read_tabular),
     "boris-aggregated": Format(_has(boris.is_aggregated), boris.read_aggregated),
-    "simba": Format(_has(_is_simba), _read_simba, _write_simba, SIMBA_NAME),
+    "simba": Format(_has(simba.is_simba), simba.read_simba, simba.write_simba, simba.SIMBA_NAME),
+    "elan": Format(elan.is_elan, elan.read_elan),
+    "cowlog": Format(cowlog.is_cowlog, cowlog.read_cowlog),
     "observer": Format(_has(noldus.is_log), noldus.read_log),
     "ethovision": Format(_has(noldus.is_raw), noldus.read_raw),
     "deepethogram": Format(
@@ -245,16 +180,26 @@ FORMATS = {
     ),
     "boris-binary": Format(one_hot.is_by_time, one_hot.read_by_time),
 }
+_WITH_CHANNELS = {
+    "annot": annot.read_annot,
+    "elan": elan.read_elan,
+    "cowlog": cowlog.read_cowlog,
+}
 READABLE = (AUTO, "mpar", *FORMATS)
 WRITABLE = tuple(name for name, item in FORMATS.items() if item.write)
 
 
 def _recognise(text: str) -> str:
     """Return the name of the format of a label file; "mpar" if no other fits."""
-    header = header_of(text)
-    if any({*plain_cells(header, delimiter)} >= COLUMNS for delimiter in DELIMITERS):
+    if _has_own_columns(text):
         return "mpar"
     return next((name for name, item in FORMATS.items() if item.is_text(text)), "mpar")
+
+
+def _has_own_columns(text: str) -> bool:
+    """Return True if a text is a table of mpar, with Frame and Action."""
+    header = header_of(text)
+    return any({*plain_cells(header, delimiter)} >= COLUMNS for delimiter in DELIMITERS)
 
 
 def write_labels(

@@ -23,13 +23,9 @@ from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.annotations import guess_warning, shorten
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.contradictions import check_count, check_rate
+from mpar.labels.parts import PARTS, Laid, add_parts, are_parts, check_numbers, describe_parts
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.several import (
-    describe_nameless,
-    find_part_problems,
-    find_subject_problems,
-    note_gaps,
-)
+from mpar.labels.several import describe_nameless, find_subject_problems, note_gaps
 from mpar.video.timeline import TimeLine
 
 _POINT_REACH = Fraction(2, 1000)  # seconds
@@ -56,13 +52,14 @@ def lay_on_frames(
     unscored : str, optional
         Class of frames without any behaviour. By default they stay unlabelled, and a warning
         counts them.
-    several : {"trials", "annotators"}, optional
-        How the user wants several label files to be read.
+    several : {"trials", "annotators", "parts"}, optional
+        How the user wants several scorings to be read. By default, those that share no behaviour
+        or no time are parts of one scoring (`mpar.labels.parts`).
 
     Returns
     -------
     list of Scoring
-        The same, by frame.
+        The same, by frame; a single one if they are parts of one scoring.
 
     Raises
     ------
@@ -78,29 +75,55 @@ def lay_on_frames(
     """
     scorings = list(scorings)
     by_event = [item for item in scorings if not item.is_by_frame]
-    laid = []
+    laid: list[Laid] = []
     problems = find_subject_problems(by_event)
-    if unscored is not None and several is None:
-        problems += find_part_problems(by_event, class_map, unscored)
     for item in scorings if not problems else ():
         try:
             laid.append(
-                note_gaps(item, unscored)
+                _as_laid(note_gaps(item, unscored))
                 if item.is_by_frame
-                else _lay_events(item, class_map, line, unscored)
+                else _lay_events(item, class_map, line)
             )
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    if warning := describe_nameless(scorings):
-        laid[0] = laid[0].warned(warning)
-    return laid
+    notes = [note] if (note := describe_nameless(scorings)) else []
+    if several == PARTS and len(laid) > 1:
+        check_numbers(laid, line.num_frames)
+        laid = [add_parts(laid, class_map, line)]
+    elif several is None and are_parts(laid, class_map, line.num_frames, unscored):
+        notes.append(describe_parts(laid, class_map))
+        laid = [add_parts(laid, class_map, line)]
+    filled = [_fill(item, class_map, unscored) for item in laid]
+    return [filled[0].warned(*notes), *filled[1:]]
 
 
-def _lay_events(
-    scoring: Scoring, class_map: ClassMap, line: TimeLine, unscored: str | None
-) -> Scoring:
+def _as_laid(scoring: Scoring) -> Laid:
+    """Return a scoring by frame, whose unlabelled rows stay unlabelled."""
+    nothing = np.zeros(len(scoring.codes), np.int64)
+    return Laid(scoring, scoring, nothing > 0, nothing)
+
+
+def _fill(laid: Laid, class_map: ClassMap, unscored: str | None) -> Scoring:
+    """Give free frames the class for frames without a behaviour, or warn about them."""
+    scoring, num_free = laid.scoring, int(laid.is_free.sum())
+    if not num_free:
+        return scoring
+    count = f"{num_free:,} of {len(laid.is_free):,} frames have no behaviour"
+    if unscored is None:
+        return scoring.warned(
+            f"{count} and stay unlabelled; pass --unscored CLASS if they belong to a class"
+        )
+    code = class_map.code_of(unscored, forgiving=True)
+    codes = np.where(laid.is_free, code, scoring.codes).astype(np.int16)
+    filled = replace(scoring, codes=codes, is_filled=laid.is_free)
+    return filled.warned(f"{count} and count as {unscored}")
+
+
+def _lay_events(scoring: Scoring, class_map: ClassMap, line: TimeLine) -> Laid:
+    """Lay the events of a scoring on the frames; frames without any stay unlabelled."""
+    source = scoring
     if scoring.row_times and _are_frames(scoring.row_times, line):
         scoring = _count_rows(scoring)
     warnings = list(scoring.warnings)
@@ -108,7 +131,7 @@ def _lay_events(
     check_count(scoring, line)
     total = line.num_frames if scoring.num_rows is None else scoring.num_rows
     spans, problems = _find_spans(scoring, total, line, warnings)
-    codes, clashes = _lay_spans(scoring, spans, class_map, total)
+    codes, lines, clashes = _lay_spans(scoring, spans, class_map, total)
     if problems + clashes:
         raise InputError(shorten(scoring.path, problems + clashes))
     guessed = {
@@ -133,16 +156,7 @@ def _lay_events(
             warnings.append(
                 f"is scored up to frame {start} of {total}; later frames stay unlabelled"
             )
-    if is_free.any():
-        count = f"{int(is_free.sum()):,} of {total:,} frames have no behaviour"
-        if unscored is None:
-            warnings.append(
-                f"{count} and stay unlabelled; pass --unscored CLASS if they belong to a class"
-            )
-        else:
-            warnings.append(f"{count} and count as {unscored}")
-            codes[is_free] = class_map.code_of(unscored, forgiving=True)
-    return Scoring(
+    laid = Scoring(
         scoring.path,
         frames=np.arange(total) + scoring.first_row,
         codes=codes,
@@ -150,6 +164,7 @@ def _lay_events(
         annotator=scoring.annotator,
         frame_rate=None if scoring.in_frames else line.fps,
     )
+    return Laid(laid, source, is_free, lines)
 
 
 def _frame_of(scoring: Scoring, time: Fraction, line: TimeLine) -> int:
@@ -282,8 +297,8 @@ def _lay_spans(
     spans: Sequence[tuple[int, int, Event]],
     class_map: ClassMap,
     total: int,
-) -> tuple[np.ndarray, list[Problem]]:
-    """Return the code of each frame, (total,) int16, and a problem for each overlap of events."""
+) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
+    """Return the code of each frame, (total,) int16, its line, and a problem for each overlap."""
     problems: list[Problem] = []
     codes = np.full(total, UNLABELLED, np.int16)
     owner = np.full(total, -1)
@@ -300,7 +315,8 @@ def _lay_spans(
             problems.append(Problem.of(scoring.path, message, event.line))
         codes[start:stop] = code
         owner[start:stop] = i
-    return codes, problems
+    lines = np.array([*(event.line for _, _, event in spans), 0])[owner]
+    return codes, lines, problems
 
 
 def check_unscored(unscored: str | None, class_map: ClassMap) -> None:

@@ -21,7 +21,7 @@ VIDEO_SUFFIXES = (
 ).split()
 # suffixes of videos that mpar does not read; their label files belong to no other video
 UNREAD_VIDEO_SUFFIXES = (
-    ".seq .264 .265 .h265 .hevc .mjpeg .mjpg .mp4v .ivf .rm .vob .insv .braw .ufmf .raw .bin .gif"
+    ".seq .264 .265 .mjpeg .mjpg .mp4v .ivf .rm .insv .braw .ufmf .raw .bin .gif"
 ).split()
 UNFINISHED = (".part", ".crdownload", ".tmp")
 _SEPARATORS = "_.- "  # between a video's name and the text that a label file adds

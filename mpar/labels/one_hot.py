@@ -45,8 +45,9 @@ def is_by_time(text: str) -> bool:
     """Return True if a text is a table by time, such as a BORIS binary table."""
     header, *rows = _first_rows(text)
     columns = _behaviour_columns(header)
-    cells = [row[column] for row in rows for column in columns if column < len(row)]
-    return _has_time(header) and any(cell[:1].isdigit() or cell in _WORDS for cell in cells)
+    filled = [[row[i] for row in rows if i < len(row) and row[i]] for i in columns]
+    has_values = [any(c[:1].isdigit() or c in _WORDS for c in cells) for cells in filled if cells]
+    return _has_time(header) and bool(has_values) and all(has_values)
 
 
 def _has_time(header: Sequence[str]) -> bool:

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.classes import ClassMap
-from mpar.labels.exchange import ANNOTATION_SUFFIXES, AUTO, is_own_table, read_label_file
+from mpar.labels.exchange import (
+    ANNOTATION_SUFFIXES,
+    AUTO,
+    POSSIBLE_SUFFIXES,
+    holds_labels,
+    is_own_table,
+    read_label_file,
+)
 from mpar.labels.names import (
     UNFINISHED,
     UNREAD_VIDEO_SUFFIXES,
@@ -26,6 +33,7 @@ from mpar.labels.names import (
     unread_video,
     without_suffix,
 )
+from mpar.labels.programs import describe_unread
 from mpar.labels.regions import RegionTable
 from mpar.labels.scorings import JOINT, Scoring
 from mpar.labels.sources import (
@@ -37,7 +45,7 @@ from mpar.labels.sources import (
     split_sources,
 )
 from mpar.system.faults import contained
-from mpar.system.folders import find_files
+from mpar.system.folders import find_files, warn_of_unread
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +150,8 @@ def find_label_files(folder: Path | str, *, warns: bool = True) -> list[Path]:
 
     If `warns`, name the tables that mpar does not read.
     """
-    paths = find_files(folder, ANNOTATION_SUFFIXES)
+    paths = find_files(folder, (*ANNOTATION_SUFFIXES, *POSSIBLE_SUFFIXES))
+    paths = [path for path in paths if is_label_file(path)]
     own = [path for path in paths if is_own_table(path)]
     if own and warns:
         names = ", ".join(path.name for path in own[:3])
@@ -152,6 +161,20 @@ def find_label_files(folder: Path | str, *, warns: bool = True) -> list[Path]:
             *(Path(folder).name, counted(len(own), "table"), names, more),
         )
     return [path for path in paths if path not in own]
+
+
+def is_label_file(path: Path) -> bool:
+    """Return True if mpar reads a file as labels: by its suffix, or else by its content."""
+    suffix = path.suffix.lower()
+    if suffix in POSSIBLE_SUFFIXES:
+        return holds_labels(path)
+    return suffix in ANNOTATION_SUFFIXES
+
+
+def warn_of_unread_labels(*folders: Path | str) -> None:
+    """Warn about the files below `folders` that mpar ignores, with the programs that wrote them."""
+    endings = [*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES]
+    warn_of_unread(endings, *folders, is_read=is_label_file, name=describe_unread)
 
 
 def share_out(

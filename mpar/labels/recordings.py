@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError, Problem
+from mpar.labels.candidates import describe_chapters, describe_rate
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.contradictions import find_other_rate
 from mpar.labels.names import added_to, normal
 from mpar.labels.scorings import Recording, Scoring
 from mpar.labels.sources import Source
 from mpar.video.timeline import TimeLine
 
-SEVERAL = ("trials", "annotators")
+SEVERAL = ("trials", "annotators", "parts")
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
 
 
@@ -46,9 +46,10 @@ def check_recording(
         Merges codes into classes.
     group : str
         The animal.
-    several : {"trials", "annotators"}, optional
+    several : {"trials", "annotators", "parts"}, optional
         How to read several label files; by default the row counts decide. Trials are consecutive
         pieces whose rows add up to the video; annotators each have as many rows as the video.
+        Parts were added to one scoring before (`mpar.labels.laying.lay_on_frames`).
     label_offset : int, optional
         Frame of the first row of a label file that is too short. Frames without a row are
         unlabelled.
@@ -65,7 +66,7 @@ def check_recording(
     """
     num_frames = line.num_frames
     if not _are_trials(scorings, num_frames, several, label_offset):
-        codes = _lay_annotators(source.path, scorings, line, several, label_offset)
+        codes = _lay_annotators(source.video, scorings, line, several, label_offset)
         pieces = [(source.name, 0, scorings, codes)]
     else:
         pieces = _lay_trials(source.path, scorings, line, label_offset)
@@ -74,7 +75,9 @@ def check_recording(
             name=name,
             video=source.video.name,
             line=line.piece(start, start + codes.shape[1]),
-            labels=_vote(class_map.merge(codes), len(class_map.class_names)),
+            labels=_vote(
+                class_map.merge(codes), len(class_map.class_names), _lay_filled(own, codes.shape)
+            ),
             group=group,
             region="" if source.region is None else str(source.region),
             start_frame=start,
@@ -119,7 +122,7 @@ def _lay_annotators(
     rows = []
     for scoring in scorings:
         try:
-            rows.append(_lay_rows(scoring, num_frames, label_offset, fps=fps))
+            rows.append(_lay_rows(scoring, num_frames, label_offset, fps=fps, video=video))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -144,13 +147,13 @@ def _find_unclear(
     is_numbered = None not in numbers and len({*numbers}) == len(numbers)
     hint = ""
     if is_numbered:
-        hint = _describe_missing(numbers) or _describe_rate(total, num_frames, fps)
+        hint = _describe_missing(numbers) or describe_rate(total, num_frames, fps)
     if hint:
         message = (
             f"its {len(counts)} label files have {shown}, but it has {num_frames} frames; {hint}"
         )
         return [Problem.of(video, message)]
-    if all(_describe_rate(count, num_frames, fps) for count in counts):
+    if all(describe_rate(count, num_frames, fps) for count in counts):
         problems: list[Problem] = []
         for scoring in scorings:
             try:
@@ -201,7 +204,8 @@ def _lay_trials(
             f"its {len(scorings)} label files have {shown} rows and count as trials, whose "
             "order is unclear: expected names that end in different numbers, found "
             f"{', '.join(a.path.name for a in scorings)}; if they are annotators, pass "
-            "--several annotators; if they are trials, end their names in 1, 2, ...",
+            "--several annotators; if they are trials, end their names in 1, 2, ...; if they are "
+            "parts of one scoring, pass --several parts",
         )
     counts = [len(a.frames) for a in scorings]
     lost = label_offset or 0 if sum(counts) != num_frames else 0  # complete trials lost no frames
@@ -217,7 +221,7 @@ def _lay_trials(
         if {*counts} == {num_frames}:
             hint = "each is as long as the video: if they are annotators, pass --several annotators"
         else:
-            by_rate = _describe_rate(sum(counts), num_frames, line.fps)
+            by_rate = describe_rate(sum(counts), num_frames, line.fps)
             hint = _describe_missing(numbers) or by_rate or hint
         raise InputError.of(
             video,
@@ -242,7 +246,7 @@ def _describe_missing(numbers: Sequence[int | None]) -> str:
     missing = [str(number) for number in between if number not in known]
     if not missing or max(known) > between.stop:
         return ""
-    return f"the label file of trial {', '.join(missing)} seems to be missing; add it"
+    return f"there is no label file of trial {', '.join(missing)}; add it"
 
 
 def _trial_number(video: Path, path: Path) -> int | None:
@@ -258,6 +262,7 @@ def _lay_rows(
     *,
     start_frame: int = 0,
     fps: Fraction | None = None,
+    video: Path | None = None,
 ) -> np.ndarray:
     """Return the code of each of `num_frames` frames, (T,) int16, unlabelled without a row.
 
@@ -286,9 +291,11 @@ def _lay_rows(
         )
     if num_rows == num_frames:
         return scoring.codes
-    by_rate = _describe_rate(num_rows, num_frames, fps)
+    by_rate = describe_rate(num_rows, num_frames, fps)
     if num_rows > num_frames:
-        hint = by_rate or "check that they belong together and that the video is not cut short"
+        chapters = describe_chapters(num_rows, num_frames, video) if video else ""
+        fits = "; or ".join(filter(None, (chapters, by_rate)))
+        hint = fits or "check that they belong together and that the video is not cut short"
         raise InputError.of(
             path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
         )
@@ -323,18 +330,6 @@ def _offset_of(first: int, short: int) -> int:
     return min(first, short) if 1 < first <= short + 1 else 0
 
 
-def _describe_rate(num_rows: int, num_frames: int, fps: Fraction | None) -> str:
-    """Describe the other rate that labels seem to have, "" if they have none."""
-    rate = find_other_rate(fps * num_rows / num_frames, fps) if fps else None
-    if fps is None or rate is None:
-        return ""
-    return (
-        f"they seem to come from a copy at {float(rate):g} frames per second, but the video has "
-        f"{float(fps):g}: pass that copy, or score this video (use --label-offset only if they "
-        "come from this very video)"
-    )
-
-
 def _name_annotators(video: Path, scorings: Sequence[Scoring]) -> tuple[str, ...]:
     """Name annotators by the text that their file's name adds to the video's, or by the stem."""
     names = []
@@ -349,13 +344,25 @@ def _name_annotators(video: Path, scorings: Sequence[Scoring]) -> tuple[str, ...
     return tuple(names)
 
 
-def _vote(labels_AT: np.ndarray, num_classes: int) -> np.ndarray:
+def _lay_filled(scorings: Sequence[Scoring], shape: tuple[int, ...]) -> np.ndarray:
+    """Return where annotators left a frame empty that counts as a class, (A, T) bool."""
+    filled_AT = np.zeros(shape, bool)
+    for row, scoring in zip(filled_AT, scorings, strict=True):
+        if len(scoring.is_filled):  # rows of an offset lie at the end
+            row[len(row) - len(scoring.is_filled) :] = scoring.is_filled
+    return filled_AT
+
+
+def _vote(labels_AT: np.ndarray, num_classes: int, filled_AT: np.ndarray) -> np.ndarray:
     """Return the class that most annotators chose, (T,) int8; ties go to the first of them.
 
-    Unlabelled is no vote: a frame stays unlabelled only if no annotator labelled it.
+    Unlabelled is no vote: a frame stays unlabelled only if no annotator labelled it. A frame that
+    an annotator left empty is a vote only if all of them did.
     """
     if len(labels_AT) == 1:
         return labels_AT[0]
+    is_seen_T = ((labels_AT != UNLABELLED) & ~filled_AT).any(axis=0)
+    labels_AT = np.where(filled_AT & is_seen_T, np.int8(UNLABELLED), labels_AT)
     votes_KT = np.stack([(labels_AT == k).sum(axis=0) for k in range(num_classes)])
     most_T = votes_KT.max(axis=0)
     winner = np.full(labels_AT.shape[1], UNLABELLED, np.int8)

@@ -69,6 +69,9 @@ class Scoring:
         Code of each of these frames, -1 for unlabelled.
     confidence : (N,) float64 array, optional
         Confidence of each row of a prediction, 0 to 1.
+    is_filled : (N,) bool array
+        Rows without a behaviour that count as the class for such frames; they never outvote what
+        another scoring saw. Empty if there is none.
     in_frames : bool
         Times of events are frames, not seconds.
     video : str
@@ -109,6 +112,7 @@ class Scoring:
     frames: np.ndarray = field(default_factory=_nothing)
     codes: np.ndarray = field(default_factory=_nothing)
     confidence: np.ndarray | None = None
+    is_filled: np.ndarray = field(default_factory=_nothing)
     in_frames: bool = False
     video: str = ""
     annotator: str = ""
@@ -128,6 +132,7 @@ class Scoring:
 
     def __post_init__(self) -> None:
         assert self.frames.shape == self.codes.shape
+        assert self.is_filled.shape in {(0,), self.codes.shape}
         assert self.confidence is None or self.confidence.shape == self.frames.shape
 
     @property

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from mpar.errors import Problem
-from mpar.labels.classes import UNLABELLED, ClassMap
+from mpar.labels.classes import UNLABELLED
 from mpar.labels.names import folded
 from mpar.labels.scorings import Scoring
 
@@ -49,36 +48,6 @@ def describe_nameless(scorings: Sequence[Scoring]) -> str:
         f"{named[0].path.name} scores the subject {named[0].subject!r}, and {', '.join(others)} "
         "names none; mpar takes both for the same animal; if that is wrong, keep one of them"
     )
-
-
-def find_part_problems(
-    scorings: Sequence[Scoring], class_map: ClassMap, unscored: str
-) -> list[Problem]:
-    """Return a problem if scorings seem to be parts of one scoring, one file per behaviour.
-
-    If they counted as annotators, the files without a behaviour would outvote the one with it.
-    """
-    rest = class_map.code_of(unscored, forgiving=True)
-    parts: dict[Path, set[str]] = {}
-    for scoring in scorings:
-        names = scoring.columns or [event.behaviour for event in scoring.events]
-        codes = {code for name in names if (code := class_map.find_code(name)) not in {None, rest}}
-        parts.setdefault(scoring.path, set()).update(
-            class_map.name_of(code) for code in codes if code is not None
-        )
-    found = {path: names for path, names in parts.items() if names}
-    if len(found) < 2 or sum(map(len, found.values())) > len(set().union(*found.values())):
-        return []
-    shown = "; ".join(f"{path.name}: {', '.join(sorted(found[path]))}" for path in found)
-    return [
-        Problem.of(
-            scorings[0].path,
-            f"shares no behaviour with the other label files of its video ({shown}), so "
-            f"--unscored {unscored} would outvote each of them; if they are parts of one scoring, "
-            "merge them into one file; if each annotator looked for all behaviours, pass --several "
-            "annotators",
-        )
-    ]
 
 
 def note_gaps(scoring: Scoring, unscored: str | None) -> Scoring:

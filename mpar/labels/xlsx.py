@@ -194,7 +194,7 @@ def _clock(value: datetime.time | datetime.timedelta, number_format: str) -> str
     minutes, rest = divmod(milliseconds, 60_000)
     seconds = f"{rest // 1000:02}" + (f".{rest % 1000:03}" if rest % 1000 else "")
     if "s" not in shown:
-        return f"{minutes // 60:02}:{minutes % 60:02}"
+        return f"{minutes // 60:02}:{minutes % 60:02} h:mm"  # it may stand for minutes:seconds
     if "h" not in shown:
         return f"{minutes:02}:{seconds}"
     return f"{minutes // 60:02}:{minutes % 60:02}:{seconds}"

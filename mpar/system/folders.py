@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mpar.errors import ConfigError
@@ -23,9 +23,7 @@ _WAYS_OUT = {
     ".xlsx": "workbooks: save them as 'CSV UTF-8'",
     ".xls": "workbooks: save them as 'CSV UTF-8'",
     ".ods": "workbooks: save them as CSV",
-    ".txt": "if they are tables, rename them to .csv or .tsv",
     ".mat": "MATLAB files: save the labels as CSV",
-    ".json": "if they are BORIS projects, rename them to .boris",
     ".zip": "archives: unpack them",
     ".7z": "archives: unpack them",
     ".gz": "archives: unpack them",
@@ -36,9 +34,6 @@ _WAYS_OUT = {
     ".mjpeg": "convert them to .mp4",
     ".mjpg": "convert them to .mp4",
     ".rm": "convert them to .mp4",
-    ".vob": "convert them to .mp4",
-    ".hevc": "convert them to .mp4",
-    ".h265": "convert them to .mp4",
     ".265": "convert them to .mp4",
     ".264": "rename them to .h264, or convert them to .mp4",
     ".raw": "raw frames: convert them to .avi or .mp4",
@@ -91,16 +86,27 @@ def _refuse_folder(error: OSError) -> None:
     ) from None
 
 
-def warn_of_unread(endings: Iterable[str], *folders: Path | str) -> None:
+def warn_of_unread(
+    endings: Iterable[str],
+    *folders: Path | str,
+    is_read: Callable[[Path], bool] | None = None,
+    name: Callable[[Path], str] | None = None,
+) -> None:
     """Warn about each kind of file below `folders` that mpar ignores (`describe_unread`)."""
     endings = [*endings]
     different = {Path(folder).resolve(): folder for folder in folders}
     for folder in different.values():
-        for line in describe_unread(folder, endings):
+        for line in describe_unread(folder, endings, is_read=is_read, name=name):
             log.warning("%s", line)
 
 
-def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
+def describe_unread(
+    folder: Path | str,
+    endings: Iterable[str],
+    *,
+    is_read: Callable[[Path], bool] | None = None,
+    name: Callable[[Path], str] | None = None,
+) -> list[str]:
     """Describe the files below `folder` that mpar ignores, by kind.
 
     Parameters
@@ -109,6 +115,10 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
         Searched with its subfolders, without hidden ones.
     endings : iterable of str
         Endings of the names of files that mpar reads or expects next to them, in lower case.
+    is_read : callable, optional
+        Returns True for further files that mpar reads, by their content.
+    name : callable, optional
+        Returns the program that wrote a file, with advice, "" if unknown.
 
     Returns
     -------
@@ -116,13 +126,13 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
         ``2 .seq files are not read (m1.seq, m2.seq): sequences of ...``
     """
     folder, known = Path(folder), (*endings, *_NOT_NOTABLE)
-    kinds: dict[str, list[str]] = defaultdict(list)
+    kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
     lines = []
     for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = [name for name in sorted(names) if not name.startswith(_HIDDEN)]
         # a JSON file that says how a table came about, as mpar-review writes it
-        shown = [name for name in shown if name.removesuffix(".json") + ".csv" not in shown]
+        shown = [file for file in shown if file.removesuffix(".json") + ".csv" not in shown]
         pictures = [name for name in shown if Path(name).suffix.lower() in _PICTURES]
         if len(pictures) >= _MIN_PICTURES:
             lines.append(
@@ -130,13 +140,17 @@ def describe_unread(folder: Path | str, endings: Iterable[str]) -> list[str]:
                 f"({pictures[0]} ...): make a video of them, one frame per picture"
             )
             shown = [name for name in shown if name not in pictures]
-        for name in shown:
-            if not name.lower().endswith(known):
-                kinds[Path(name).suffix.lower()].append(name)
-    for suffix, found in sorted(kinds.items()):
+        for file in shown:
+            path = Path(parent, file)
+            if file.lower().endswith(known) or (is_read is not None and is_read(path)):
+                continue
+            suffix = path.suffix.lower()
+            program = name(path) if name is not None else ""
+            kinds[suffix, program or _WAYS_OUT.get(suffix, "")].append(file)
+    for (suffix, advice), found in sorted(kinds.items()):
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         kind = suffix or "other"
         count = f"1 {kind} file is" if len(found) == 1 else f"{len(found)} {kind} files are"
-        advice = f": {_WAYS_OUT[suffix]}" if suffix in _WAYS_OUT else ""
-        lines.append(f"{count} not read ({', '.join(found[:3])}{more}){advice}")
+        way_out = f": {advice}" if advice else ""
+        lines.append(f"{count} not read ({', '.join(found[:3])}{more}){way_out}")
     return [f"{folder.name or folder}: {line}" for line in lines]
