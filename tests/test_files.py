@@ -20,7 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mpar
+from mpar.cache.store import Store
 from mpar.errors import ConfigError
+from mpar.review import ReviewConfig, opened_review
 from mpar.system.files import (
     atomic_path,
     locked,
@@ -32,6 +34,8 @@ from mpar.system.files import (
     write_table,
     write_text,
 )
+from tests.helpers import run
+from tests.sample.synthetic import write_sample
 
 
 def names_in(folder):
@@ -293,16 +297,61 @@ def test_lock_is_released_after_an_error(tmp_path):
         pass
 
 
-def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
-    """Nobody is let in unlocked, and the error names the file that was to be written."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError(getattr(errno, name), name) for name in ("ENOLCK", "EOPNOTSUPP", "ENOSYS")),
+        NotImplementedError("no flock"),  # as older versions of filelock put it
+    ],
+    ids=repr,
+)
+def test_a_disk_without_locks_is_written_with_one_warning(tmp_path, monkeypatch, caplog, error):
+    """Nothing can keep a second writer out there, so what it may be writing stays."""
 
     def refuse(*_args, **_options):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise error
 
     monkeypatch.setattr("mpar.system.files.FileLock.acquire", refuse)
-    with pytest.raises(OSError, match="No locks available") as caught, locked(tmp_path / "a"):
+    monkeypatch.setattr("mpar.system.files._disks_without_locks", set())
+    (tmp_path / ".a.0123abcd.tmp.h5").touch()
+    for name in ("a.h5", "b.h5", "a.h5"):
+        with locked(tmp_path / name):
+            (tmp_path / name).write_text("written")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert names_in(tmp_path) == [".a.0123abcd.tmp.h5", "a.h5", "b.h5"]
+
+
+def test_other_errors_of_a_lock_name_the_file(tmp_path, monkeypatch):
+    """Nobody is let in unlocked."""
+
+    def refuse(*_args, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("mpar.system.files.FileLock.acquire", refuse)
+    with pytest.raises(PermissionError) as caught, locked(tmp_path / "a"):
         pytest.fail("not locked")
     assert caught.value.filename == str(tmp_path / "a")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks with msvcrt")
+def test_commands_work_where_flock_fails(tmp_path, monkeypatch):
+    """As on NFS without a lock service: the cache is written, the page opens."""
+    import fcntl
+
+    def refuse(*_args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("mpar.system.files._disks_without_locks", set())
+    write_sample(tmp_path, num_animals=2, seed=0, num_frames=24, height=32, width=32)
+    cache = tmp_path / "c.h5"
+    result = run("preprocess", tmp_path / "Videos", tmp_path / "Annotations", "-o", cache)
+    assert result.exit_code == 0
+    assert result.output.count("cannot lock files") == 1
+    with Store(cache) as store:
+        assert [info.num_frames for info in store.recordings] == [24, 24]
+    with opened_review(tmp_path / "Videos", tmp_path / "o", config=ReviewConfig(annotator="me")):
+        pass
 
 
 def test_a_writer_removes_what_killed_ones_left_of_its_file_only(tmp_path):

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from mpar.labels.classes import ClassMap
 from mpar.review import ReviewConfig, opened_review
 from tests.helpers import find_browser
 from tests.sample.synthetic import draw_frame_numbers, write_video
@@ -58,9 +59,10 @@ def sources(tmp_path_factory):
 class Window:
     """A window of the browser on the page."""
 
-    def __init__(self, browser, url, **options):
+    def __init__(self, browser, url, script="", **options):
         context = {"viewport": {"width": 1280, "height": 720}} | options
         self.page = browser.new_page(**context)
+        self.page.add_init_script(script)
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
@@ -71,6 +73,18 @@ class Window:
         """Press keys one after another."""
         for key in keys:
             self.page.keyboard.press(key)
+
+    def type(self, *events):
+        """Press keys as a keyboard of another layout reports them: (key, code, shift)."""
+        for key, code, *shift in events:
+            self.page.evaluate(
+                "e => document.dispatchEvent(new KeyboardEvent('keydown', {...e, bubbles: true}))",
+                {"key": key, "code": code, "shiftKey": bool(shift)},
+            )
+
+    def labels(self):
+        """Return what stands beside each class."""
+        return self.page.locator("#classes kbd").all_inner_texts()
 
     def goes_to(self, frame):
         """Go to a frame by a script, as a click on the time line does."""
@@ -120,13 +134,13 @@ def open_window(browser, sources, tmp_path):
     """Return a function that opens a window; the first call starts the server."""
     windows, servers = [], []
 
-    def open_one(predictions=False, is_estimate=False, **options):
+    def open_one(predictions=False, is_estimate=False, class_map=None, **options):
         if not servers:
             context = opened_review(
                 sources / "Videos",
                 tmp_path / "out",
                 predictions_folder=sources / "predictions" if predictions else None,
-                config=ReviewConfig(annotator="anna", is_estimate=is_estimate),
+                config=ReviewConfig(annotator="anna", is_estimate=is_estimate, class_map=class_map),
             )
             review = context.__enter__()
             thread = threading.Thread(target=review.serve)
@@ -172,6 +186,84 @@ def test_a_video_is_scored_by_keyboard_alone(open_window, tmp_path):
     window.settle()
     assert codes_of(out) == expected.tolist()
     assert json.loads((out / "m1_anna.json").read_text())["history"]
+
+
+def layout_script(printed):
+    """Return a script that makes the browser tell of a keyboard with these characters."""
+    return (
+        f"const printed = new Map(Object.entries({json.dumps(printed)}));"
+        "Object.defineProperty(navigator, 'keyboard',"
+        " {value: {getLayoutMap: async () => printed}});"
+    )
+
+
+AZERTY = {
+    **{f"Digit{k}": c for k, c in zip("1234567890", "&é\"'(-è_çà", strict=True)},
+    **{f"Key{c.upper()}": c for c in "ertyuiopsdfghjklxcvbn"},
+    **{"KeyQ": "a", "KeyA": "q", "KeyZ": "w", "KeyW": "z", "Semicolon": "m"},
+}
+RUSSIAN = {
+    **{f"Digit{k}": k for k in "1234567890"},
+    **{f"Key{c}": k for c, k in zip("DEHKWTY", "врлцен", strict=False)},
+}
+
+
+def test_digits_are_keys_at_a_place(open_window, tmp_path):
+    """A French keyboard sends & for the key of 1, - for that of 6, and digits with Shift."""
+    window = open_window(script=layout_script(AZERTY))
+    assert window.labels() == ["&", "é", '"', "'", "(", "-", "Del"]
+    expected = np.full(NUM_FRAMES, -1)
+    step = ("ArrowRight", "ArrowRight")
+    window.type(("&", "Digit1"), step, step, ('"', "Digit3"), step, ("-", "Digit6"), step)
+    window.type(("5", "Digit5", True), step, ("2", "Numpad2"), step, ("Escape", "Escape"))
+    expected[:7] = [REST, REST, LICK, 7, WALK, WITHDRAW, WITHDRAW]
+    # without Num Lock, the number pad moves
+    window.type(("Home", "Numpad7"), ("ArrowRight", "Numpad6"))
+    window.settle()
+    assert window.frame == 1
+    assert window.own() == codes_of(tmp_path / "out") == expected.tolist()
+
+
+def test_letters_are_characters(open_window, tmp_path):
+    """The key a accepts wherever it stands; a Cyrillic letter is the Latin one at its place."""
+    window = open_window(predictions=True)
+    window.type(("a", "KeyQ"))  # AZERTY
+    window.type(("ф", "KeyA"))  # Russian
+    window.settle()
+    assert codes_of(tmp_path / "out") == [REST] * 60 + [LICK] * 60 + [-1] * 120
+    window.type(("q", "KeyA"))  # is no a
+    window.settle()
+    assert codes_of(tmp_path / "out") == [REST] * 60 + [LICK] * 60 + [-1] * 120
+
+
+def many_classes(count):
+    """Return a class map of so many classes."""
+    return ClassMap(tuple((k, f"behaviour{k}", f"behaviour{k}") for k in range(count)))
+
+
+def test_classes_beyond_the_keys_take_two(open_window, tmp_path):
+    """The first 17 have a key each; q and such a key stand for the next 17, q q for those after."""
+    window = open_window(class_map=many_classes(40))
+    labels = window.labels()
+    assert len({*labels}) == 41
+    assert (labels[0], labels[16], labels[17], labels[27], labels[33]) == (
+        *("1", "y", "q 1", "q d", "q y"),
+    )
+    assert (labels[34], labels[39]) == ("q q 1", "q q 6")
+    window.press("y", "ArrowRight", "q", "1", "ArrowRight", "q", "q", "6", "ArrowRight")
+    window.press("q", "Escape", "2", "ArrowRight")  # Esc drops the prefix, not the labelling
+    window.press("q", "n", "1", "ArrowRight", "Escape")  # nor is q n a class
+    window.settle()
+    expected = [16, 17, 39, 1, 0, 0]
+    assert window.own()[:7] == [*expected, -1]
+    rows = (tmp_path / "out" / "m1_anna.csv").read_text().splitlines()
+    assert rows[1:8] == [*(f"{i},behaviour{k}" for i, k in enumerate(expected)), "6,-1"]
+
+
+def test_letters_of_classes_are_shown_as_printed(open_window):
+    """With another alphabet, the page names the letters at the places of the Latin ones."""
+    window = open_window(class_map=many_classes(13), script=layout_script(RUSSIAN))
+    assert window.labels() == [*"1234567890", "в", "р", "л", "Del"]
 
 
 def test_playing_labels_what_is_passed(open_window, tmp_path):

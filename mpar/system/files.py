@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import secrets
@@ -14,16 +16,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from mpar.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_STEM = 40
+# what a disk without locks answers; which of them depends on the file system
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+_disks_without_locks: set[int] = set()
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
 
 
@@ -267,32 +274,59 @@ def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
     ConfigError
         Another process holds the lock.
     OSError
-        The file system cannot lock files, or the folder cannot be written to.
+        The folder cannot be written to.
 
     Notes
     -----
     The operating system holds the lock (`filelock`: ``flock``, on Windows ``msvcrt.locking``) and
     frees it when the process ends in any way. On network disks (NFS, SMB), Linux passes the lock to
     the server, which keeps out writers on other machines if it supports locks; a disk mounted with
-    ``nolock`` or ``nobrl`` locks within one machine only. A system without ``flock`` falls back to
-    a file that exists while `path` is locked; a killed process leaves it behind.
+    ``nolock`` or ``nobrl`` locks within one machine only. On a disk that has no locks at all, mpar
+    goes on with one warning: a lock file would remain after a crash and lock everybody out.
 
-    Temporary files of `path` from killed processes are removed, because nobody else can be
-    writing them now.
+    Temporary files of `path` from killed processes are removed if the lock is held, because nobody
+    else can be writing them then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = _new_lock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=patience_seconds)
     except Timeout:
         raise ConfigError(
             f"{path}: another process is writing it; wait until it ends, or write elsewhere"
         ) from None
+    except NotImplementedError:  # older versions of filelock, where the system has no flock
+        _warn_of_no_locks(path)
+        yield
+        return
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if error.errno not in _NO_LOCKS:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        _warn_of_no_locks(path)
+        yield
+        return
     try:
         remove_temporaries(path.parent, path)
         yield
     finally:
         lock.release()
+
+
+def _new_lock(path: Path) -> BaseFileLock:
+    try:
+        return FileLock(path, fallback_to_soft=False)
+    except TypeError:  # versions of filelock before this option
+        return FileLock(path)
+
+
+def _warn_of_no_locks(path: Path) -> None:
+    """Warn once for each disk."""
+    disk = path.parent.stat().st_dev
+    if disk not in _disks_without_locks:
+        _disks_without_locks.add(disk)
+        log.warning(
+            "%s: the disk of this folder cannot lock files, so nothing keeps a second mpar from "
+            "writing here at the same time; run one at a time, or write to another disk",
+            path.parent,
+        )

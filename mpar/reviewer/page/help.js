@@ -1,6 +1,6 @@
 // The list of keys, and small builders of elements.
 
-import { GROUPS, keyOfClass, shown } from "./keys.js";
+import { GROUPS, hasPrefix, labelOfClass, PREFIX, shown } from "./keys.js";
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -34,8 +34,8 @@ function joined(group) {
   return rows;
 }
 
-export function fillHelp(dialog, classes, groups) {
-  const named = classes.map((item, k) => [keyOfClass(k), item.name]).filter(([key]) => key);
+export function fillHelp(dialog, classes, groups, layout) {
+  const named = classes.map((item, k) => [labelOfClass(k, layout), item.name]);
   const sections = [
     make("section", {}, make("h3", {}, "Classes"),
       make("table", {}, ...named.map(([key, name]) => row([key], name)))),
@@ -46,7 +46,8 @@ export function fillHelp(dialog, classes, groups) {
     make("h2", { tabindex: -1, autofocus: true }, "Keys"),
     make("p", {}, "Press a class key and go forward: every frame you pass gets that class, until you " +
       "press the key of another class or Esc. Or choose a range first (drag on the time line, or i " +
-      "and o), then press the class key."),
+      "and o), then press the class key." + (hasPrefix(classes.length)
+        ? ` Press ${PREFIX} first, then the second key, for the classes further down.` : "")),
     make("div", { class: "columns" }, ...sections),
     make("form", { method: "dialog" }, make("button", {}, "Close")),
   );

@@ -1,9 +1,36 @@
 // What each key does: one table for the keyboard, the buttons' titles and the help.
 
+// Digits are keys at a place, whatever is printed on them; letters are characters.
 const CLASS_KEYS = "1234567890dehkwty";
+export const PREFIX = "q"; // before a class key: the class that many further on
 
-export function keyOfClass(k) {
-  return CLASS_KEYS[k] ?? "";
+// Return the keys of a class, to be pressed one after another: "1", ..., "q1", ..., "qq1", ...
+export function keysOfClass(k) {
+  return PREFIX.repeat(Math.floor(k / CLASS_KEYS.length)) + CLASS_KEYS[k % CLASS_KEYS.length];
+}
+
+// Return whether some of the classes need a key before theirs.
+export function hasPrefix(numClasses) {
+  return numClasses > CLASS_KEYS.length;
+}
+
+// Return what the user's keyboard says at each place, or null if the browser does not tell.
+export async function readLayout() {
+  try {
+    return await navigator.keyboard.getLayoutMap();
+  } catch {
+    return null;
+  }
+}
+
+// Return the keys of a class as they are printed on the user's keyboard.
+export function labelOfClass(k, layout) {
+  const printed = layout ? [...layout.values()] : [];
+  return [...keysOfClass(k)].map((key) => {
+    if (/[0-9]/.test(key)) return layout?.get(`Digit${key}`) ?? key;
+    if (!layout || printed.includes(key)) return key;
+    return layout.get(`Key${key.toUpperCase()}`) ?? key; // an alphabet that is not Latin
+  }).join(" ");
 }
 
 // [keys, what it does, command, argument]; keys as event.key, with Ctrl+ and Shift+ in front;
@@ -51,6 +78,7 @@ export const GROUPS = {
   "View": [
     [["+", "="], "zoom into the time line, out of it", "zoom", 2],
     [["-"], "", "zoom", 0.5],
+    [["u"], "", "zoom", 0.5], // where - is the key of a class
     [["f"], "whole recording in the time line", "fit"],
     [["z"], "zoom into the picture, out of it", "enlarge", 1.5],
     [["Shift+Z"], "", "enlarge", 1 / 1.5],
@@ -77,9 +105,22 @@ export const GROUPS = {
   ],
 };
 
+// Return the character that a key stands for here.
+function characterOf(event) {
+  const { key, code = "" } = event;
+  if (key === " ") return "Space";
+  if (key.length > 1) return key; // the number pad without Num Lock moves, too
+  const digit = /^(Digit|Numpad)([0-9])$/.exec(code);
+  if (digit && !event.shiftKey) return digit[2];
+  const letter = /^Key([A-Z])$/.exec(code);
+  // a Greek or Cyrillic letter stands for the Latin one at its place
+  if (letter && key > "\u007f") return event.shiftKey ? letter[1] : letter[1].toLowerCase();
+  return key;
+}
+
 // Return the name of the key of an event, as in the table.
 export function nameOf(event) {
-  const key = event.key === " " ? "Space" : event.key;
+  const key = characterOf(event);
   const control = event.ctrlKey || event.metaKey ? "Ctrl+" : "";
   const isNamed = key.length > 1;
   const isLetter = key.length === 1 && key.toLowerCase() !== key.toUpperCase();
@@ -100,6 +141,6 @@ export function bindings(numClasses, groups) {
       for (const key of keys) map.set(key, [command, value]);
     }
   }
-  for (let k = 0; k < numClasses; k++) if (keyOfClass(k)) map.set(keyOfClass(k), ["label", k]);
+  for (let k = 0; k < numClasses; k++) map.set(keysOfClass(k), ["label", k]);
   return map;
 }

@@ -4,7 +4,7 @@ import { getBytes, getJson, post, Sender } from "./api.js";
 import { Controls } from "./controls.js";
 import { Frames } from "./frames.js";
 import { fillHelp } from "./help.js";
-import { bindings, nameOf } from "./keys.js";
+import { bindings, hasPrefix, nameOf, PREFIX, readLayout } from "./keys.js";
 import { codesOf, NONE, Seen } from "./lanes.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
@@ -19,8 +19,10 @@ const POLL_MS = 1500;
 const WAIT_MS = 200;
 
 class Review {
-  constructor(study) {
+  constructor(study, layout) {
     this.study = study;
+    this.layout = layout;
+    this.prefix = ""; // keys of a class pressed so far
     this.name = "";
     this.state = null;
     this.classOf = new Map(Object.entries(study.class_of).map(([code, k]) => [Number(code), k]));
@@ -54,7 +56,7 @@ class Review {
     const groups = ["Move", "Score", ...(study.is_blind ? [] : ["Predictions"]), "View",
       ...(study.has_queue ? ["Queue"] : []), ...(study.is_estimate ? ["Estimate"] : [])];
     this.keys = bindings(study.classes.length, groups);
-    fillHelp($("help"), study.classes, groups);
+    fillHelp($("help"), study.classes, groups, layout);
     $("who").textContent = study.annotator + (study.is_blind ? " (blind)" : "");
     this.#fillList();
     this.#listen();
@@ -92,10 +94,23 @@ class Review {
       return;
     }
     if (tag === "BUTTON" && (name === "Space" || name === "Enter")) return;
-    const found = this.keys.get(name);
-    if (!found) return;
+    if (["Shift", "Control", "Alt", "AltGraph", "Meta"].includes(event.key)) return;
+    if (name === PREFIX && hasPrefix(this.study.classes.length)) {
+      if (!event.repeat) this.#setPrefix(this.prefix + PREFIX);
+      return;
+    }
+    const found = this.keys.get(this.prefix + name);
+    const isDropped = this.prefix && (!found || name === "Escape");
+    this.#setPrefix("");
+    if (!found || isDropped) return;
     event.preventDefault();
     this.run(...found);
+  }
+
+  #setPrefix(keys) {
+    if (this.prefix === keys) return;
+    this.prefix = keys;
+    this.side.update();
   }
 
   color(code) {
@@ -386,7 +401,7 @@ class Review {
 }
 
 const study = await getJson("study");
-const review = new Review(study);
+const review = new Review(study, await readLayout());
 globalThis.review = review; // for tests and for the browser's console
 if (study.warnings.length) review.say(study.warnings.join("\n"));
 if (study.is_estimate) await review.queue.start();

@@ -2,7 +2,7 @@
 
 import { getBytes } from "./api.js";
 import { make, swatch } from "./help.js";
-import { keyOfClass } from "./keys.js";
+import { labelOfClass, PREFIX } from "./keys.js";
 import { NONE } from "./lanes.js";
 
 export class Side {
@@ -13,7 +13,7 @@ export class Side {
     const group = document.getElementById("classes");
     const buttons = review.study.classes.map((item, k) => make("button",
       { type: "button", "data-class": item.name, onclick: () => review.run("label", k) },
-      make("kbd", {}, keyOfClass(k) || "·"), swatch(item.color), make("span", { class: "name" }, item.name)));
+      make("kbd", {}, labelOfClass(k, review.layout)), swatch(item.color), make("span", { class: "name" }, item.name)));
     const none = make("button", { type: "button", onclick: () => review.run("clear") },
       make("kbd", {}, "Del"), swatch(null), make("span", { class: "name" }, "no class"));
     this.buttons = buttons;
@@ -60,6 +60,10 @@ export class Side {
 
   #advice(active) {
     const { review } = this;
+    if (review.prefix) {
+      const pressed = [...review.prefix].join(" ");
+      return `${pressed}: press the second key of a class (${PREFIX} for those further down). Esc drops it.`;
+    }
     if (active >= 0) {
       const { name } = review.study.classes[active];
       return `Labelling ${name} from frame ${review.scorer.brush.start}. Go forward; Esc stops.`;
