@@ -147,7 +147,7 @@ raw = click.option(
 
 def read_regions(path: Path | None) -> Any:
     """Return the regions in a file, None without a file."""
-    from mpar.labels.regions import read_regions
+    from mpar.matching.regions import read_regions
 
     return None if path is None else read_regions(path)
 

@@ -10,7 +10,7 @@ from mpar_cli._run import PROBLEMS_EXIT, show_problems, show_table, show_video_w
 
 if TYPE_CHECKING:
     from mpar.labels.classes import ClassMap
-    from mpar.labels.regions import RegionTable
+    from mpar.matching.regions import RegionTable
     from mpar.preprocess import PreprocessReport
 
 

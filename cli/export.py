@@ -94,7 +94,7 @@ def main(
             quiet=quiet,
         )
     elif label_format == "nwb":
-        from mpar.report.nwb import export_nwb
+        from mpar.predictions.nwb import export_nwb
 
         _options.refuse_given(["unscored", "video_folder", "label_folder", "bouts"], "--format nwb")
         paths, problems = export_nwb(
@@ -105,7 +105,7 @@ def main(
             quiet=quiet,
         )
     else:
-        from mpar.scores.stored_predictions import export_predictions
+        from mpar.predictions.reading import export_predictions
 
         _options.refuse_given(
             ["video_folder", "label_folder", "bouts", "metadata_path"], f"--format {label_format}"

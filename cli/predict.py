@@ -108,8 +108,8 @@ def main(
     """
     from mpar.errors import counted
     from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
-    from mpar.scores.postprocess import PostConfig, change_post
-    from mpar.scores.predictions import OutputConfig
+    from mpar.predictions.postprocess import PostConfig, change_post
+    from mpar.predictions.writing import OutputConfig
     from mpar.system.team import joined_team
 
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)

@@ -113,7 +113,7 @@ def main(
     Writes by_animal.csv (one row per animal, window and class), by_group.csv (mean, SEM and n),
     and figures of ethograms, groups and time courses (PNG and PDF).
     """
-    from mpar.assay import AssayConfig, summarize_assay
+    from mpar.summarize import AssayConfig, summarize_assay
 
     report = summarize_assay(
         predictions,

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from mpar.aligning.laying import check_unscored, lay_on_frames
+from mpar.aligning.recordings import check_recording
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.labels.annotations import read_annotation
+from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
-from mpar.labels.groups import find_group, warn_of_groups
-from mpar.labels.laying import check_unscored, lay_on_frames
-from mpar.labels.pairing import find_label_files, share_out, warn_of_unread_labels
-from mpar.labels.recordings import check_recording
-from mpar.labels.sources import Source, split_source
+from mpar.matching.groups import find_group, warn_of_groups
+from mpar.matching.pairing import find_label_files, share_out, warn_of_unread_labels
+from mpar.matching.sources import Source, split_source
+from mpar.predictions.reading import choose_predictions, line_of, read_sidecars
+from mpar.predictions.writing import OUTPUT_ENDINGS
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import Comparison
-from mpar.scores.predictions import OUTPUT_ENDINGS
-from mpar.scores.stored_predictions import choose_predictions, line_of, read_sidecars
 from mpar.system.faults import contained
 from mpar.system.folders import warn_of_unread
 from mpar.video.regions import Region

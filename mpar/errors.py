@@ -60,6 +60,9 @@ class Problem:
         return f"{where}: {self.message}"
 
 
+MAX_PROBLEMS_PER_FILE = 20
+
+
 def path_below(path: Path, folders: Iterable[Path | str]) -> str:
     """Return a path relative to the first of these folders that contains it, or its name."""
     for folder in folders:
@@ -82,6 +85,27 @@ def counted(number: int, noun: str) -> str:
     ('1 frame', '1,200 frames')
     """
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first twenty problems of a file; the last says how many follow.
+
+    Problems with the same message become one, which names the first row and counts the rows.
+    """
+    lines: dict[str, list[int]] = {}
+    for problem in sorted(problems):
+        lines.setdefault(problem.message, []).append(problem.line)
+    problems = [
+        Problem.of(path, message + (f" ({len(at)} such rows)" if len(at) > 1 else ""), at[0])
+        for message, at in lines.items()
+    ]
+    hidden = len(problems) - MAX_PROBLEMS_PER_FILE
+    problems = problems[:MAX_PROBLEMS_PER_FILE]
+    if hidden > 0:
+        last = problems[-1]
+        message = f"{last.message} (and {hidden} more problems in this file)"
+        problems[-1] = Problem.of(path, message, last.line)
+    return problems
 
 
 class MparError(Exception):

@@ -17,6 +17,7 @@ from mpar.comparisons import compare_folders, compare_with_store, select_recordi
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.predictions.postprocess import PostConfig
 from mpar.preprocess import PreprocessConfig
 from mpar.report.evaluation_files import (
     Strips,
@@ -26,7 +27,6 @@ from mpar.report.evaluation_files import (
     write_evaluation,
 )
 from mpar.scores.comparison import Comparison
-from mpar.scores.postprocess import PostConfig
 from mpar.video.timeline import TimeLine
 
 log = logging.getLogger(__name__)

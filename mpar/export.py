@@ -1,6 +1,6 @@
 """Write the videos of predictions again, with what was predicted below each picture.
 
-The files of other programs are written by `mpar.scores.stored_predictions.export_predictions`.
+The files of other programs are written by `mpar.predictions.reading.export_predictions`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
 from mpar.labels.scorings import Recording
+from mpar.predictions.probabilities import read_probabilities
 from mpar.report.band import Band
 from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet, shrink
-from mpar.scores.probabilities import read_probabilities
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files

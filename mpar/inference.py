@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
-from mpar.labels.exchange import ANNOTATION_SUFFIXES
+from mpar.formats.registry import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
-from mpar.labels.regions import RegionTable, recording_name
 from mpar.labels.scorings import Recording
+from mpar.matching.regions import RegionTable, recording_name
 from mpar.network.predictor import ActionRecognitionInference, digest_of
-from mpar.scores.predictions import (
+from mpar.predictions.standing import look_at
+from mpar.predictions.writing import (
     SUMMARY_NAME,
     OutputConfig,
     check_summary,
@@ -27,7 +28,6 @@ from mpar.scores.predictions import (
     update_summary,
     write_prediction,
 )
-from mpar.scores.standing import look_at
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import sha256_of
 from mpar.system.folders import find_files, warn_of_unread
@@ -181,7 +181,7 @@ def predict_inputs(
         From `find_inputs`.
     output_folder : Path or str
         Created if it does not exist. Predictions in it that this network made of the same videos
-        with the same options are kept (`mpar.scores.standing`).
+        with the same options are kept (`mpar.predictions.standing`).
     config : OutputConfig, optional
         How to write.
     overwrite : bool

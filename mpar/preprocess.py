@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from mpar.aligning.laying import check_unscored
 from mpar.cache.collecting import Video, collect, usual_rate
 from mpar.cache.config import PreprocessConfig
 from mpar.cache.decoding import (
@@ -36,7 +37,6 @@ from mpar.cache.store import Store
 from mpar.cache.writer import check_room, write_structure
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
-from mpar.labels.laying import check_unscored
 from mpar.system.faults import LOG_NAME, logged
 from mpar.system.files import locked, naming, publish, write_rows
 from mpar.system.team import ALONE, Team
@@ -93,7 +93,7 @@ def preprocess(
     Parameters
     ----------
     video_folder, annotation_folder : Path or str
-        Searched with their subfolders; paired by name (`mpar.labels.pairing.find_recordings`).
+        Searched with their subfolders; paired by name (`mpar.matching.pairing.find_recordings`).
     cache_path : Path or str
         The cache to make. An existing cache is replaced once the new one is complete; videos in it
         are not decoded again.

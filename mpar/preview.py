@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.names import VIDEO_SUFFIXES
-from mpar.labels.regions import RegionTable
+from mpar.matching.regions import RegionTable
 from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.errors import InputError
-from mpar.labels.annotations import MAX_PROBLEMS_PER_FILE, read_annotation
+from mpar.errors import MAX_PROBLEMS_PER_FILE, InputError
+from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from tests.sample.synthetic import write_annotation
 

@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mpar.assay
-from mpar.assay import AssayConfig, summarize_assay
-from mpar.errors import ConfigError, InputError
-from mpar.inference import predict_multiple_videos
-from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.network.checkpoint import load_checkpoint
-from mpar.scores.comparison import SAME_ANIMAL
-from mpar.scores.windows import (
+from mpar.assay.windows import (
     Window,
     make_windows,
     parse_time,
@@ -29,6 +23,12 @@ from mpar.scores.windows import (
     summarize_groups,
     summarize_window,
 )
+from mpar.errors import ConfigError, InputError
+from mpar.inference import predict_multiple_videos
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.network.checkpoint import load_checkpoint
+from mpar.scores.comparison import SAME_ANIMAL
+from mpar.summarize import AssayConfig, summarize_assay
 from mpar.video.timeline import TimeLine
 from tests.helpers import put_prediction, recording_of, run
 from tests.sample.cartoon import write_script
@@ -578,7 +578,7 @@ def test_real_predictions(study, tmp_path, monkeypatch):
 
 def test_summing_up_keeps_the_order_of_animals():
     """`summarize_animals` is one row a recording, window and class, in their order."""
-    from mpar.labels.metadata import Animal
+    from mpar.matching.metadata import Animal
 
     animals = [Animal(recording([0, 2]), name, "a", Fraction(0), {}) for name in ("x", "y")]
     table = summarize_animals(animals, [WHOLE], NAMES)

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mpar.assay import AssayConfig, summarize_assay
+from mpar.assay.group_tests import adjust_holm, compare_groups, hedges_g
+from mpar.assay.tables import group_columns, widen
+from mpar.assay.windows import MEASURES
+from mpar.assay.workbook import write_workbook
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.report.workbook import write_workbook
-from mpar.scores.assay_tables import group_columns, widen
-from mpar.scores.group_tests import adjust_holm, compare_groups, hedges_g
-from mpar.scores.windows import MEASURES
+from mpar.summarize import AssayConfig, summarize_assay
 from tests.helpers import put_prediction, run
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -153,7 +153,7 @@ def test_workbook_runs_no_formula(tmp_path):
 
 def test_table_that_no_sheet_holds(tmp_path, monkeypatch):
     """Nothing is written, and the message says what to use instead."""
-    monkeypatch.setattr("mpar.report.workbook.MAX_COLUMNS", 1)
+    monkeypatch.setattr("mpar.assay.workbook.MAX_COLUMNS", 1)
     with pytest.raises(ConfigError, match=r"columns, a sheet holds .* use the CSV files"):
         write_workbook(tmp_path / "b.xlsx", {"t": pd.DataFrame({"a": [1], "b": [2]})})
     assert not (tmp_path / "b.xlsx").exists()

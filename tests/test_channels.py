@@ -7,8 +7,8 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import InputError
+from mpar.formats.registry import read_label_file
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.exchange import read_label_file
 from tests.helpers import run
 from tests.test_exchange import ANNOT, EXPECTED, put, read
 from tests.test_lab_inputs import film

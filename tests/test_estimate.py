@@ -9,10 +9,10 @@ import pytest
 
 from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.reviewer.estimate import MIN_CHECKED, Estimate
-from mpar.reviewer.intervals import num_to_halve
-from mpar.reviewer.sampling import NUM_STRATA, cut_units, draw_order
+from mpar.scores.estimate import MIN_CHECKED, Estimate
+from mpar.scores.intervals import num_to_halve
 from mpar.scores.metrics import frame_scores
+from mpar.scores.sampling import NUM_STRATA, cut_units, draw_order
 from mpar.video.timeline import TimeLine
 from tests.benchmarks import coverage
 from tests.helpers import recording_of

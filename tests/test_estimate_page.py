@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpar.report.estimate_page import estimate_page, plot_estimates
-from mpar.reviewer.estimate import Estimate
+from mpar.scores.estimate import Estimate
 from tests.helpers import Page, recording_of
 
 

@@ -17,10 +17,10 @@ from mpar.evaluation import (
 )
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import load_checkpoint
+from mpar.predictions.postprocess import PostConfig
+from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import SAME_ANIMAL
-from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, write_prediction
 from tests.helpers import recording_of
 from tests.sample.synthetic import write_annotation
 

@@ -14,21 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpar.aligning.laying import lay_on_frames
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
-from mpar.inference import predict_multiple_videos
-from mpar.labels.annotations import read_annotation
-from mpar.labels.bouts import find_bouts
-from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.labels.exchange import (
+from mpar.formats.annotations import read_annotation
+from mpar.formats.registry import (
     FORMATS,
     READABLE,
     WRITABLE,
     read_label_file,
     write_labels,
 )
-from mpar.labels.laying import lay_on_frames
-from mpar.labels.pairing import share_out
+from mpar.inference import predict_multiple_videos
+from mpar.labels.bouts import find_bouts
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.matching.pairing import share_out
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.video.timeline import TimeLine
 from tests.helpers import recording_of, run

@@ -12,10 +12,10 @@ from matplotlib.colors import to_rgb
 from mpar.errors import ConfigError, InputError
 from mpar.export import export_videos
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.predictions.postprocess import PostConfig
+from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.report import band
 from mpar.report.style import class_colors
-from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, write_prediction
 from mpar.video.videos import Decoding
 from mpar.video.writing import new_video
 from tests.helpers import recording_of, run

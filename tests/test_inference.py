@@ -10,18 +10,18 @@ import torch
 from mpar.cache.clips import ClipSampler, clip_frames
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
+from mpar.formats.annotations import read_annotation
 from mpar.inference import (
     ActionRecognitionInference,
     find_inputs,
     predict_inputs,
     predict_multiple_videos,
 )
-from mpar.labels.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.predictions.postprocess import PostConfig
+from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.preprocess import preprocess
-from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, write_prediction
 from tests.helpers import make_checkpoint, recording_of, run, write_two_streams
 from tests.sample.synthetic import (
     draw_frame_numbers,

@@ -8,12 +8,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mpar.aligning.laying import lay_on_frames
 from mpar.errors import InputError
+from mpar.formats.modifiers import IGNORED
+from mpar.formats.registry import read_label_file
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import ClassMap
-from mpar.labels.exchange import read_label_file
-from mpar.labels.laying import lay_on_frames
-from mpar.labels.modifiers import IGNORED
 from mpar.video.timeline import TimeLine
 from tests.test_exchange import AGGREGATED, PROJECT, V8, put
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpar.aligning.laying import lay_on_frames
 from mpar.errors import InputError
+from mpar.formats.registry import read_label_file
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.labels.exchange import read_label_file
-from mpar.labels.laying import lay_on_frames
-from mpar.labels.pairing import share_out
+from mpar.matching.pairing import share_out
 from mpar.video.timeline import TimeLine
 from tests.test_exchange import put
 from tests.test_xlsx import write_book

@@ -17,9 +17,9 @@ from mpar.errors import ConfigError
 from mpar.inference import predict_multiple_videos
 from mpar.labels.bouts import bout_table
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.report import nwb
-from mpar.report.nwb import UNKNOWN_START, write_nwb
-from mpar.report.nwb_metadata import metadata_of
+from mpar.predictions import nwb
+from mpar.predictions.nwb import UNKNOWN_START, write_nwb
+from mpar.predictions.nwb_metadata import metadata_of
 from mpar.video.timeline import TimeLine
 from tests.helpers import put_prediction, recording_of, run
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mpar.errors import ConfigError, InputError
-from mpar.labels import pairing
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.groups import find_group, warn_of_groups
 from mpar.labels.names import NameIndex
-from mpar.labels.pairing import find_recordings, share_out
+from mpar.matching import pairing
+from mpar.matching.groups import find_group, warn_of_groups
+from mpar.matching.pairing import find_recordings, share_out
 from mpar.system.folders import find_files
 
 

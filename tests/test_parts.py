@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.recordings import check_recording
 from mpar.cache.store import Store
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.laying import lay_on_frames
-from mpar.labels.recordings import check_recording
 from mpar.labels.scorings import Event, Scoring
-from mpar.labels.sources import Source
+from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
 from tests.test_lab_inputs import boris, film, preprocessed, read_labels, write
 

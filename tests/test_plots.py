@@ -16,8 +16,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mpar.labels.metadata import Animal
-from mpar.report.assay_plots import plot_groups, plot_raster, plot_time_course
+from mpar.assay.plots import plot_groups, plot_raster, plot_time_course
+from mpar.matching.metadata import Animal
 from mpar.report.plots import plot_class_f1, plot_clips, plot_confusion, plot_ethogram
 from mpar.report.style import add_warning, class_colors, save_figure
 from mpar.scores.metrics import frame_scores

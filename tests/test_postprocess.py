@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import mpar.scores.postprocess
+import mpar.predictions.postprocess
 from mpar.errors import ConfigError
+from mpar.predictions.postprocess import PostConfig, change_post, postprocess, smooth
 from mpar.scores.metrics import mean_log_loss
 from mpar.scores.post_fitting import fit_postprocessing, fit_temperature, shortest_bouts
-from mpar.scores.postprocess import PostConfig, change_post, postprocess, smooth
 
 NAMES = ("rest", "lick", "walk")
 
@@ -294,9 +294,9 @@ def test_bouts_are_closed_and_dropped_as_one_by_one(runs, gaps, shortest, seed):
     labels = np.repeat(*np.array(runs).T).astype(np.int8)
     # few values, so that means are often equal
     probabilities = np.random.default_rng(seed).integers(0, 3, (len(labels), 4)).astype(np.float32)
-    closed = mpar.scores.postprocess._close_gaps(labels, gaps)
+    closed = mpar.predictions.postprocess._close_gaps(labels, gaps)
     assert closed.tolist() == close_gaps_plainly(labels, gaps).tolist()
-    left = mpar.scores.postprocess._drop_short(labels, probabilities, shortest)
+    left = mpar.predictions.postprocess._drop_short(labels, probabilities, shortest)
     assert left.tolist() == drop_short_plainly(labels, probabilities, shortest).tolist()
 
 
@@ -304,13 +304,13 @@ def test_bouts_are_closed_and_dropped_as_one_by_one(runs, gaps, shortest, seed):
 def test_dropping_flicker_takes_a_step_a_bout(monkeypatch, num_frames):
     """Labels that alternate for an hour do not hang: no bout is compared with all others."""
     pushes = []
-    real = mpar.scores.postprocess.heapq.heappush
+    real = mpar.predictions.postprocess.heapq.heappush
     monkeypatch.setattr(
-        mpar.scores.postprocess.heapq,
+        mpar.predictions.postprocess.heapq,
         "heappush",
         lambda heap, item: pushes.append(real(heap, item)),
     )
     labels = (np.arange(num_frames) % 2).astype(np.int8)
     probabilities = np.random.default_rng(0).random((num_frames, 2)).astype(np.float32)
-    mpar.scores.postprocess._drop_short(labels, probabilities, (9, 9))
+    mpar.predictions.postprocess._drop_short(labels, probabilities, (9, 9))
     assert num_frames / 2 < len(pushes) <= 2 * num_frames

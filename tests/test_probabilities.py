@@ -5,9 +5,9 @@ import pytest
 
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, write_prediction
-from mpar.scores.probabilities import read_probabilities
+from mpar.predictions.postprocess import PostConfig
+from mpar.predictions.probabilities import read_probabilities
+from mpar.predictions.writing import OutputConfig, write_prediction
 from tests.helpers import put_prediction, recording_of
 
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpar.aligning.recordings import check_recording
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.recordings import check_recording
 from mpar.labels.scorings import Scoring
-from mpar.labels.sources import Source
+from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
 
 CHECK = "check that the labels belong to this video, and number its first frame 0"

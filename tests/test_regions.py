@@ -13,12 +13,12 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
+from mpar.formats.annotations import read_annotation
 from mpar.inference import ActionRecognitionInference
-from mpar.labels.annotations import read_annotation
-from mpar.labels.regions import read_regions
+from mpar.matching.regions import read_regions
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.predictions.reading import read_prediction
 from mpar.report.preview_plot import PreviewRow, plot_preview
-from mpar.scores.stored_predictions import read_prediction
 from mpar.video.regions import Region
 from tests.helpers import make_checkpoint, run
 from tests.sample.synthetic import draw_recording

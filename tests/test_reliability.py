@@ -55,7 +55,7 @@ def test_fuzzing_begins_with_what_is_right(target):
 
 def test_fuzzing_finds_a_reader_that_guesses(monkeypatch):
     """The judge of label files turns red when frames are rounded."""
-    monkeypatch.setattr("mpar.labels.annotations._parse_frame", lambda cell: int(float(cell)))
+    monkeypatch.setattr("mpar.formats.annotations._parse_frame", lambda cell: int(float(cell)))
     judge, _ = TARGETS["labels"]
     with pytest.raises(ValueError, match="is no label file"):
         judge(b"Frame,Action\n0,1\n1.5,1\n")

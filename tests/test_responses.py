@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.errors import ConfigError, InputError
-from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.labels.metadata import Animal
-from mpar.labels.stimuli import Stimulus, read_stimuli
-from mpar.scores.responses import (
+from mpar.assay.responses import (
     choose_responses,
     parse_response_window,
     respond,
@@ -21,6 +17,10 @@ from mpar.scores.responses import (
     thresholds,
     up_down_threshold,
 )
+from mpar.assay.stimuli import Stimulus, read_stimuli
+from mpar.errors import ConfigError, InputError
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.matching.metadata import Animal
 from tests.helpers import put_prediction, recording_of, run
 
 NAMES, PAIN = DEFAULT_CLASS_MAP.class_names, DEFAULT_CLASS_MAP.responses

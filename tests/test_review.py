@@ -23,9 +23,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpar.errors import ConfigError, InputError
-from mpar.labels.annotations import read_annotation
+from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.regions import read_regions
+from mpar.matching.regions import read_regions
+from mpar.predictions.postprocess import PostConfig
+from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.review import ReviewConfig, opened_review
 from mpar.reviewer import frames as frames_module
 from mpar.reviewer import scoring_files
@@ -34,8 +36,6 @@ from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.history import ACCEPTED, SCORED, Lane
 from mpar.reviewer.server import MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
-from mpar.scores.postprocess import PostConfig
-from mpar.scores.predictions import OutputConfig, write_prediction
 from tests.helpers import recording_of, run
 from tests.sample.synthetic import (
     draw_frame_numbers,

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
+from mpar.formats.registry import read_label_file
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.exchange import read_label_file
-from mpar.labels.tables import parse_seconds
+from mpar.system.tables import parse_seconds
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpar.errors import InputError
-from mpar.labels.annotations import read_annotation
+from mpar.formats.annotations import read_annotation
+from mpar.formats.registry import is_own_table, read_label_file
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.csv_text import read_text
-from mpar.labels.exchange import is_own_table, read_label_file
-from mpar.labels.pairing import find_label_files
+from mpar.matching.pairing import find_label_files
 from mpar.preprocess import preprocess
+from mpar.system.csv_text import read_text
 from tests.test_exchange import EXPECTED, WRITTEN_BY_HAND, read
 from tests.test_lab_inputs import by_frame, film, write
 

@@ -16,9 +16,9 @@ from mpar.cache.config import PreprocessConfig
 from mpar.cache.parts import Regions
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
-from mpar.labels.groups import find_group, warn_of_groups
-from mpar.labels.pairing import find_recordings, warn_of_unread_labels
-from mpar.labels.sources import Source
+from mpar.matching.groups import find_group, warn_of_groups
+from mpar.matching.pairing import find_recordings, warn_of_unread_labels
+from mpar.matching.sources import Source
 from mpar.system.faults import contained
 from mpar.system.files import sha256_of
 from mpar.system.team import Team

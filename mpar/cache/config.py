@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from mpar.aligning.recordings import SEVERAL
 from mpar.cache.parts import Making
 from mpar.errors import ConfigError
-from mpar.labels.exchange import AUTO, READABLE
-from mpar.labels.recordings import SEVERAL
-from mpar.labels.regions import RegionTable
+from mpar.formats.registry import AUTO, READABLE
 from mpar.labels.scorings import MAX_FPS
+from mpar.matching.regions import RegionTable
 from mpar.video.videos import MAX_PIXELS, MIN_SIDE_PX
 
 
@@ -34,7 +34,7 @@ class PreprocessConfig:
     label_offset : int, optional
         Frame of the first row of a label file that is too short.
     label_format : str
-        Format of the label files, a key of `mpar.labels.exchange.FORMATS` or "mpar"; by default
+        Format of the label files, a key of `mpar.formats.registry.FORMATS` or "mpar"; by default
         mpar recognises each file by its content.
     channel : str, optional
         The channel to read of MARS/Bento files with several.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.recordings import check_recording, describe_trials
 from mpar.cache.collecting import Video
 from mpar.cache.config import PreprocessConfig
 from mpar.cache.layout import RecordingInfo
@@ -17,10 +19,8 @@ from mpar.cache.parts import Part, Parts, Plan, Stretch
 from mpar.cache.writer import NewRecording, find_places
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.laying import lay_on_frames
-from mpar.labels.recordings import check_recording, describe_trials
 from mpar.labels.scorings import Recording, Scoring
-from mpar.labels.sources import Source
+from mpar.matching.sources import Source
 from mpar.system.faults import contained
 from mpar.video.oddities import tells_of_loss
 from mpar.video.timeline import TimeLine, find_grid

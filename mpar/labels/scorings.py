@@ -1,7 +1,7 @@
 """The two carriers of labels: scorings as label files hold them, and recordings with their labels.
 
 Other programs count in seconds or in their own frames. Only decoding gives the true number of
-frames, so mpar first reads a scoring and later lays it on the frames (`mpar.labels.laying`).
+frames, so mpar first reads a scoring and later lays it on the frames (`mpar.aligning.laying`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Event:
     line : int
         Line of the file, 0 if the file has no lines.
     modifiers : tuple of str
-        What the person noted about it, such as left; `mpar.labels.modifiers` finds its class.
+        What the person noted about it, such as left; `mpar.formats.modifiers` finds its class.
     """
 
     behaviour: str
@@ -55,7 +55,7 @@ class Scoring:
     """What one person, or a network, scored in one video, as far as its file tells.
 
     mpar's own files have one code per frame. Those of other programs have events, which
-    `mpar.labels.laying` turns into codes once the frames of the video are known.
+    `mpar.aligning.laying` turns into codes once the frames of the video are known.
 
     Parameters
     ----------

@@ -13,14 +13,14 @@ import numpy as np
 from mpar.cache.drift import AppearanceMeter, find_drift
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.labels.regions import recording_name
 from mpar.labels.scorings import Recording
+from mpar.matching.regions import recording_name
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.devices import select_device
 from mpar.network.movement import MixedPredictor, MovementModel, Predictor, movement_of
 from mpar.network.pacing import walk_video
-from mpar.scores.postprocess import PostConfig, postprocess
+from mpar.predictions.postprocess import PostConfig, postprocess
 from mpar.system.files import sha256_of
 from mpar.system.team import local_device
 from mpar.video.regions import Region

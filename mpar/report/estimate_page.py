@@ -24,7 +24,7 @@ def estimate_page(
     Parameters
     ----------
     result : mapping
-        From `mpar.reviewer.estimate.Estimate.result`.
+        From `mpar.scores.estimate.Estimate.result`.
     history : sequence of mapping
         From `Estimate.history`, for the figure; without it there is none.
     sources : sequence of str
@@ -58,7 +58,7 @@ def plot_estimates(history: Sequence[Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     history : sequence of mapping
-        From `mpar.reviewer.estimate.Estimate.history`, at least one.
+        From `mpar.scores.estimate.Estimate.history`, at least one.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import NO_RESPONSES
-from mpar.labels.metadata import Animal
+from mpar.matching.metadata import Animal
 from mpar.report.html_page import make_page
 from mpar.report.score_report import FEW_ANIMALS
 from mpar.scores.baselines import BASELINE_NAMES
@@ -98,7 +98,7 @@ def summary_page(
     settings : mapping
         Sources and settings, as in ``settings.json``.
     by_group : pandas.DataFrame
-        From `mpar.assay.summarize_groups`. The tables leave out bins, which the figure of the
+        From `mpar.summarize.summarize_groups`. The tables leave out bins, which the figure of the
         time course shows.
     animals : sequence of Animal
         Each gets an ethogram.

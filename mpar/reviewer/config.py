@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mpar.errors import ConfigError
 from mpar.labels.classes import ClassMap
-from mpar.labels.regions import RegionTable
+from mpar.matching.regions import RegionTable
 
 _ANNOTATOR = re.compile(r"[^\W\d_][\w-]{0,39}")
 _RESERVED = {"predictions", "bouts", "labels"}  # ends of the names of other files of mpar
@@ -27,7 +27,7 @@ class ReviewConfig:
     is_blind : bool
         Hide predictions and other scorers.
     is_estimate : bool
-        Hand out the stretches of an estimate (`mpar.reviewer.estimate`), blind.
+        Hand out the stretches of an estimate (`mpar.scores.estimate`), blind.
     regions : RegionTable, optional
         Where the animals live; by default ``regions.csv`` in the output folder, if it exists.
     stream : int, optional

@@ -11,10 +11,10 @@ import numpy as np
 from mpar.errors import InputError, MparError
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import UNLABELLED
+from mpar.predictions.reading import StoredPrediction
 from mpar.reviewer.history import ACCEPTED, SCORED, find_spans
 from mpar.reviewer.lanes import PredictedLane, read_predicted
 from mpar.reviewer.scoring_files import ScoringFiles, now
-from mpar.scores.stored_predictions import StoredPrediction
 
 
 class StaleError(MparError):

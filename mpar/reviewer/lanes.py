@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from mpar.aligning.laying import lay_on_frames
 from mpar.errors import InputError
-from mpar.labels.annotations import read_annotation
+from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import ClassMap
-from mpar.labels.laying import lay_on_frames
 from mpar.labels.names import added_to
-from mpar.labels.pairing import share_out
-from mpar.labels.regions import recording_name, share_labels
-from mpar.scores.probabilities import read_columns
-from mpar.scores.stored_predictions import StoredPrediction
+from mpar.matching.pairing import share_out
+from mpar.matching.regions import recording_name, share_labels
+from mpar.predictions.probabilities import read_columns
+from mpar.predictions.reading import StoredPrediction
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
 

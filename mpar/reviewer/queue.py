@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
 from mpar.labels.scorings import Recording
-from mpar.reviewer.stretches import Stretch
+from mpar.scores.stretches import Stretch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +89,7 @@ def order_stretches(
     Parameters
     ----------
     predictions : sequence of Recording
-        From `mpar.scores.probabilities.read_probabilities`.
+        From `mpar.predictions.probabilities.read_probabilities`.
     class_names : sequence of str, length K
         Their classes.
     responses : collection of str

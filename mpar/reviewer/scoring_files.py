@@ -18,7 +18,7 @@ import numpy as np
 
 import mpar
 from mpar.errors import ConfigError, InputError
-from mpar.labels.annotations import read_annotation
+from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Scoring
 from mpar.reviewer.history import ACCEPTED, SCORED, Change, Lane, find_spans

@@ -11,20 +11,20 @@ from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import DEFAULT_CLASS_MAP, NO_RESPONSES, ClassMap, agree_on
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, folded
-from mpar.labels.pairing import find_label_files
-from mpar.labels.regions import COLUMNS, EVERY, RegionTable, read_regions
-from mpar.labels.sources import Source
+from mpar.matching.pairing import find_label_files
+from mpar.matching.regions import COLUMNS, EVERY, RegionTable, read_regions
+from mpar.matching.sources import Source
+from mpar.predictions.reading import (
+    StoredPrediction,
+    choose_predictions,
+    read_sidecars,
+)
 from mpar.reviewer.config import ReviewConfig, login_name
 from mpar.reviewer.desk import Desk
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.lanes import read_others
 from mpar.reviewer.scoring_files import ScoringFiles
 from mpar.reviewer.worklist import ESTIMATE_NAME, Checking, Queue
-from mpar.scores.stored_predictions import (
-    StoredPrediction,
-    choose_predictions,
-    read_sidecars,
-)
 from mpar.system.files import write_rows
 from mpar.system.folders import find_files
 from mpar.video.regions import Region

@@ -12,10 +12,10 @@ import numpy as np
 from mpar.errors import ConfigError, MparError
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording
-from mpar.reviewer.estimate import Estimate
+from mpar.predictions.probabilities import read_probabilities
 from mpar.reviewer.queue import order_stretches
-from mpar.reviewer.stretches import Stretch
-from mpar.scores.probabilities import read_probabilities
+from mpar.scores.estimate import Estimate
+from mpar.scores.stretches import Stretch
 from mpar.system.faults import contained
 
 ESTIMATE_NAME, ESTIMATE_PAGE = "estimate.json", "estimate.html"

@@ -9,9 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from mpar.labels.classes import UNLABELLED
-from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, event_scores
-from mpar.scores.metrics import frame_scores, mean_log_loss
-from mpar.scores.postprocess import (
+from mpar.predictions.postprocess import (
     EDGES,
     SHORTEST_PERCENTILE,
     SMOOTHINGS,
@@ -21,6 +19,8 @@ from mpar.scores.postprocess import (
     postprocess,
     runs_of,
 )
+from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, event_scores
+from mpar.scores.metrics import frame_scores, mean_log_loss
 
 
 def shortest_bouts(truths: Sequence[np.ndarray], num_classes: int) -> tuple[int, ...]:

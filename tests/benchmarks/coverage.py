@@ -1,4 +1,4 @@
-"""How often the intervals of `mpar.reviewer.estimate` hold the truth, and how wide they are.
+"""How often the intervals of `mpar.scores.estimate` hold the truth, and how wide they are.
 
 ``python -m tests.benchmarks.coverage -o FOLDER`` simulates studies: six animals with bouts drawn at
 random, and a network that misses bouts, invents some, misplaces edges and is more or less sure of
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Recording
-from mpar.reviewer.estimate import Estimate
-from mpar.reviewer.sampling import NUM_STRATA
+from mpar.scores.estimate import Estimate
 from mpar.scores.metrics import frame_scores
+from mpar.scores.sampling import NUM_STRATA
 from mpar.system.files import write_json
 from mpar.video.timeline import TimeLine
 

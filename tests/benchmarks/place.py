@@ -6,7 +6,7 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
-from mpar.labels.regions import read_regions
+from mpar.matching.regions import read_regions
 from mpar.preprocess import PreprocessConfig, preprocess
 from tests.benchmarks.inputs import NUM_FRAMES, make_folders
 from tests.benchmarks.race import OURS, Row, race

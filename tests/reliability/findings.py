@@ -12,12 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from mpar.aligning.laying import lay_on_frames
 from mpar.cache.layout import hash_bytes
 from mpar.cache.store import Store
 from mpar.errors import InputError, StoreError
+from mpar.formats.registry import read_label_file
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.exchange import read_label_file
-from mpar.labels.laying import lay_on_frames
 from mpar.video.timeline import TimeLine
 from tests.reliability.cases import write_bytes
 from tests.reliability.damage import read_all, write_small_cache

@@ -159,7 +159,7 @@ def judge_hostile(case: tuple[Path, Path]) -> str:
 
 def _predict_cache(path: Path, folder: Path) -> None:
     """Write what `mpar-predict` would, under the names that the cache gives."""
-    from mpar.scores.predictions import output_paths
+    from mpar.predictions.writing import output_paths
 
     with Store(path) as store:
         for i, info in enumerate(store.recordings):

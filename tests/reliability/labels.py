@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mpar.errors import InputError
-from mpar.labels.annotations import read_annotation
+from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.test_annotations import (
@@ -45,7 +45,7 @@ Expected = dict[int, int] | list[int] | None
 
 
 def named_files() -> Iterator[tuple[str, bytes, Expected]]:
-    """Yield the files that the tests of `mpar.labels.annotations` know by name."""
+    """Yield the files that the tests of `mpar.formats.annotations` know by name."""
     for test in (test_dialect_is_accepted_quietly, test_file_is_refused_with_its_lines):
         for parameters in test.pytestmark[0].args[1]:
             data, expected = parameters.values

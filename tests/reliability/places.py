@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.errors import InputError
-from mpar.labels.regions import read_regions
+from mpar.matching.regions import read_regions
 from tests.reliability.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.reliability.labels import mutate
 

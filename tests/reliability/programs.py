@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-import mpar.labels.boris_project
+import mpar.formats.boris_project
+from mpar.aligning.laying import lay_on_frames
+from mpar.formats.registry import read_label_file, write_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.exchange import read_label_file, write_labels
-from mpar.labels.laying import lay_on_frames
 from mpar.labels.scorings import Recording
 from mpar.video.timeline import TimeLine
 from tests.reliability.cases import Plant, Verdict, nothing
@@ -67,7 +67,7 @@ def find_boris() -> str:
 
 def with_times_in_hundredths() -> None:
     """Take away the milliseconds of the times in projects."""
-    module = mpar.labels.boris_project
+    module = mpar.formats.boris_project
     module._milliseconds = lambda seconds: round(float(seconds), 2)
 
 
@@ -76,14 +76,14 @@ def export_with_boris(
 ) -> Iterator[Verdict]:
     """Write projects of drawn bouts at all rates, and read what BORIS exports of them."""
     python = find_boris()
-    original = mpar.labels.boris_project._milliseconds
+    original = mpar.formats.boris_project._milliseconds
     plant()
     try:
         for number in range(size):
             rng = np.random.default_rng([seed, number])
             yield _judge(python, folder / str(number), rng)
     finally:
-        mpar.labels.boris_project._milliseconds = original
+        mpar.formats.boris_project._milliseconds = original
 
 
 def _judge(python: str, folder: Path, rng: np.random.Generator) -> Verdict:

@@ -1,0 +1,1 @@
+"""Numbers and figures of an assay: stimuli, windows, responses, groups."""

@@ -1,0 +1,1 @@
+"""Label formats: one module for each, and a registry that recognises them."""

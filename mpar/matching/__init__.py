@@ -1,0 +1,1 @@
+"""Which label file belongs to which video and animal."""

@@ -1,0 +1,1 @@
+"""Predictions: reading, writing and post-processing them."""
