@@ -75,12 +75,10 @@ def main(
     --resume continues with the options of the run. --folds trains several networks, so that every
     animal is scored by a network that never saw it.
     """
-    from mpar.curve import begin_curve, is_curve
-    from mpar.folds import begin_folds, is_folds
+    from mpar.learning.networks import begin_curve, begin_folds, is_curve, is_folds
     from mpar.learning.recipe import named_recipe
-    from mpar.summary import finish_run
     from mpar.system.team import is_leading
-    from mpar.train import resume_training, train
+    from mpar.train import finish_run, resume_training, train
 
     is_cross_validated = num_folds is not None or leave_one_out
     if run_folder is not None:

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from mpar.cache.joined import Caches, as_text, open_store
 from mpar.cache.scenes import check_scenes
-from mpar.comparisons import compare_folders, compare_with_store, select_recordings
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
@@ -26,7 +25,7 @@ from mpar.report.evaluation_files import (
     wants_page,
     write_evaluation,
 )
-from mpar.scores.comparison import Comparison
+from mpar.scores.comparison import Comparison, compare_folders
 from mpar.video.timeline import TimeLine
 
 log = logging.getLogger(__name__)
@@ -138,7 +137,10 @@ def evaluate_checkpoint(
     dict
         The content of ``metrics.json``.
     """
-    from mpar.inference import ActionRecognitionInference  # here, since scoring CSVs needs no torch
+    from mpar.network.comparing import compare_with_store, select_recordings
+    from mpar.network.predictor import (
+        ActionRecognitionInference,  # here, since scoring CSVs needs no torch
+    )
 
     check_output(Path(output_folder), overwrite)
     network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)

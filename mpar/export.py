@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mpar.comparisons import compare_folders
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
@@ -26,6 +25,7 @@ from mpar.labels.scorings import Recording
 from mpar.predictions.probabilities import read_probabilities
 from mpar.report.band import Band
 from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet, shrink
+from mpar.scores.comparison import compare_folders
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files

@@ -1,244 +1,28 @@
-"""Train a network on a cache, or on folders of videos and label files."""
+"""Train on a cache, or on folders of videos and label files, and score what came of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mpar.cache.joined import Caches, as_text, list_caches, open_store
-from mpar.cache.scenes import check_scenes
-from mpar.cache.store import Store
-from mpar.errors import CheckpointError, ConfigError, InputError
+from mpar.cache.joined import Caches, open_store
+from mpar.errors import InputError
+from mpar.evaluation import evaluate_checkpoint
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.learning.loop import TrainingRun
-from mpar.learning.recipe import TrainConfig, named_recipe
-from mpar.learning.runs import choose_split, make_run_folder
+from mpar.learning.networks import is_curve, is_folds, run_curve, run_folds
+from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import (
-    PARTS,
-    Split,
-    check_learnable,
-    check_split,
     class_counts,
-    write_split,
 )
-from mpar.network.checkpoint import Checkpoint, is_of_video, load_checkpoint
-from mpar.network.devices import select_device
+from mpar.learning.training import best_checkpoint, resume_training, train
+from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.system.files import write_json
-from mpar.system.team import joined_team, local_device
+from mpar.scores.metrics import score_text
+from mpar.system.team import is_leading
+from mpar.system.text import text_table
 
-log = logging.getLogger(__name__)
-
-
-def train(
-    cache_path: Caches,
-    output_folder: Path | str = "checkpoints",
-    *,
-    config: TrainConfig | None = None,
-    split_path: Path | str | None = None,
-    init_path: Path | str | None = None,
-    run_name: str | None = None,
-    device: str = "auto",
-    access: str = "mmap",
-    quiet: bool = True,
-) -> Path:
-    """Train a network on a cache.
-
-    Parameters
-    ----------
-    cache_path : Path, str or sequence of them
-        Made by mpar-preprocess; several caches are read as one (`mpar.cache.joined`).
-    output_folder : Path or str
-        The run folder ``run_YYYYMMDD_HHMMSS`` is created in it.
-    config : TrainConfig, optional
-        The recipe.
-    split_path : Path or str, optional
-        CSV ``Recording,Part`` instead of a random split by group.
-    init_path : Path or str, optional
-        A checkpoint whose weights training starts from. Its model type, clip length and centring
-        replace those of the recipe; if its classes differ, a new last layer replaces the old one.
-    run_name : str, optional
-        Another name for the run folder.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    access : {"mmap", "pread"}
-        How to read the cache (`mpar.cache.store.Store`).
-    quiet : bool
-        Show no progress bar.
-
-    Returns
-    -------
-    Path
-        The run folder: ``config.json``, ``split.csv``, ``metrics.csv``, TensorBoard events,
-        ``last.pt`` and ``best_model_epochN.pt``.
-
-    Raises
-    ------
-    ConfigError, InputError, StoreError
-        The options, the split file or the cache are invalid.
-    TrainingInterruptedError
-        SIGINT or SIGTERM stopped training; the state is saved.
-    """
-    config = config or TrainConfig()
-    init = None if init_path is None else load_checkpoint(init_path)
-    if init is not None:
-        config = _fit_to(config, init)
-    elif config.freeze_backbone_epochs:
-        raise ConfigError("freeze_backbone_epochs: works only with --init; set it to 0")
-    chosen = local_device(select_device(device))
-    with joined_team(chosen) as team, open_store(cache_path, access=access) as store:
-        split = choose_split(store, config, split_path)
-        for part in PARTS if split.test else PARTS[:2]:
-            if not class_counts(store, split.part(part)).any():
-                raise ConfigError(
-                    f"{store.path}: the {part} part has no labelled frame; label some, or pass "
-                    "another --split"
-                )
-        check_learnable(store, split)
-        run_folder = team.on_leader(lambda: make_run_folder(Path(output_folder), run_name))
-        run = TrainingRun(run_folder, store, split, config, chosen, init, team)
-        if team.is_leader:
-            write_split(run_folder / "split.csv", split, store)
-            write_json(
-                run_folder / "config.json",
-                {
-                    "cache": as_text(cache_path),
-                    "access": access,
-                    "training": config.to_dict(),
-                },
-            )
-            odd_init = [] if init is None else _warnings_of_init(init, store, split)
-            scenes = check_scenes(store, split.train, split.test or split.val)
-            _log_start(run, [*check_split(split, store), *scenes, *odd_init])
-        run.execute(quiet=quiet)
-    return run_folder
-
-
-def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:
-    """Return the recipe with the network architecture of a checkpoint."""
-    names = ("model_type", "clip_length", "centre_frames")
-    return dataclasses.replace(config, **{name: getattr(init.model_config, name) for name in names})
-
-
-def _log_start(run: TrainingRun, warnings: Sequence[str]) -> None:
-    """Log the description of a run before its first step."""
-    for line in run.describe():
-        log.info("%s", line)
-    for warning in warnings:
-        log.warning("%s", warning)
-
-
-def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]:
-    """Return warnings about a start from another network, such as videos that it learnt from."""
-    warnings = []
-    if init.frame_size != store.frame_size:
-        sizes = [f"{width}x{height}" for height, width in (store.frame_size, init.frame_size)]
-        warnings.append(
-            f"frames are {sizes[0]} px, but the network of --init learnt from {sizes[1]} px, so "
-            "every movement has another size"
-        )
-    learnt = init.as_init()["learnt"]
-    for part in ("val", "test"):
-        recordings = [store.recordings[i] for i in split.part(part)]
-        videos = {
-            info.sha256
-            for info in recordings
-            if any(is_of_video(item, info.sha256, info.region) for item in learnt)
-        }
-        groups = {item["group"] for item in learnt} & {info.group for info in recordings}
-        if videos:
-            warnings.append(
-                f"the network of --init learnt from {len(videos)} videos of the {part} part, so "
-                "their scores are too optimistic, and mpar marks them; pass a --split that trains "
-                "on them"
-            )
-        elif groups:
-            warnings.append(
-                f"the {part} part has animals with the same names as those that the network of "
-                f"--init learnt from ({', '.join(sorted(groups)[:5])}); if they are the same "
-                "animals, pass a --split that trains on them"
-            )
-    return warnings
-
-
-def resume_training(
-    run_folder: Path | str,
-    *,
-    device: str = "auto",
-    cache_path: Caches | None = None,
-    quiet: bool = True,
-) -> Path:
-    """Continue an interrupted run; on the CPU the final weights equal those without interruption.
-
-    Parameters
-    ----------
-    run_folder : Path or str
-        Folder with ``last.pt``.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    cache_path : Path, str or sequence of them, optional
-        New paths of the caches if they were moved.
-    quiet : bool
-        Show no progress bar.
-
-    Raises
-    ------
-    CheckpointError
-        ``last.pt`` is missing or damaged, or the cache is not the one trained on.
-    """
-    run_folder = Path(run_folder)
-    checkpoint = _load_last(run_folder)
-    if not checkpoint.state:
-        raise CheckpointError(
-            f"{run_folder}: its last.pt holds no training state, so the run cannot continue; start "
-            "a new run"
-        )
-    cache_path = cache_path or checkpoint.data["path"]
-    for path in list_caches(cache_path):
-        if not path.exists():
-            raise CheckpointError(
-                f"{run_folder}: found no cache at {path}; pass its new path: mpar-train CACHE "
-                f"--resume {run_folder}"
-            )
-    config = TrainConfig.from_dict(checkpoint.training)
-    chosen = local_device(select_device(device))
-    with (
-        joined_team(chosen) as team,
-        open_store(cache_path, access=checkpoint.data["access"]) as store,
-    ):
-        if store.fingerprint != checkpoint.data["fingerprint"]:
-            raise CheckpointError(
-                f"{store.path}: is not the cache that {run_folder} was trained on; pass the right "
-                "one (several in the order of the run), or start a new run"
-            )
-        positions = {info.name: i for i, info in enumerate(store.recordings)}
-        split = Split(
-            **{part: tuple(positions[r["name"]] for r in checkpoint.split[part]) for part in PARTS}
-        )
-        run = TrainingRun(run_folder, store, split, config, chosen, team=team, resumed=checkpoint)
-        if team.is_leader:
-            _log_start(run, check_split(split, store))
-        run.execute(quiet=quiet)
-    return run_folder
-
-
-def _load_last(run_folder: Path) -> Checkpoint:
-    try:
-        return load_checkpoint(run_folder / "last.pt")
-    except CheckpointError as error:
-        try:
-            best = best_checkpoint(run_folder)
-            load_checkpoint(best)
-        except CheckpointError:
-            raise error from None
-        raise CheckpointError(
-            f"{error}. The best network of this run is undamaged: predict with {best}, or start a "
-            f"new run with --init {best}"
-        ) from None
+__all__ = ["best_checkpoint", "finish_run", "resume_training", "train", "train_model"]
 
 
 def train_model(
@@ -324,51 +108,214 @@ def train_model(
     return train(cache_path, output_dir, config=config, device=device, quiet=quiet)
 
 
-def train_parts(
-    folder: Path,
-    names: Sequence[str],
+def finish_run(
+    run_folder: Path | str,
     *,
-    cache_path: Caches,
-    config: TrainConfig,
-    init_path: Path | str | None,
-    access: str,
-    device: str,
-    quiet: bool,
-) -> None:
-    """Train several networks one after the other, or continue with those that are not finished.
+    cache_path: Caches | None = None,
+    html: bool = False,
+    device: str = "auto",
+    quiet: bool = True,
+) -> str:
+    """Score what a run folder holds and return its summary; for several networks, train the rest.
 
-    Each has a run folder of its name in `folder`, and its split in ``NAME.csv`` beside it.
+    Parameters
+    ----------
+    run_folder : Path or str
+        Of `train`, `mpar.learning.networks.begin_folds` or
+        `mpar.learning.networks.begin_curve`.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
+    html, device, quiet
+        As for `mpar.evaluation.evaluate_checkpoint`.
+
+    Returns
+    -------
+    str
+        Empty in the processes of torchrun that do not lead.
     """
-    for number, name in enumerate(names, start=1):
-        log.info("network %d of %d: %s", number, len(names), name)
-        if (folder / name / "last.pt").exists():
-            resume_training(folder / name, cache_path=cache_path, device=device, quiet=quiet)
-        else:
-            train(
-                cache_path,
-                folder,
-                config=config,
-                split_path=folder / f"{name}.csv",
-                init_path=init_path,
-                run_name=name,
-                device=device,
-                access=access,
-                quiet=quiet,
-            )
-
-
-def best_checkpoint(run_folder: Path | str) -> Path:
-    """Return the best checkpoint of a run folder; CheckpointError if there is none."""
     run_folder = Path(run_folder)
-    names = re.compile(r"best_model_epoch([0-9]+)\.pt")
-    found = {
-        int(match[1]): path
-        for path in run_folder.glob("best_model_epoch*.pt")
-        if (match := names.fullmatch(path.name))
-    }
-    if not found:
-        raise CheckpointError(
-            f"{run_folder}: holds no best_model_epochN.pt; continue the run with --resume"
+    if is_curve(run_folder):
+        curve = run_curve(run_folder, cache_path=cache_path, device=device, quiet=quiet)
+        return summarize_curve(run_folder, curve)
+    if is_folds(run_folder):
+        folds = run_folds(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet)
+        return summarize_folds(run_folder, folds)
+    if not is_leading():
+        return ""
+    found = evaluate_checkpoint(
+        best_checkpoint(run_folder),
+        cache_path,
+        run_folder / "evaluation",
+        html=html,
+        device=device,
+        overwrite=True,
+    )
+    return summarize_run(run_folder, found, cache_path=cache_path)
+
+
+def summarize_run(
+    run_folder: Path | str, evaluation: dict[str, Any], *, cache_path: Caches | None = None
+) -> str:
+    """Return the summary of a finished run: how it ended, scores by class, and paths of its files.
+
+    Parameters
+    ----------
+    run_folder : Path or str
+        Folder with ``last.pt`` and the best checkpoint.
+    evaluation : dict
+        Result of `mpar.evaluation.evaluate_checkpoint` for the best checkpoint, whose files are in
+        ``evaluation`` in the run folder.
+    cache_path : Path, str or sequence of them, optional
+        New paths of the caches if they were moved.
+
+    Returns
+    -------
+    str
+        Lines without a newline at the end. Scores that do not exist are "n/a" or "-".
+    """
+    run_folder = Path(run_folder)
+    best_path = best_checkpoint(run_folder)
+    best, last = load_checkpoint(best_path), load_checkpoint(run_folder / "last.pt")
+    validation, tested = best.scores["validation"], evaluation["scores"]
+    part = _part_name(best, evaluation)
+    with open_store(cache_path or best.data["path"]) as store:
+        names = {item["name"] for item in best.split["train"]}
+        train = [i for i, info in enumerate(store.recordings) if info.name in names]
+        num_train = dict(zip(store.class_names, class_counts(store, train).tolist(), strict=True))
+
+    lines = [
+        _how_it_ended(best, last),
+        f"validation  macro-F1 {validation['macro_f1']:.3f}, accuracy "
+        f"{validation['accuracy']:.3f} (too optimistic, since it selected the best epoch)",
+    ]
+    if part:
+        lines.append(
+            f"{part:<10}  macro-F1 {tested['macro_f1']:.3f}, accuracy {tested['accuracy']:.3f} "
+            f"({len(evaluation['recordings'])} recordings)"
         )
-    # a killed run may hold two; the one of the later epoch is the better one
-    return found[max(found)]
+    else:
+        lines.append("test        no test part, so the scores on new animals are unknown")
+    lines.append(f"baselines   {evaluation['baselines']['verdict']}")
+    if evaluation["warning"]:
+        lines.append(f"warning     {evaluation['warning']}")
+
+    head = ["class", "training frames", "validation F1"]
+    head += [f"{part} F1", f"{part} recall", f"{part} frames"] if part else []
+    rows = []
+    for name in validation["class_names"]:
+        row = [name, f"{num_train[name]:,}", score_text(validation["classes"][name]["f1"])]
+        if part:
+            scores = tested["classes"][name]
+            row += [
+                score_text(scores["f1"]),
+                score_text(scores["recall"]),
+                f"{scores['support']:,}",
+            ]
+        rows.append(row)
+    lines += ["", *text_table([head, *rows]), ""]
+
+    lines += _absent("classes without training frames", num_train)
+    lines += _absent("classes without validation frames", _supports(validation))
+    if part:
+        lines += _absent(f"classes without {part} frames", _supports(tested))
+    run = _quoted(run_folder)
+    places = [
+        ("best checkpoint", str(best_path)),
+        ("evaluation", str(run_folder / "evaluation")),
+        ("by epoch", str(run_folder / "metrics.csv")),
+        ("curves, images", f"tensorboard --logdir {run}"),
+        ("next", f"mpar-predict {_quoted(best_path)} VIDEOS -o predictions"),
+        ("show again", f"mpar-train --resume {run} (training is complete; prints this summary)"),
+    ]
+    return "\n".join([*lines, *(f"{what:<16}{where}" for what, where in places)])
+
+
+def summarize_folds(folder: Path | str, evaluation: dict[str, Any]) -> str:
+    """Return the summary of a finished cross-validation.
+
+    Parameters
+    ----------
+    folder : Path or str
+        From `mpar.learning.networks.begin_folds`.
+    evaluation : dict
+        Result of `mpar.learning.networks.run_folds`.
+    """
+    folder = Path(folder)
+    report = (folder / "evaluation" / "classification_report.txt").read_text(encoding="utf-8")
+    num_animals = evaluation["intervals"]["num_animals"]
+    rows = [["fold", "recordings held out", "macro-F1"]]
+    for item in evaluation["folds"]:
+        rows.append(
+            [
+                str(item["fold"]),
+                f"{len(item['recordings'])}",
+                score_text(item["macro_f1"]),
+            ]
+        )
+    return "\n".join(
+        [
+            f"Scores over {num_animals} animals, each scored by a network that never saw it:",
+            "",
+            report,
+            *text_table(rows),
+            "",
+            f"evaluation      {folder / 'evaluation'}",
+        ]
+    )
+
+
+def summarize_curve(folder: Path | str, curve: dict[str, Any]) -> str:
+    """Return the summary of a learning curve.
+
+    Parameters
+    ----------
+    folder : Path or str
+        From `mpar.learning.networks.begin_curve`.
+    curve : dict
+        Result of `mpar.learning.networks.run_curve`.
+    """
+
+    def shown(score: list[float | None]) -> str:
+        ends = "" if None in score else f" [{score[1]:.2f}, {score[2]:.2f}]"
+        return f"{score_text(score[0])}{ends}"
+
+    rows = [["animals", "bouts", "macro-F1", *(f"F1 {name}" for name in curve["shown"])]]
+    for point in curve["points"]:
+        scores = [point["macro_f1"], *point["f1"].values()]
+        rows.append([str(point["num_animals"]), f"{point['num_events']:,}", *map(shown, scores)])
+    lines = [*text_table(rows), "", curve["verdict"], "", "figure and numbers  "]
+    return "\n".join(lines) + f"{Path(folder) / 'learning_curve.*'}"
+
+
+def _part_name(best: Checkpoint, evaluation: dict[str, Any]) -> str:
+    """Return the evaluated part: "test", "held-out" (in no part of the split), or ""."""
+    if evaluation["selection"] == "val":
+        return ""
+    names = {item["name"] for item in best.split["test"]}
+    return "test" if set(evaluation["recordings"]) <= names else "held-out"
+
+
+def _how_it_ended(best: Checkpoint, last: Checkpoint) -> str:
+    num_done, best_epoch = last.state["epoch"], best.scores["epoch"]
+    if num_done >= last.training["num_epochs"]:
+        why = f"all {num_done} epochs complete"
+    else:
+        why = (
+            f"stopped by --patience after epoch {num_done}: {num_done - best_epoch} in a row "
+            "without a better validation macro-F1 (or, if equal, loss)"
+        )
+    return f"best epoch  {best_epoch}; {why}"
+
+
+def _supports(scores: dict[str, Any]) -> dict[str, int]:
+    return {name: scores["classes"][name]["support"] for name in scores["class_names"]}
+
+
+def _absent(what: str, counts: dict[str, int]) -> list[str]:
+    """Return a line that lists the classes without frames, or no line."""
+    names = [name for name, count in counts.items() if not count]
+    return [f"{what}: {', '.join(names)}"] if names else []
+
+
+def _quoted(path: Path) -> str:
+    return f'"{path}"' if " " in str(path) else str(path)

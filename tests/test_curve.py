@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mpar.cache.store import Store
-from mpar.curve import begin_curve, is_curve, run_curve
 from mpar.errors import ConfigError
+from mpar.learning.networks import begin_curve, is_curve, run_curve
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, read_split, write_split
 from mpar.scores.comparison import Comparison

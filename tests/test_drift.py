@@ -9,9 +9,9 @@ import pytest
 
 from mpar.cache.drift import Appearance, AppearanceMeter, appearance_range, find_drift
 from mpar.cache.store import Store
-from mpar.comparisons import compare_with_store
 from mpar.inference import ActionRecognitionInference
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.network.comparing import compare_with_store
 from mpar.preprocess import PreprocessConfig, preprocess
 from tests.helpers import make_checkpoint, read_frames
 from tests.sample.synthetic import (

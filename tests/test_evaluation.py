@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from mpar.cache.store import Store
-from mpar.comparisons import compare_folders, select_recordings
 from mpar.errors import ConfigError, InputError
 from mpar.evaluation import (
     evaluate_and_save_results,
@@ -17,10 +16,11 @@ from mpar.evaluation import (
 )
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import load_checkpoint
+from mpar.network.comparing import select_recordings
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.preprocess import PreprocessConfig
-from mpar.scores.comparison import SAME_ANIMAL
+from mpar.scores.comparison import SAME_ANIMAL, compare_folders
 from tests.helpers import recording_of
 from tests.sample.synthetic import write_annotation
 

@@ -10,7 +10,7 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.folds import begin_folds, is_folds, run_folds
+from mpar.learning.networks import begin_folds, is_folds, run_folds
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import fold_splits
@@ -156,9 +156,9 @@ def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
         opened.append(access)
         return Store(path, access=access)
 
-    monkeypatch.setattr("mpar.folds.open_store", open_store)
-    monkeypatch.setattr("mpar.train.resume_training", lambda *_, **__: None)
-    monkeypatch.setattr("mpar.folds.write_evaluation", lambda *_, **__: {})
+    monkeypatch.setattr("mpar.learning.networks.open_store", open_store)
+    monkeypatch.setattr("mpar.learning.networks.resume_training", lambda *_, **__: None)
+    monkeypatch.setattr("mpar.learning.networks.write_evaluation", lambda *_, **__: {})
     run_folds(folder, device="cpu")
     assert opened == ["pread"]
 

@@ -9,12 +9,12 @@ import pytest
 from mpar.cache.clips import ClipSampler
 from mpar.cache.joined import JoinedStore, open_store
 from mpar.cache.store import Store
-from mpar.comparisons import _labelled
 from mpar.errors import ConfigError, StoreError
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import PARTS
 from mpar.matching.regions import read_regions
 from mpar.network.checkpoint import load_checkpoint
+from mpar.network.comparing import _labelled
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.train import best_checkpoint, resume_training, train
 from tests.helpers import assert_equal_weights, make_store, run

@@ -1,1 +1,4 @@
-"""Events and rows of label files as one label for each frame of a video."""
+"""From events and rows of label files to one label for each frame of a recording.
+
+Imports `mpar.matching` and below.
+"""

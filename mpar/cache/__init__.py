@@ -1,4 +1,4 @@
 """The cache: decoding videos into it, the file, its clips, and how recordings look.
 
-Imports `mpar.labels`, `mpar.video` and `mpar.system`.
+Imports `mpar.aligning` and below.
 """

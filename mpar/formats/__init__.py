@@ -1,1 +1,4 @@
-"""Label formats: one module for each, and a registry that recognises them."""
+"""Label files: one module for each format, and one registry that recognises and writes them.
+
+Imports `mpar.labels` and below.
+"""

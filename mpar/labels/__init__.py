@@ -1,4 +1,4 @@
-"""Labels: classes, bouts, one module per format, pairing with videos, and laying on frames.
+"""What a label is: classes, bouts, scorings and recordings, and names of files and animals.
 
 Imports `mpar.video` (its time line) and `mpar.system`.
 """

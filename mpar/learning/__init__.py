@@ -1,4 +1,4 @@
-"""Training: recipe, splits, augmentation, losses, optimizers, the loop and TensorBoard.
+"""Training: recipe, splits, augmentation, losses, optimizers, the loop, one or several networks.
 
-Imports the network, and scores and figures to show progress.
+Imports `mpar.network`, and scores and figures to show progress.
 """

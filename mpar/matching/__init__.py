@@ -1,1 +1,4 @@
-"""Which label file belongs to which video and animal."""
+"""Which label file and which row of a table belong to which video, region and animal.
+
+Imports `mpar.formats` and below.
+"""

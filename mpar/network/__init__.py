@@ -1,4 +1,4 @@
-"""The network: its layers, dense evaluation, checkpoints and devices.
+"""The network: its layers, dense evaluation, checkpoints, devices, and predicting with it.
 
 Imports `mpar.cache`, `mpar.scores` and below.
 """

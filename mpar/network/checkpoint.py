@@ -62,8 +62,9 @@ class Checkpoint:
         The network that training started from, if any: its ``digest``, ``class_names`` and
         ``learnt``, the recordings that it learnt from (as in `split`).
     post : dict
-        How probabilities become labels: ``config`` (`mpar.predictions.postprocess.PostConfig`) and its
-        ``effect`` on the validation recordings it was fitted on. Empty without post-processing.
+        How probabilities become labels: ``config``
+        (`mpar.predictions.postprocess.PostConfig`) and its ``effect`` on the validation recordings
+        it was fitted on. Empty without post-processing.
     movement : dict
         The movement model (`mpar.network.movement.MovementModel`) and its share in predictions.
     state : dict

@@ -1,1 +1,4 @@
-"""Predictions: reading, writing and post-processing them."""
+"""Predictions: writing and reading their files, post-processing, and NWB.
+
+Imports `mpar.aligning` and below; never torch.
+"""

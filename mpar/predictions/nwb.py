@@ -62,8 +62,8 @@ def export_nwb(
     output_folder : Path or str
         Gets ``NAME.nwb``.
     metadata_path : Path or str, optional
-        As for `mpar.predictions.nwb_metadata.read_nwb_metadata`; recordings without a sound row are left
-        out. By default, the files name the animal alone.
+        As for `mpar.predictions.nwb_metadata.read_nwb_metadata`; recordings without a sound row
+        are left out. By default, the files name the animal alone.
     overwrite : bool
         Replace files that exist.
     quiet : bool

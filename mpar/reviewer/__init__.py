@@ -1,5 +1,4 @@
-"""What a person looks at, corrects and checks: the page with its frames, the queue, estimates.
+"""The page on which people score, correct and check, and the queue of what to look at.
 
-Imports `mpar.video`, `mpar.labels`, `mpar.scores` and `mpar.system`; never torch. The page itself
-is in ``page/``.
+Imports `mpar.scores` and below; never torch. The page itself is in ``page/``.
 """

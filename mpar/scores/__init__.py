@@ -1,4 +1,4 @@
-"""Scores of frames and bouts, agreement, intervals, post-processing, and prediction files.
+"""Scores of frames and bouts, agreement, intervals, baselines, and estimates from samples.
 
-Imports `mpar.labels` and below; never torch.
+Imports `mpar.cache`, `mpar.predictions` and below; never torch.
 """

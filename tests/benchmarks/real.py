@@ -20,12 +20,12 @@ import click
 import numpy as np
 
 from mpar.cache.store import Store
-from mpar.comparisons import compare_with_store
 from mpar.errors import ConfigError
 from mpar.inference import ActionRecognitionInference
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.learning.recipe import TrainConfig, named_recipe
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.network.comparing import compare_with_store
 from mpar.network.movement import NETWORK_ONLY, MovementModel
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.scores.metrics import frame_scores

@@ -135,7 +135,7 @@ def warm_up(with_torch: bool) -> None:
     """Import once what every forked process would else import."""
     names = ["mpar.preprocess"]
     if with_torch:
-        names += ["mpar.train", "mpar.inference", "mpar.evaluation", "mpar.summary"]
+        names += ["mpar.train", "mpar.inference", "mpar.evaluation"]
         names += ["torch._dynamo", "torch.utils.tensorboard"]
     for name in names:
         importlib.import_module(name)
