@@ -110,8 +110,8 @@ def show_problems(problems: Iterable[Problem], *, limit: int | None = MAX_PROBLE
     Parameters
     ----------
     problems : iterable of Problem
-        Those of a kind that few files have come first, so that common ones hide no other. Files
-        with the same message share a line.
+        Those of a kind that few files have come first, so that common ones hide no other. More
+        than three files with the same message share a line.
     limit : int, optional
         Number of messages to print; None for all.
     """
@@ -120,15 +120,21 @@ def show_problems(problems: Iterable[Problem], *, limit: int | None = MAX_PROBLE
     by_message: dict[str, list[Problem]] = {}
     for problem in problems:
         by_message.setdefault(problem.message, []).append(problem)
+    lines = [
+        same[i : i + size]
+        for same in by_message.values()
+        for size in [len(same) if len(same) > 3 else 1]
+        for i in range(0, len(same), size)
+    ]
     kind_of = {message: re.sub("[0-9]+", "#", message) for message in by_message}
     num_of = Counter(kind_of[problem.message] for problem in problems)
-    groups = sorted(by_message.values(), key=lambda same: num_of[kind_of[same[0].message]])
-    for same in groups[:limit]:
-        others = f" (and {len(same) - 1} more)" if len(same) > 1 else ""
-        where = str(same[0]).removesuffix(f": {same[0].message}")
+    lines.sort(key=lambda same: num_of[kind_of[same[0].message]])
+    for same in lines[:limit]:
+        others = f" (and {len(same) - 3} more)" if len(same) > 3 else ""
+        where = ", ".join(str(p).removesuffix(f": {p.message}") for p in same[:3])
         click.echo(f"  {where}{others}: {same[0].message}", err=True)
-    if limit is not None and len(groups) > limit:
-        num_hidden = sum(len(same) for same in groups[limit:])
+    if limit is not None and len(lines) > limit:
+        num_hidden = sum(len(same) for same in lines[limit:])
         click.echo(f"  and {num_hidden} more", err=True)
 
 

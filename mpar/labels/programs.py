@@ -25,11 +25,14 @@ _PROGRAMS = {
     ("number of header lines",): "an EthoVision export without Trial time and Recording time; "
     "export raw data or the manual scoring log, with English names of columns",
     ("time_relative_sf",): "an export of The Observer without Behavior or Event_Type; export both",
-    ("event_type", "behavior"): "an export of The Observer without Time_Relative_sf; export it",
+    ("event_type", "behavior"): "a table of events without times in seconds (Time_Relative_sf in "
+    "The Observer); export them",
     ("scorer", "bodyparts"): "DeepLabCut pose data, not labels; pass the folder with the labels",
-    ("behavior", "start (s)"): "BORIS aggregated events without stop times; export them again",
-    ("behavior", "time"): "BORIS events without their type; export 'tabular events' again",
-    ("time", "behavior"): "BORIS events without their type; export 'tabular events' again",
+    ("behavior", "start (s)"): "a table of bouts without Stop (s); add it",
+    ("behavior", "time"): "a table of events without their type (START, STOP or POINT in "
+    "Behavior type); if it comes from BORIS, export 'tabular events' again",
+    ("time", "behavior"): "a table of events without their type (START, STOP or POINT in "
+    "Behavior type); if it comes from BORIS, export 'tabular events' again",
     ("time",): "a table by time; each of its other columns must hold 0 and 1 for one behaviour",
 }
 
