@@ -195,7 +195,7 @@ def refused(id, data, *problems):
             "Frame,Action\n0.000,0\n0.033,0\n0.067,2\n0.100,2\n",
             (
                 3,
-                "its frame is '0.033', as seconds are written, expected whole numbers from 0; number",
+                "its frame is '0.033', as seconds are written, expected whole numbers from 0; ",
             ),
         ),
         refused(
@@ -283,11 +283,11 @@ def refused(id, data, *problems):
             b"\xfe\xff" + "Frame,Action\n0,\u0a0a\n1,0".encode("utf-16-be") + b"\x00",
             (3, "is not UTF-8 text"),
         ),
-        refused("a workbook", b"PK\x03\x04\x14\x00\x06\x00", (0, "is an Excel or LibreOffice")),
+        refused("a workbook", b"PK\x03\x04\x14\x00\x06\x00", (0, "is a ZIP archive, such as a")),
         refused(
             "an old workbook",
             b"\xd0\xcf\x11\xe0\xa1\xb1",
-            (0, "is an OLE file, such as an old Excel workbook"),
+            (0, "is an OLE file, such as an old Excel"),
         ),
         refused(
             "several problems",
