@@ -15,9 +15,9 @@ _UNFIT = ("last resort", "stix", "dejavu math", "color", "colour")
 
 
 def make_readable(figure: Figure) -> None:
-    """Give each text of a figure a font that has its characters.
+    r"""Give each text of a figure a font that has its characters.
 
-    Characters that no installed font has become codes such as ``\\u5c0f``.
+    Characters that no installed font has become codes such as ``\u5c0f``.
     """
     for text in figure.findobj(Text):
         written = text.get_text()
