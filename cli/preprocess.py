@@ -85,8 +85,8 @@ def main(
 
     Video NAME.ext owns the label files NAME.csv, NAME_*.csv and prediction_NAME.ext_*.csv.
     Label files have the columns Frame (from 0) and Action (code or name), or come from BORIS,
-    DeepEthogram, MARS/Bento, SimBA, ELAN and other programs. Recordings with problems are left out and listed; the exit
-    code is then 1, or 2 if none is left.
+    DeepEthogram, MARS/Bento, SimBA, ELAN and other programs. Recordings with problems are left out
+    and listed; the exit code is then 1, or 2 if none is left.
     """
     from mpar.errors import counted
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path

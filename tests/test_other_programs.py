@@ -99,6 +99,22 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;">]>\n'
             {"s.txt": elan_text(head='"#file:///C:/v/m1.mp4 -- offset: 0"\n')},
             {"m1": LAID_THIRDS},
         ),
+        case(
+            "text without names of tiers",
+            {"m1.txt": "".join(line[11:] for line in elan_text().splitlines(keepends=True))},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "text in plain seconds",
+            {"m1.txt": elan_text(formats=("{:.3f}".format,))},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "text whose numbers may be anything",
+            {"m1.txt": elan_text(formats=("{:.3f}".format,), parts=2)},
+            {},
+            "1 .txt file is not read (m1.txt)",
+        ),
         case("CSV with clocks", {"m1.csv": HEADED}, {"m1": LAID_THIRDS}),
         case("CSV with milliseconds", {"m1.csv": MILLISECONDS}, {"m1": LAID_THIRDS}),
         case(
@@ -408,6 +424,7 @@ TARGETS = ",Nose_x,Nose_y,Nose_p,Probability_walk,walk\n" + "".join(
         ("m1.csv", VIA, "a file of the VGG Image Annotator (VIA); write its bouts as a table"),
         ("m1.csv", TARGETS, "a table of poses with behaviours, such as SimBA's targets_inserted"),
         ("m1.csv", "behavior,start_frame,end_frame\nwalk,0,9\n", "Event, Start_frame and End_f"),
+        ("m1.csv", "Verhalten,Start,Ende\nwalk,0,9\n", "a table of bouts; write its bouts as a"),
         ("m1.dat", "FirstLineOfData=5\n#---\n0, r\n", "a file of JWatcher; write its bouts as"),
         (
             "m1.xml",

@@ -217,17 +217,40 @@ def _time_of(problems: ProblemList, cell: str, what: str, unit: str, line: int) 
 def _is_bare(text: str) -> bool:
     """Return True if a text is tab-delimited without names of columns, ELAN's default."""
     lines = [line for line in text.splitlines()[:50] if line.strip() and not re.match('"?#', line)]
-    return bool(lines) and all(
-        line.count("\t") >= 3
-        and any(_CLOCK.fullmatch(cell) for cell in line.split("\t"))
-        and len(_times_in(line.split("\t"))) >= 2
-        for line in lines
-    )
+    rows = [[cell.strip() for cell in line.split("\t")] for line in lines]
+    if not rows or any(len(cells) < 3 for cells in rows):
+        return False
+    if all(any(_CLOCK.fullmatch(c) for c in row) and len(_times_in(row)) > 1 for row in rows):
+        return True
+    _, layouts = _find_layouts(rows)  # plain numbers must agree with each other
+    return len(rows) > 1 and any(has_duration for _, has_duration in layouts)
 
 
 def _times_in(cells: Sequence[str]) -> list[int]:
-    """Return the columns of times: those between the names of tier and participant and the text."""
-    return [i for i in range(1, len(cells) - 1) if _TIME_CELL.fullmatch(cells[i].strip())]
+    """Return the columns of times: those between the names of tier and participant and the text.
+
+    If the names were not exported, times come first.
+    """
+    first = 0 if _CLOCK.fullmatch(cells[0].strip()) else 1
+    return [i for i in range(first, len(cells) - 1) if _TIME_CELL.fullmatch(cells[i].strip())]
+
+
+def _find_layouts(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[tuple[int, bool]]]:
+    """Return the columns of times, and the layouts that all numbers agree with.
+
+    A layout is the number of formats of each time, and True if there are durations.
+    """
+    columns = {tuple(_times_in(cells)) for cells in rows}
+    if len(columns) != 1:
+        return [], []
+    (mine,) = columns
+    layouts = [
+        (num_formats, has_duration)
+        for num_formats in (1, 2, 3)
+        for has_duration in (True, False)
+        if all(_spans_of(cells, mine, num_formats, has_duration) for cells in rows)
+    ]
+    return [*mine], layouts
 
 
 def _read_bare(path: Path, text: str) -> Tiers:
@@ -237,15 +260,7 @@ def _read_bare(path: Path, text: str) -> Tiers:
     The numbers must tell which they are.
     """
     rows = [(line, cells) for line, cells in parse_rows(path, text, "\t") if any(cells)]
-    layouts = {tuple(_times_in(cells)) for _, cells in rows}
-    columns = min(layouts, default=())
-    found = [
-        (num_formats, has_duration)
-        for num_formats in (1, 2, 3)
-        for has_duration in (True, False)
-        if len(layouts) == 1
-        and all(_spans_of(cells, columns, num_formats, has_duration) for _, cells in rows)
-    ]
+    columns, found = _find_layouts([cells for _, cells in rows])
     if len(found) != 1:
         raise InputError.of(
             path,
@@ -256,7 +271,8 @@ def _read_bare(path: Path, text: str) -> Tiers:
     for line, cells in rows:
         span = _spans_of(cells, columns, *found[0])
         assert span is not None
-        tiers[cells[0]].append(Event(cells[-1], *span, line))
+        name = cells[0] if columns[0] else "(without a name)"
+        tiers[name].append(Event(cells[-1], *span, line))
     return dict(tiers)
 
 
