@@ -466,3 +466,17 @@ def test_the_ways_out_work(tmp_path, text):
 
     output = preprocessed(tmp_path, make)
     assert read_labels(tmp_path / "c.h5") == {"m1": LAID_THIRDS}, output
+
+
+def test_records_of_mpar_are_no_labels(tmp_path):
+    """JSON files that mpar writes beside labels are passed over, whatever they contain."""
+    record = {"mpar_version": "0.1.0", "file": "m1.mp4", "num_frames": 90, "labels": {"0": {}}}
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        write(folder, "m1.json", json.dumps(record))
+        write(folder, "m1.csv", "Frame,Action\n" + "".join(f"{i},walk\n" for i in range(90)))
+
+    output = preprocessed(tmp_path, make)
+    assert read_labels(tmp_path / "c.h5") == {"m1": "walk 0-89"}
+    assert "m1.json" not in output
