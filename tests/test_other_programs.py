@@ -143,6 +143,18 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;">]>\n'
             options="--channel child",
         ),
         case(
+            "a tier beside one without times",
+            {"m1.eaf": eaf(("t", BOUTS), ("u", [("", 0, 1)]))},
+            {"m1": LAID_THIRDS},
+            options="--channel t",
+        ),
+        case(
+            "a tier without times",
+            {"m1.eaf": eaf().replace(' TIME_VALUE="1000"', "")},
+            {},
+            "m1.eaf: annotation 'rest' of tier 'behaviour' has no times of its own; set them in",
+        ),
+        case(
             "a tier that is not there",
             {"m1.eaf": eaf()},
             {},
