@@ -209,7 +209,8 @@ def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
     ]
     outvoted = (
         f"; {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} outvoted in every frame; if they "
-        "are parts of one scoring, pass --several parts"
+        "are parts of one scoring, pass --several parts and --unscored CLASS, the class of the "
+        "frames in which a part saw nothing"
     )
     return (
         f"has {len(labels_AT)} annotators ({', '.join(recording.annotators)}), who agree on "
