@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +104,38 @@ def _save_memory() -> str:
     return ", or ".join(ways)
 
 
-def show_problems(problems: Iterable[Problem]) -> None:
-    """Print the first thirty problems to the error stream, and the number of the others."""
+def show_problems(problems: Iterable[Problem], *, limit: int | None = MAX_PROBLEMS_SHOWN) -> None:
+    """Print problems to the error stream, each message once.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+        Those of a kind that few files have come first, so that common ones hide no other. More
+        than three files with the same message share a line.
+    limit : int, optional
+        Number of messages to print; None for all.
+    """
     problems = logged(problems, None)
     click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", err=True)
-    for problem in problems[:MAX_PROBLEMS_SHOWN]:
-        click.echo(f"  {problem}", err=True)
-    if len(problems) > MAX_PROBLEMS_SHOWN:
-        click.echo(f"  and {len(problems) - MAX_PROBLEMS_SHOWN} more", err=True)
+    by_message: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_message.setdefault(problem.message, []).append(problem)
+    lines = [
+        same[i : i + size]
+        for same in by_message.values()
+        for size in [len(same) if len(same) > 3 else 1]
+        for i in range(0, len(same), size)
+    ]
+    kind_of = {message: re.sub("[0-9]+", "#", message) for message in by_message}
+    num_of = Counter(kind_of[problem.message] for problem in problems)
+    lines.sort(key=lambda same: num_of[kind_of[same[0].message]])
+    for same in lines[:limit]:
+        others = f" (and {len(same) - 3} more)" if len(same) > 3 else ""
+        where = ", ".join(str(p).removesuffix(f": {p.message}") for p in same[:3])
+        click.echo(f"  {where}{others}: {same[0].message}", err=True)
+    if limit is not None and len(lines) > limit:
+        num_hidden = sum(len(same) for same in lines[limit:])
+        click.echo(f"  and {num_hidden} more", err=True)
 
 
 def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:

@@ -48,7 +48,10 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
     help="Draw each video with its regions and what the network will see, then stop.",
 )
 @click.option(
-    "--check", "check_only", is_flag=True, help="Decode and check everything, but write nothing."
+    "--check",
+    "check_only",
+    is_flag=True,
+    help="Decode and check everything, but write only the list of problems.",
 )
 @click.option("--allow-problems", is_flag=True, help="Exit with 0 even if some inputs are bad.")
 @_options.overwrite
@@ -82,9 +85,10 @@ def main(
 
     Video NAME.ext owns the label files NAME.csv, NAME_*.csv and prediction_NAME.ext_*.csv.
     Label files have the columns Frame (from 0) and Action (code or name), or come from BORIS,
-    DeepEthogram, MARS/Bento or SimBA. Recordings with problems are left out and listed; the exit
-    code is then 1, or 2 if none is left.
+    DeepEthogram, MARS/Bento, SimBA, ELAN and other programs. Recordings with problems are left out
+    and listed; the exit code is then 1, or 2 if none is left.
     """
+    from mpar.errors import counted
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
     from mpar.system.team import joined_team
 
@@ -119,13 +123,16 @@ def main(
         )
     if not team.is_leader:
         return 0
+    if check_only and report.problems:  # before all else: warnings would hide them
+        show_problems(report.problems, limit=None)
     show_report(report, class_map)
     if report.problems:
-        show_problems(report.problems)
         if not check_only:
-            click.echo(f"also listed in {problems_path(cache_path)}", err=True)
+            show_problems(report.problems)
+        num_problems = counted(len(report.problems), "problem")
+        click.echo(f"{num_problems}, also listed in {problems_path(cache_path)}", err=True)
     if check_only:
-        click.echo("checked only; wrote nothing")
+        click.echo("checked only; wrote no cache")
     elif report.is_written:
         size_mb = cache_path.stat().st_size / 1e6
         click.echo(f"wrote {cache_path} ({size_mb:.1f} MB); next: mpar-train {cache_path}")

@@ -104,7 +104,7 @@ def preprocess(
     workers : int, optional
         Videos decoded in parallel; by default one per processor core.
     check_only : bool
-        Decode and check everything, write nothing.
+        Decode and check everything, and write only the list of problems.
     overwrite : bool
         Replace an existing cache even if it was made with another class map or config, if
         recordings would be lost, or if it cannot be read.
@@ -140,7 +140,12 @@ def preprocess(
     else:
         run.config = dataclasses.replace(config, rate=config.rate or usual_rate(videos, None))
         decoded, bad = count_all(videos, run.config, workers, quiet, team)
-        return run.report(join_labels(videos, decoded, class_map, run.config), bad, len(decoded))
+        found = join_labels(videos, decoded, class_map, run.config)
+        report = run.report(found, bad, len(decoded))
+        if team.is_leader:
+            with run.naming():
+                _write_problems(cache_path, list(report.problems))
+        return report
     with contextlib.ExitStack() as stack:
         rate, run.plan, todo = team.on_leader(lambda: run.begin(stack))
         run.config = dataclasses.replace(config, rate=rate)

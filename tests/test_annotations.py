@@ -193,7 +193,10 @@ def refused(id, data, *problems):
         refused(
             "seconds as frames",
             "Frame,Action\n0.000,0\n0.033,0\n0.067,2\n0.100,2\n",
-            (3, "its frame is '0.033', probably in seconds, expected whole numbers from 0; number"),
+            (
+                3,
+                "its frame is '0.033', as seconds are written, expected whole numbers from 0; ",
+            ),
         ),
         refused(
             "every fifth frame",
@@ -208,7 +211,7 @@ def refused(id, data, *problems):
         refused(
             "an export of The Observer",
             "Date_Time,Behavior,Event_Type\n1,walk,State start\n",
-            (1, "it looks like an export of The Observer without Time_Relative_sf; export it"),
+            (1, "it looks like a table of events without times in seconds (Time_Relative_sf in"),
         ),
         refused(
             "pose data",
@@ -280,8 +283,12 @@ def refused(id, data, *problems):
             b"\xfe\xff" + "Frame,Action\n0,\u0a0a\n1,0".encode("utf-16-be") + b"\x00",
             (3, "is not UTF-8 text"),
         ),
-        refused("a workbook", b"PK\x03\x04\x14\x00\x06\x00", (0, "is an Excel or LibreOffice")),
-        refused("an old workbook", b"\xd0\xcf\x11\xe0\xa1\xb1", (0, "is an old Excel workbook")),
+        refused("a workbook", b"PK\x03\x04\x14\x00\x06\x00", (0, "is a ZIP archive, such as a")),
+        refused(
+            "an old workbook",
+            b"\xd0\xcf\x11\xe0\xa1\xb1",
+            (0, "is an OLE file, such as an old Excel"),
+        ),
         refused(
             "several problems",
             "Frame,Action\n5,0\n1,9\n\n5,x\n",

@@ -172,13 +172,44 @@ def test_preprocess_with_nothing_good(folders):
     assert not (folders / "c.h5").exists()
 
 
+def test_check_shows_all_problems_first_and_lists_them(tmp_path):
+    """Notes and a common problem, such as sizes, hide none of 40 bad label files."""
+    for sub in ("Videos", "Annotations"):
+        (tmp_path / sub).mkdir()
+    for i in range(35):
+        size = 32 + 2 * i if i < 20 else 32
+        write_video(tmp_path / "Videos" / f"m{i}.mp4", draw_frame_numbers(3 + i, size, 32)[i:])
+        labels = "Frame,Action\n" + "".join(f"{j},rest\n" for j in range(3))
+        (tmp_path / "Annotations" / f"m{i}.csv").write_text(labels)
+    for i in range(40):
+        (tmp_path / "Annotations" / f"z{i:02}.csv").write_text(f"Frame,Action\n0,x{i}y\n")
+    cache = tmp_path / "c.h5"
+    places = tmp_path / "Videos", tmp_path / "Annotations"
+    result = run("preprocess", *places, "-o", cache, "--check")
+    assert result.exit_code == 1
+    assert not cache.exists()
+    lines = result.output.splitlines()
+    shown = [line for line in lines if line.startswith("  ")]
+    assert lines[0] == "59 problems:"
+    assert [line.split(":")[0].strip() for line in shown[:19]] == [f"m{i}.mp4" for i in SIZES]
+    assert all(f"x{i}y" in shown[19 + i] for i in range(40))
+    assert lines.index(shown[-1]) < next(i for i, text in enumerate(lines) if "recordings" in text)
+    listed = pd.read_csv(tmp_path / "c.h5.problems.csv")
+    assert len(listed) == 59
+    run("preprocess", *places, "-o", cache, "--allow-problems")
+    assert pd.read_csv(tmp_path / "c.h5.problems.csv").equals(listed)
+
+
+SIZES = sorted(range(1, 20), key=lambda i: f"m{i}.mp4")
+
+
 def test_check_writes_nothing(folders):
-    """--check decodes and reports, and leaves no file behind."""
+    """--check decodes and reports; without a problem, it leaves no file behind."""
     before = sorted(folders.rglob("*"))
     cache = folders / "c.h5"
     result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", cache, "--check")
     assert result.exit_code == 0
-    assert "checked only; wrote nothing" in result.output
+    assert "checked only; wrote no cache" in result.output
     assert sorted(folders.rglob("*")) == before
 
 
@@ -320,7 +351,10 @@ def test_nothing_usable_is_exit_code_2(study, folders, tmp_path):
     commands = (
         ("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5"),
         ("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5", "--check"),
-        ("preprocess", bad / "Videos", annotations, "--check", "--allow-problems"),
+        (
+            *("preprocess", bad / "Videos", annotations, "-o", tmp_path / "c.h5"),
+            *("--check", "--allow-problems"),
+        ),
         ("train", bad / "Videos" / "m.mp4"),
         ("predict", study.checkpoint, bad / "Videos", "-o", tmp_path / "p"),
         ("predict", study.checkpoint, bad / "Videos" / "m.mp4", "-o", tmp_path / "p"),

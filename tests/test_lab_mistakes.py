@@ -1049,7 +1049,7 @@ def test_frames_with_a_mark_for_thousands(tmp_path, mark, delimiter, first):
     output = preprocessed(tmp_path, make)
     assert output.count("m1.csv:") == 1
     assert (
-        f"m1.csv:{first}, probably with a thousands separator, expected whole numbers from 0; "
+        f"m1.csv:{first}, as with a thousands separator, expected whole numbers from 0; "
         "format the column without it"
     ) in output
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, added_to, without_suffix
+from mpar.formats.registry import ANNOTATION_SUFFIXES
+from mpar.labels.names import (
+    UNFINISHED,
+    UNREAD_VIDEO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    NameIndex,
+    added_to,
+    without_suffix,
+)
+from mpar.system.folders import _WAYS_OUT
 
 VIDEOS = ["mouse1.mp4", "mouse1.2.mp4", "mouse1.2.b.avi", "Day 1 m.mov", "day 1 n.MOV", "é_1.mkv"]
 
@@ -98,3 +107,11 @@ def test_a_label_file_goes_to_a_name_that_it_begins_with(video, other):
 def test_what_a_label_file_adds_to_the_name(stem, video, added):
     """It names the annotator or the trial."""
     assert added_to(stem, video) == added
+
+
+def test_a_video_is_read_or_not():
+    """No suffix is both read and listed as unread, or named with a way out that nobody needs."""
+    read = {*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES}
+    assert not read & {*UNREAD_VIDEO_SUFFIXES, *UNFINISHED}
+    assert not (read - {".xlsx"}) & {*_WAYS_OUT}  # workbooks are not read everywhere
+    assert {".vob", ".hevc", ".h265"} <= read

@@ -99,6 +99,22 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;">]>\n'
             {"s.txt": elan_text(head='"#file:///C:/v/m1.mp4 -- offset: 0"\n')},
             {"m1": LAID_THIRDS},
         ),
+        case(
+            "text without names of tiers",
+            {"m1.txt": "".join(line[11:] for line in elan_text().splitlines(keepends=True))},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "text in plain seconds",
+            {"m1.txt": elan_text(formats=("{:.3f}".format,))},
+            {"m1": LAID_THIRDS},
+        ),
+        case(
+            "text whose numbers may be anything",
+            {"m1.txt": elan_text(formats=("{:.3f}".format,), parts=2)},
+            {},
+            "1 .txt file is not read (m1.txt)",
+        ),
         case("CSV with clocks", {"m1.csv": HEADED}, {"m1": LAID_THIRDS}),
         case("CSV with milliseconds", {"m1.csv": MILLISECONDS}, {"m1": LAID_THIRDS}),
         case(
@@ -125,6 +141,18 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;">]>\n'
             {"m1.eaf": WITH_CHILD},
             {"m1": "paw_withdraw 30-59"},
             options="--channel child",
+        ),
+        case(
+            "a tier beside one without times",
+            {"m1.eaf": eaf(("t", BOUTS), ("u", [("", 0, 1)]))},
+            {"m1": LAID_THIRDS},
+            options="--channel t",
+        ),
+        case(
+            "a tier without times",
+            {"m1.eaf": eaf().replace(' TIME_VALUE="1000"', "")},
+            {},
+            "m1.eaf: annotation 'rest' of tier 'behaviour' has no times of its own; set them in",
         ),
         case(
             "a tier that is not there",
@@ -408,6 +436,7 @@ TARGETS = ",Nose_x,Nose_y,Nose_p,Probability_walk,walk\n" + "".join(
         ("m1.csv", VIA, "a file of the VGG Image Annotator (VIA); write its bouts as a table"),
         ("m1.csv", TARGETS, "a table of poses with behaviours, such as SimBA's targets_inserted"),
         ("m1.csv", "behavior,start_frame,end_frame\nwalk,0,9\n", "Event, Start_frame and End_f"),
+        ("m1.csv", "Verhalten,Start,Ende\nwalk,0,9\n", "a table of bouts; write its bouts as a"),
         ("m1.dat", "FirstLineOfData=5\n#---\n0, r\n", "a file of JWatcher; write its bouts as"),
         (
             "m1.xml",
@@ -449,3 +478,17 @@ def test_the_ways_out_work(tmp_path, text):
 
     output = preprocessed(tmp_path, make)
     assert read_labels(tmp_path / "c.h5") == {"m1": LAID_THIRDS}, output
+
+
+def test_records_of_mpar_are_no_labels(tmp_path):
+    """JSON files that mpar writes beside labels are passed over, whatever they contain."""
+    record = {"mpar_version": "0.1.0", "file": "m1.mp4", "num_frames": 90, "labels": {"0": {}}}
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        write(folder, "m1.json", json.dumps(record))
+        write(folder, "m1.csv", "Frame,Action\n" + "".join(f"{i},walk\n" for i in range(90)))
+
+    output = preprocessed(tmp_path, make)
+    assert read_labels(tmp_path / "c.h5") == {"m1": "walk 0-89"}
+    assert "m1.json" not in output

@@ -160,6 +160,34 @@ def test_one_boris_file_with_two_passes(tmp_path):
         assert store.recordings[0].annotators == ("licks + walks",)
 
 
+def test_the_rest_of_each_part():
+    """Both passes score the rest, too: only the user can say that it means nothing was seen."""
+    first = seen(("rest", 0, 2), ("paw_lick", 2, 5), ("rest", 5, 12), name="a")
+    second = seen(("rest", 0, 6), ("walk", 6, 9), ("rest", 9, 12), name="b")
+    with pytest.raises(InputError, match="--several parts if rest only says that a part saw noth"):
+        labels([first, second])
+    assert labels([first, second], "parts") == ("r r p p p r w w w r r r", 1)
+
+
+def test_a_behaviour_that_is_outvoted_everywhere_is_named(tmp_path):
+    """Two passes that also score the rest look like annotators; a warning says what is lost."""
+
+    def make(folder):
+        film(folder, "m1.mp4")
+        first = ("rest", 0, 1), ("paw_lick", 1, 2), ("rest", 2, 3)
+        second = ("rest", 0, 2), ("walk", 2, 2.5), ("rest", 2.5, 3)
+        write(folder, "m1_a.csv", boris("m1.mp4", *first))
+        write(folder, "m1_b.csv", boris("m1.mp4", *second))
+
+    output = preprocessed(tmp_path, make)
+    assert read_labels(tmp_path / "c.h5") == {"m1": "rest 0-29, paw_lick 30-59, rest 60-89"}
+    assert "; walk is outvoted in every frame; if they are parts of one scoring, pass" in output
+    (tmp_path / "2").mkdir()
+    preprocessed(tmp_path / "2", make, "--unscored", "rest", "--several", "parts")
+    expected = "rest 0-29, paw_lick 30-59, walk 60-74, rest 75-89"
+    assert read_labels(tmp_path / "2" / "c.h5") == {"m1": expected}
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [

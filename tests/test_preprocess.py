@@ -968,14 +968,18 @@ def test_a_damaged_cache_is_replaced_on_demand(inputs, cache, share):
     assert run(inputs, cache, overwrite=True).is_written
 
 
-def test_checking_writes_nothing_at_all(inputs, tmp_path):
+def test_checking_writes_only_the_list_of_problems(inputs, tmp_path):
     """A check says all that a run would say, and leaves every folder as it was."""
     add_problems(inputs)
     before = listing(tmp_path)
     checked = run(inputs, tmp_path / "cache.h5", check_only=True)
+    problems = tmp_path / "cache.h5.problems.csv"
+    written = problems.read_bytes()
+    problems.unlink()
     assert listing(tmp_path) == before
     assert (checked.num_decoded, checked.is_written) == (2, False)
     real = run(inputs, tmp_path / "cache.h5")
+    assert problems.read_bytes() == written
     for field in ("recordings", "problems", "code_counts", "class_counts", "warnings"):
         assert getattr(checked, field) == getattr(real, field)
 

@@ -162,7 +162,7 @@ def simba(start, end=40):
         pytest.param([["only a note"]], "m1.xlsx: has no sheet with a table", id="no table"),
         pytest.param(
             [["Frame", "Action"], ["1,000", 0], ["1,001", 0]],
-            "m1.xlsx:2: its frame is '1,000', probably with a thousands separator",
+            "m1.xlsx:2: its frame is '1,000', as with a thousands separator",
             id="thousands as text",
         ),
         pytest.param(simba("soon"), "m1.xlsx:2: start frame is 'soon'", id="text for a number"),

@@ -20,7 +20,15 @@ from fractions import Fraction
 import numpy as np
 
 from mpar.aligning.contradictions import check_count, check_rate
-from mpar.aligning.parts import PARTS, Laid, add_parts, are_parts, check_numbers, describe_parts
+from mpar.aligning.parts import (
+    PARTS,
+    Laid,
+    add_parts,
+    are_parts,
+    check_numbers,
+    describe_parts,
+    without_rest,
+)
 from mpar.aligning.several import describe_nameless, find_subject_problems, note_gaps
 from mpar.errors import ConfigError, InputError, Problem, shorten
 from mpar.formats.annotations import guess_warning
@@ -91,10 +99,10 @@ def lay_on_frames(
     notes = [note] if (note := describe_nameless(scorings)) else []
     if several == PARTS and len(laid) > 1:
         check_numbers(laid, line.num_frames)
-        laid = [add_parts(laid, class_map, line)]
+        laid = [add_parts([without_rest(p, class_map, unscored) for p in laid], class_map, line)]
     elif several is None and are_parts(laid, class_map, line.num_frames, unscored):
         notes.append(describe_parts(laid, class_map))
-        laid = [add_parts(laid, class_map, line)]
+        laid = [add_parts(laid, class_map, line, unscored)]
     filled = [_fill(item, class_map, unscored) for item in laid]
     return [filled[0].warned(*notes), *filled[1:]]
 

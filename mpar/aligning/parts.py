@@ -106,7 +106,19 @@ def _are_parts(a: Laid, b: Laid, class_map: ClassMap, unscored: str | None) -> b
     return not mine & others
 
 
-def add_parts(laid: Sequence[Laid], class_map: ClassMap, line: TimeLine) -> Laid:
+def without_rest(item: Laid, class_map: ClassMap, unscored: str | None) -> Laid:
+    """Return a part without labels of the class for frames without a behaviour: it saw nothing."""
+    if unscored is None:
+        return item
+    code = class_map.code_of(unscored, forgiving=True)
+    is_rest = item.scoring.codes == code
+    codes = np.where(is_rest, UNLABELLED, item.scoring.codes).astype(np.int16)
+    return replace(item, scoring=replace(item.scoring, codes=codes), is_free=item.is_free | is_rest)
+
+
+def add_parts(
+    laid: Sequence[Laid], class_map: ClassMap, line: TimeLine, unscored: str | None = None
+) -> Laid:
     """Return parts of one scoring as one.
 
     A frame is free if nobody saw a behaviour in it and every part looked at it. If the parts looked
@@ -131,12 +143,15 @@ def add_parts(laid: Sequence[Laid], class_map: ClassMap, line: TimeLine) -> Laid
             first = frames[0]
             there = laid[other]
             line_there = f" (line {lines[first]})" if lines[first] else ""
+            codes_there = {int(mine[first]), int(codes[first])}
+            is_rest = unscored is not None and class_map.find_code(unscored) in codes_there
+            way_out = f"; pass --several parts if {unscored} only says that a part saw nothing"
             message = (
                 f"{counted(len(frames), 'frame')} from frame {first} on "
                 f"{'is' if len(frames) == 1 else 'are'} {class_map.name_of(int(mine[first]))!r} "
                 f"here and {class_map.name_of(int(codes[first]))!r} in {_place(there)}"
                 f"{line_there}, expected one class from parts of one scoring; correct one of them, "
-                f"or {_WAY_OUT}"
+                f"or {_WAY_OUT}" + way_out * is_rest
             )
             problems.append(Problem.of(item.source.path, message, int(item.lines[first])))
         is_new = item.is_labelled & (codes == UNLABELLED)

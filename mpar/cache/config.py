@@ -37,7 +37,7 @@ class PreprocessConfig:
         Format of the label files, a key of `mpar.formats.registry.FORMATS` or "mpar"; by default
         mpar recognises each file by its content.
     channel : str, optional
-        The channel to read of MARS/Bento files with several.
+        The channel (MARS/Bento), tier (ELAN) or class (CowLog) to read of files with several.
     unscored : str, optional
         Class of frames in which another program scored no behaviour; by default they stay
         unlabelled.

@@ -120,8 +120,8 @@ def read_index(path: Path, status: os.stat_result) -> Index:
         raise StoreError(f"{path}: was replaced while it was being opened; try again")
     if hash_bytes(data) != attrs.get("index_hash"):
         raise StoreError(
-            f"{path}: its index does not match its checksum; the file is damaged; make it "
-            "again with mpar-preprocess"
+            f"{path}: its index does not match its checksum, so something changed or damaged "
+            "it; make it again with mpar-preprocess"
         )
     return _parse(path, data.tobytes(), f"{attrs['index_hash']:016x}", version, status.st_size)
 

@@ -199,14 +199,26 @@ def _join(
 
 
 def _describe_annotators(recording: Recording, class_map: ClassMap) -> str:
-    """Describe the annotators and their agreement: two files may be copies, or parts."""
+    """Describe the annotators, their agreement and what is lost: files may be copies, or parts."""
     labels_AT = class_map.merge(recording.codes)
     is_shared = (labels_AT != UNLABELLED).all(axis=0)
     is_equal = (labels_AT == labels_AT[0]).all(axis=0) & is_shared
     share = f"{100 * is_equal.sum() / is_shared.sum():.0f} %" if is_shared.any() else "none"
+    lost = [
+        name
+        for k, name in enumerate(class_map.class_names)
+        if (labels_AT == k).any() and not (recording.labels == k).any()
+    ]
+    outvoted = (
+        f"; {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} outvoted in every frame; if they "
+        "are parts of one scoring, pass --several parts and --unscored CLASS, the class of the "
+        "frames in which a part saw nothing"
+    )
     return (
         f"has {len(labels_AT)} annotators ({', '.join(recording.annotators)}), who agree on "
         f"{share} of the frames that all labelled; ties go to {recording.annotators[0]}"
+        + outvoted
+        * bool(lost)
     )
 
 

@@ -198,7 +198,7 @@ class Store:
         if hash_bytes(array) != entry[f"{key}_hash"]:
             raise StoreError(
                 f"{self.path}: the {key} of recording {info.name} do not match their checksum; "
-                "the file is damaged; make it again with mpar-preprocess"
+                "something changed or damaged them; make the file again with mpar-preprocess"
             )
         return array.view(dtype)
 
@@ -375,7 +375,7 @@ class Store:
             last = min(first + CHUNK_FRAMES, info.num_frames) - 1
             raise StoreError(
                 f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
-                "their checksum; the file is damaged; make it again with mpar-preprocess"
+                "their checksum: they were changed or damaged; make it again with mpar-preprocess"
             )
 
     def verify(self, on_frames: Callable[[int], object] = lambda num_frames: None) -> list[str]:

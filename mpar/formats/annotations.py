@@ -166,10 +166,9 @@ def _find_column_problem(problems: list[Problem]) -> Problem | None:
         re.match(r"frame is '[1-9][0-9]{0,2}([.,][0-9]{3})+'", p.message) for p in marked
     )
     what = (
-        "probably with a thousands separator, expected whole numbers from 0; format the column "
-        "without it"
+        "as with a thousands separator, expected whole numbers from 0; format the column without it"
         if is_thousand
-        else "probably in seconds, expected whole numbers from 0; number the rows by frame"
+        else "as seconds are written, expected whole numbers from 0; number the rows by frame"
     )
     message = f"its {first.message.partition(', expected')[0]}, {what}"
     return replace(first, message=message)

@@ -35,22 +35,25 @@ def is_elan(text: str) -> bool:
 
 def read_elan(path: Path, text: str, channel: str | None = None) -> list[Scoring]:
     """Read a tier, by default the only one with annotations."""
+    bad: dict[str, ProblemList] = {}
     if _is_document(text):
-        tiers, videos = _read_document(path, text)
+        tiers, videos, bad = _read_document(path, text)
     else:
         videos = _read_media(path, text)
         plain = re.sub(r"^\"?#.*$", "", text, flags=re.MULTILINE)  # other lines keep their number
         is_headed = find_header(plain, _is_header) is not None
         tiers = _read_table(path, plain) if is_headed else _read_bare(path, plain)
-    events = tuple(tiers[_choose(path, tiers, channel)])
+    chosen = _choose(path, tiers, bad, channel)
+    bad.get(chosen, ProblemList(path)).check()
+    events = tuple(tiers[chosen])
     is_video = [Path(name).suffix.lower() in VIDEO_SUFFIXES for name in videos]
     names = [name for name, is_one in zip(videos, is_video, strict=True) if is_one]
     return [Scoring(path, events, video=(names or [""])[0])]
 
 
-def _choose(path: Path, tiers: Tiers, channel: str | None) -> str:
+def _choose(path: Path, tiers: Tiers, bad: dict[str, ProblemList], channel: str | None) -> str:
     """Return the tier to read; without a choice, the only one that has annotations."""
-    used = [name for name, events in tiers.items() if events]
+    used = [name for name, events in tiers.items() if events or bad.get(name)]
     if channel is None:
         if len(used) > 1:
             raise InputError.of(
@@ -74,8 +77,8 @@ def _is_document(text: str) -> bool:
     return "<ANNOTATION_DOCUMENT" in text[:4096]
 
 
-def _read_document(path: Path, text: str) -> tuple[Tiers, list[str]]:
-    """Return the annotations of each tier of a document, and its media."""
+def _read_document(path: Path, text: str) -> tuple[Tiers, list[str], dict[str, ProblemList]]:
+    """Return the annotations of each tier of a document, its media, and problems by tier."""
     # entities can grow without limit or name other files; ELAN writes none
     if re.search("<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise InputError.of(
@@ -107,10 +110,13 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str]]:
         spans[item.get("ANNOTATION_ID")] = ends
     for item in root.iter("REF_ANNOTATION"):
         parents[item.get("ANNOTATION_ID")] = item.get("ANNOTATION_REF")
+    problems.check()
     tiers: Tiers = {}
+    bad: dict[str, ProblemList] = {}
     for tier in root.iter("TIER"):
         name = tier.get("TIER_ID", "")
         events = tiers.setdefault(name, [])
+        problems = bad.setdefault(name, ProblemList(path))
         for item in (*tier.iter("ALIGNABLE_ANNOTATION"), *tier.iter("REF_ANNOTATION")):
             key, seen = item.get("ANNOTATION_ID"), set[str | None]()
             while key in parents and key not in seen:  # a dependent tier has the parent's times
@@ -119,8 +125,8 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str]]:
             value = (item.findtext("ANNOTATION_VALUE") or "").strip()
             start, stop = (_milliseconds(end) for end in spans.get(key, (None, None)))
             if start is None or stop is None:
-                message = f"annotation {value!r} of tier {name!r} has no times; set them in ELAN"
-                problems.note(message)
+                what = f"annotation {value!r} of tier {name!r}"
+                problems.note(f"{what} has no times of its own; set them in ELAN")
             elif not value:
                 problems.note(
                     f"tier {name!r} has an annotation without text at {float(start):g} s; name "
@@ -128,8 +134,7 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str]]:
                 )
             else:
                 events.append(Event(value, start, stop))
-    problems.check()
-    return tiers, [file_name(unquote(item.get("MEDIA_URL", ""))) for item in media]
+    return tiers, [file_name(unquote(item.get("MEDIA_URL", ""))) for item in media], bad
 
 
 def _milliseconds(value: str | None) -> Fraction | None:
@@ -217,17 +222,40 @@ def _time_of(problems: ProblemList, cell: str, what: str, unit: str, line: int) 
 def _is_bare(text: str) -> bool:
     """Return True if a text is tab-delimited without names of columns, ELAN's default."""
     lines = [line for line in text.splitlines()[:50] if line.strip() and not re.match('"?#', line)]
-    return bool(lines) and all(
-        line.count("\t") >= 3
-        and any(_CLOCK.fullmatch(cell) for cell in line.split("\t"))
-        and len(_times_in(line.split("\t"))) >= 2
-        for line in lines
-    )
+    rows = [[cell.strip() for cell in line.split("\t")] for line in lines]
+    if not rows or any(len(cells) < 3 for cells in rows):
+        return False
+    if all(any(_CLOCK.fullmatch(c) for c in row) and len(_times_in(row)) > 1 for row in rows):
+        return True
+    _, layouts = _find_layouts(rows)  # plain numbers must agree with each other
+    return len(rows) > 1 and any(has_duration for _, has_duration in layouts)
 
 
 def _times_in(cells: Sequence[str]) -> list[int]:
-    """Return the columns of times: those between the names of tier and participant and the text."""
-    return [i for i in range(1, len(cells) - 1) if _TIME_CELL.fullmatch(cells[i].strip())]
+    """Return the columns of times: those between the names of tier and participant and the text.
+
+    If the names were not exported, times come first.
+    """
+    first = 0 if _CLOCK.fullmatch(cells[0].strip()) else 1
+    return [i for i in range(first, len(cells) - 1) if _TIME_CELL.fullmatch(cells[i].strip())]
+
+
+def _find_layouts(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[tuple[int, bool]]]:
+    """Return the columns of times, and the layouts that all numbers agree with.
+
+    A layout is the number of formats of each time, and True if there are durations.
+    """
+    columns = {tuple(_times_in(cells)) for cells in rows}
+    if len(columns) != 1:
+        return [], []
+    (mine,) = columns
+    layouts = [
+        (num_formats, has_duration)
+        for num_formats in (1, 2, 3)
+        for has_duration in (True, False)
+        if all(_spans_of(cells, mine, num_formats, has_duration) for cells in rows)
+    ]
+    return [*mine], layouts
 
 
 def _read_bare(path: Path, text: str) -> Tiers:
@@ -237,15 +265,7 @@ def _read_bare(path: Path, text: str) -> Tiers:
     The numbers must tell which they are.
     """
     rows = [(line, cells) for line, cells in parse_rows(path, text, "\t") if any(cells)]
-    layouts = {tuple(_times_in(cells)) for _, cells in rows}
-    columns = min(layouts, default=())
-    found = [
-        (num_formats, has_duration)
-        for num_formats in (1, 2, 3)
-        for has_duration in (True, False)
-        if len(layouts) == 1
-        and all(_spans_of(cells, columns, num_formats, has_duration) for _, cells in rows)
-    ]
+    columns, found = _find_layouts([cells for _, cells in rows])
     if len(found) != 1:
         raise InputError.of(
             path,
@@ -256,7 +276,8 @@ def _read_bare(path: Path, text: str) -> Tiers:
     for line, cells in rows:
         span = _spans_of(cells, columns, *found[0])
         assert span is not None
-        tiers[cells[0]].append(Event(cells[-1], *span, line))
+        name = cells[0] if columns[0] else "(without a name)"
+        tiers[name].append(Event(cells[-1], *span, line))
     return dict(tiers)
 
 

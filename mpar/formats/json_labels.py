@@ -24,6 +24,7 @@ from mpar.labels.scorings import Event, Scoring
 from mpar.system.tables import ProblemList
 
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_LABELS = re.compile(r'"labels"\s*:\s*\{')
 _UPLOAD = re.compile(r"[0-9a-f]{4,32}-(?=.)", re.IGNORECASE)
 
 
@@ -33,8 +34,8 @@ def _is_json(text: str) -> bool:
 
 def is_jabs(text: str) -> bool:
     """Return True if a text is a label file of JABS."""
-    keys = ('"file"', '"num_frames"', '"labels"')
-    return _is_json(text) and all(key in text for key in keys)
+    is_one = _is_json(text) and '"file"' in text and '"num_frames"' in text
+    return is_one and _LABELS.search(text) is not None
 
 
 def is_label_studio(text: str) -> bool:
@@ -44,7 +45,8 @@ def is_label_studio(text: str) -> bool:
 
 def is_feral(text: str) -> bool:
     """Return True if a text is a label file of FERAL."""
-    return _is_json(text) and '"class_names"' in text and '"labels"' in text
+    names = re.search(r'"class_names"\s*:\s*\{', text)
+    return _is_json(text) and names is not None and _LABELS.search(text) is not None
 
 
 def read_jabs(path: Path, text: str) -> list[Scoring]:

@@ -16,20 +16,17 @@ _PROGRAMS = {
     ("# csv_header = metadata_id",): f"a file of the VGG Image Annotator (VIA); {BOUTS}",
     ("annotation_id", "lead_time"): "a CSV of Label Studio; export the project as JSON",
     ("time", "class1"): "a file of CowLog with modifiers; " + BOUTS,
-    ("behavior", "start_frame", "end_frame"): "a table of bouts; if end_frame is the last frame of "
-    "each bout and the first frame of the video is 0, call the columns Event, Start_frame and "
-    "End_frame",
-    ("behavior", "start", "stop"): f"a table of bouts; {BOUTS}",
-    ("behavior", "start", "end"): f"a table of bouts; {BOUTS}",
-    ("behavior", "start_time", "end_time"): f"a table of bouts; {BOUTS}",
     ("number of header lines",): "an EthoVision export without Trial time and Recording time; "
     "export raw data or the manual scoring log, with English names of columns",
     ("time_relative_sf",): "an export of The Observer without Behavior or Event_Type; export both",
-    ("event_type", "behavior"): "an export of The Observer without Time_Relative_sf; export it",
+    ("event_type", "behavior"): "a table of events without times in seconds (Time_Relative_sf in "
+    "The Observer); export them",
     ("scorer", "bodyparts"): "DeepLabCut pose data, not labels; pass the folder with the labels",
-    ("behavior", "start (s)"): "BORIS aggregated events without stop times; export them again",
-    ("behavior", "time"): "BORIS events without their type; export 'tabular events' again",
-    ("time", "behavior"): "BORIS events without their type; export 'tabular events' again",
+    ("behavior", "start (s)"): "a table of bouts without Stop (s); add it",
+    ("behavior", "time"): "a table of events without their type (START, STOP or POINT in "
+    "Behavior type); if it comes from BORIS, export 'tabular events' again",
+    ("time", "behavior"): "a table of events without their type (START, STOP or POINT in "
+    "Behavior type); if it comes from BORIS, export 'tabular events' again",
     ("time",): "a table by time; each of its other columns must hold 0 and 1 for one behaviour",
 }
 
@@ -43,7 +40,7 @@ _TEXTS = (
         r'"annotations".*"result"',
         "a file of Label Studio without labels on the time line, which mpar does not read",
     ),
-    (r'"_via_', f"a project of the VGG Image Annotator (VIA); {BOUTS}"),
+    (r'"_via_|__VIA_PROJECT_ID__', f"a project of the VGG Image Annotator (VIA); {BOUTS}"),
 )
 
 
@@ -63,7 +60,23 @@ def name_program(rows: list[tuple[int, list[str]]]) -> str:
             "columns of poses and probabilities, and keep one column of 0 and 1 for each behaviour"
         )
     cells = {cell.lower().rstrip(":") for _, row in rows[:40] for cell in row}
-    return next((text for marks, text in _PROGRAMS.items() if cells >= {*marks}), "")
+    found = next((text for marks, text in _PROGRAMS.items() if cells >= {*marks}), "")
+    return found or _describe_bouts(rows)
+
+
+def _describe_bouts(rows: list[tuple[int, list[str]]]) -> str:
+    """Describe a table with columns for the starts and ends of bouts, "" for another one."""
+    header = [cell.lower() for cell in rows[0][1]] if rows else []
+    starts = [cell for cell in header if re.match(r"start|begin|onset|from\b", cell)]
+    ends = [cell for cell in header if re.match(r"stop|end|offset|finish|to\b", cell)]
+    if not starts or not ends:
+        return ""
+    if "frame" in starts[0] and "frame" in ends[0]:
+        return (
+            f"a table of bouts; if {ends[0]} is the last frame of each bout and the first frame of "
+            "the video is 0, call the columns Event, Start_frame and End_frame"
+        )
+    return f"a table of bouts; {BOUTS}"
 
 
 def _is_of_poses(rows: list[tuple[int, list[str]]]) -> bool:

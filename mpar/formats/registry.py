@@ -29,6 +29,7 @@ from mpar.system.tables import find_header
 ANNOTATION_SUFFIXES = (".csv", ".tsv", ".xlsx", ".annot", ".boris", ".eaf")
 # files that may hold anything; mpar reads those that it recognises
 POSSIBLE_SUFFIXES = (".txt", ".json")
+_OF_MPAR = b'"mpar_version"'
 AUTO = "auto"
 # columns of tables that mpar writes or reads, which may lie next to labels but hold none
 _OWN_TABLES = (
@@ -98,8 +99,11 @@ def read_label_file(
 def holds_labels(path: Path) -> bool:
     """Return True if a file that may hold anything has the content of a label format."""
     try:
+        with path.open("rb") as file:
+            if _OF_MPAR in file.read(4096):  # a record of mpar, which may be large
+                return False
         text = read_text(path)
-    except InputError:
+    except (InputError, OSError):
         return False
     return _recognise(text) != "mpar" or _has_own_columns(text)
 

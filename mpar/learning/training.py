@@ -15,6 +15,7 @@ from mpar.errors import CheckpointError, ConfigError
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.runs import choose_split, make_run_folder
+from mpar.learning.scarcity import find_scarce
 from mpar.learning.splits import (
     PARTS,
     Split,
@@ -110,7 +111,8 @@ def train(
             )
             odd_init = [] if init is None else _warnings_of_init(init, store, split)
             scenes = check_scenes(store, split.train, split.test or split.val)
-            _log_start(run, [*check_split(split, store), *scenes, *odd_init])
+            few = find_scarce(split, store)
+            _log_start(run, [*check_split(split, store), *few, *scenes, *odd_init])
         run.execute(quiet=quiet)
     return run_folder
 
@@ -218,7 +220,7 @@ def resume_training(
         )
         run = TrainingRun(run_folder, store, split, config, chosen, team=team, resumed=checkpoint)
         if team.is_leader:
-            _log_start(run, check_split(split, store))
+            _log_start(run, [*check_split(split, store), *find_scarce(split, store)])
         run.execute(quiet=quiet)
     return run_folder
 

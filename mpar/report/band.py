@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.font_manager import FontProperties, findfont
-from matplotlib.ft2font import FT2Font
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from mpar.labels.classes import UNLABELLED
+from mpar.report.glyphs import find_fonts
 from mpar.report.style import class_colors
 
 MIN_WIDTH_PX = 320  # smaller pictures are enlarged, so that the text can be read
@@ -131,9 +131,10 @@ def draw_text(strip: Picture, text: str, pad: int, *, is_right: bool = False) ->
 @functools.lru_cache(maxsize=512)
 def _render(text: str, size_px: int) -> Picture:
     """Return a line of text as (H, W) coverage, 0 to 255; the height does not depend on it."""
-    font = FT2Font(findfont(FontProperties()))
+    shown, families = find_fonts(text)
+    font = get_font([findfont(FontProperties(family=[family])) for family in families])
     font.set_size(size_px, 72)
-    font.set_text(text)
+    font.set_text(shown)
     font.draw_glyphs_to_bitmap(antialiased=True)
     image = np.asarray(font.get_image())
     below = round(font.get_descent() / 64)

@@ -21,6 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mpar.report.glyphs import make_readable
 from mpar.report.style import class_colors
 from mpar.scores.metrics import score_text
 
@@ -101,6 +102,7 @@ def _with_interval(score: float | None, ends: Sequence[float] | None = None) -> 
 def _svg_uri(figure: Figure) -> str:
     """Return a figure as a data URI."""
     file = io.BytesIO()
+    make_readable(figure)
     with mpl.rc_context({"svg.hashsalt": "mpar", "svg.fonttype": "path"}):
         figure.savefig(
             file, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None}

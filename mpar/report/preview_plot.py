@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mpar.report.glyphs import make_readable
 from mpar.report.plots import SMALL_PT, TEXT_PT, TEXT_WIDTH_IN, plain
 from mpar.video.regions import Region
 
@@ -93,6 +94,7 @@ def plot_preview(rows: Sequence[PreviewRow]) -> Figure:
                 va="top",
                 transform=others[-1].transAxes,
             )
+    make_readable(figure)
     return figure
 
 

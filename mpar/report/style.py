@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
 from mpar.labels.bouts import find_runs
+from mpar.report.glyphs import font_of, make_readable
 from mpar.system.files import atomic_path
 
 TEXT_PT = 8.0
@@ -123,6 +124,7 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     journals refuse Type 3.
     """
     path = Path(path)
+    make_readable(figure)
     finals = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
     drawn: dict[str, bytes] = {}
     for kind, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
@@ -146,6 +148,7 @@ def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
 def add_warning(figure: Figure, warning: str) -> Figure:
     """Write a warning above a figure, no wider than the figure, and return the figure."""
     if warning:
+        make_readable(figure)
         figure.draw_without_rendering()  # otherwise legends have no position yet
         top = max(1.0, figure.get_tightbbox().y1 / figure.get_figheight())
         text = textwrap.fill(warning, int(18 * figure.get_figwidth()))
@@ -241,7 +244,10 @@ def text_inches(texts: Sequence[str], size: float) -> float:
 @functools.lru_cache(maxsize=1024)
 def _line_points(line: str, size: float) -> float:
     """Return the width of a line of text in pt; cached, since it is slow and names repeat."""
-    return float(TextPath((0, 0), line, size=size).get_extents().width)
+    shown, font = font_of(line, size)
+    if not shown.strip():
+        return 0.0
+    return float(TextPath((0, 0), shown, prop=font).get_extents().width)
 
 
 def plain(text: str) -> str:

@@ -18,8 +18,8 @@ _BYTE_ORDER_MARKS = {
     b"\xfe\xff": "utf-16",
 }
 _BINARY_FILES = {
-    b"PK\x03\x04": "an Excel or LibreOffice workbook despite its suffix",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook despite its suffix",
+    b"PK\x03\x04": "a ZIP archive, such as a workbook of Excel or LibreOffice, despite its suffix",
+    b"\xd0\xcf\x11\xe0": "an OLE file, such as an old Excel workbook, despite its suffix",
     b"\x89HDF": "an HDF5 or MATLAB file",
     b"MATLAB": "a MATLAB file",
 }
@@ -50,7 +50,8 @@ def read_noted(path: Path) -> tuple[str, list[str]]:
         raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
     if program := next((what for mark, what in _BINARY_FILES.items() if data.startswith(mark)), ""):
         raise InputError.of(
-            path, f"is {program}, expected text; open it and save it as 'CSV UTF-8'"
+            path,
+            f"is {program}, expected text; open it in its program and save it as 'CSV UTF-8'",
         )
     encoding = next(
         (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8"
