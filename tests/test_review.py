@@ -36,6 +36,7 @@ from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.history import ACCEPTED, SCORED, Lane
 from mpar.reviewer.server import MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
+from mpar.video.seeking import FrameReader
 from tests.helpers import recording_of, run
 from tests.sample.synthetic import (
     draw_frame_numbers,
@@ -524,6 +525,71 @@ def test_frames_are_counted_once(videos, tmp_path, monkeypatch):
     frames.join()
     assert frames.num_certain == NUM_FRAMES
     frames.close()
+
+
+@pytest.fixture
+def late_proof(monkeypatch):
+    """Frames whose pictures are wrong until they are proven, and the gate that lets that happen."""
+    gate = threading.Event()
+    real, read = frames_module.Counting, FrameReader.read
+
+    class Slow(real):
+        def __iter__(self):
+            for k, _ in enumerate(super().__iter__()):
+                if k == 9:
+                    gate.wait(20)
+                yield
+
+    def read_wrong(self, start, stop, digests=(), turns=()):
+        # as a seek into a video that refreshes its pictures in parts
+        for number, picture in read(self, start, stop, digests, turns):
+            yield number, picture if number < len(digests) else picture // 2
+
+    monkeypatch.setattr(frames_module, "Counting", Slow)
+    monkeypatch.setattr(FrameReader, "read", read_wrong)
+    yield gate
+    gate.set()
+
+
+def decoded(found):
+    """Return the mean grey level of pictures by number."""
+    return {
+        number: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE).mean().item()
+        for number, data in found
+    }
+
+
+def test_pictures_from_before_their_proof_are_decoded_again(videos, tmp_path, late_proof):
+    """Once counted, each picture is the right one, whatever was shown before."""
+    right = VideoFrames(videos / "m1.mp4", None, tmp_path / "right.npz")
+    late_proof.set()
+    right.join()
+    expected = decoded(right.encoded(0, NUM_FRAMES))
+    right.close()
+    late_proof.clear()
+    frames = VideoFrames(videos / "m1.mp4", None, tmp_path / "i.npz")
+    assert frames.wait(20)
+    before = decoded(frames.encoded(0, NUM_FRAMES))
+    assert sum(before[i] != expected[i] for i in expected) >= NUM_FRAMES - 11
+    assert frames.num_certain <= 10
+    late_proof.set()
+    frames.join()
+    assert decoded(frames.encoded(20, 21)) == {20: expected[20]}
+    assert decoded(frames.encoded(0, NUM_FRAMES, 3)) == {
+        i: expected[i] for i in range(0, NUM_FRAMES, 3)
+    }
+    assert decoded(frames.encoded(0, NUM_FRAMES)) == expected
+    frames.close()
+
+
+def test_a_prediction_does_not_make_frames_certain(ask, tmp_path, late_proof):
+    """It tells how many frames there are, but not that the pictures are right."""
+    asker = ask(put_predictions(tmp_path / "predictions", np.zeros(NUM_FRAMES, int)))
+    while (state := asker.get("recording", name="m1").json)["num_frames"] is None:
+        time.sleep(0.02)
+    edit = {"kind": "set", "revision": state["revision"], "start": 20, "stop": 30, "code": LICK}
+    assert asker.post("edit", edit, name="m1").status_code == 422
+    late_proof.set()
 
 
 def test_edits_of_frames_that_are_not_counted_yet_wait(ask, monkeypatch):

@@ -11,6 +11,8 @@ import pytest
 
 from mpar.labels.classes import ClassMap
 from mpar.review import ReviewConfig, opened_review
+from mpar.reviewer import frames as frames_module
+from mpar.video.seeking import FrameReader
 from tests.helpers import find_browser
 from tests.sample.synthetic import draw_frame_numbers, write_video
 from tests.test_review import (
@@ -556,3 +558,40 @@ def test_an_estimate_is_made_by_keyboard(open_window, tmp_path):
     found = json.loads((tmp_path / "out" / "estimate.json").read_text())["result"]
     assert found["classes"]["paw_lick"]["recall"]["estimate"] == pytest.approx(60 / NUM_FRAMES)
     assert found["classes"]["paw_lick"]["precision"]["estimate"] == pytest.approx(1)
+
+
+def test_picture_from_before_its_proof_is_shown_anew(open_window, monkeypatch):
+    """What stood on the screen while frames were counted is replaced, and not scored before."""
+    gate, read = threading.Event(), FrameReader.read
+
+    class Slow(frames_module.Counting):
+        def __iter__(self):
+            for k, _ in enumerate(super().__iter__()):
+                if k == 9:
+                    gate.wait(60)
+                yield
+
+    def read_wrong(self, start, stop, digests=(), turns=()):
+        for number, picture in read(self, start, stop, digests, turns):
+            yield number, picture if number < len(digests) else 255 - picture
+
+    monkeypatch.setattr(frames_module, "Counting", Slow)
+    monkeypatch.setattr(FrameReader, "read", read_wrong)
+    # the window opens on proven frames, then goes on to others
+    monkeypatch.setattr("tests.test_review_page.NUM_FRAMES", 10)
+    window = open_window()
+    grey = "() => review.player.context.getImageData(80, 120, 1, 1).data[0]"
+    window.goes_to(5)
+    window.goes_to(100)
+    wrong = window.page.evaluate(grey)
+    window.press("3")
+    window.settle()
+    assert window.own() == [-1] * 240
+    assert window.page.evaluate("() => review.seen.flags[100]") == 0
+    gate.set()
+    window.page.wait_for_selector("body[data-counted='240']")
+    assert abs(window.page.evaluate(grey) - (255 - wrong)) <= 3
+    assert wrong != 255 - wrong
+    window.press("3")
+    window.settle()
+    assert window.own() == [-1] * 100 + [LICK] + [-1] * 139

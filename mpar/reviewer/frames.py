@@ -28,7 +28,9 @@ class VideoFrames:
     """The frames of one video, JPEG by number.
 
     A thread first lists the packets, so that any frame can be shown, and then decodes the video
-    once, which gives the true number of frames and proves each one.
+    once, which gives the true number of frames and proves each picture. A picture that was decoded
+    before its proof may be wrong, for instance where a video refreshes its pictures in parts; it
+    is decoded again as soon as there is a proof.
 
     Parameters
     ----------
@@ -38,15 +40,10 @@ class VideoFrames:
         Video stream, as in `mpar.video.videos.Decoding`.
     index_path : Path
         Where the result of that pass is kept.
-    expected : int, optional
-        Number of frames, if mpar has counted them before.
     """
 
-    def __init__(
-        self, path: Path, stream: int | None, index_path: Path, expected: int | None = None
-    ) -> None:
+    def __init__(self, path: Path, stream: int | None, index_path: Path) -> None:
         self.path, self._stream, self._index_path = path, stream, index_path
-        self._expected = expected
         self.info: VideoInfo = probe_video(path, stream=stream)
         self.error: InputError | None = None
         self.generation = 0
@@ -59,7 +56,9 @@ class VideoFrames:
         self._num_urgent = 0
         self._reader: FrameReader | None = None
         self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._unproven: set[int] = set()  # those in the cache that were decoded before their proof
         self._num_bytes = 0
+        self._num_agreed = 0  # frames for which guess and count agree; -1 if they do not
         self._is_closed = False
         self._thread = threading.Thread(target=self._count, name=f"count {path.name}", daemon=True)
         self._thread.start()
@@ -142,9 +141,7 @@ class VideoFrames:
 
     @property
     def num_certain(self) -> int:
-        """Number of frames that may be scored: their numbers cannot change any more."""
-        if self._guess is not None and len(self._guess) == self._expected:
-            return self._expected
+        """Number of frames that may be scored: their numbers and their pictures are proven."""
         return self.num_counted
 
     @property
@@ -166,6 +163,9 @@ class VideoFrames:
         self, start: int, stop: int, step: int = 1, *, is_urgent: bool = False
     ) -> list[tuple[int, bytes]]:
         """Return every `step`-th frame from `start` to `stop` - 1 as JPEG, with their numbers.
+
+        The first `num_counted` frames of the video are proven; later ones may look different once
+        they are.
 
         The list is shorter if frames are not known yet, it becomes long, or an urgent call waits.
 
@@ -194,28 +194,33 @@ class VideoFrames:
 
     def _read(self, wanted: range) -> Iterator[tuple[int, bytes]]:
         """Yield frames from the cache, and decode from the first one that is not there."""
+        num_proven = self.num_counted
         for place, number in enumerate(wanted):
-            if number in self._cache:
+            kept = self._kept(number, num_proven)
+            if kept is not None:
                 self._cache.move_to_end(number)
-                yield number, self._cache[number]
+                yield number, kept
                 continue
             for other, picture in self._decode(number, wanted.stop):
                 if other in wanted[place:]:
-                    data = self._cache.get(other)
+                    data = self._kept(other, num_proven)
                     if data is None:
                         data = cv2.imencode(".jpg", picture, _JPEG)[1].tobytes()
-                    self._keep(other, data)
+                    self._keep(other, data, is_proven=other < num_proven)
                     yield other, data
             return
+
+    def _kept(self, number: int, num_proven: int) -> bytes | None:
+        """Return a picture of the cache, unless it is not proven and can be by now."""
+        if number < num_proven and number in self._unproven:
+            return None
+        return self._cache.get(number)
 
     def _decode(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         counting, index = self._counting, self.index
         if self._table is None:
             return
-        packets = self._guess if index is None else index.packets
-        if packets is None:
-            assert counting is not None
-            packets = np.array(counting.packets[: counting.num_frames], np.int64)
+        packets = self._known_packets() if index is None else index.packets
         stop = min(stop, len(packets))
         if start >= stop:
             return
@@ -226,8 +231,29 @@ class VideoFrames:
         assert found is not None
         yield from self._reader.read(start, stop, found.digests, found.turns)  # type: ignore[arg-type]
 
-    def _keep(self, number: int, data: bytes) -> None:
+    def _known_packets(self) -> np.ndarray:
+        """Return the packet of each frame while the count goes on.
+
+        These are the guessed ones, unless the count contradicts them.
+        """
+        counting = self._counting
+        assert counting is not None
+        counted = counting.packets[: counting.num_frames]
+        if self._guess is not None and self._num_agreed < len(counted):
+            new = slice(self._num_agreed, len(counted))
+            if self._num_agreed >= 0 and np.array_equal(self._guess[new], counted[new]):
+                self._num_agreed = len(counted)
+            else:
+                self._num_agreed = -1
+        if self._guess is not None and self._num_agreed >= 0:
+            return self._guess
+        return np.array(counted, np.int64)
+
+    def _keep(self, number: int, data: bytes, *, is_proven: bool) -> None:
         self._num_bytes += len(data) - len(self._cache.pop(number, b""))
         self._cache[number] = data
+        (self._unproven.discard if is_proven else self._unproven.add)(number)
         while self._num_bytes > _MAX_CACHE_BYTES:
-            self._num_bytes -= len(self._cache.popitem(last=False)[1])
+            dropped, old = self._cache.popitem(last=False)
+            self._unproven.discard(dropped)
+            self._num_bytes -= len(old)

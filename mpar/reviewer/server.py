@@ -192,7 +192,10 @@ def _add_data(app: Flask, token: str, study: Study) -> None:
 
     @app.get(f"/{token}/frames")
     def show_frames() -> tuple[bytes, dict[str, str]]:
-        """Send frames one after another: number and length as little-endian uint32, then JPEG."""
+        """Send frames one after another: number and length as little-endian uint32, then JPEG.
+
+        Those below X-Proven are certain; others may look different once they are.
+        """
         frames = study.frames_of(_name(study))
         frames.wait(_WAIT_SECONDS)
         start, stop, step = (
@@ -202,11 +205,13 @@ def _add_data(app: Flask, token: str, study: Study) -> None:
         if start < 0 or step < 1:
             abort(400)
         stop = min(stop, start + _MAX_CHUNK * step)
+        num_proven = frames.num_counted
         found = frames.encoded(start, stop, step, is_urgent=request.args.get("urgent") == "1")
         body = b"".join(struct.pack("<II", i, len(data)) + data for i, data in found)
         return body, {
             "Content-Type": "application/octet-stream",
             "X-Generation": str(frames.generation),
+            "X-Proven": str(num_proven),
         }
 
 

@@ -215,13 +215,10 @@ class Study:
         with self._lock:
             video = recording.video
             if video not in self._frames:
-                stored = self._predicted.get(name)
-                expected = stored.sidecar.get("video_num_frames") if stored else None
                 self._frames[video] = VideoFrames(
                     video,
                     self.config.stream,
                     self.output_folder / f".{video.stem}.frames.npz",
-                    expected,
                 )
             self._frames.move_to_end(video)
             while len(self._frames) > _MAX_OPEN_VIDEOS:

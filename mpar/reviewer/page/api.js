@@ -34,7 +34,11 @@ export async function getJson(path, values = {}) {
 
 export async function getBytes(path, values = {}) {
   const response = await ask(address(path, values));
-  return { bytes: await response.arrayBuffer(), generation: response.headers.get("X-Generation") };
+  return {
+    bytes: await response.arrayBuffer(),
+    generation: response.headers.get("X-Generation"),
+    numProven: Number(response.headers.get("X-Proven")),
+  };
 }
 
 export async function post(path, values, body) {

@@ -1,4 +1,5 @@
 // The frames of a recording by number: fetched in chunks, ahead of where the viewer goes.
+// Until the server has counted a frame, its picture may be wrong: it is fetched again then.
 
 import { getBytes } from "./api.js";
 
@@ -14,6 +15,8 @@ export class Frames {
     this.generation = null;
     this.blobs = new Map(); // number -> Blob, the least used first
     this.numBytes = 0;
+    this.unproven = new Set();
+    this.numProven = 0;
     this.bitmaps = new Map(); // number -> Promise of ImageBitmap
     this.isFetching = false;
     this.isClosed = false;
@@ -28,6 +31,27 @@ export class Frames {
 
   has(number) {
     return this.blobs.has(number);
+  }
+
+  isProven(number) {
+    return this.blobs.has(number) && !this.unproven.has(number);
+  }
+
+  // The server has proven so many frames: drop their pictures from before, and return their numbers.
+  prove(numProven) {
+    this.numProven = Math.max(this.numProven, numProven);
+    const dropped = [...this.unproven].filter((number) => number < this.numProven);
+    dropped.forEach((number) => this.#forget(number));
+    return dropped;
+  }
+
+  #forget(number) {
+    this.numBytes -= this.blobs.get(number)?.size ?? 0;
+    this.blobs.delete(number);
+    this.unproven.delete(number);
+    const promise = this.bitmaps.get(number);
+    this.bitmaps.delete(number);
+    promise?.then((bitmap) => bitmap.close(), () => {});
   }
 
   // Return a promise of the picture of a frame, null if the server has none.
@@ -73,7 +97,7 @@ export class Frames {
   }
 
   async #fetch(values) {
-    const { bytes, generation } = await getBytes("frames", { name: this.name, ...values });
+    const { bytes, generation, numProven } = await getBytes("frames", { name: this.name, ...values });
     if (this.isClosed) return 0;
     if (this.generation !== null && this.generation !== generation) {
       this.onGeneration();
@@ -86,20 +110,25 @@ export class Frames {
     while (place < bytes.byteLength) {
       const number = view.getUint32(place, true);
       const length = view.getUint32(place + 4, true);
-      this.#keep(number, new Blob([new Uint8Array(bytes, place + 8, length)], { type: "image/jpeg" }));
+      const blob = new Blob([new Uint8Array(bytes, place + 8, length)], { type: "image/jpeg" });
+      const isProven = number < numProven;
+      if (isProven || number >= this.numProven) this.#keep(number, blob, isProven);
       place += 8 + length;
       count += 1;
     }
     return count;
   }
 
-  #keep(number, blob) {
+  #keep(number, blob, isProven) {
+    if (isProven && this.unproven.has(number)) this.#forget(number);
     if (this.blobs.has(number)) return;
     this.blobs.set(number, blob);
+    if (!isProven) this.unproven.add(number);
     this.numBytes += blob.size;
     for (const [other, old] of this.blobs) {
       if (this.numBytes <= MAX_BYTES) break;
       this.blobs.delete(other);
+      this.unproven.delete(other);
       this.numBytes -= old.size;
     }
   }

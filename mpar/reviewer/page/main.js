@@ -171,6 +171,7 @@ class Review {
     this.seen = new Seen(state.seen, state.num_frames);
     this.#takeState(state);
     this.timeline.open(state.num_frames);
+    this.timeline.numCertain = 0;
     this.#showCounted(state);
     this.side.opened();
     this.controls.update();
@@ -229,6 +230,11 @@ class Review {
     }
   }
 
+  // Show what the server has, after an edit that was not sent.
+  refresh() {
+    this.#reload($("message").textContent);
+  }
+
   #replied(reply, isLast) {
     this.sender.revision = reply.revision;
     this.#showHistory(reply);
@@ -259,8 +265,13 @@ class Review {
   }
 
   // While the server counts, ask often: nobody should wait to score longer than it takes.
-  #showCounted({ num_certain: count, num_frames: all }) {
-    this.timeline.numCertain = count;
+  async #showCounted({ num_certain: count, num_frames: all }) {
+    const { player } = this;
+    const { frames } = player;
+    // what was shown before its proof may have been wrong: show it again before it can be scored
+    if (frames.prove(count).includes(player.shown)) await player.redraw();
+    if (frames !== player.frames) return;
+    this.timeline.numCertain = Math.max(this.timeline.numCertain, count);
     document.body.dataset.counted = count;
     if (count < all) setTimeout(() => this.#poll(), WAIT_MS);
   }
@@ -310,8 +321,10 @@ class Review {
 
   #shown(frame, isPlaying) {
     $("late").hidden = true;
-    this.seen.add(frame, isPlaying, this.player.stride);
-    if (isPlaying) this.scorer.moved(frame);
+    const isProven = this.player.frames.isProven(frame);
+    if (isProven) this.seen.add(frame, isPlaying, this.player.stride);
+    if (isPlaying && isProven) this.scorer.moved(frame);
+    else if (isPlaying) this.scorer.stop();
     this.#showPlace(frame);
   }
 

@@ -98,6 +98,12 @@ export class Player {
     }
   }
 
+  // Draw again the frame that is shown.
+  async redraw() {
+    this.shown = -1;
+    if (!this.direction) await this.show(this.frame);
+  }
+
   play(direction = 1) {
     if (!this.frames) return;
     const atEnd = direction > 0 ? this.frame >= this.last : this.frame <= 0;

@@ -104,7 +104,10 @@ export class Scorer {
     if (!brush || brush.last + 1 <= brush.sent) return;
     const from = brush.sent;
     brush.sent = brush.last + 1;
-    if (!this.#set(from, brush.sent, brush.code, brush.group)) this.drop();
+    if (!this.#set(from, brush.sent, brush.code, brush.group)) {
+      this.drop();
+      this.review.refresh();
+    }
   }
 
   // Stop labelling; what was labelled stays.
