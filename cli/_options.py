@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,40 @@ EXISTING = click.Path(exists=True, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows the options in groups, what most people need first.
+
+    Parameters
+    ----------
+    groups : mapping of str to str
+        By heading, the names of its options without ``--``, separated by spaces. Options that no
+        group names stand under `others`.
+    others : str
+        Heading of all further options.
+    """
+
+    def __init__(
+        self, *args: Any, groups: Mapping[str, str], others: str = "Other options", **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.groups = {title: names.split() for title, names in groups.items()}
+        self.others = others
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings, in the order of the groups."""
+        records = {
+            max(param.opts, key=len).lstrip("-"): record
+            for param in self.get_params(ctx)
+            if (record := param.get_help_record(ctx)) is not None
+        }
+        named = {name for names in self.groups.values() for name in names}
+        for title, names in self.groups.items():
+            with formatter.section(title):
+                formatter.write_dl([records[name] for name in names])
+        with formatter.section(self.others):
+            formatter.write_dl([record for name, record in records.items() if name not in named])
 
 
 def _parse_rate(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:

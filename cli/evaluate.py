@@ -9,7 +9,15 @@ from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "Output": "output html overwrite quiet",
+        "A checkpoint on a cache": "part raw device",
+        "Predictions against label files": "class-map unscored group-pattern several",
+    },
+    others="Unusual label files, and other options",
+)
 @click.argument("predictions", metavar="CHECKPOINT|PREDICTIONS", type=_options.EXISTING)
 @click.argument(
     "labels", metavar="CACHE...|ANNOTATIONS", type=_options.EXISTING, nargs=-1, required=True

@@ -9,7 +9,14 @@ from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "Output": "format output overwrite quiet",
+        "Videos and their clips": "videos labels bouts",
+        "Other formats": "unscored metadata",
+    },
+)
 @click.argument("predictions", type=_options.FOLDER)
 @click.option(
     "--format",

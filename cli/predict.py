@@ -10,7 +10,14 @@ from mpar_cli import _options
 from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, show_warnings
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "Output": "output overwrite format stride min-confidence quiet",
+        "Videos": "regions fps stream",
+        "From probabilities to labels": "raw smooth close-gaps weight threshold",
+    },
+)
 @click.argument("checkpoint", type=_options.FILE)
 @click.argument("sources", nargs=-1, required=True, type=_options.ANY_PATH)
 @click.option(

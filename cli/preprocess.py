@@ -11,7 +11,15 @@ from mpar_cli._preprocess import draw_preview, show_report
 from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "Output": "output check preview overwrite allow-problems quiet",
+        "Videos": "size regions rate fps stream workers",
+        "Labels": "class-map unscored group-pattern several",
+    },
+    others="Unusual label files, and other options",
+)
 @click.argument("video_folder", metavar="VIDEOS", type=_options.FOLDER)
 @click.argument("annotation_folder", metavar="ANNOTATIONS", type=_options.FOLDER)
 @click.option(

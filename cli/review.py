@@ -9,7 +9,13 @@ from mpar_cli import _options
 from mpar_cli._run import command
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "What to do": "output predictions annotator blind estimate",
+        "Videos and labels": "class-map regions stream group-pattern",
+    },
+)
 @click.argument("videos", type=_options.FOLDER)
 @click.option(
     "--output",

@@ -9,7 +9,15 @@ from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "Output": "output html wide xlsx overwrite quiet",
+        "Animals and groups": "metadata group-by compare",
+        "Time": "bin window onset-column",
+        "Stimuli": "events response-window response force-column",
+    },
+)
 @click.argument("predictions", type=_options.FOLDER)
 @click.option(
     "--output",

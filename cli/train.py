@@ -11,7 +11,16 @@ from mpar_cli._recipe import recipe_options
 from mpar_cli._run import command
 
 
-@click.command()
+@click.command(
+    cls=_options.GroupedCommand,
+    groups={
+        "Run": "output minutes epochs resume device quiet",
+        "Animals": "val-fraction test-fraction split folds leave-one-out learning-curve seed",
+        "Network and camera": "model clip-length view init",
+        "Report": "html version help",
+    },
+    others="The recipe in detail",
+)
 @click.argument("caches", metavar="[CACHE]...", type=_options.FILE, nargs=-1)
 @click.option(
     "--output",

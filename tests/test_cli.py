@@ -334,9 +334,10 @@ def test_predict_skips_bad_videos(study, tmp_path):
     assert "bad.mp4: cannot be opened as a video" in result.output
     assert "1 videos, 48 frames" in result.output
     assert "resized to 32x32 as in training" in result.output
+    before = (tmp_path / "out" / f"{good.stem}_predictions.csv").read_bytes()
     result = run("predict", *arguments)
-    assert result.exit_code == 2
-    assert "pass --overwrite" in result.output
+    assert result.exit_code == 1
+    assert (tmp_path / "out" / f"{good.stem}_predictions.csv").read_bytes() == before
 
 
 def test_nothing_usable_is_exit_code_2(study, folders, tmp_path):
@@ -602,3 +603,13 @@ def test_a_mapped_cache_that_is_lost_ends_in_a_message(folders):
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {cache}: can no longer be read, because its disk")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_every_option_once_under_a_heading(name):
+    """Groups name options that exist, and none is lost or shown twice."""
+    command = importlib.import_module(f"mpar_cli.{name}").main
+    text = run(name, "--help").output
+    shown = re.findall(r"^  (?:-\w, )?--([\w-]+)", text, flags=re.M)
+    options = [max(p.opts, key=len)[2:] for p in command.params if isinstance(p, click.Option)]
+    assert sorted(shown) == sorted([*options, "help"])
