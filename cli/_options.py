@@ -43,7 +43,8 @@ class GroupedCommand(click.Command):
         records = {
             max(param.opts, key=len).lstrip("-"): record
             for param in self.get_params(ctx)
-            if (record := param.get_help_record(ctx)) is not None
+            if isinstance(param, click.Option)
+            and (record := param.get_help_record(ctx)) is not None
         }
         named = {name for names in self.groups.values() for name in names}
         for title, names in self.groups.items():

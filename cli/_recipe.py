@@ -47,5 +47,5 @@ def recipe_options(command: Command) -> Command:
         type=click.Choice([*RECIPES]),
         default="mpar",
         show_default=True,
-        help="Defaults of the options below; original: as published.",
+        help="Defaults of the recipe; original: as published.",
     )(command)

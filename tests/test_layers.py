@@ -78,8 +78,9 @@ def test_every_file_is_installed():
     ]
     assert {"page.css", "page.js", "page.html"} <= {path.name for path in others}
     for path in others:
-        room = FOLDER / path.relative_to(FOLDER).parts[0]
-        patterns = data.get(f"mpar.{room.name}", "").replace(",", " ").split()
+        room = FOLDER if path.parent == FOLDER else FOLDER / path.relative_to(FOLDER).parts[0]
+        package = ".".join(room.relative_to(FOLDER.parent).parts)
+        patterns = data.get(package, "").replace(",", " ").split()
         place = path.relative_to(room).as_posix()
         assert any(fnmatch.fnmatch(place, pattern) for pattern in patterns), path
 
