@@ -8,6 +8,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
+from mpar.learning.board import _pixels
 from mpar.report import glyphs
 from mpar.report.band import Band, _render
 from mpar.report.glyphs import find_fonts, make_readable
@@ -102,6 +103,15 @@ def test_bands_of_videos(squares):
     strip = picture[64 * band.scale :, :, 0]
     size = 0.5 * len(strip)
     assert (strip < 100).sum() > 2 * size**2
+
+
+@pytest.mark.parametrize("fonts", ["only_dejavu", "squares"])
+def test_pictures_of_tensorboard(fonts, request):
+    """Its pictures are drawn in another way than files."""
+    request.getfixturevalue(fonts)
+    figure = new_figure(2, 2)
+    figure.text(0.1, 0.5, MOUSE, size=20)
+    assert (_pixels(figure) < 100).any()
 
 
 def test_make_readable_is_done_once(only_dejavu):

@@ -100,6 +100,15 @@ LOOKED = ("paw_lick", "walk")
             id="tables of the same behaviours",
         ),
         pytest.param(
+            [
+                rows(*[LICK] * 6, *[-1] * 6),
+                rows(*[-1] * 3, *[LICK] * 6, *[-1] * 3),
+                rows(*[-1] * 10, WALK, WALK),
+            ],
+            ("p p p p p p p p p - w w", 3),
+            id="three people who scored stretches in mpar, two of which overlap",
+        ),
+        pytest.param(
             [rows(*[REST] * 12), rows(*[WALK] * 12)],
             ("r r r r r r r r r r r r", 2),
             id="annotators of every frame who agree in none",

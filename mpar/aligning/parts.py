@@ -73,9 +73,17 @@ def are_parts(
     told = [item for item in laid if item.is_labelled.any() or item.source.columns]
     if len(told) < 2 or {len(item.scoring.codes) for item in laid} != {num_frames}:
         return False
-    pairs = {
-        _are_parts(a, b, class_map, unscored): (a, b) for a, b in itertools.combinations(told, 2)
-    }
+    found = [
+        (_are_parts(a, b, class_map, unscored), a, b) for a, b in itertools.combinations(told, 2)
+    ]
+    if len({is_part for is_part, _, _ in found}) > 1:
+        # unlabelled rows of mpar's own files never vote: it makes no difference for a pair of them
+        found = [
+            (is_part, a, b)
+            for is_part, a, b in found
+            if not is_part or not (a.source.is_by_frame and b.source.is_by_frame)
+        ]
+    pairs = {is_part: (a, b) for is_part, a, b in found}
     if len(pairs) == 1:
         return True in pairs
     (a, b), (c, d) = pairs[True], pairs[False]

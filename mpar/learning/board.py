@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mpar.cache.clips import copy_window
 from mpar.cache.store import Store
 from mpar.learning.validation import Validation
+from mpar.report.glyphs import make_readable
 from mpar.report.plots import plot_clips, plot_confusion
 from mpar.scores.metrics import WorstFrame
 
@@ -192,6 +193,7 @@ def _tag(column: str) -> str:
 
 def _pixels(figure: Figure) -> np.ndarray:
     """Return a figure as pixels, (H, W, 3) uint8."""
+    make_readable(figure)
     figure.set_dpi(_DPI)
     canvas: Any = figure.canvas
     canvas.draw()
