@@ -55,7 +55,7 @@ def study(tmp_path_factory) -> Study:
     from mpar.learning.recipe import TrainConfig
     from mpar.preprocess import PreprocessConfig, preprocess
     from mpar.train import best_checkpoint, train
-    from tests.sample.synthetic import write_sample
+    from tests.fixtures.synthetic import write_sample
 
     folder = tmp_path_factory.mktemp("study")
     write_sample(

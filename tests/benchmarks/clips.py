@@ -20,7 +20,7 @@ from mpar.cache.layout import CHUNK_FRAMES
 from mpar.cache.store import Store
 from tests.benchmarks.inputs import ENCODER, NUM_FRAMES, draw, make_cache
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
-from tests.sample.synthetic import write_video
+from tests.fixtures.synthetic import write_video
 
 CLIP_LENGTH, BATCH_SIZE = 16, 32
 SIZES = ((64, 64, 24), (128, 128, 24), (480, 640, 6))  # height, width, recordings

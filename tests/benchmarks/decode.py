@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.benchmarks.inputs import NUM_FRAMES, make_video
 from tests.benchmarks.race import OURS, Row, race
-from tests.helpers import read_frames
+from tests.fixtures.helpers import read_frames
 
 SIZES = ((480, 640), (1024, 1280))
 Size = tuple[int, int] | None

@@ -31,7 +31,7 @@ from tests.benchmarks.matrix import (
     seconds_of,
 )
 from tests.benchmarks.race import OURS, Row, own_memory_mib, race
-from tests.helpers import read_frames
+from tests.fixtures.helpers import read_frames
 
 BATCH_SIZE = 32
 MODELS, SIDES = ("standard", "light"), (64, 112)

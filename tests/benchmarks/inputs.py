@@ -11,7 +11,7 @@ import numpy as np
 from mpar.cache.layout import RecordingInfo, hash_chunks
 from mpar.cache.writer import NewRecording, write_store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from tests.sample.synthetic import draw_recording, write_annotation, write_video
+from tests.fixtures.synthetic import draw_recording, write_annotation, write_video
 
 NUM_FRAMES = 360
 # about 1 Mbit/s at 640x480, as lab cameras write; a leaner stream is quicker to decode

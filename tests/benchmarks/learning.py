@@ -37,7 +37,7 @@ from mpar.network.checkpoint import Checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json
-from tests.sample.synthetic import draw_recording
+from tests.fixtures.synthetic import draw_recording
 
 NUM_TRAIN, NUM_VAL, NUM_TEST = 32, 8, 80
 NUM_FRAMES, SIDE, PAIN_FRACTION = 360, 64, 0.01

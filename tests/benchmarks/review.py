@@ -20,7 +20,7 @@ from mpar.review import ReviewConfig, opened_review
 from mpar.reviewer.frames import VideoFrames
 from tests.benchmarks.inputs import NUM_FRAMES, make_video
 from tests.benchmarks.race import OURS, Row, race
-from tests.helpers import find_browser
+from tests.fixtures.helpers import find_browser
 
 SIZES = ((1024, 1280), (480, 640))
 NUM_REPEATS = 30  # of the drawn film; 360 make an hour

@@ -34,7 +34,7 @@ from mpar.system.files import write_json
 from mpar.train import best_checkpoint
 from mpar.video.timeline import TimeLine
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, as_recording, split_animals
-from tests.sample.synthetic import draw_recording
+from tests.fixtures.synthetic import draw_recording
 
 NUM_OLD, NUM_VAL, NUM_NEW, NUM_TEST = 4, 2, 20, 30
 NUM_OLD_FRAMES, NUM_NEW_FRAMES = 360, 900  # 12 s and 30 s

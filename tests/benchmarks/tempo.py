@@ -24,7 +24,7 @@ from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json
 from tests.benchmarks.learning import make_animals
 from tests.benchmarks.transfer import learn, recipe
-from tests.sample.synthetic import draw_recording
+from tests.fixtures.synthetic import draw_recording
 
 FINE_FPS, SECONDS, SIDE = 120, 12, 64
 NUM_STEPS, NUM_TRAIN, NUM_TEST = 600, 24, 20

@@ -1,0 +1,1 @@
+"""Tests through the commands and over several rooms."""

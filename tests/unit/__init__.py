@@ -1,0 +1,1 @@
+"""Tests of single rooms: one folder for each, named as in mpar."""

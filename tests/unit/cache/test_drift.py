@@ -1,0 +1,135 @@
+"""Drift: what is measured of a recording, and what lies outside of what was learnt."""
+
+import dataclasses
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mpar.cache.drift import Appearance, AppearanceMeter, appearance_range, find_drift
+from mpar.cache.store import Store
+from mpar.inference import ActionRecognitionInference
+from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.network.comparing import compare_with_store
+from mpar.preprocess import PreprocessConfig, preprocess
+from tests.fixtures.helpers import make_checkpoint, read_frames
+from tests.fixtures.synthetic import (
+    draw_frame_numbers,
+    draw_recording,
+    write_annotation,
+    write_video,
+)
+
+LEARNT = {"brightness": [40.0, 80.0], "contrast": [12.0, 18.0], "fps": [30.0, 30.0]}
+LIKE = {"brightness": 60.0, "contrast": 15.0, "fps": 30.0}
+
+
+def test_every_tenth_frame_is_looked_at():
+    """By hand: frames 0, 10 and 20 of half black and half grey; all frames pass unchanged."""
+    frames = np.full((25, 4, 6), 255, np.uint8)
+    frames[::10] = 0
+    frames[::10, :2] = np.array([40, 60, 80])[:, None, None]
+    meter = AppearanceMeter()
+    assert (np.stack(list(meter.watch(frames))) == frames).all()
+    look = meter.appearance(Fraction(30000, 1001))
+    assert (look.brightness, look.contrast) == (30, 30)
+    assert look.fps == pytest.approx(29.97, abs=1e-3)
+
+
+def test_nothing_seen_is_an_error():
+    """A recording without frames has no look."""
+    with pytest.raises(ValueError, match="no frame"):
+        AppearanceMeter().appearance(Fraction(30))
+
+
+def test_range_of_a_cache_holds_every_recording(study):
+    """Least and greatest over the recordings asked for, as the whole frames have it."""
+    with Store(study.cache) as store:
+        found = appearance_range(store, [1, 4])
+        frames = [np.stack(list(store.frames(i))) for i in (1, 4)]
+    means = sorted(float(f.mean()) for f in frames)
+    assert found["brightness"] == pytest.approx(means)
+    contrasts = sorted(float(f.std(axis=(1, 2)).mean()) for f in frames)
+    assert found["contrast"] == pytest.approx(contrasts)
+    assert found["fps"] == [30, 30]
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({}, None),
+        ({"brightness": 89.0}, None),
+        ({"brightness": 91.0}, "its mean grey level is 91, the network learnt from 40 to 80"),
+        ({"brightness": 29.0}, "its mean grey level is 29"),
+        ({"contrast": 26.0}, None),
+        ({"contrast": 28.0}, "contrast .* is 28, the network learnt from 12 to 18"),
+        ({"contrast": 7.0}, "contrast .* is 7"),
+        ({"fps": 29.97}, None),
+        ({"fps": 60.0}, "it has 60 frames per second, the network learnt from 30, so "),
+        ({"fps": 25.0}, "it has 25 frames per second"),
+    ],
+    ids=str,
+)
+def test_warnings(change, fragment):
+    """Each attribute warns beyond its margin and names what was learnt."""
+    warnings = find_drift(Appearance(**LIKE | change), LEARNT)
+    if fragment is None:
+        assert warnings == []
+    else:
+        (warning,) = warnings
+        assert re.search(fragment, warning)
+
+
+def test_predicting_warns_of_a_brightened_and_of_a_60_fps_video(study, tmp_path):
+    """And not of a training video, nor of a new animal filmed alike."""
+    network = ActionRecognitionInference(study.checkpoint, "cpu")
+    learnt = network.checkpoint.data["look"]
+    source = sorted(study.videos.iterdir())[0]
+    frames = np.stack(list(read_frames(source)))
+    too_bright = np.clip(frames.astype(int) + 110, 0, 255).astype(np.uint8)
+    write_video(tmp_path / "bright.mp4", too_bright)
+    write_video(tmp_path / "quick.mp4", frames, fps=60)
+    write_video(tmp_path / "alike.mp4", frames)
+    seed = _seed_of_a_middling_animal(learnt["brightness"])
+    new, _ = draw_recording(seed=seed, num_frames=40, height=64, width=64)
+    write_video(tmp_path / "new.mp4", new)
+    found = {
+        path.stem: [w for w in network.predict(path).warnings if "learnt from" in w]
+        for path in sorted(tmp_path.glob("*.mp4"))
+    }
+    assert "mean grey level" in found["bright"][0]
+    assert found["alike"] == found["new"] == found["quick"] == []  # it walks at its own rate
+    look = Appearance(brightness=learnt["brightness"][0], contrast=learnt["contrast"][0], fps=60)
+    assert "60 frames per second" in find_drift(look, learnt)[0]
+
+
+def test_the_rate_is_that_of_the_steps(tmp_path, caplog):
+    """A network learns at the rate of its cache, whatever that of the videos."""
+    (tmp_path / "v").mkdir()
+    write_video(tmp_path / "v" / "a.mkv", draw_frame_numbers(40, 32, 32), fps=60, codec="ffv1")
+    write_annotation(tmp_path / "v" / "a.csv", np.arange(40) // 20)
+    path = make_checkpoint(tmp_path / "net.pt")
+    trained = load_checkpoint(path)
+    data = trained.data | {"config": {"rate": "30"}}
+    save_checkpoint(path, dataclasses.replace(trained, data=data))
+    network, messages = ActionRecognitionInference(path, "cpu"), []
+    for rate in (30, 15):
+        config = PreprocessConfig(rate=Fraction(rate))
+        preprocess(tmp_path / "v", tmp_path / "v", tmp_path / f"{rate}.h5", config=config)
+        with Store(tmp_path / f"{rate}.h5") as store:
+            assert appearance_range(store, [0])["fps"] == [rate, rate]
+            caplog.clear()
+            compare_with_store(network, store, [0])
+        messages.append(caplog.messages)
+    assert messages[0] == []
+    assert "1 recordings (a, ...) do not have the 30 steps per second" in messages[1][0]
+
+
+def _seed_of_a_middling_animal(brightness):
+    """Find an animal that is neither brighter nor darker than those learnt from."""
+    for seed in range(100, 200):
+        frames, _ = draw_recording(seed=seed, num_frames=20, height=64, width=64)
+        if brightness[0] < frames.mean() < brightness[1]:
+            return seed
+    raise AssertionError("no such animal")
