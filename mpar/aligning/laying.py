@@ -104,7 +104,7 @@ def lay_on_frames(
         notes.append(describe_parts(laid, class_map))
         laid = [add_parts(laid, class_map, line, unscored)]
     filled = [_fill(item, class_map, unscored) for item in laid]
-    return [filled[0].warned(*notes), *filled[1:]]
+    return [filled[0].warned(*notes), *filled[1:]] if notes else filled
 
 
 def _as_laid(scoring: Scoring) -> Laid:

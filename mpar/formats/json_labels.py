@@ -24,6 +24,7 @@ from mpar.labels.scorings import Event, Scoring
 from mpar.system.tables import ProblemList
 
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_MAX_FRAMES = 50_000_000  # five days at 100 frames per second
 _LABELS = re.compile(r'"labels"\s*:\s*\{')
 _UPLOAD = re.compile(r"[0-9a-f]{4,32}-(?=.)", re.IGNORECASE)
 
@@ -60,6 +61,8 @@ def read_jabs(path: Path, text: str) -> list[Scoring]:
 
 def _read_jabs(path: Path, data: Any) -> list[Scoring]:
     num_frames = int(data["num_frames"])
+    if not 0 < num_frames <= _MAX_FRAMES:
+        raise ValueError(num_frames)
     identities = data.get("unfragmented_labels", data["labels"])  # as JABS itself reads them
     names = data.get("external_identities", {})
     animals = {key: marks for key, marks in identities.items() if any(marks.values())}

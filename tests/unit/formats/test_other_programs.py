@@ -304,6 +304,12 @@ ANIMALS = jabs(
             "m1.json: 'paw_lick' has the frames 80-95, expected frames from 0 to 89",
         ),
         case("no labels", {"m1.json": jabs({})}, {}, "is of JABS and holds no label; score it"),
+        case(
+            "a number of frames that no video has",
+            {"m1.json": jabs({"0": {"paw_lick": LICKED}}, num_frames=10**12)},
+            {},
+            "cannot be read as a label file of JABS",
+        ),
         case("damaged", {"m1.json": JABS[:80]}, {}, "cannot be read as a label file of JABS"),
     ],
 )
