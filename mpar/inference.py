@@ -131,7 +131,7 @@ def find_inputs(
         else:
             videos.append(path)
     if isinstance(regions, RegionTable):
-        found, more = regions.share_out(videos)
+        found, more = regions.by_video(videos)
         problems += more
     else:
         found = {video: tuple(regions) for video in videos if regions}

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from mpar.aligning.laying import check_unscored
 from mpar.cache.collecting import Video, collect, usual_rate
-from mpar.cache.config import PreprocessConfig
 from mpar.cache.decoding import (
     copy_from_old,
     count_all,
@@ -29,9 +28,10 @@ from mpar.cache.decoding import (
     load_others,
     settle,
 )
-from mpar.cache.joining import Joined, expect_parts, join_labels, with_hashes
+from mpar.cache.labelling import Joined, expect_parts, join_labels, with_hashes
 from mpar.cache.layout import RecordingInfo
-from mpar.cache.parts import Parts, Plan, make_new_cache, new_cache, remove_staging
+from mpar.cache.notes import Parts, Plan, make_new_cache, new_cache, remove_staging
+from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.cache.replacing import check_loss, check_options, is_same, open_old
 from mpar.cache.store import Store
 from mpar.cache.writer import check_room, write_structure

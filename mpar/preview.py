@@ -77,7 +77,7 @@ def preview(
     videos = find_files(video_folder, VIDEO_SUFFIXES)
     if not videos:
         raise ConfigError(f"{video_folder}: found no video; check the path")
-    found, problems = regions.share_out(videos) if regions else ({}, [])
+    found, problems = regions.by_video(videos) if regions else ({}, [])
     if len(videos) > MAX_VIDEOS:
         log.warning("the preview shows the first %d of %d videos", MAX_VIDEOS, len(videos))
     rows = []

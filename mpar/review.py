@@ -16,7 +16,7 @@ from typing import Any
 from mpar.errors import ConfigError
 from mpar.report.estimate_page import estimate_page
 from mpar.report.style import class_colors
-from mpar.reviewer.config import ReviewConfig
+from mpar.reviewer.review_config import ReviewConfig
 from mpar.reviewer.server import HOST, MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
 from mpar.reviewer.worklist import ESTIMATE_PAGE

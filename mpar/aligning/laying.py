@@ -39,7 +39,7 @@ from mpar.video.timeline import TimeLine
 _POINT_REACH = Fraction(2, 1000)  # seconds
 
 
-def lay_on_frames(
+def events_to_frames(
     scorings: Iterable[Scoring],
     class_map: ClassMap,
     line: TimeLine,

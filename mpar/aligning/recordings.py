@@ -49,7 +49,7 @@ def check_recording(
     several : {"trials", "annotators", "parts"}, optional
         How to read several label files; by default the row counts decide. Trials are consecutive
         pieces whose rows add up to the video; annotators each have as many rows as the video.
-        Parts were added to one scoring before (`mpar.aligning.laying.lay_on_frames`).
+        Parts were added to one scoring before (`mpar.aligning.laying.events_to_frames`).
     label_offset : int, optional
         Frame of the first row of a label file that is too short. Frames without a row are
         unlabelled.

@@ -12,8 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mpar.cache.config import PreprocessConfig
-from mpar.cache.parts import Regions
+from mpar.cache.notes import Regions
+from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.matching.groups import find_group, warn_of_groups

@@ -12,9 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mpar.cache.collecting import Video
-from mpar.cache.config import PreprocessConfig
-from mpar.cache.parts import (
-    Part,
+from mpar.cache.notes import (
+    DecodedAnimal,
     Parts,
     Plan,
     load_part,
@@ -22,6 +21,7 @@ from mpar.cache.parts import (
     remove_note,
     save_note,
 )
+from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.cache.staging import FrameWriter, count_frames, move_frames, stage_video
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
@@ -51,8 +51,8 @@ def find_known(
 
 def _find_part(
     video: Video, region: Region | None, old: Store | None, staging: Path, config: PreprocessConfig
-) -> Part | None:
-    part = load_part(video.sha256, staging, config.making, region)
+) -> DecodedAnimal | None:
+    part = load_part(video.sha256, staging, config.decoding, region)
     if part is not None or old is None:
         return part
     return _find_in_old(video, region, old, config)
@@ -60,7 +60,7 @@ def _find_part(
 
 def _find_in_old(
     video: Video, region: Region | None, old: Store, config: PreprocessConfig
-) -> Part | None:
+) -> DecodedAnimal | None:
     """Return a part that the existing cache holds completely, else None."""
     new = config.to_dict()
     if any(old.config.get(key) != new[key] for key in ("size", "stream", "fps")):
@@ -88,7 +88,7 @@ def _find_in_old(
         video.info.is_rate_guessed and config.fps is None
     ):  # its rate in the cache may come from labels
         line = TimeLine(line.num_frames, video.info.fps, is_guess=True)
-    return Part(line, old.frame_size, infos[0].warnings, in_old=tuple(pieces))
+    return DecodedAnimal(line, old.frame_size, infos[0].warnings, in_old=tuple(pieces))
 
 
 def settle(
@@ -113,7 +113,7 @@ def settle(
             # blocks in another order could overwrite each other
             if not part.fills(targets) or part.stretches[0].place < reached:
                 settled[video.sha256][number] = part = replace(part, stretches=())
-                save_note(part, video.sha256, staging, config.making, video.regions[number])
+                save_note(part, video.sha256, staging, config.decoding, video.regions[number])
                 continue
             reached = part.stretches[-1].place + part.num_bytes(part.stretches[-1])
             moves += [
@@ -125,12 +125,12 @@ def settle(
     up = [move for move in moves if move[1] > move[0]]
     for old, new, (video, number, i) in (*down, *reversed(up)):
         part, region = settled[video.sha256][number], video.regions[number]
-        remove_note(video.sha256, staging, config.making, region)
+        remove_note(video.sha256, staging, config.decoding, region)
         move_frames(new_cache(staging), old, new, part.num_bytes(part.stretches[i]))
         stretches = list(part.stretches)
         stretches[i] = replace(stretches[i], place=new)
         settled[video.sha256][number] = part = replace(part, stretches=tuple(stretches))
-        save_note(part, video.sha256, staging, config.making, region)
+        save_note(part, video.sha256, staging, config.decoding, region)
     return settled
 
 
@@ -190,13 +190,13 @@ def decode_into(
         raise ConfigError(f"{staging}: {_SHARE}")
     writers: dict[str, list[FrameWriter]] = {}
 
-    def decode(video: Video, **how: Any) -> list[Part]:
+    def decode(video: Video, **how: Any) -> list[DecodedAnimal]:
         mine = writers[video.sha256] = [
             FrameWriter(new, plan.get((video.sha256, number), []))
             for number in range(len(video.sources))
         ]
         return stage_video(
-            video.path, video.sha256, staging, config.making, video.regions, mine, **how
+            video.path, video.sha256, staging, config.decoding, video.regions, mine, **how
         )
 
     def give_up(video: Video) -> None:
@@ -212,7 +212,7 @@ def count_all(
     """Decode videos without storing their frames."""
     counted, bad = _decode_all(
         team.share_of(videos),
-        lambda video, **how: count_frames(video.path, config.making, video.regions, **how),
+        lambda video, **how: count_frames(video.path, config.decoding, video.regions, **how),
         workers,
         quiet,
     )
@@ -222,9 +222,9 @@ def count_all(
     return parts, [problem for found in team.gather(bad) for problem in found]
 
 
-def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[Part]:
+def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[DecodedAnimal]:
     """Return recordings that another process staged."""
-    parts = [load_part(video.sha256, staging, config.making, region) for region in video.regions]
+    parts = [load_part(video.sha256, staging, config.decoding, region) for region in video.regions]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         raise ConfigError(f"{staging}: {_SHARE}")
@@ -233,7 +233,7 @@ def load_others(video: Video, staging: Path, config: PreprocessConfig) -> list[P
 
 def _decode_all(
     videos: Sequence[Video],
-    decode: Callable[..., list[Part]],
+    decode: Callable[..., list[DecodedAnimal]],
     workers: int,
     quiet: bool,
     give_up: Callable[[Video], object] = lambda video: None,
@@ -249,7 +249,7 @@ def _decode_all(
     problems: list[Problem] = []
     with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:
 
-        def decode_one(video: Video, on_step: Callable[[], None]) -> list[Part]:
+        def decode_one(video: Video, on_step: Callable[[], None]) -> list[DecodedAnimal]:
             def on_frames(num_frames: int) -> None:
                 on_step()
                 bar.update(num_frames)

@@ -1,4 +1,4 @@
-"""Decode videos straight into the file that becomes the cache (`mpar.cache.parts`)."""
+"""Decode videos straight into the file that becomes the cache (`mpar.cache.notes`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 from mpar.cache.layout import CHUNK_FRAMES, bytes_of
-from mpar.cache.parts import Making, Part, Regions, Stretch, save_note
+from mpar.cache.notes import DecodedAnimal, DecodingOptions, FrameRun, Regions, save_note
 from mpar.cache.writer import write_all
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding, squeeze_of
@@ -25,15 +25,15 @@ _FLUSHED_BYTES = 1 << 24
 _MOVED_BYTES = 1 << 22
 
 
-def make_part(decoding: Decoding, region: Region | None, making: Making) -> Part:
+def make_part(decoding: Decoding, region: Region | None, options: DecodingOptions) -> DecodedAnimal:
     """Return what a completed decoding found."""
     info, line = decoding.info, decoding.line
-    if line.is_guess and making.fps is not None:
-        line = replace(line, fps=making.fps, is_guess=False)
+    if line.is_guess and options.fps is not None:
+        line = replace(line, fps=options.fps, is_guess=False)
     shown = (info.height, info.width) if region is None else (region.height, region.width)
-    squeeze = squeeze_of(shown, making.size) if making.size else ""
+    squeeze = squeeze_of(shown, options.size) if options.size else ""
     warnings = (*decoding.warnings, *([squeeze] if squeeze else []))
-    return Part(line, making.size or shown, warnings)
+    return DecodedAnimal(line, options.size or shown, warnings)
 
 
 class FrameWriter:
@@ -43,15 +43,15 @@ class FrameWriter:
     ----------
     path : Path
         The file, which exists.
-    targets : sequence of Stretch
+    targets : sequence of FrameRun
         The stretches to fill, in the order of the video. If the video is too short for them, so is
         the last one that is filled.
     """
 
-    def __init__(self, path: Path, targets: Sequence[Stretch]) -> None:
+    def __init__(self, path: Path, targets: Sequence[FrameRun]) -> None:
         # large frames pass the buffer by
         self._file = io.BufferedWriter(path.open("r+b", buffering=0), _BUFFER_BYTES)
-        self._targets, self._done = targets, list[Stretch]()
+        self._targets, self._done = targets, list[FrameRun]()
         self._num_seen = self._filled = 0  # frames of the video, and of the current stretch
         self._hash, self._hashes = xxhash.xxh3_64(), list[int]()
         self._shape: tuple[int, ...] = ()
@@ -122,7 +122,7 @@ class FrameWriter:
         self._filled = 0
         self._hashes.clear()
 
-    def end(self) -> tuple[Stretch, ...]:
+    def end(self) -> tuple[FrameRun, ...]:
         """Complete the last stretch; return all of them, as far as there were frames."""
         if self._filled:
             self._end_stretch()
@@ -134,13 +134,13 @@ def stage_video(
     path: Path,
     sha256: str,
     folder: Path,
-    making: Making,
+    options: DecodingOptions,
     regions: Regions,
     writers: Sequence[FrameWriter],
     *,
     threads: int,
     on_frames: Callable[[int], object],
-) -> list[Part]:
+) -> list[DecodedAnimal]:
     """Decode a video into the new cache, once for all its regions.
 
     Parameters
@@ -151,7 +151,7 @@ def stage_video(
         Checksum of the video file; part of the names of the notes.
     folder : Path
         The staging folder.
-    making : Making
+    options : DecodingOptions
         Options for decoding.
     regions : sequence of (Region or None)
         Regions to cut out, None for the whole picture.
@@ -164,7 +164,7 @@ def stage_video(
 
     Returns
     -------
-    list of Part
+    list of DecodedAnimal
         One per region.
 
     Raises
@@ -173,7 +173,7 @@ def stage_video(
         The video cannot be decoded, or a region extends beyond its picture.
     """
     decoding = Decoding(
-        path, size=making.size, threads=threads, stream=making.stream, regions=regions
+        path, size=options.size, threads=threads, stream=options.stream, regions=regions
     )
     with contextlib.ExitStack() as stack:
         for writer in writers:
@@ -183,29 +183,29 @@ def stage_video(
             for writer, picture in zip(writers, pictures, strict=True):
                 writer.add(picture[None])
         parts = [
-            replace(make_part(decoding, region, making), stretches=writer.end())
+            replace(make_part(decoding, region, options), stretches=writer.end())
             for region, writer in zip(regions, writers, strict=True)
         ]
     for part, region in zip(parts, regions, strict=True):
-        save_note(part, sha256, folder, making, region)
+        save_note(part, sha256, folder, options, region)
     return parts
 
 
 def count_frames(
     path: Path,
-    making: Making,
+    options: DecodingOptions,
     regions: Regions = (None,),
     *,
     threads: int,
     on_frames: Callable[[int], object],
-) -> list[Part]:
+) -> list[DecodedAnimal]:
     """Decode a video as `stage_video` does, without storing its frames."""
     decoding = Decoding(
-        path, size=making.size, threads=threads, stream=making.stream, regions=regions
+        path, size=options.size, threads=threads, stream=options.stream, regions=regions
     )
     for _ in decoding.pictures():
         on_frames(1)
-    return [make_part(decoding, region, making) for region in regions]
+    return [make_part(decoding, region, options) for region in regions]
 
 
 def move_frames(path: Path, old: int, new: int, num_bytes: int) -> None:

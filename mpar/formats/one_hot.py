@@ -235,7 +235,7 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     -----
     A row lists the behaviours that are on at its time. A behaviour that is on from row i started
     between row i - 1 and row i, so at the frame on the screen at row i, if rows are no longer than
-    a frame (`lay_on_frames` refuses longer ones). A behaviour in a single row takes one frame,
+    a frame (`events_to_frames` refuses longer ones). A behaviour in a single row takes one frame,
     because the table does not separate states from point events; a point event lies at or after
     its row, so up to a frame later.
     """

@@ -333,7 +333,7 @@ class TrainingRun:
             [found[i] for i in self.split.val],
             self._moved,
             clip_length=self.config.clip_length,
-            is_telling=self._can_choose,
+            has_enough_classes=self._can_choose,
         )
 
     def best_path(self) -> Path:

@@ -58,7 +58,7 @@ def score_validation(
     movement: Sequence[np.ndarray] | None,
     *,
     clip_length: int,
-    is_telling: bool,
+    has_enough_classes: bool,
 ) -> Validation:
     """Mix the probabilities of both models and score them.
 
@@ -74,7 +74,7 @@ def score_validation(
         Those of the movement model; None leaves it out.
     clip_length : int
         The worst frames lie at least so far apart.
-    is_telling : bool
+    has_enough_classes : bool
         The labels can tell how much each model should count; otherwise the movement model counts
         more.
     """
@@ -82,7 +82,7 @@ def score_validation(
     powers = NETWORK_ONLY
     probabilities = list(network)
     if movement is not None:
-        powers = fit_powers(truths, network, movement) if is_telling else UNMEASURED
+        powers = fit_powers(truths, network, movement) if has_enough_classes else UNMEASURED
         probabilities = [mix(*pair, powers) for pair in zip(network, movement, strict=True)]
     return Validation(
         scores=frame_scores(

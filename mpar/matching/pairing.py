@@ -116,7 +116,7 @@ def find_recordings(
     paths = [path for path in annotations if _is_text(path.name)]
     firsts = [same[0] for same in by_name.values()]
     unread = find_files(video_folder, (*UNREAD_VIDEO_SUFFIXES, *UNFINISHED))
-    sources, more = share_out(
+    sources, more = assign_label_files(
         paths,
         firsts,
         class_map,
@@ -177,7 +177,7 @@ def warn_of_unread_labels(*folders: Path | str) -> None:
     warn_of_unread(endings, *folders, is_read=is_label_file, name=describe_unread)
 
 
-def share_out(
+def assign_label_files(
     paths: Iterable[Path],
     videos: Sequence[Path],
     class_map: ClassMap,

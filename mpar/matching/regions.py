@@ -51,7 +51,7 @@ class RegionTable:
         """The regions of videos without their own rows."""
         return tuple(row.region for row in self.rows if row.video == EVERY)
 
-    def share_out(
+    def by_video(
         self, videos: Sequence[Path]
     ) -> tuple[dict[Path, tuple[Region, ...]], list[Problem]]:
         """Return the regions of each video that has any, and problems of rows without a video.

@@ -51,7 +51,7 @@ def split_sources(
     sources: Sequence[Source], regions: RegionTable
 ) -> tuple[list[Source], list[Problem]]:
     """Split each source whose video has regions into one source per animal."""
-    found, problems = regions.share_out([source.video for source in sources])
+    found, problems = regions.by_video([source.video for source in sources])
     split: list[Source] = []
     for source in sources:
         mine, more = split_source(source, found.get(source.video, ()))

@@ -216,7 +216,7 @@ def smooth(probabilities_TK: Probabilities, config: PostConfig) -> Probabilities
     """Apply temperature, edges and smoothing to a recording's probabilities, (T, K) float32."""
     found = probabilities_TK
     if config.temperature != 1:
-        found = heat(found, config.temperature)
+        found = apply_temperature(found, config.temperature)
     if len(found) > 2 * config.edge_frames:
         last = len(found) - config.edge_frames - 1
         found = found[np.clip(np.arange(len(found)), config.edge_frames, last)]
@@ -227,7 +227,7 @@ def smooth(probabilities_TK: Probabilities, config: PostConfig) -> Probabilities
     return found.astype(np.float32)
 
 
-def heat(probabilities_TK: Probabilities, temperature: float) -> Probabilities:
+def apply_temperature(probabilities_TK: Probabilities, temperature: float) -> Probabilities:
     """Divide logits by a temperature. Source: Guo et al. 2017, section 4.2."""
     tiny = np.finfo(np.float32).tiny
     logits = np.log(np.maximum(probabilities_TK.astype(np.float64), tiny)) / temperature

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.errors import InputError
 from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import ClassMap
 from mpar.labels.names import added_to
-from mpar.matching.pairing import share_out
+from mpar.matching.pairing import assign_label_files
 from mpar.matching.regions import recording_name, share_labels
 from mpar.predictions.probabilities import read_columns
 from mpar.predictions.reading import StoredPrediction
@@ -115,7 +115,7 @@ def read_others(
     problems : list of str
         Why files are not shown.
     """
-    (source,), problems = share_out(paths, [video], class_map)
+    (source,), problems = assign_label_files(paths, [video], class_map)
     problems = [*problems, *source.problems]
     labels = source.labels
     if region is not None and regions:
@@ -125,7 +125,7 @@ def read_others(
     own = recording_name(video.stem, region)
     for item in labels:
         try:
-            (laid,) = lay_on_frames([item], class_map, line)
+            (laid,) = events_to_frames([item], class_map, line)
             if laid.frames[0] != 0 or len(laid.codes) != line.num_frames:
                 raise InputError.of(
                     laid.path,

@@ -19,10 +19,10 @@ from mpar.predictions.reading import (
     choose_predictions,
     read_sidecars,
 )
-from mpar.reviewer.config import ReviewConfig, login_name
 from mpar.reviewer.desk import Desk
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.lanes import read_others
+from mpar.reviewer.review_config import ReviewConfig, login_name
 from mpar.reviewer.scoring_files import ScoringFiles
 from mpar.reviewer.worklist import ESTIMATE_NAME, Checking, Queue
 from mpar.system.files import write_rows
@@ -146,7 +146,7 @@ class Study:
         """Find the recordings of all videos, and refuse names that would mix up files."""
         regions: dict[Path, tuple[Region, ...]] = {}
         if self._table is not None:
-            regions, problems = self._table.share_out(self.videos)
+            regions, problems = self._table.by_video(self.videos)
             self.warnings += [str(problem) for problem in problems]
         found = [
             Source(video, region=region)
@@ -308,7 +308,7 @@ class Study:
                 if rows:
                     write_rows(trial, table)
                     checked = read_regions(trial)
-                    checked.share_out(self.videos)
+                    checked.by_video(self.videos)
             except InputError as error:
                 raise InputError(
                     type(p).of(self.regions_path, p.message, p.line) for p in error.problems

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from mpar.aligning.laying import check_unscored, lay_on_frames
+from mpar.aligning.laying import check_unscored, events_to_frames
 from mpar.aligning.recordings import check_recording
-from mpar.cache.config import PreprocessConfig
+from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
 from mpar.matching.groups import find_group, warn_of_groups
-from mpar.matching.pairing import find_label_files, share_out, warn_of_unread_labels
+from mpar.matching.pairing import assign_label_files, find_label_files, warn_of_unread_labels
 from mpar.matching.sources import Source, split_source
 from mpar.predictions.reading import choose_predictions, line_of, read_sidecars
 from mpar.predictions.writing import OUTPUT_ENDINGS
@@ -260,7 +260,7 @@ def _find_labels(
         else:
             paths.append(path)
     videos = list(dict.fromkeys([*(video for video, _ in wanted), *others]))
-    sources, more = share_out(
+    sources, more = assign_label_files(
         paths, videos, class_map, label_format=config.label_format, channel=config.channel
     )
     problems += more
@@ -293,7 +293,7 @@ def _compare_files(
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
         source,
-        lay_on_frames(
+        events_to_frames(
             source.labels, class_map, line, unscored=config.unscored, several=config.several
         ),
         line,

@@ -15,7 +15,7 @@ from mpar.predictions.postprocess import (
     SMOOTHINGS,
     PostConfig,
     Probabilities,
-    heat,
+    apply_temperature,
     postprocess,
     runs_of,
 )
@@ -98,7 +98,7 @@ def fit_temperature(truths: Sequence[np.ndarray], probabilities: Sequence[Probab
     """Return the temperature, 0.25 to 4, with the lowest mean log loss."""
 
     def loss(log_temperature: float) -> float:
-        heated = [heat(p, float(np.exp(log_temperature))) for p in probabilities]
+        heated = [apply_temperature(p, float(np.exp(log_temperature))) for p in probabilities]
         return mean_log_loss(truths, heated)
 
     bounds = np.log(0.25), np.log(4)

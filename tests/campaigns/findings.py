@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.cache.layout import hash_bytes
 from mpar.cache.store import Store
 from mpar.errors import InputError, StoreError
@@ -40,7 +40,7 @@ def judge_labels(data: bytes) -> str:
         read = read_label_file(path, DEFAULT_CLASS_MAP)
         if bad := [problem for item in read for problem in getattr(item, "problems", ())]:
             raise InputError(bad)
-        laid = lay_on_frames(read, DEFAULT_CLASS_MAP, TimeLine(NUM_FRAMES, FPS))
+        laid = events_to_frames(read, DEFAULT_CLASS_MAP, TimeLine(NUM_FRAMES, FPS))
     except InputError as error:
         is_named = all(problem.path == path.name for problem in error.problems)
         return "" if is_named else f"does not name the file: {error}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import mpar.formats.boris_project
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.formats.registry import read_label_file, write_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Recording
@@ -118,7 +118,9 @@ def _judge(python: str, folder: Path, rng: np.random.Generator) -> Verdict:
 def _compare(folder: Path, item: Recording) -> str:
     """Return which frames differ between the labels and the export of BORIS."""
     path = folder / f"{item.name}.csv"
-    (laid,) = lay_on_frames(read_label_file(path, DEFAULT_CLASS_MAP), DEFAULT_CLASS_MAP, item.line)
+    (laid,) = events_to_frames(
+        read_label_file(path, DEFAULT_CLASS_MAP), DEFAULT_CLASS_MAP, item.line
+    )
     labels = DEFAULT_CLASS_MAP.merge(laid.codes)
     differing = np.flatnonzero(labels != item.labels) if len(labels) == len(item.labels) else [-1]
     return f"{item.name} differs in {len(differing)} frames" if len(differing) else ""

@@ -25,10 +25,10 @@ import mpar.video.streams
 from mpar.cache.collecting import collect
 from mpar.cache.decoding import decode_into, load_others
 from mpar.cache.layout import hash_chunks
-from mpar.cache.parts import (
-    Making,
-    Part,
-    Stretch,
+from mpar.cache.notes import (
+    DecodedAnimal,
+    DecodingOptions,
+    FrameRun,
     load_part,
     new_cache,
     remove_staging,
@@ -1005,20 +1005,20 @@ def test_bad_options_are_refused(options, message):
 PLACE = 512
 
 
-NATIVE = Making()
+NATIVE = DecodingOptions()
 
 
-def stage(video, folder, making=NATIVE, regions=(None,), num_frames=40, counts=None):
+def stage(video, folder, options=NATIVE, regions=(None,), num_frames=40, counts=None):
     """Decode a video, with the frames of its regions one after the other."""
     folder.mkdir(exist_ok=True)
     new_cache(folder).touch()
     writers = [
-        FrameWriter(new_cache(folder), [Stretch(0, num_frames, PLACE + 10**6 * i)])
+        FrameWriter(new_cache(folder), [FrameRun(0, num_frames, PLACE + 10**6 * i)])
         for i in range(len(regions))
     ]
     counts = [] if counts is None else counts
     how = {"threads": 1, "on_frames": counts.append}
-    return stage_video(video, "ab", folder, making, regions, writers, **how)
+    return stage_video(video, "ab", folder, options, regions, writers, **how)
 
 
 def frames_of(part, folder):
@@ -1037,15 +1037,15 @@ def test_a_part_comes_back_as_it_was_staged(drawn, tmp_path):
     counts = []
     (staged,) = stage(video, tmp_path, counts=counts)
     assert sum(counts) == 40
-    loaded = load_part("ab", tmp_path, Making())
+    loaded = load_part("ab", tmp_path, DecodingOptions())
     assert loaded.stretches == staged.stretches
     assert [read_frame_number(frame) for frame in frames_of(loaded, tmp_path)] == list(range(40))
     assert (loaded.line.fps, loaded.warnings, loaded.frame_size) == (Fraction(30), (), (64, 64))
     (stretch,) = loaded.stretches
     assert stretch.chunk_hashes == tuple(hash_chunks(NUMBERS[:40]).tolist())
-    assert load_part("ab", tmp_path, Making(size=(64, 64))) is None
-    assert load_part("cd", tmp_path, Making()) is None
-    (counted,) = count_frames(video, Making(), threads=1, on_frames=counts.append)
+    assert load_part("ab", tmp_path, DecodingOptions(size=(64, 64))) is None
+    assert load_part("cd", tmp_path, DecodingOptions()) is None
+    (counted,) = count_frames(video, DecodingOptions(), threads=1, on_frames=counts.append)
     assert (counted.line.num_frames, counted.frame_size) == (40, (64, 64))
     assert (counted.line.fps, counted.stretches) == (Fraction(30), ())
     assert sum(counts) == 80
@@ -1070,7 +1070,7 @@ def test_frames_go_to_their_places(tmp_path, planned, found):
     for step in (1, 3, 16, 40):
         path = tmp_path / f"{step}.h5"
         path.write_bytes(b"\xff" * 700_000)  # what was there before does not shine through
-        targets = [Stretch(*span, 200_000 * i + 4096) for i, span in enumerate(planned)]
+        targets = [FrameRun(*span, 200_000 * i + 4096) for i, span in enumerate(planned)]
         with FrameWriter(path, targets) as writer:
             for start in range(0, 40, step):
                 writer.add(NUMBERS[start : min(40, start + step)])
@@ -1092,12 +1092,12 @@ def test_a_writer_that_is_given_up_writes_no_more(tmp_path):
     path = tmp_path / "new.h5"
     path.write_bytes(bytes(1000))
     ones = np.ones((3, 4, 4), np.uint8)
-    hanging = FrameWriter(path, [Stretch(0, 9, 0)])
+    hanging = FrameWriter(path, [FrameRun(0, 9, 0)])
     hanging.add(ones)
     hanging.abandon()
     with pytest.raises(ValueError, match="closed file"):
         hanging.add(ones)
-    failing = FrameWriter(path, [Stretch(0, 9, 0)])
+    failing = FrameWriter(path, [FrameRun(0, 9, 0)])
     failing.add(ones)
     failing.__exit__(KeyboardInterrupt)
     assert path.read_bytes() == bytes(1000)
@@ -1128,9 +1128,9 @@ def test_regions_of_a_video_are_staged_in_one_pass(drawn, tmp_path):
     cut = [frames_of(part, tmp_path / "cut") for part in parts]
     np.testing.assert_array_equal(cut[0], whole[:, :32])
     np.testing.assert_array_equal(cut[1], whole[:, 16:64, 8:40])
-    loaded = load_part("ab", tmp_path / "cut", Making(), regions[1])
+    loaded = load_part("ab", tmp_path / "cut", DecodingOptions(), regions[1])
     np.testing.assert_array_equal(frames_of(loaded, tmp_path / "cut"), cut[1])
-    small = stage(video, tmp_path / "cut", Making(size=(16, 16)), regions)
+    small = stage(video, tmp_path / "cut", DecodingOptions(size=(16, 16)), regions)
     assert [part.frame_size for part in small] == [(16, 16)] * 2
     with pytest.raises(
         InputError, match=r"its region of b \(40,0,32,32\) extends beyond its picture"
@@ -1223,8 +1223,10 @@ def test_times_of_an_uneven_video_survive_the_staging_folder(tmp_path):
     """Labels are laid by the times that the file has, in the first run and in a resumed one."""
     write_uneven(tmp_path / "v.mkv")
     (staged,) = stage(tmp_path / "v.mkv", tmp_path / "parts")
-    loaded = load_part("ab", tmp_path / "parts", Making())
-    (counted,) = count_frames(tmp_path / "v.mkv", Making(), threads=1, on_frames=lambda num: None)
+    loaded = load_part("ab", tmp_path / "parts", DecodingOptions())
+    (counted,) = count_frames(
+        tmp_path / "v.mkv", DecodingOptions(), threads=1, on_frames=lambda num: None
+    )
     for part in (staged, loaded, counted):
         assert part.line.times.tolist() == pytest.approx(seconds_of(40), abs=1e-3)
         assert part.line.times.dtype == np.float64
@@ -1234,15 +1236,15 @@ def test_times_of_an_uneven_video_survive_the_staging_folder(tmp_path):
     note = json.loads(path.read_text())
     note["line"]["times"] = [0.0, 1.0]
     path.write_text(json.dumps(note))
-    assert load_part("ab", tmp_path / "parts", Making()) is None
+    assert load_part("ab", tmp_path / "parts", DecodingOptions()) is None
 
 
 def test_guess_of_the_rate_survives_the_staging_folder(tmp_path):
     """Whoever lays labels may know better than a bare stream."""
     for is_guess in (False, True):
-        part = Part(TimeLine(20, Fraction(25), is_guess=is_guess), (64, 64), ("guess",))
-        save_note(part, "ab", tmp_path, Making())
-        assert load_part("ab", tmp_path, Making()).line.is_guess is is_guess
+        part = DecodedAnimal(TimeLine(20, Fraction(25), is_guess=is_guess), (64, 64), ("guess",))
+        save_note(part, "ab", tmp_path, DecodingOptions())
+        assert load_part("ab", tmp_path, DecodingOptions()).line.is_guess is is_guess
 
 
 def test_an_uneven_video_keeps_its_frames_times_and_steps(inputs, cache):
@@ -1307,10 +1309,10 @@ def test_stream_shapes_the_cache(tmp_path):
 def test_parts_of_another_stream_are_not_mixed_up(tmp_path):
     """A part counts only for its own stream."""
     write_two_streams(tmp_path / "v.mkv", [(64, 64), (96, 96)], 1)
-    stage(tmp_path / "v.mkv", tmp_path, Making(stream=0), num_frames=6)
-    assert load_part("ab", tmp_path, Making()) is None
-    assert load_part("ab", tmp_path, Making(stream=1)) is None
-    (stretch,) = load_part("ab", tmp_path, Making(stream=0)).stretches
+    stage(tmp_path / "v.mkv", tmp_path, DecodingOptions(stream=0), num_frames=6)
+    assert load_part("ab", tmp_path, DecodingOptions()) is None
+    assert load_part("ab", tmp_path, DecodingOptions(stream=1)) is None
+    (stretch,) = load_part("ab", tmp_path, DecodingOptions(stream=0)).stretches
     assert stretch.num_frames == 6
 
 

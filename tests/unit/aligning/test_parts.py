@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.aligning.recordings import check_recording
 from mpar.cache.store import Store
 from mpar.errors import InputError
@@ -38,7 +38,7 @@ def rows(*codes):
 
 def labels(scorings, several=None, unscored="rest"):
     """Return the label of each frame, and the number of annotators."""
-    laid = lay_on_frames(scorings, DEFAULT_CLASS_MAP, LINE, unscored=unscored, several=several)
+    laid = events_to_frames(scorings, DEFAULT_CLASS_MAP, LINE, unscored=unscored, several=several)
     (recording,) = check_recording(
         Source(Path("m1.mp4")), laid, LINE, DEFAULT_CLASS_MAP, group="m1", several=several
     )

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
 from mpar.formats.annotations import read_annotation
@@ -28,7 +28,7 @@ from mpar.formats.registry import (
 from mpar.inference import predict_multiple_videos
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.matching.pairing import share_out
+from mpar.matching.pairing import assign_label_files
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.video.timeline import TimeLine
 from tests.fixtures.helpers import recording_of, run
@@ -204,11 +204,11 @@ def put(folder, text, name="m1.csv"):
 
 def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, **options):
     """Read and lay one file about one video."""
-    (source,), problems = share_out([path], [video], DEFAULT_CLASS_MAP, **options)
+    (source,), problems = assign_label_files([path], [video], DEFAULT_CLASS_MAP, **options)
     if not source.labels:
         raise InputError(problems + source.problems)
     line = TimeLine(num_frames, fps)
-    (annotation,) = lay_on_frames(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
+    (annotation,) = events_to_frames(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
     first = int(annotation.frames[0])  # rows may count from 1
     assert annotation.frames.tolist() == list(range(first, first + len(annotation.codes)))
     return annotation
@@ -659,7 +659,7 @@ def test_a_class_named_background(tmp_path):
     )
     assert path.read_text().splitlines()[0] == ",background,walk"
     line = TimeLine(4, Fraction(30))
-    (annotation,) = lay_on_frames(
+    (annotation,) = events_to_frames(
         read_label_file(path, class_map), class_map, line, unscored="background"
     )
     assert annotation.codes.tolist() == [0, 1, 1, 0]
@@ -838,7 +838,7 @@ def test_image_index_may_count_from_one(tmp_path):
 
 def laid(tmp_path, text, line):
     labels = read_label_file(put(tmp_path, text), DEFAULT_CLASS_MAP)
-    return lay_on_frames(labels, DEFAULT_CLASS_MAP, line)[0]
+    return events_to_frames(labels, DEFAULT_CLASS_MAP, line)[0]
 
 
 def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
@@ -894,10 +894,10 @@ def test_events_behind_the_picture_are_cut_with_one_warning(tmp_path):
 def two_subjects(folder, first, second, videos=("m1.mp4",)):
     """Share out two files of one video; return what laying them says."""
     paths = [put(folder, text, name) for name, text in (first, second)]
-    (source,), problems = share_out(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
+    (source,), problems = assign_label_files(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
     assert problems == []
     with pytest.raises(InputError) as caught:
-        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        events_to_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
     return str(caught.value)
 
 
@@ -908,9 +908,9 @@ def test_subjects_of_one_video_are_not_annotators(tmp_path):
     message = two_subjects(tmp_path, ("m1_a.csv", first), ("m1_b.csv", second))
     assert message.startswith("m1_a.csv: scores the subjects 'mouse A', 'mouse B' of one video")
     both = first + fact(2, "POINT", subject="mouse B").replace("o,", "p,", 1)  # two observations
-    (source,), _ = share_out([put(tmp_path, both)], [VIDEO], DEFAULT_CLASS_MAP)
+    (source,), _ = assign_label_files([put(tmp_path, both)], [VIDEO], DEFAULT_CLASS_MAP)
     with pytest.raises(InputError, match="scores the subjects 'mouse A', 'mouse B' of one video"):
-        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        events_to_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
 
 
 def test_people_who_score_one_subject_are_annotators(tmp_path):
@@ -920,9 +920,10 @@ def test_people_who_score_one_subject_are_annotators(tmp_path):
             put(tmp_path, FACTS + fact(1, "POINT", subject=subject), f"m1_{i}.csv")
             for i, subject in enumerate(subjects)
         ]
-        (source,), _ = share_out(files, [VIDEO], DEFAULT_CLASS_MAP)
+        (source,), _ = assign_label_files(files, [VIDEO], DEFAULT_CLASS_MAP)
         assert (
-            len(lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))) == 2
+            len(events_to_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30))))
+            == 2
         )
 
 
@@ -938,7 +939,7 @@ def test_observations_without_a_video_are_left_out_and_named(tmp_path, kind):
     header = "Observation id,Observation type,Behavior,Behavior type,Time,Media file name\n"
     rows = f"live,{kind},walk,POINT,NA,NA\na,Media file(s),walk,POINT,1.0,m1.mp4\n"
     path = put(tmp_path, header + rows)
-    (source,), problems = share_out([path], [VIDEO], DEFAULT_CLASS_MAP)
+    (source,), problems = assign_label_files([path], [VIDEO], DEFAULT_CLASS_MAP)
     assert len(source.labels) == 1
     assert f"m1.csv:2: observation 'live' is not of a video ({kind}); score" in str(problems[0])
 
@@ -949,7 +950,9 @@ def test_live_observations_of_a_project_are_left_out_and_named(tmp_path):
     project["observations"]["live"] = {"type": "LIVE", "file": [], "events": [[1, "", "x", "", ""]]}
     project["observations"]["broken"] = {"type": "MEDIA", "file": {"1": ["m2.mp4"]}, "events": [1]}
     path = put(tmp_path, json.dumps(project), "study.boris")
-    (first, second), problems = share_out([path], [VIDEO, Path("m2.mp4")], DEFAULT_CLASS_MAP)
+    (first, second), problems = assign_label_files(
+        [path], [VIDEO, Path("m2.mp4")], DEFAULT_CLASS_MAP
+    )
     assert len(first.labels) == 1
     assert [str(problem) for problem in second.problems] == [
         "study.boris: observation 'broken' cannot be read; save it with BORIS 7 or newer"

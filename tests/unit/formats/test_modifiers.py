@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.errors import InputError
 from mpar.formats.modifiers import IGNORED
 from mpar.formats.registry import read_label_file
@@ -75,7 +75,7 @@ def lay(path, classes):
     (scoring,) = read_label_file(path, classes)
     if scoring.problems:
         raise InputError(scoring.problems)
-    (annotation,) = lay_on_frames([scoring], classes, TimeLine(300, Fraction(30)))
+    (annotation,) = events_to_frames([scoring], classes, TimeLine(300, Fraction(30)))
     bouts = find_bouts(classes.merge(annotation.codes))
     found = {b.start: classes.class_names[b.label] for b in bouts.itertuples() if b.label >= 0}
     return found, annotation
@@ -174,7 +174,7 @@ def test_observation_interval_of_a_project(tmp_path, interval, frames, warning):
         assert "; 2 events outside it do not count" in said[0]
     (scoring,) = read_label_file(path, classes)
     line = TimeLine(300, Fraction(30))
-    (annotation,) = lay_on_frames([scoring], classes, line, unscored="rest")
+    (annotation,) = events_to_frames([scoring], classes, line, unscored="rest")
     stop = round(interval[1] * 30) or 300
     inside = (np.arange(300) >= interval[0] * 30) & (np.arange(300) < stop)
     assert ((annotation.codes >= 0) == inside).all()

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.errors import InputError
 from mpar.formats.registry import read_label_file
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.matching.pairing import share_out
+from mpar.matching.pairing import assign_label_files
 from mpar.video.timeline import TimeLine
 from tests.unit.formats.test_exchange import put
 from tests.unit.formats.test_xlsx import write_book
@@ -56,11 +56,11 @@ def as_text(rows, delimiter=";"):
 
 
 def lay(path, class_map=DEFAULT_CLASS_MAP, fps=Fraction(30), num_frames=300, unscored=None):
-    (source,), problems = share_out([path], [Path("m1.mp4")], class_map)
+    (source,), problems = assign_label_files([path], [Path("m1.mp4")], class_map)
     if not source.labels:
         raise InputError([*source.problems, *problems])
     line = TimeLine(num_frames, fps)
-    (annotation,) = lay_on_frames(source.labels, class_map, line, unscored=unscored)
+    (annotation,) = events_to_frames(source.labels, class_map, line, unscored=unscored)
     return annotation
 
 
@@ -121,10 +121,10 @@ def test_raw_data_of_two_arenas_are_two_animals(tmp_path):
         put(tmp_path, as_text(raw_rows(HEAD | {"Arena name": f"Arena {i}"})), f"{i}.csv")
         for i in (1, 2)
     ]
-    (source,), problems = share_out(paths, [Path("m1.mp4")], DEFAULT_CLASS_MAP)
+    (source,), problems = assign_label_files(paths, [Path("m1.mp4")], DEFAULT_CLASS_MAP)
     assert not problems
     with pytest.raises(InputError, match="the subjects 'Arena 1 Subject 1', 'Arena 2 Subject 1'"):
-        lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        events_to_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
 
 
 def changed(row, column, value):
@@ -203,11 +203,15 @@ def test_observer(tmp_path, is_workbook):
     if is_workbook:
         rows = csv.reader(io.StringIO(OBSERVER))
         path = write_book(tmp_path / "events.xlsx", [[c or None for c in row] for row in rows])
-    sources, problems = share_out([path], [Path("m1.mp4"), Path("m2.mp4")], DEFAULT_CLASS_MAP)
+    sources, problems = assign_label_files(
+        [path], [Path("m1.mp4"), Path("m2.mp4")], DEFAULT_CLASS_MAP
+    )
     assert not problems
     found = []
     for source in sources:
-        (annotation,) = lay_on_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
+        (annotation,) = events_to_frames(
+            source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30))
+        )
         found.append(bouts_of(annotation))
         assert any("from the start of the observation" in text for text in annotation.warnings)
     lick = {30: ("paw_lick", 6), 60: ("paw_withdraw", 1), 90: ("paw_withdraw", 1)}

@@ -14,7 +14,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.names import NameIndex
 from mpar.matching import pairing
 from mpar.matching.groups import find_group, warn_of_groups
-from mpar.matching.pairing import find_recordings, share_out
+from mpar.matching.pairing import assign_label_files, find_recordings
 from mpar.system.folders import find_files
 
 
@@ -381,7 +381,7 @@ def shared(folder, files, *videos):
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     paths = [folder / name for name in files]
-    sources, problems = share_out(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
+    sources, problems = assign_label_files(paths, [*map(Path, videos)], DEFAULT_CLASS_MAP)
     return (
         {
             s.video.name: [part.path.name for part in s.labels] + [str(p) for p in s.problems]

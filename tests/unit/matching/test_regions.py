@@ -261,7 +261,7 @@ def test_regions_are_found_by_video(tmp_path):
     (tmp_path / "r.csv").write_text(HEADER.replace(",", ";") + rows.replace(",", ";"))
     table = read_regions(tmp_path / "r.csv")
     videos = [tmp_path / name for name in ("m1.mp4", "m2.mp4", "m3.mp4")]
-    found, problems = table.share_out(videos)
+    found, problems = table.by_video(videos)
     assert [found[video][0].animal for video in videos] == ["B", "C", "A"]
     assert [str(problem) for problem in problems] == [
         "r.csv:5: 'm9' names no video here; correct the row or remove it"
@@ -281,7 +281,7 @@ def test_two_spellings_are_one_video(tmp_path, second, message):
     """Two recordings would have one name, and the second replace the first."""
     (tmp_path / "r.csv").write_text(HEADER + f"m1,A,0,0,20,20\nM1.mp4,{second},20,20\n")
     with pytest.raises(InputError) as error:
-        read_regions(tmp_path / "r.csv").share_out([tmp_path / "m1.mp4"])
+        read_regions(tmp_path / "r.csv").by_video([tmp_path / "m1.mp4"])
     assert message in str(error.value)
 
 
@@ -289,7 +289,7 @@ def test_videos_without_a_row_are_named(tmp_path, caplog):
     """Of a rack, the whole picture is no animal."""
     (tmp_path / "r.csv").write_text(HEADER + "m1,A,0,0,20,20\n")
     videos = [tmp_path / f"{name}.mp4" for name in ("m1", "m2", "m3")]
-    found, problems = read_regions(tmp_path / "r.csv").share_out(videos)
+    found, problems = read_regions(tmp_path / "r.csv").by_video(videos)
     assert ([*found], problems) == (videos[:1], [])
     assert caplog.messages == [
         ("r.csv: has no row for m2.mp4 and 1 more; mpar uses the whole picture")

@@ -31,9 +31,9 @@ from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.review import ReviewConfig, opened_review
 from mpar.reviewer import frames as frames_module
 from mpar.reviewer import scoring_files
-from mpar.reviewer.config import login_name
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.history import ACCEPTED, SCORED, Lane
+from mpar.reviewer.review_config import login_name
 from mpar.reviewer.server import MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
 from mpar.video.seeking import FrameReader

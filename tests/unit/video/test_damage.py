@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from mpar.cache.parts import Making, Stretch, new_cache
+from mpar.cache.notes import DecodingOptions, FrameRun, new_cache
 from mpar.cache.staging import FrameWriter, count_frames, stage_video
 from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
@@ -117,9 +117,9 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
         staging = tmp_path / f"parts{k}"
         staging.mkdir()
         new_cache(staging).touch()
-        writer = FrameWriter(new_cache(staging), [Stretch(0, NUM_FRAMES, 0)])
-        (staged,) = stage_video(path, "ab", staging, Making(), [None], [writer], **how)
-        (counted,) = count_frames(path, Making(), **how)
+        writer = FrameWriter(new_cache(staging), [FrameRun(0, NUM_FRAMES, 0)])
+        (staged,) = stage_video(path, "ab", staging, DecodingOptions(), [None], [writer], **how)
+        (counted,) = count_frames(path, DecodingOptions(), **how)
         assert staged.line.num_frames == counted.line.num_frames == len(frames)
         assert [stretch.num_frames for stretch in staged.stretches] == [len(frames)]
         assert list(staged.warnings) == list(counted.warnings) == warnings

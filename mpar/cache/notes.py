@@ -31,7 +31,7 @@ Regions = Sequence["Region | None"]  # None: the whole picture
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class DecodingOptions:
     """Options for decoding videos to frames.
 
     Parameters
@@ -50,7 +50,7 @@ class Making:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class FrameRun:
     """Consecutive frames of a video, and where they lie in the new cache.
 
     Parameters
@@ -75,7 +75,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DecodedAnimal:
     """What is known of one animal in a decoded video.
 
     Parameters
@@ -86,7 +86,7 @@ class Part:
         Height and width in px.
     warnings : tuple of str
         Warnings from decoding.
-    stretches : tuple of Stretch
+    stretches : tuple of FrameRun
         The frames that are in the new cache.
     in_old : tuple of int
         The recordings of the existing cache that hold all its frames, in order.
@@ -95,7 +95,7 @@ class Part:
     line: TimeLine
     frame_size: Size
     warnings: tuple[str, ...] = ()
-    stretches: tuple[Stretch, ...] = ()
+    stretches: tuple[FrameRun, ...] = ()
     in_old: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,11 +108,11 @@ class Part:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Part:
+    def from_dict(cls, data: Mapping[str, Any]) -> DecodedAnimal:
         """Rebuild from `to_dict`; raise ValueError or TypeError if the data is invalid."""
         height, width = map(int, data["frame_size"])
         stretches = [
-            Stretch(int(start), int(num_frames), int(place), tuple(map(int, hashes)))
+            FrameRun(int(start), int(num_frames), int(place), tuple(map(int, hashes)))
             for start, num_frames, place, hashes in data["stretches"]
         ]
         return cls(
@@ -122,18 +122,18 @@ class Part:
             tuple(stretches),
         )
 
-    def num_bytes(self, stretch: Stretch) -> int:
+    def num_bytes(self, stretch: FrameRun) -> int:
         """Return the size of a stretch as stored."""
         return stored_frames(stretch.num_frames) * math.prod(self.frame_size)
 
-    def fills(self, targets: Sequence[Stretch]) -> bool:
+    def fills(self, targets: Sequence[FrameRun]) -> bool:
         """Return True if the new cache holds the frames of the targets, wherever they lie."""
         return [stretch.span for stretch in self.stretches] == [target.span for target in targets]
 
 
-Parts = dict[str, list[Part]]  # by SHA-256 of the video: one per source
+Parts = dict[str, list[DecodedAnimal]]  # by SHA-256 of the video: one per source
 # by SHA-256 of the video and number of the source: the stretches that the cache holds of it
-Plan = dict[tuple[str, int], list[Stretch]]
+Plan = dict[tuple[str, int], list[FrameRun]]
 
 
 def new_cache(folder: Path) -> Path:
@@ -160,20 +160,24 @@ def make_new_cache(folder: Path, plan: Plan, frame_size: Size) -> int:
 
 
 def save_note(
-    part: Part, sha256: str, folder: Path, making: Making, region: Region | None = None
+    part: DecodedAnimal,
+    sha256: str,
+    folder: Path,
+    options: DecodingOptions,
+    region: Region | None = None,
 ) -> None:
     """Write down what was decoded, and where its frames lie."""
     # it is checked before use, so it need not survive a power failure
-    write_json(_note_path(folder, sha256, making, region), part.to_dict(), durable=False)
+    write_json(_note_path(folder, sha256, options, region), part.to_dict(), durable=False)
 
 
 def load_part(
-    sha256: str, folder: Path, making: Making, region: Region | None = None
-) -> Part | None:
+    sha256: str, folder: Path, options: DecodingOptions, region: Region | None = None
+) -> DecodedAnimal | None:
     """Return what an earlier run decoded, None if there is no note or the frames do not match."""
     try:
-        note = json.loads(_note_path(folder, sha256, making, region).read_text(encoding="utf-8"))
-        part = Part.from_dict(note)
+        note = json.loads(_note_path(folder, sha256, options, region).read_text(encoding="utf-8"))
+        part = DecodedAnimal.from_dict(note)
         if any(not is_sound(part, stretch, new_cache(folder)) for stretch in part.stretches):
             return None
         if any(sum(stretch.span) > part.line.num_frames for stretch in part.stretches):
@@ -183,7 +187,7 @@ def load_part(
         return None
 
 
-def is_sound(part: Part, stretch: Stretch, path: Path) -> bool:
+def is_sound(part: DecodedAnimal, stretch: FrameRun, path: Path) -> bool:
     """Return True if the frames of a stretch match their checksums."""
     with path.open("rb") as file:
         file.seek(stretch.place)
@@ -198,17 +202,19 @@ def _read_frames(file: io.BufferedReader, num_frames: int, size: Size) -> Iterat
         yield np.frombuffer(data, np.uint8).reshape(size)
 
 
-def remove_note(sha256: str, folder: Path, making: Making, region: Region | None = None) -> None:
+def remove_note(
+    sha256: str, folder: Path, options: DecodingOptions, region: Region | None = None
+) -> None:
     """Forget what was decoded."""
-    _note_path(folder, sha256, making, region).unlink(missing_ok=True)
+    _note_path(folder, sha256, options, region).unlink(missing_ok=True)
 
 
-def _note_path(folder: Path, sha256: str, making: Making, region: Region | None) -> Path:
-    parts = [sha256, "x".join(map(str, making.size)) if making.size else "native"]
-    if making.stream is not None:
-        parts.append(f"stream{making.stream}")
-    if making.fps is not None:
-        parts.append(f"{making.fps.numerator}-{making.fps.denominator}fps")
+def _note_path(folder: Path, sha256: str, options: DecodingOptions, region: Region | None) -> Path:
+    parts = [sha256, "x".join(map(str, options.size)) if options.size else "native"]
+    if options.stream is not None:
+        parts.append(f"stream{options.stream}")
+    if options.fps is not None:
+        parts.append(f"{options.fps.numerator}-{options.fps.denominator}fps")
     if region is not None:
         parts.append(str(region).replace(",", "-"))
     return folder / f"{'_'.join(parts)}.json"

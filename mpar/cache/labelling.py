@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.aligning.laying import lay_on_frames
+from mpar.aligning.laying import events_to_frames
 from mpar.aligning.recordings import check_recording, describe_trials
 from mpar.cache.collecting import Video
-from mpar.cache.config import PreprocessConfig
 from mpar.cache.layout import RecordingInfo
-from mpar.cache.parts import Part, Parts, Plan, Stretch
+from mpar.cache.notes import DecodedAnimal, FrameRun, Parts, Plan
+from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.cache.writer import NewRecording, find_places
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
@@ -54,7 +54,7 @@ class Joined:
         places = find_places([info.num_frames for info in infos], self.frame_size)
         plan: Plan = {}
         for origin, info, place in zip(self.origins, infos, places, strict=True):
-            stretch = Stretch(info.start_frame, info.num_frames, place)
+            stretch = FrameRun(info.start_frame, info.num_frames, place)
             plan.setdefault(origin, []).append(stretch)
         return plan
 
@@ -89,13 +89,13 @@ def expect_parts(videos: Sequence[Video], class_map: ClassMap, config: Preproces
     return expected
 
 
-def _guess(video: Video, num_frames: int, config: PreprocessConfig) -> list[Part]:
+def _guess(video: Video, num_frames: int, config: PreprocessConfig) -> list[DecodedAnimal]:
     info = video.info
     is_guess = info.is_rate_guessed and config.fps is None
     fps = config.fps or info.fps if info.is_rate_guessed else info.fps
     line = TimeLine(num_frames, fps, is_guess=is_guess)
     shown = [(r.height, r.width) if r else (info.height, info.width) for r in video.regions]
-    return [Part(line, config.size or size) for size in shown]
+    return [DecodedAnimal(line, config.size or size) for size in shown]
 
 
 def join_labels(
@@ -160,11 +160,11 @@ def _find_size(sizes: dict[Path, tuple[int, int]]) -> tuple[tuple[int, int], lis
 
 
 def _join(
-    video: Video, number: int, part: Part, class_map: ClassMap, config: PreprocessConfig
+    video: Video, number: int, part: DecodedAnimal, class_map: ClassMap, config: PreprocessConfig
 ) -> tuple[list[NewRecording], list[Problem]]:
     """Return the recordings of one animal in a video, one per trial, and what to check."""
     source = video.sources[number]
-    scorings = lay_on_frames(
+    scorings = events_to_frames(
         source.labels,
         class_map,
         part.line,

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from mpar.aligning.recordings import SEVERAL
-from mpar.cache.parts import Making
+from mpar.cache.notes import DecodingOptions
 from mpar.errors import ConfigError
 from mpar.formats.registry import AUTO, READABLE
 from mpar.labels.scorings import MAX_FPS
@@ -111,6 +111,6 @@ class PreprocessConfig:
         }
 
     @property
-    def making(self) -> Making:
+    def decoding(self) -> DecodingOptions:
         """The options for decoding."""
-        return Making(self.size, self.stream, self.fps)
+        return DecodingOptions(self.size, self.stream, self.fps)
