@@ -26,6 +26,7 @@ __all__ = ["Review", "ReviewConfig", "opened_review"]
 
 _LOCK_NAME = "mpar-review"
 _NUM_THREADS = 8
+_SWITCH_SECONDS = 0.0005
 
 
 class Review:
@@ -126,6 +127,9 @@ def opened_review(
     if output_folder.exists() and not output_folder.is_dir():
         raise ConfigError(f"{output_folder}: is a file, expected a folder; choose another --output")
     with contextlib.ExitStack() as stack:
+        # threads that read long tables must not hold up those that answer
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_SECONDS)
         lock = locked(output_folder / _LOCK_NAME)
         try:
             stack.enter_context(lock)

@@ -21,6 +21,7 @@ from mpar.labels.scorings import Scoring
 from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 
 MAX_FRAME = 2**31 - 1
+_NOT_YET = -2  # no code
 
 COLUMNS = {"frame", "action"}
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
@@ -80,13 +81,17 @@ def read_annotation(
     confidence: list[float] = []
     lines: list[int] = []
     guessed: dict[str, str] = {}
+    known: dict[str, int] = {}  # a table repeats few actions many times
     for line, cells in rows[1:]:
         try:
             if len(cells) != width:
                 found = counted(len(cells), "cell")
                 raise ValueError(f"found {found}, expected {width}; fix the row")
             frame = _parse_frame(cells[frame_column])
-            code = _parse_action(cells[action_column], class_map, guessed)
+            action = cells[action_column]
+            code = known.get(action, _NOT_YET)
+            if code == _NOT_YET:
+                code = known[action] = _parse_action(action, class_map, guessed)
             if has_confidence:
                 confidence.append(_parse_share(cells[share_column]))
         except ValueError as error:
@@ -175,6 +180,8 @@ def _find_column_problem(problems: list[Problem]) -> Problem | None:
 
 
 def _parse_frame(cell: str) -> int:
+    if len(cell) < 10 and cell.isascii() and cell.isdecimal():
+        return int(cell)
     match = _WHOLE_NUMBER.fullmatch(with_point(cell))
     if not match or len(match[1]) > 12 or int(match[1]) > MAX_FRAME:
         raise ValueError(f"frame is {cell[:40]!r}, expected a whole number from 0; fix the row")

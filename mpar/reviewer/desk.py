@@ -50,6 +50,7 @@ class Desk:
         self._predicted: PredictedLane | None = None
         self._prediction_error: InputError | None = None
         self._lock = threading.RLock()
+        self._reading = threading.Lock()  # of the prediction, which may take seconds
         self._is_seen_saved = True
 
     def resize(self, num_frames: int) -> None:
@@ -57,14 +58,15 @@ class Desk:
         with self._lock:
             if len(self.lane.codes) != num_frames:
                 self.lane = self.lane.resized(num_frames)
-                self._predicted = self._prediction_error = None
+                with self._reading:
+                    self._predicted = self._prediction_error = None
                 if self.lane.changes:
                     self._save()
 
     @property
     def predicted(self) -> PredictedLane | None:
-        """The prediction, None if there is none or it does not fit."""
-        with self._lock:
+        """The prediction, None if there is none or it does not fit; read at the first request."""
+        with self._reading:
             if self._predicted is None and self._stored and self._prediction_error is None:
                 try:
                     self._predicted = read_predicted(
@@ -74,16 +76,16 @@ class Desk:
                     self._prediction_error = error
             return self._predicted
 
-    def state(self) -> dict[str, Any]:
-        """Return the lanes as plain values."""
+    def state(self, *, with_prediction: bool = True) -> dict[str, Any]:
+        """Return the lanes as plain values, without the prediction if it is still being read."""
+        predicted = self.predicted if with_prediction else None
         with self._lock:
-            predicted = self.predicted
             return {
                 **self.own_state(),
                 "seen": find_spans(self.lane.seen),
                 "predicted": None if predicted is None else _runs(predicted.codes),
                 "has_probabilities": predicted is not None and predicted.probabilities.shape[1] > 0,
-                "prediction_problem": str(self._prediction_error or ""),
+                "prediction_problem": str((with_prediction and self._prediction_error) or ""),
             }
 
     def own_state(self) -> dict[str, Any]:

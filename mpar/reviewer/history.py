@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,14 +46,19 @@ class Change:
     at: str
     by: str
     group: str = ""
+    _json: str = field(default="", init=False, compare=False, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+    def to_json(self) -> str:
+        """Return JSON in one line; a change is never changed, so this is done once."""
+        if not self._json:
+            names = [name for name in self.__slots__ if name != "_json"]
+            plain = {name: getattr(self, name) for name in names}
+            self._json = json.dumps(plain, ensure_ascii=False)
+        return self._json
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Change:
-        """Rebuild from `to_dict`."""
+        """Rebuild from what `to_json` wrote."""
         before, after = ([_as_run(run) for run in data[name]] for name in ("before", "after"))
         kind, at, by, group = (str(data[name]) for name in ("kind", "at", "by", "group"))
         return cls(kind, int(data["start"]), int(data["stop"]), before, after, at, by, group)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Scoring
 from mpar.reviewer.history import ACCEPTED, SCORED, Change, Lane, find_spans
-from mpar.system.files import is_there, remove_temporaries, write_json, write_text
+from mpar.system import files
+from mpar.system.files import is_there, remove_temporaries, write_text
 
 FORMAT, VERSION = "mpar-review", 1
+_BLOCK_ROWS = 2048
 
 
 def now() -> str:
@@ -52,6 +54,9 @@ class ScoringFiles:
     name: str
     annotator: str
     class_map: ClassMap
+    _blocks: dict[int, tuple[bytes, str]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @property
     def table(self) -> Path:
@@ -145,22 +150,28 @@ class ScoringFiles:
             "accepted": find_spans(lane.how == ACCEPTED),
             "scored": find_spans(lane.how == SCORED),
             "runs": [run for run in lane.runs() if run[2] != UNLABELLED],
-            "history": [change.to_dict() for change in lane.changes],
-            "undone": [change.to_dict() for change in lane.undone],
         }
-        write_json(self.record, record)
+        write_record(self.record, record, history=lane.changes, undone=lane.undone)
         if data != current:
             write_text(self.table, text)
 
     def _text_of(self, lane: Lane) -> str:
-        names = {
-            code: self.class_map.name_of(code)
-            for code in np.unique(lane.codes).tolist()
-            if code >= 0
-        }
+        """Return the CSV; only blocks of rows that changed since the last call are made anew."""
+        texts = ["Frame,Action\n"]
+        for start in range(0, len(lane.codes), _BLOCK_ROWS):
+            codes = lane.codes[start : start + _BLOCK_ROWS]
+            key = codes.tobytes()
+            before, text = self._blocks.get(start, (b"", ""))
+            if before != key:
+                text = self._rows_of(start, codes.tolist())
+                self._blocks[start] = key, text
+            texts.append(text)
+        return "".join(texts)
+
+    def _rows_of(self, start: int, codes: list[int]) -> str:
+        names = {code: self.class_map.name_of(code) for code in {*codes} - {UNLABELLED}}
         names[UNLABELLED] = str(UNLABELLED)
-        rows = [f"{i},{names[code]}" for i, code in enumerate(lane.codes.tolist())]
-        return "\n".join(["Frame,Action", *rows]) + "\n"
+        return "".join(f"{i},{names[code]}\n" for i, code in enumerate(codes, start))
 
     def _read_table(self) -> Scoring:
         scoring = read_annotation(self.table, self.class_map)
@@ -229,6 +240,21 @@ class ScoringFiles:
                 "is damaged; move it and its CSV away, or choose another --annotator",
             ) from None
         return lane
+
+
+def write_record(path: Path, record: Mapping[str, Any], **changes: list[Change]) -> None:
+    """Write the JSON file of a scoring, one edit a line.
+
+    Each edit is turned into text once, so that a long history does not hold up the next edit.
+    """
+    lines = [
+        f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for key, value in record.items()
+    ]
+    for name, items in changes.items():
+        edits = ",\n".join(item.to_json() for item in items)
+        lines.append(f'"{name}": [\n{edits}\n]')
+    files.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _digest(data: bytes) -> str:

@@ -24,6 +24,7 @@ HOST = "127.0.0.1"
 MAX_BODY_BYTES = 1 << 20
 _MAX_CHUNK = 512  # frames a request
 _WAIT_SECONDS = 2.0
+_LANES_SECONDS = 0.1  # to wait for what a recording is compared with, before it is shown
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _HEADERS = {
@@ -157,12 +158,13 @@ def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) 
         }
         if frames.num_frames is None or frames.error is not None:
             return about
-        desk = study.desk_of(name)
-        others, problems = study.others_of(name)
-        state = desk.state()
-        if state["prediction_problem"]:
-            problems.append(state["prediction_problem"])
-        return about | state | {"others": others, "problems": problems}
+        lanes = study.lanes_of(name)
+        is_read = lanes.is_ready(_LANES_SECONDS)
+        state = study.desk_of(name).state(with_prediction=is_read)
+        others, problems = lanes.result() if is_read else ({}, [])
+        problems = [*problems, *filter(None, [state["prediction_problem"]])]
+        more = {"others": others, "problems": problems, "is_reading": not is_read}
+        return about | state | more
 
     @app.get(f"/{token}/progress")
     def show_progress() -> dict[str, Any]:
@@ -170,6 +172,7 @@ def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) 
         found = _progress(study, name)
         if found["num_frames"] is not None and not found["error"]:
             found["revision"] = study.desk_of(name).lane.revision
+            found["is_reading"] = not study.lanes_of(name).is_ready()
         return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.formats.registry import ANNOTATION_SUFFIXES
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import DEFAULT_CLASS_MAP, NO_RESPONSES, ClassMap, agree_on
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, folded
@@ -22,6 +24,7 @@ from mpar.predictions.reading import (
 from mpar.reviewer.desk import Desk
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.lanes import read_others
+from mpar.reviewer.reading import Reading
 from mpar.reviewer.review_config import ReviewConfig, login_name
 from mpar.reviewer.scoring_files import ScoringFiles
 from mpar.reviewer.worklist import ESTIMATE_NAME, Checking, Queue
@@ -83,6 +86,7 @@ class Study:
         self._lock = threading.RLock()
         self._frames: OrderedDict[Path, VideoFrames] = OrderedDict()
         self._desks: dict[str, Desk] = {}
+        self._readings: dict[str, Reading[tuple[dict[str, list[list[int]]], list[str]]]] = {}
         self._list_recordings()
         self.queue: Queue | None = None
         self.checking: Checking | None = None
@@ -255,6 +259,37 @@ class Study:
             desk.resize(num_frames)
             return desk
 
+    def lanes_of(self, name: str) -> Reading[tuple[dict[str, list[list[int]]], list[str]]]:
+        """Read, in a thread, the prediction of a recording and what `others_of` returns.
+
+        What was read once is kept until the files or the frames change.
+        """
+        desk, frames = self.desk_of(name), self.frames_of(name)
+
+        def read() -> tuple[dict[str, list[list[int]]], list[str]]:
+            _ = desk.predicted
+            return self.others_of(name)
+
+        with self._lock:
+            key = (desk, frames.index is None, frames.num_frames, self._state_of_labels())
+            reading = self._readings.get(name)
+            if reading is None or reading.key != key:
+                reading = self._readings[name] = Reading(read, key)
+            return reading
+
+    def _state_of_labels(self) -> list[tuple[str, int, int]]:
+        """Return name, size and time of the label files of others."""
+        if self.is_blind or not self.output_folder.is_dir():
+            return []
+        own = {self._files_of(item).table for item in self.recordings.values()}
+        found = []
+        for path in find_files(self.output_folder, ANNOTATION_SUFFIXES):
+            if path not in own:
+                with contextlib.suppress(OSError):
+                    state = path.stat()
+                    found.append((str(path), state.st_size, state.st_mtime_ns))
+        return found
+
     def others_of(self, name: str) -> tuple[dict[str, list[list[int]]], list[str]]:
         """Return the runs of others by annotator as (start, stop, code), and problems."""
         if self.is_blind or not self.output_folder.is_dir():
@@ -324,6 +359,7 @@ class Study:
                 self.regions_path.unlink(missing_ok=True)
                 self._table = None
             self._desks.clear()
+            self._readings.clear()
             self._list_recordings()
 
     def describe(self) -> str:

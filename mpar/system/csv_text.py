@@ -98,7 +98,14 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
 
 def header_of(text: str) -> str:
     """Return the first line of a table that is not blank, "" if there is none."""
-    return next((line for line in _LINE_BREAK.split(text) if line.strip(" \t,;")), "")
+    start = 0
+    while start < len(text):
+        found = _LINE_BREAK.search(text, start)
+        stop, after = found.span() if found else (len(text), len(text))
+        if text[start:stop].strip(" \t,;"):
+            return text[start:stop]
+        start = after
+    return ""
 
 
 def plain_cells(line: str, delimiter: str) -> list[str]:

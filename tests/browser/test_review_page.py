@@ -11,6 +11,7 @@ import pytest
 
 from mpar.labels.classes import ClassMap
 from mpar.review import ReviewConfig, opened_review
+from mpar.reviewer import desk as desk_module
 from mpar.reviewer import frames as frames_module
 from mpar.video.seeking import FrameReader
 from tests.fixtures.helpers import find_browser
@@ -595,3 +596,26 @@ def test_picture_from_before_its_proof_is_shown_anew(open_window, monkeypatch):
     window.press("3")
     window.settle()
     assert window.own() == [-1] * 100 + [LICK] + [-1] * 139
+
+
+def test_prediction_that_comes_later_is_shown_then(open_window, monkeypatch, tmp_path):
+    """The page scores at once; what it is compared with appears when it has been read."""
+    gate, read = threading.Event(), desk_module.read_predicted
+
+    def read_late(*arguments):
+        gate.wait(60)
+        return read(*arguments)
+
+    monkeypatch.setattr(desk_module, "read_predicted", read_late)
+    window = open_window(predictions=True)
+    window.press("3", "Escape", "a")
+    window.settle()
+    assert window.own()[:2] == [LICK, -1]
+    assert "still reading" in window.page.inner_text("#message")
+    gate.set()
+    window.page.wait_for_function("() => review.predicted && review.timeline.curve")
+    assert window.own()[:2] == [LICK, -1]
+    window.goes_to(1)
+    window.press("a")
+    window.settle()
+    assert codes_of(tmp_path / "out") == [REST] * 60 + [-1] * 180

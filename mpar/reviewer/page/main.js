@@ -182,8 +182,15 @@ class Review {
 
   #takeState(state) {
     this.sender.revision = state.revision;
+    this.own = codesOf(state.runs, state.num_frames);
+    this.#takeLanes(state);
+    this.#showHistory(state);
+  }
+
+  // Show what the server has read of predictions and of others; it may come after the rest.
+  #takeLanes(state) {
     const T = state.num_frames;
-    this.own = codesOf(state.runs, T);
+    this.isReading = state.is_reading;
     this.predicted = state.predicted ? codesOf(state.predicted, T) : null;
     const others = Object.entries(state.others).map(([label, runs]) => (
       { label, codes: codesOf(runs, T), height: 16, kind: "other" }));
@@ -194,7 +201,18 @@ class Review {
     this.timeline.lanes = [...lanes, ...others];
     this.timeline.seen = this.seen;
     this.timeline.resize();
-    this.#showHistory(state);
+  }
+
+  async #readLanes() {
+    const { name, player } = this;
+    const { frames } = player;
+    const state = await getJson("recording", { name });
+    if (frames !== player.frames || state.num_frames !== this.state?.num_frames) return;
+    this.state = { ...this.state, has_probabilities: state.has_probabilities };
+    this.#takeLanes(state);
+    this.side.opened();
+    if (state.problems.length) this.say(state.problems.join("\n"));
+    if (state.has_probabilities) await this.scorer.curve(0);
   }
 
   #veil(text) {
@@ -273,7 +291,7 @@ class Review {
     if (frames !== player.frames) return;
     this.timeline.numCertain = Math.max(this.timeline.numCertain, count);
     document.body.dataset.counted = count;
-    if (count < all) setTimeout(() => this.#poll(), WAIT_MS);
+    if (count < all || this.isReading) setTimeout(() => this.#poll(), WAIT_MS);
   }
 
   async #poll() {
@@ -289,6 +307,7 @@ class Review {
     if (name !== this.name || !this.state) return;
     if ($("saved").classList.contains("bad")) this.#showSaved(this.sender.waiting.length, false);
     this.#showCounted(found);
+    if (this.isReading && found.is_reading === false) await this.#readLanes();
     if (found.error) this.say(found.error);
     else if (found.num_frames !== this.state.num_frames) this.#reopen();
     else if (this.sender.isIdle && found.revision !== this.sender.revision) {

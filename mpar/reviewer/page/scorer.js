@@ -240,7 +240,9 @@ export class Scorer {
   accept() {
     const { predicted } = this.review;
     if (!predicted) {
-      this.review.say("There is no prediction to accept.", true);
+      this.review.say(this.review.isReading
+        ? "mpar is still reading the prediction; wait a moment."
+        : "There is no prediction to accept.", true);
       return;
     }
     const [start, stop] = this.selection ?? runAt(predicted, this.frame);

@@ -29,8 +29,10 @@ from mpar.matching.regions import read_regions
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.review import ReviewConfig, opened_review
+from mpar.reviewer import desk as desk_module
 from mpar.reviewer import frames as frames_module
 from mpar.reviewer import scoring_files
+from mpar.reviewer import study as study_module
 from mpar.reviewer.frames import VideoFrames
 from mpar.reviewer.history import ACCEPTED, SCORED, Lane
 from mpar.reviewer.review_config import login_name
@@ -270,6 +272,34 @@ def test_nothing_is_written_for_a_recording_that_is_only_looked_at(ask, tmp_path
     assert asker.state()["seen"] == [[0, 5], [9, 12]]
 
 
+def test_files_of_a_long_recording_hold_every_edit(tmp_path):
+    """The CSV, of which only changed blocks are made anew, and the history, one edit a line."""
+    num_frames, rng = 5000, np.random.default_rng(0)
+    files = scoring_files.ScoringFiles(tmp_path, "m1", "anna", DEFAULT_CLASS_MAP)
+    desk = desk_module.Desk(files, num_frames, prediction=None, about={"video": "m1.mp4"})
+    expected = np.full(num_frames, -1)
+    for number in range(60):
+        start = int(rng.integers(num_frames - 1))
+        stop = min(num_frames, start + int(rng.integers(1, 3000)))
+        code = int(rng.integers(-1, 8))
+        desk.edit("set", desk.lane.revision, start=start, stop=stop, code=code)
+        expected[start:stop] = code
+        if number % 10 == 9:
+            desk.edit("undo", desk.lane.revision)
+            desk.edit("redo", desk.lane.revision)
+        texts = (DEFAULT_CLASS_MAP.name_of(k) if k >= 0 else "-1" for k in expected.tolist())
+        rows = "".join(f"{i},{text}\n" for i, text in enumerate(texts))
+        assert files.table.read_text() == f"Frame,Action\n{rows}"
+    record = json.loads(files.record.read_text(encoding="utf-8"))
+    assert len(record["history"]) == len(desk.lane.changes)
+    again = files.load(num_frames)
+    assert again.codes.tolist() == expected.tolist()
+    assert again.changes == desk.lane.changes
+    while again.undo() is not None:
+        pass
+    assert (again.codes == -1).all()
+
+
 def test_history_survives_a_restart(ask):
     """All steps are undone by a second server, and redone by a third."""
     asker = ask()
@@ -324,6 +354,46 @@ def test_prediction_of_another_length_is_not_shown(ask, tmp_path):
     assert state["predicted"] is None
     assert "expected 60 for a video of 60 frames" in state["problems"][0]
     assert asker.edit("accept", start=0, stop=9).status_code == 400
+
+
+def test_long_tables_hold_up_nobody(ask, tmp_path, monkeypatch):
+    """The recording opens and is scored while predictions and labels of others are being read."""
+    gate, calls = threading.Event(), []
+    read_others, read_predicted = study_module.read_others, desk_module.read_predicted
+
+    def read_late(*arguments):
+        gate.wait(20)
+        calls.append(1)
+        return read_others(*arguments)
+
+    def read_prediction_late(*arguments):
+        gate.wait(20)
+        return read_predicted(*arguments)
+
+    monkeypatch.setattr(study_module, "read_others", read_late)
+    monkeypatch.setattr(desk_module, "read_predicted", read_prediction_late)
+    out = tmp_path / "out"
+    out.mkdir()
+    write_annotation(out / "m1_bea.csv", np.full(NUM_FRAMES, WALK))
+    asker = ask(put_predictions(tmp_path / "predictions", np.zeros(NUM_FRAMES, int)))
+    state = asker.state()
+    assert (state["is_reading"], state["others"], state["predicted"]) == (True, {}, None)
+    assert asker.edit("set", start=0, stop=5, code=LICK).status_code == 200
+    assert codes_of(out)[:6] == [LICK] * 5 + [-1]
+    gate.set()
+    while asker.get("progress", name="m1").json["is_reading"]:
+        time.sleep(0.02)
+    for _ in range(2):  # and read once, whatever this scorer saves
+        state = asker.state()
+        assert state["others"] == {"bea": [[0, NUM_FRAMES, WALK]]}
+        assert state["predicted"] == [[0, NUM_FRAMES, 0]]
+        assert state["runs"][0] == [0, 5, LICK, SCORED]
+        assert len(calls) == 1
+    write_annotation(out / "m1_bea.csv", np.full(NUM_FRAMES, LICK))
+    while asker.state()["is_reading"]:
+        time.sleep(0.02)
+    assert asker.state()["others"] == {"bea": [[0, NUM_FRAMES, LICK]]}
+    assert len(calls) == 2
 
 
 def test_blind_scorers_get_nothing_of_others(ask, tmp_path):
@@ -439,10 +509,10 @@ def test_what_cannot_be_saved_is_not_shown_as_saved(ask, tmp_path, monkeypatch):
     asker = ask()
     asker.edit("set", start=0, stop=5, code=LICK)
 
-    def fail(path, *_):
+    def fail(path, *_, **__):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(scoring_files, "write_json", fail)
+    monkeypatch.setattr(scoring_files, "write_record", fail)
     reply = asker.edit("set", start=5, stop=9, code=WALK)
     assert reply.status_code == 507
     assert "No space left on device" in reply.json["error"]
