@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from mpar_cli._mapped import lost_pages_end_with_message
 
-from mpar.errors import InputError, MparError, Problem
+from mpar.errors import InputError, MparError, Problem, counted
 from mpar.system.faults import is_out_of_memory, logged
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mpar.cache.layout import RecordingInfo
+    from mpar.inference import Predicted
 
 PROBLEMS_EXIT = 1  # some inputs were bad; the others were processed
 ERROR_EXIT = 2  # nothing was done
@@ -156,6 +159,18 @@ def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:
         for text in info.warnings
     }
     show_warnings(shown)
+
+
+def show_predicted(done: Predicted, folder: Path) -> None:
+    """Print what was written to a folder, what was there, and the warnings about the videos."""
+    show_warnings((item.video, warning) for item in done.written for warning in item.warnings)
+    if done.kept:
+        click.echo(
+            f"{counted(len(done.kept), 'prediction')} of this network with these options already "
+            "there and kept"
+        )
+    num_frames = sum(item.num_frames for item in done.written)
+    click.echo(f"{len(done.written)} videos, {num_frames:,} frames -> {folder}")
 
 
 def show_table(rows: list[list[str]]) -> None:

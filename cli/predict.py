@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems, show_warnings
+from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_predicted, show_problems
 
 
 @click.command(
@@ -113,7 +113,6 @@ def main(
     or 2 if none is left. By default, labels are post-processed with values in the checkpoint,
     which were fitted on validation recordings.
     """
-    from mpar.errors import counted
     from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
     from mpar.predictions.postprocess import PostConfig, change_post
     from mpar.predictions.writing import OutputConfig
@@ -143,19 +142,12 @@ def main(
         )
     if not team.is_leader:
         return 0
-    written, problems = done.written, [*problems, *done.problems]
-    show_warnings((item.video, warning) for item in written for warning in item.warnings)
-    num_frames = sum(item.num_frames for item in written)
-    if done.kept:
-        click.echo(
-            f"{counted(len(done.kept), 'prediction')} of this network with these options already "
-            "there and kept"
-        )
-    click.echo(f"{len(written)} videos, {num_frames:,} frames -> {output_folder}")
+    problems += done.problems
+    show_predicted(done, output_folder)
     click.echo(f"post-processing: {network.post.describe(network.class_names)}")
     if problems:
         show_problems(problems)
-    if not written and not done.kept:
+    if not done.written and not done.kept:
         return ERROR_EXIT
     return PROBLEMS_EXIT if problems else 0
 

@@ -114,18 +114,20 @@ def find_inputs(
     """
     recordings: list[Input] = []
     videos: list[Path] = []
-    problems = []
+    problems: list[Problem] = []
     for path in map(Path, paths):
         if path.is_dir():
             warn_of_unread([*VIDEO_SUFFIXES, *ANNOTATION_SUFFIXES], path)
             videos += find_files(path, VIDEO_SUFFIXES)
         elif path.suffix.lower() in STORE_SUFFIXES:
             try:
-                with Store(path) as store:
+                with contained(path, with_disk=True), Store(path) as store:
                     recordings += [
                         Input(path, (info.name,), recording=i)
                         for i, info in enumerate(store.recordings)
                     ]
+            except InputError as error:
+                problems += error.problems
             except StoreError as error:
                 problems.append(Problem(path.name, 0, str(error)))
         else:

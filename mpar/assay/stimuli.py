@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from mpar.errors import InputError, Problem, counted
+from mpar.errors import Problem
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import Recording
 from mpar.matching.metadata import Animal, expected_time
-from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
-from mpar.system.tables import find_decimal, parse_number, parse_seconds
+from mpar.system.tables import find_decimal, parse_number, parse_seconds, read_named_rows
 
-_TITLES = {"recording": "Recording", "event": "Event", "start_s": "Start_s", "stop_s": "Stop_s"}
 _NEEDED = ("Recording", "Event", "Start_s")
 
 
@@ -84,37 +82,13 @@ def read_stimuli(
         The file cannot be read, or lacks a column.
     """
     path = Path(path)
-    text = read_text(path)
-    header = header_of(text)
-    delimiter = max(DELIMITERS, key=lambda d: len(_TITLES.keys() & {*plain_cells(header, d)}))
-    lines = parse_rows(path, text, delimiter)
-    names = [_TITLES.get(name.lower(), name) for name in (lines[0][1] if lines else [])]
     needed = [*_NEEDED, *([force_column] if force_column else [])]
-    missing = [name for name in needed if name not in names]
-    clash = [name for name in names if name in taken and name not in _TITLES.values()]
-    if missing or clash or len({*names}) < len(names) or not all(names):
-        raise InputError.of(
-            path,
-            f"found the columns {','.join(names)[:100]!r}, expected {', '.join(needed)} and others "
-            "with different names"
-            + (f", not {', '.join(clash)}" if clash else "")
-            + "; fix the header",
-            1,
-        )
-    rows = [
-        (line, dict(zip(names, cells, strict=True)))
-        for line, cells in lines[1:]
-        if len(cells) == len(names)
-    ]
-    problems = [
-        Problem.of(
-            path, f"found {counted(len(cells), 'cell')}, expected {len(names)}; fix the row", line
-        )
-        for line, cells in lines[1:]
-        if len(cells) != len(names)
-    ]
+    table = read_named_rows(path, [*needed, "Stop_s"], needed=needed, taken=taken)
+    names, rows, problems = table.columns, table.rows, [*table.problems]
     numbers = [n for n in ("Start_s", "Stop_s", force_column) if n in names]
-    decimal = find_decimal([row[n] for _, row in rows for n in numbers if n is not None], delimiter)
+    decimal = find_decimal(
+        [row[n] for _, row in rows for n in numbers if n is not None], table.delimiter
+    )
     index = NameIndex(
         (written, place)
         for place, animal in enumerate(animals)
@@ -197,5 +171,5 @@ def _read_row(
         raise ValueError(
             f"found {force_column} {row[force_column]!r}, expected a number above 0; fix the row"
         )
-    further = {name: cell for name, cell in row.items() if name not in _TITLES.values()}
+    further = {name: cell for name, cell in row.items() if name not in {*_NEEDED, "Stop_s"}}
     return Stimulus(animal, row["Event"], start, stop, force, further, line)

@@ -21,7 +21,6 @@ from mpar.labels.scorings import Scoring
 from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 
 MAX_FRAME = 2**31 - 1
-_NOT_YET = -2  # no code
 
 COLUMNS = {"frame", "action"}
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]+)(\.0*)?", re.ASCII)
@@ -88,17 +87,15 @@ def read_annotation(
                 found = counted(len(cells), "cell")
                 raise ValueError(f"found {found}, expected {width}; fix the row")
             frame = _parse_frame(cells[frame_column])
-            action = cells[action_column]
-            code = known.get(action, _NOT_YET)
-            if code == _NOT_YET:
-                code = known[action] = _parse_action(action, class_map, guessed)
+            if (action := cells[action_column]) not in known:
+                known[action] = _parse_action(action, class_map, guessed)
             if has_confidence:
                 confidence.append(_parse_share(cells[share_column]))
         except ValueError as error:
             problems.append(Problem.of(path, str(error), line))
             continue
         frames.append(frame)
-        codes.append(code)
+        codes.append(known[action])
         lines.append(line)
 
     if not rows[1:]:

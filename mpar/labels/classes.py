@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
 from collections import defaultdict
@@ -15,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mpar.errors import ConfigError
+from mpar.errors import ConfigError, InputError
+from mpar.system.tables import read_named_rows
 
 UNLABELLED = -1
 MAX_CODE = np.iinfo(np.int16).max
@@ -329,9 +328,9 @@ class ClassMap:
         Parameters
         ----------
         path : Path or str
-            UTF-8 CSV with the columns ``code,name,class``, one row per code. An optional column
-            ``mirror`` names the class in a mirrored picture (empty: the same class). An optional
-            column ``modifier`` limits a row to events with this modifier; its name becomes
+            CSV or workbook with the columns ``code,name,class``, one row per code. An optional
+            column ``mirror`` names the class in a mirrored picture (empty: the same class). An
+            optional column ``modifier`` limits a row to events with this modifier; its name becomes
             ``name (modifier)``. An optional column ``response`` says "yes" for classes that count
             as responses, such as those of pain. The columns may have any order.
 
@@ -341,16 +340,22 @@ class ClassMap:
             The file cannot be read or the map is invalid.
         """
         path = Path(path)
-        header, lines = _read_lines(path)
+        try:
+            table = read_named_rows(
+                path, [*_COLUMNS, *_OPTIONAL_COLUMNS], needed=_COLUMNS, has_others=False
+            )
+        except InputError as error:
+            raise ConfigError(str(error.problems[0])) from None
+        if table.problems:
+            raise ConfigError("; ".join(map(str, table.problems)))
         rows, mirrors = [], []
         first_modified: dict[tuple[str, str], int] = {}
         is_response: dict[str, tuple[bool, int]] = {}
-        for line, cells in lines:
-            named = dict(zip(header, cells, strict=False))
-            if len(cells) != len(header) or not re.fullmatch(r"[0-9]{1,5}", named["code"]):
+        for line, named in table.rows:
+            if not re.fullmatch(r"[0-9]{1,5}", named["code"]):
                 raise ConfigError(
-                    f"{path.name}:{line}: found {','.join(cells)!r}, expected {','.join(header)} "
-                    "with a whole number as code; fix the row"
+                    f"{path.name}:{line}: found {','.join(named.values())!r}, expected "
+                    f"{','.join(table.columns)} with a whole number as code; fix the row"
                 )
             if re.search("[()]", modifier := named.get("modifier", "")):
                 raise ConfigError(
@@ -380,39 +385,6 @@ class ClassMap:
             return cls(tuple(rows), tuple(mirrors), responses)
         except ConfigError as error:
             raise ConfigError(f"{path.name}: {error}") from None
-
-
-def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the columns of a class map file in lower case, and (line, cells) of its rows."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path.name}: cannot be read as a UTF-8 text file ({error}); check the path, "
-            "or save it as 'CSV UTF-8'"
-        ) from None
-    header_line = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    lines: list[tuple[int, list[str]]] = []
-    line = 1
-    try:
-        for row in reader:
-            if any(cells := [cell.strip() for cell in row]):
-                lines.append((line, cells))
-            line = reader.line_num + 1  # a quoted cell may span lines
-    except csv.Error as error:
-        raise ConfigError(
-            f"{path.name}:{line}: is not a well-formed CSV ({error}); fix the row"
-        ) from None
-    header = [cell.lower() for cell in lines[0][1]] if lines else []
-    is_known = {*_COLUMNS} <= {*header} <= {*_COLUMNS, *_OPTIONAL_COLUMNS}
-    if not is_known or len({*header}) < len(header):
-        raise ConfigError(
-            f"{path.name}: found the columns {','.join(header) or '(none)'}, expected "
-            f"{','.join(_COLUMNS)} and, if needed, {', '.join(_OPTIONAL_COLUMNS)}; fix the header"
-        )
-    return header, lines[1:]
 
 
 def _parse_answer(path: Path, line: int, cell: str) -> bool:

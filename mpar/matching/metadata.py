@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.names import NameIndex, spelled_alike
 from mpar.labels.scorings import Recording
-from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
-from mpar.system.tables import find_decimal, parse_seconds
+from mpar.system.tables import find_decimal, parse_seconds, read_named_rows
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +92,12 @@ def read_animals(
             )
         return [Animal(item, item.name, "all", Fraction(0), {}) for item in predictions], []
     path = Path(metadata_path)
-    columns, rows, delimiter = _read_rows(path, taken)
+    taken = [name for name in taken if name not in {"Recording", "Animal", "Group"}]
+    table = read_named_rows(path, ["Recording", "Animal"], needed=["Recording"], taken=taken)
+    if table.problems:
+        raise InputError(table.problems)
+    columns = [name for name in table.columns if name not in {"Recording", "Animal"}]
+    rows = table.rows
     for name in (onset_column, *group_by):
         if name is not None and name not in columns:
             raise ConfigError(
@@ -101,7 +105,7 @@ def read_animals(
                 "them; name another column, or add it"
             )
     onsets = [row[onset_column] for _, row in rows] if onset_column else []
-    decimal = find_decimal(onsets, delimiter)
+    decimal = find_decimal(onsets, table.delimiter)
     by = list(group_by) or [name for name in columns if name.lower() == "group"]
     known = _find_named(predictions, {row["Recording"] for _, row in rows})
     animals: dict[str, Animal] = {}
@@ -212,34 +216,3 @@ def expected_time(found: Fraction | None, length: Fraction) -> str:
         f"{where} of the recording, which lasts {float(length):.3f} s; expected an earlier time; "
         "fix the row"
     )
-
-
-def _read_rows(
-    path: Path, taken: Sequence[str]
-) -> tuple[list[str], list[tuple[int, dict[str, str]]], str]:
-    """Return columns except Recording and Animal, (line, row by column) of all rows, delimiter."""
-    text = read_text(path)
-    header = header_of(text)
-    delimiter = max(DELIMITERS, key=lambda d: "recording" in plain_cells(header, d))
-    lines = parse_rows(path, text, delimiter)
-    titles = {"recording": "Recording", "animal": "Animal"}
-    names = [titles.get(name.lower(), name) for name in (lines[0][1] if lines else [])]
-    bad = [n for n in names if n in taken and n not in {*titles.values(), "Group"}]
-    if "Recording" not in names or not all(names) or len({*names}) < len(names) or bad:
-        raise InputError.of(
-            path,
-            f"found the columns {','.join(names)[:100]!r}, expected one Recording and others with "
-            "different names" + (f", not {', '.join(bad)}" if bad else "") + "; fix the header",
-            1,
-        )
-    problems = [
-        Problem.of(
-            path, f"found {counted(len(cells), 'cell')}, expected {len(names)}; fix the row", line
-        )
-        for line, cells in lines[1:]
-        if len(cells) != len(names)
-    ]
-    if problems:
-        raise InputError(problems)
-    rows = [(line, dict(zip(names, cells, strict=True))) for line, cells in lines[1:]]
-    return [name for name in names if name not in titles.values()], rows, delimiter

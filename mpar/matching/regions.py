@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpar.errors import InputError, Problem, counted
+from mpar.errors import InputError, Problem
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import JOINT, Scoring
-from mpar.system.csv_text import DELIMITERS, parse_rows, plain_cells, read_text
+from mpar.system.tables import read_named_rows
 from mpar.video.regions import Region
 from mpar.video.streams import MIN_SIDE_PX
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("video", "animal", "x", "y", "width", "height")
+TITLES = ("Video", "Animal", "X", "Y", "Width", "Height")
+COLUMNS = tuple(title.lower() for title in TITLES)
 MAX_NAME_BYTES = 100  # file names stay below the limit of 255
 EVERY = "*"  # in the column Video: every video without its own row
 
@@ -101,28 +102,13 @@ def read_regions(path: Path | str) -> RegionTable:
         video, regions that overlap.
     """
     path = Path(path)
-    text = read_text(path)
-    header = text.partition("\n")[0].strip()
-    delimiter = max(DELIMITERS, key=lambda d: "animal" in plain_cells(header, d))
-    lines = parse_rows(path, text, delimiter)
-    names = [cell.lower() for cell in lines[0][1]] if lines else []
-    if sorted(names) != sorted(COLUMNS):
-        raise InputError.of(
-            path,
-            f"found the columns {','.join(names)[:100]!r}, expected Video,Animal,X,Y,Width,Height; "
-            "fix the header",
-            1,
-        )
-    rows, problems = [], []
-    for line, cells in lines[1:]:
-        if not any(cells):
-            continue
+    table = read_named_rows(path, TITLES, has_others=False)
+    rows, problems = [], [*table.problems]
+    for line, row in table.rows:
         try:
-            rows.append(_read_row(dict(zip(names, cells, strict=True)), line))
+            rows.append(_read_row({name.lower(): cell for name, cell in row.items()}, line))
         except ValueError as error:
-            found = f"found {counted(len(cells), 'cell')}, expected 6; fix the row"
-            message = found if len(cells) != len(names) else str(error)
-            problems.append(Problem.of(path, message, line))
+            problems.append(Problem.of(path, str(error), line))
     problems += _compare_rows(path, rows)
     if not rows and not problems:
         problems.append(Problem.of(path, "has no rows below its header; add the regions", 1))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.labels.scorings import Recording
 from mpar.matching.groups import find_group, warn_of_groups
 from mpar.predictions.reading import read_folder, read_prediction, read_sidecar
-from mpar.system.files import spreadsheet_plain
+from mpar.system.files import read_header, read_numbers
 
 _ROUNDING = 0.01  # the CSV has six decimals
 
@@ -75,21 +72,16 @@ def read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:
     """
     columns = [f"{name}_prob" for name in class_names]
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        first = next(csv.reader(io.StringIO(text, newline="")), [])
-        header = [spreadsheet_plain(cell) for cell in first]
-    except (ValueError, csv.Error) as error:
+        header = read_header(path)
+    except ValueError as error:
         raise InputError.of(path, f"cannot be read ({error}); predict again") from None
     missing = [name for name in columns if name not in header]
     if missing:
         raise InputError.of(path, f"lacks the columns {', '.join(missing)}; predict again")
-    at = [header.index(name) for name in columns]
     try:
-        # by pandas, since these tables are long
-        table = pd.read_csv(io.StringIO(text), usecols=at, dtype=np.float64)
-        values = table.to_numpy()[:, np.argsort(np.argsort(at))].astype(np.float32)
+        values = read_numbers(path, columns).astype(np.float32)
         is_sound = bool((values >= 0).all() and (abs(values.sum(axis=1) - 1) < _ROUNDING).all())
-    except (IndexError, ValueError):
+    except ValueError:
         is_sound = False
     if not is_sound:
         raise InputError.of(

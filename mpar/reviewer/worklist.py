@@ -42,7 +42,8 @@ def read_known(
 class Queue:
     """The stretches that are most worth a look.
 
-    Reading all predictions takes a while, so a thread does it.
+    Reading all predictions takes a while, so a thread does it, from the first request on: a page
+    first opens a recording, which should not wait for that.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Queue:
         self._class_names: tuple[str, ...] = ()
         self.problem = ""
         self._thread = threading.Thread(target=self._read, name="queue", daemon=True)
-        self._thread.start()
+        self._starting = threading.Lock()
 
     def _read(self) -> None:
         try:
@@ -82,6 +83,9 @@ class Queue:
 
     def is_ready(self, seconds: float = 0) -> bool:
         """Return True once all predictions are read; wait for it so long at most."""
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import InputError, Problem, counted, shorten
-from mpar.system.csv_text import DELIMITERS, parse_rows, plain_cells
+from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
 
 NOTHING = {"", "na", "nan", "none"}  # how programs write an empty cell
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", re.ASCII)
@@ -170,6 +170,89 @@ def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -
         (cells[i] for _, cells in body for i in numeric), found[1] if found else ","
     )
     return Table(path, columns, body, preamble, line, names, decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """A table with its header in the first line.
+
+    Parameters
+    ----------
+    columns : list of str
+        Names of the columns.
+    rows : list of (int, dict of str to str)
+        Line and cells by column of each row that is not blank.
+    delimiter : str
+        What separates the cells.
+    problems : list of Problem
+        Rows with another number of cells than the header, which are left out.
+    """
+
+    columns: list[str]
+    rows: list[tuple[int, dict[str, str]]]
+    delimiter: str
+    problems: list[Problem]
+
+
+def read_named_rows(
+    path: Path,
+    titles: Sequence[str],
+    *,
+    needed: Sequence[str] | None = None,
+    has_others: bool = True,
+    taken: Sequence[str] = (),
+) -> NamedRows:
+    """Read a table that mpar defines: stimuli, metadata, regions, splits, class maps.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV in any encoding, separator and decimal mark that label files may have, or a workbook.
+    titles : sequence of str
+        Columns that mpar knows. Case does not count in the header; these are their names here.
+    needed : sequence of str, optional
+        Columns that must be there, by default all of `titles`.
+    has_others : bool
+        Whether the table may have further columns.
+    taken : sequence of str
+        Names that further columns may not have.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or its header does not fit.
+    """
+    needed = titles if needed is None else needed
+    text = read_text(path)
+    header = header_of(text)
+    known = {title.lower(): title for title in titles}
+    delimiter = max(DELIMITERS, key=lambda d: len(known.keys() & {*plain_cells(header, d)}))
+    lines = parse_rows(path, text, delimiter)
+    columns = [known.get(name.lower(), name) for name in (lines[0][1] if lines else [])]
+    others = [name for name in columns if name not in titles]
+    clash = [name for name in others if name in taken or not has_others]
+    is_distinct = len({*columns}) == len(columns) and all(columns)
+    if not {*needed} <= {*columns} or clash or not is_distinct:
+        optional = [title for title in titles if title not in needed]
+        raise InputError.of(
+            path,
+            f"found the columns {','.join(columns)[:100]!r}, expected {', '.join(needed)}"
+            + (f", if needed {', '.join(optional)}" if optional else "")
+            + (" and any others" if has_others else "")
+            + (", each once" if not is_distinct else "")
+            + (f", not {', '.join(clash)}" if clash else "")
+            + "; fix the header",
+            1,
+        )
+    rows, problems = [], []
+    for line, cells in lines[1:]:
+        if len(cells) == len(columns):
+            rows.append((line, dict(zip(columns, cells, strict=True))))
+        elif any(cells):
+            message = f"found {counted(len(cells), 'cell')}, expected {len(columns)}; fix the row"
+            problems.append(Problem.of(path, message, line))
+    rows = [(line, row) for line, row in rows if any(row.values())]
+    return NamedRows(columns, rows, delimiter, problems)
 
 
 class ProblemList(list[Problem]):

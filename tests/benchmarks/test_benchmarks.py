@@ -10,7 +10,7 @@ from mpar.cache.store import Store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import split_store
-from tests.benchmarks import coverage, real, reviewing
+from tests.benchmarks import coverage, editing, real, reviewing
 from tests.benchmarks import race as race_module
 from tests.benchmarks.__main__ import GROUPS
 from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
@@ -160,6 +160,16 @@ def test_every_group_runs(group, tmp_path, monkeypatch):
     rows = module.run(tmp_path)
     assert rows
     assert all(row.rate > 0 for row in rows)
+
+
+def test_edits_of_a_toy_film_are_timed(tmp_path, monkeypatch):
+    """Each line has its figures."""
+    for name, value in {"NUM_TOTAL": 720, "NUM_EDITS": 5, "NUM_OTHERS": 1}.items():
+        monkeypatch.setattr(editing, name, value)
+    result = CliRunner().invoke(editing.main, ["--folder", tmp_path / "f"], catch_exceptions=False)
+    lines = result.output.splitlines()
+    assert len(lines) == 8
+    assert all(" ms" in line for line in lines)
 
 
 def test_real_sets_are_scored(tmp_path):

@@ -187,7 +187,7 @@ def test_two_processes_preprocess_as_one_does(study, tmp_path):
 
 
 def test_two_processes_predict_as_one_does(study, tmp_path):
-    """The same bytes, one summary; what is there already is refused once for both."""
+    """The same bytes, one summary; what is there already is kept by both."""
     arguments = [study.checkpoint, study.videos, "--device", "cpu", "-o"]
     run = [sys.executable, "-m", "mpar_cli.predict", *map(str, arguments), "one"]
     alone = subprocess.run(
@@ -205,9 +205,10 @@ def test_two_processes_predict_as_one_does(study, tmp_path):
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
     assert out == alone.stdout.replace("one", "two")
     process = in_a_team(tmp_path, "predict", *arguments, "two")
-    _, err = process.communicate(timeout=240)
-    assert process.returncode != 0
-    assert err.count("of the output files") == 1
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert out.count("already there and kept") == 1
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
 
 
 def test_norm_of_one_is_batch_norm():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import mpar.assay
+import mpar.summarize
 from mpar.assay.windows import (
     Window,
     make_windows,
@@ -329,7 +329,7 @@ def test_study_of_two_groups(tmp_path):
 @pytest.fixture
 def predictions(tmp_path, monkeypatch):
     """Three recordings of 40, 40 and 20 frames at 10 a second; no figures, which take long."""
-    monkeypatch.setattr(mpar.assay, "_draw_figures", lambda *results: {})
+    monkeypatch.setattr(mpar.summarize, "_draw_figures", lambda *results: {})
     for name, num_frames in (("m1", 40), ("m2", 40), ("m3", 20)):
         labels = np.zeros(num_frames, int)
         labels[5:8] = 2
@@ -507,9 +507,9 @@ def test_onsets_that_are_none(predictions, onset):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name,group\nm1,a\n", "found the columns 'name,group', expected one Recording"),
+        ("name,group\nm1,a\n", "found the columns 'name,group', expected Recording"),
         ("Recording,Class\nm1,a\n", "not Class; fix the header"),
-        ("Recording,a,a\nm1,1,2\n", "expected one Recording and others with different names"),
+        ("Recording,a,a\nm1,1,2\n", "each once"),
         ("Recording,group\nm1,a,b\n", "animals.csv:2: found 3 cells, expected 2"),
         ("", "found the columns ''"),
     ],
@@ -555,7 +555,7 @@ def test_real_predictions(study, tmp_path, monkeypatch):
 
     Of the six animals the network had learnt from five (four, and one to choose it on).
     """
-    monkeypatch.setattr(mpar.assay, "_draw_figures", lambda *results: {})
+    monkeypatch.setattr(mpar.summarize, "_draw_figures", lambda *results: {})
     predict_multiple_videos(study.checkpoint, [study.videos], tmp_path / "p", device="cpu")
     result = run("summarize", tmp_path / "p", "-o", tmp_path / "s")
     assert result.exit_code == 0

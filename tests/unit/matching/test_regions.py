@@ -228,7 +228,7 @@ def test_one_region_without_a_name_is_a_crop(lab, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Video,Animal,X,Y\n", "found the columns 'video,animal,x,y', expected Video,Animal"),
+        ("Video,Animal,X,Y\n", "found the columns 'Video,Animal,X,Y', expected Video, Animal"),
         (HEADER, "has no rows below its header"),
         (HEADER + "*,A,0,0,8,48\n", "width is '8', expected a whole number of px from 16"),
         (HEADER + "*,A,-1,0,48,48\n", "x is '-1', expected a whole number of px from 0"),

@@ -248,7 +248,7 @@ def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
 
 def test_summary_page(tmp_path, monkeypatch):
     """The command writes groups, their numbers as in by_group.csv, and ethograms from time 0."""
-    monkeypatch.setattr("mpar.assay.save_figure", lambda figure, path: (path, path))
+    monkeypatch.setattr("mpar.summarize.save_figure", lambda figure, path: (path, path))
     for name, licks in (("a", 5), ("b&amp;", 15), ("c", 0)):
         labels = [0] * 10 + [2] * licks + [0] * (40 - licks)
         put_prediction(tmp_path / "p", name, labels, learnt_part="train" if name == "c" else "")
