@@ -17,6 +17,8 @@ from tests.benchmarks.learning import PAIN, Trial, TrialRun, event_f1, lay_out
 from tests.benchmarks.race import Row, race
 from tests.fixtures.synthetic import write_sample
 
+pytestmark = pytest.mark.slow
+
 
 def test_ratio_says_how_many_times_as_fast_mpar_is(monkeypatch):
     """A contestant that takes three times as long for the same work has a ratio of 3."""

@@ -24,6 +24,8 @@ from tests.unit.reviewer.test_review import (
     start_server,
 )
 
+pytestmark = pytest.mark.browser
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 NUM_FRAMES = 240

@@ -230,13 +230,13 @@ def read_label_files(
 
 def without_order_checks() -> None:
     """Let frames be missing and occur twice."""
-    from mpar.labels import annotations
+    from mpar.formats import annotations
 
     annotations._find_order_problems = lambda *arguments: []
 
 
 def with_rounded_frames() -> None:
     """Take 1.5 for a frame."""
-    from mpar.labels import annotations
+    from mpar.formats import annotations
 
     annotations._parse_frame = lambda cell: int(float(cell.replace(",", ".")))

@@ -144,6 +144,6 @@ def read_region_files(
 
 def without_comparing_rows() -> None:
     """Let animals live in one another's place."""
-    from mpar.labels import regions
+    from mpar.matching import regions
 
     regions._compare_rows = lambda *arguments: []

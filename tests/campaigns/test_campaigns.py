@@ -7,6 +7,8 @@ from tests.campaigns.campaigns import CAMPAIGNS
 from tests.campaigns.findings import TARGETS, found_once
 from tests.campaigns.forks import UnavailableError
 
+pytestmark = pytest.mark.campaign
+
 # 2 and 8 train many times, which takes minutes; test_train.py has their shortest cases
 IN_SUITE = [campaign for campaign in CAMPAIGNS if campaign.number not in (2, 8)]
 PLANTS = [

@@ -39,6 +39,7 @@ def folders(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_main_job_end_to_end(tmp_path):
     """Folders in, scores out, through the installed programs in processes of their own."""
     write_sample(
@@ -86,6 +87,7 @@ def test_help_and_version(command):
     assert "0.1.0" in run(command, "--version").output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_does_not_load_the_libraries(command):
     """--help answers at once: nothing heavy is imported for it."""
@@ -379,6 +381,7 @@ def test_nothing_usable_is_exit_code_2(study, folders, tmp_path):
     assert run("predict", *arguments).exit_code == 1
 
 
+@pytest.mark.slow
 def test_labels_of_one_class_are_neither_learnt_nor_praised(tmp_path):
     """Only licks were scored and --unscored was forgotten: training says so before it begins."""
     write_sample(tmp_path, num_animals=4, seed=0, num_frames=24, height=32, width=32)
@@ -421,6 +424,7 @@ def test_predict_options(study, tmp_path):
     assert {row["Action"] for row in rows} == {"-1"}
 
 
+@pytest.mark.slow
 def test_evaluate_prints_what_it_wrote(study, tmp_path):
     """The report on the screen is the report on the disk, and same-animal scores say so."""
     arguments = study.checkpoint, study.cache, "-o", tmp_path / "e", "--part", "train"

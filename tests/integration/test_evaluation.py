@@ -69,6 +69,7 @@ def test_original_call_writes_all_files(tmp_path):
     assert (tmp_path / "e" / "ethograms" / "recording.png").exists()
 
 
+@pytest.mark.slow
 def test_every_recording_has_an_ethogram_of_its_own(tmp_path):
     """Names that differ only in what file names cannot hold do not share a figure."""
     labels = {name: [0, 1] for name in ("a:b", "a/b", "A_b", "c")}
@@ -104,6 +105,7 @@ def test_held_out_recordings_are_those_of_unseen_animals(study, checkpoint):
         assert len(select_recordings(checkpoint, store, "all")) == len(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("selection", "num_learnt"), [("held-out", 0), ("val", 1), ("train", 4), ("all", 5)]
 )
@@ -133,6 +135,7 @@ def test_predicted_training_videos_are_same_animal_too(study, checkpoint, tmp_pa
     assert metrics["warning"] == f"{SAME_ANIMAL} (1 of 1)"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_checkpoint_scores_equal_predictions_scored_by_hand(study, tmp_path):
     """Checkpoint + cache, and predictions + annotations, give the same scores of same frames."""
@@ -496,6 +499,7 @@ def test_a_cache_is_read_as_in_training(study, checkpoint, tmp_path, monkeypatch
     assert opened == ["pread"]
 
 
+@pytest.mark.slow
 def test_recording_without_a_compared_frame(tmp_path):
     """An empty recording is scored as nothing, not a traceback."""
     truth = {"a": np.array([0, 1]), "b": np.array([], int)}

@@ -421,6 +421,7 @@ def test_labels_by_the_clock_go_out_and_come_back(study, tmp_path):
         assert read_labels(cache) == {"m1": "rest 0-29, paw_lick 30-49, walk 50-89, rest 90-119"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_every_command_lists_what_it_passes_over(study, tmp_path):
     """A file that nobody reads is not taken for one that was used."""

@@ -175,7 +175,7 @@ def test_label_files_and_class_maps_are_parsed_in_one_place_each():
         for module in MODULES
         if {name.rpartition(".")[2] for name in find_calls(parse(module))} & readers
     }
-    assert parsers == {"system.csv_text", "labels.classes", "system.files"}
+    assert parsers == {"system.csv_text", "system.files"}
 
 
 @pytest.mark.parametrize("module", MODULES)

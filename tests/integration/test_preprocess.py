@@ -501,6 +501,7 @@ def cut_short(new, note):
     new.write_bytes(new.read_bytes()[: place + num_frames * 64 * 64 - 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tamper", "num_decoded"),
     [

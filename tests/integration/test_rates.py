@@ -44,6 +44,7 @@ def lab(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_network_learns_and_is_judged_in_steps(lab, tmp_path):
     """Validation scores each labelled step of 30/s once; evaluation each frame of the video."""
     split = ["--split", lab / "split.csv"]

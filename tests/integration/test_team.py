@@ -65,6 +65,7 @@ def read_columns(run, *names):
     return np.array([[float(row[name]) for row in rows] for name in names])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(study, tmp_path):
     """Same losses and weights to float tolerance; in its last batch one has nothing to do."""
     alone = train(study.cache, tmp_path / "one", config=CONFIG, device="cpu")
@@ -87,6 +88,7 @@ def test_two_processes_train_as_one_does(study, tmp_path):
     assert "evaluation" in {path.name for path in together.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun is stopped otherwise there")
 def test_a_team_that_is_stopped_can_go_on(study, tmp_path):
     """SIGTERM reaches every process, they stop at one step, and the run is resumed alone."""
@@ -152,6 +154,7 @@ def contents_of(cache):
     return contents
 
 
+@pytest.mark.slow
 def test_two_processes_preprocess_as_one_does(study, tmp_path):
     """The same bytes, and the problems of both, once; nothing is left of the staging folder."""
     videos = tmp_path / "Videos"
@@ -186,6 +189,7 @@ def test_two_processes_preprocess_as_one_does(study, tmp_path):
     assert checked.replace("checked only; wrote no cache\n", "") in out
 
 
+@pytest.mark.slow
 def test_two_processes_predict_as_one_does(study, tmp_path):
     """The same bytes, one summary; what is there already is kept by both."""
     arguments = [study.checkpoint, study.videos, "--device", "cpu", "-o"]

@@ -153,6 +153,7 @@ def test_very_short_recordings_are_drawn(num_frames: int) -> None:
     assert len(frames) == len(codes) == num_frames
 
 
+@pytest.mark.slow
 def test_walk_moves_and_rest_does_not() -> None:
     """Labels agree with what is drawn: frames differ far more in walking than at rest."""
     change: dict[int, list[float]] = {REST: [], WALK: []}
@@ -250,6 +251,7 @@ def test_frame_numbers_refuse(call: Callable[[], object]) -> None:
         call()
 
 
+@pytest.mark.slow
 def test_h264_decodes_to_what_was_drawn(tmp_path: Path) -> None:
     """Default quality loses only sensor noise, adds no offset and takes little space."""
     frames, _ = draw_recording(seed=3)  # a noisy animal
@@ -324,6 +326,7 @@ def test_annotation_text(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_bytes() == b"Frame,Action\n0,0\n1,7\n2,2\n"
 
 
+@pytest.mark.slow
 def test_sample_is_paired_and_complete(tmp_path: Path) -> None:
     """Three animals give matching videos and annotations that show all eight codes."""
     videos = write_sample(tmp_path, num_animals=3, seed=1, height=64, width=64)

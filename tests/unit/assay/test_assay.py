@@ -246,6 +246,7 @@ def test_groups_worked_by_hand():
     assert pd.isna(alone["SEM"])
 
 
+@pytest.mark.slow
 def test_intervals_of_groups_cover_the_truth():
     """Of 800 studies of six animals, 95 % have the truth within their t interval."""
     rng = np.random.default_rng(0)

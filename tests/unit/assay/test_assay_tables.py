@@ -332,6 +332,7 @@ def test_paired_comparison_by_hand(crossover, tmp_path):
     assert latency["N_A"] == latency["N_B"] == "4"  # A did not lick under the drug
 
 
+@pytest.mark.slow
 def test_paired_intervals_keep_what_they_promise():
     """Drawn pairs that differ by 1 amid animals that differ by 5: the interval holds 1."""
     rng = np.random.default_rng(1)
@@ -360,6 +361,7 @@ def test_mixed_designs_are_refused(crossover, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_means_of_differing_recordings_are_named(crossover, tmp_path):
     """Without a column group, vehicle and drug are averaged; mpar says so and how to part them."""
     text = (crossover / "animals.csv").read_text().replace(",group,", ",treatment,")

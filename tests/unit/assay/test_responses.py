@@ -410,6 +410,7 @@ def test_no_class_that_counts_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_classes_that_do_not_count_are_named(tmp_path):
     """Someone whose old class map cannot say that flinch counts sees that it does not."""
     put_prediction(tmp_path / "p", "m1", labels_with(), class_map=DEFAULT_CLASS_MAP)

@@ -96,6 +96,7 @@ def test_clip_frames(frame, clip_length, num_frames, expected):
     assert indices.dtype == np.int64
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(
     recording=st.integers(0, 4),
@@ -226,6 +227,7 @@ def test_dataset_stride_and_transform(store):
         assert third[i][1] == every[3 * i][1]
 
 
+@pytest.mark.slow
 def test_dataset_loads_the_same_through_workers(path):
     """Workers open the cache by its path and yield what the process itself would."""
     dataset = MouseActionDataset(path, clip_length=8, stride=4)

@@ -77,6 +77,7 @@ def count_wrong_clips(dataset, *, num_workers, start_method):
     return num_wrong
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("access", ["mmap", "pread"])
@@ -101,6 +102,7 @@ def test_forked_workers_need_no_positioned_reads(cache, monkeypatch):
         assert count_wrong_clips(dataset, num_workers=4, start_method="fork") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("access", ["mmap", "pread"])
 def test_spawned_workers_get_the_clips_they_asked_for(cache, access):
     """Spawned workers open the cache by its path, and check it themselves."""

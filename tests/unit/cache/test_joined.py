@@ -84,6 +84,7 @@ def test_a_batch_mixes_caches(tmp_path, access):
         assert {int(clip[0, 0, 1, 1]) for clip in found} == {*range(6)}
 
 
+@pytest.mark.slow
 def test_training_on_two_caches_equals_that_on_one(tmp_path):
     """To the bit; the run resumes without naming them again, and both are evaluated together."""
     whole, parts = studies(tmp_path)
@@ -102,6 +103,7 @@ def test_training_on_two_caches_equals_that_on_one(tmp_path):
     assert len(metrics["recordings"]) == 6
 
 
+@pytest.mark.slow
 def test_command_takes_several_caches(tmp_path):
     """Also cross-validation, whose folds read the same caches; a lost one is named.
 

@@ -271,6 +271,7 @@ def labelled(draw):
     return random_labels(draw), draw(st.sampled_from(RATES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_format", WRITABLE)
 @settings(max_examples=40)
 @given(case=labelled())

@@ -226,6 +226,7 @@ def test_damaged_workbook_is_refused(tmp_path):
     assert all(re.fullmatch("m1.xlsx: [^\n]*", line) for line in lines)
 
 
+@pytest.mark.slow
 def test_workbook_that_unpacks_to_too_much(tmp_path):
     """A few bytes may unpack to more than memory holds."""
     path = tmp_path / "m1.xlsx"

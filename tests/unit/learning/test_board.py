@@ -18,6 +18,7 @@ def full_disk(*_args, **_options):
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["__init__", "_write", "add"])
 def test_training_goes_on_without_a_board(study, tmp_path, monkeypatch, caplog, method):
     """Whatever cannot be written is reported once, and the run ends as any other."""

@@ -108,6 +108,7 @@ def test_command_shows_what_the_files_hold(curve_folder):
     assert (folder / "learning_curve.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_finished_curve_is_shown_again(study, curve_folder):
     """--resume trains nothing that is finished and gives the same numbers."""
     folder, _ = curve_folder

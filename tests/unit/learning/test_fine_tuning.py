@@ -103,6 +103,7 @@ def test_thawed_epochs_learn_everything(study, fine_tuned):
     assert not torch.equal(after["blocks.1.conv.weight"], before["blocks.1.conv.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [2, 5])
 def test_resumed_fine_tuning_equals_an_undisturbed_one(
     study, other_cache, fine_tuned, tmp_path, monkeypatch, num_steps

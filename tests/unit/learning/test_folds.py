@@ -21,6 +21,7 @@ from tests.fixtures.helpers import Page, assert_equal_weights, interrupt_after, 
 CONFIG = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12, ema_decay=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_folds", [2, 3, 4, None])
 def test_every_animal_is_tested_once_and_never_on_both_sides(tmp_path, num_folds):
     """Groups of one to three recordings, one without labels; None is one animal at a time."""
@@ -113,6 +114,7 @@ def test_all_animals_are_scored_by_networks_that_never_saw_them(study, undisturb
         assert not learnt & set(fold["recordings"])
 
 
+@pytest.mark.slow
 def test_page_of_all_folds(study, undisturbed, monkeypatch):
     """Of folds that are done too: every animal once, its scores, and frames of any fold."""
     monkeypatch.setattr("mpar.report.evaluation_files.save_figure", lambda *_: None)
@@ -163,6 +165,7 @@ def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
     assert opened == ["pread"]
 
 
+@pytest.mark.slow
 def test_interrupted_cross_validation_goes_on_to_the_same_end(
     study, undisturbed, tmp_path, monkeypatch
 ):

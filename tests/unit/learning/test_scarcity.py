@@ -73,6 +73,7 @@ def test_counts(tmp_path):
     assert (frames[[LICK, WALK]].tolist(), seen[[LICK, WALK]].tolist()) == ([4, 2], [3, 1])
 
 
+@pytest.mark.slow
 def test_training_says_so_first(tmp_path):
     """The warning comes before the first epoch."""
     rng = np.random.default_rng(0)

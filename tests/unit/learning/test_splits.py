@@ -32,6 +32,7 @@ def store(tmp_path):
         yield opened
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     seed=st.integers(0, 50), val=st.sampled_from([0.1, 0.2, 0.3]), test=st.sampled_from([0, 0.2])
@@ -59,6 +60,7 @@ def test_every_part_holds_every_class_where_possible(store):
         assert check_split(split, store) == []
 
 
+@pytest.mark.slow
 def test_seed_fixes_the_split(store):
     """The same seed gives the same split, another one another."""
     assert split_store(store, seed=4) == split_store(store, seed=4)

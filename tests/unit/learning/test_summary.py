@@ -30,6 +30,7 @@ def cells(text, name):
     return row.split()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_summary_agrees_with_the_files(study, tmp_path):
     """Every number on the screen is one of the checkpoint, the split or the evaluation."""
@@ -56,6 +57,7 @@ def test_summary_agrees_with_the_files(study, tmp_path):
     assert summary_of("--resume", run, "--device", "cpu", "--quiet")[1] == text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_summary_without_a_test_part(study, tmp_path):
     """No test part, no test scores; early stopping and classes without frames are named."""

@@ -79,6 +79,7 @@ def test_metrics_agree_with_the_best_checkpoint(study):
     assert scores["validation"]["macro_f1"] == pytest.approx(float(best["Val_macro_F1"]), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns(study, tmp_path):
     """The loss falls when a network sees the same few clips again and again."""
     config = TrainConfig(model_type="light", num_epochs=6, batch_size=4, window=24, dropout=0.0)
@@ -88,6 +89,7 @@ def test_training_learns(study, tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(study, undisturbed, tmp_path):
     """A seed fixes everything; another seed gives another network."""
     again = train(study.cache, tmp_path, config=CONFIG, device="cpu")
@@ -160,6 +162,7 @@ def test_validation_loss_is_that_of_the_mixed_probabilities(study):
     assert float(row["Val_loss"]) == pytest.approx(np.mean(losses), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [1, 3, 4, 6])
 def test_resumed_run_equals_an_undisturbed_one(
     study, undisturbed, tmp_path, monkeypatch, num_steps
@@ -189,6 +192,7 @@ def test_resumed_run_equals_an_undisturbed_one(
     assert [e.step for e in read_events(run).Images("validation/confusion")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_minutes_plan_a_run_that_can_be_resumed(study, undisturbed, tmp_path, monkeypatch):
     """Measuring leaves no trace: planned for two epochs, a run equals one of two epochs."""
     config = dataclasses.replace(CONFIG, num_epochs=0, minutes=5.0)
@@ -259,6 +263,7 @@ def test_small_study_gets_its_steps(study, tmp_path, monkeypatch):
         assert run.config.num_epochs == 30
 
 
+@pytest.mark.slow
 def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch):
     """Stopped at ten random steps: same weights, to the bit."""
     config = dataclasses.replace(CONFIG, window=4, num_epochs=1, seed=2)
@@ -356,6 +361,7 @@ def test_a_step_ahead_that_failed_is_found_when_it_is_collected(make_learner, mo
     assert learner.collect() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"]
 )
@@ -408,6 +414,7 @@ def test_window_that_does_not_fit_is_an_error(make_learner, monkeypatch):
         assert learner.num_parts == num_parts
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_compiled_network_learns_the_same(make_learner, monkeypatch):
     """Traced and run op by op, which takes seconds where the compiler takes a minute."""
@@ -442,6 +449,7 @@ def test_signal_handlers_are_given_back(study, tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_moved_cache_and_second_process_are_named(study, tmp_path, monkeypatch):
     """A run whose cache was moved says how to go on; a run that is going on is left alone."""
     cache = tmp_path / "moved.h5"
@@ -486,6 +494,7 @@ def test_damaged_last_checkpoint_is_refused(study, tmp_path):
         resume_training(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("losses", "best"), [((1.0, 1.0, 1.5), 1), ((1.0, 0.5, 0.7, 0.5), 2)])
 def test_early_stopping(study, tmp_path, monkeypatch, losses, best):
     """Training ends `patience` epochs after the best one: at equal macro-F1 that of less loss."""
@@ -513,6 +522,7 @@ def test_diverged_training_stops_with_advice(study, tmp_path, monkeypatch):
         train(study.cache, tmp_path, config=config, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [torch.inf, torch.nan])
 @pytest.mark.parametrize("of_muon", [True, False])
 def test_a_step_that_overflows_is_skipped_by_both_optimizers(
@@ -595,6 +605,7 @@ def test_epochs_differ_but_repeat(study, sampling, window):
         assert first.shape != second.shape or (first != second).any()
 
 
+@pytest.mark.slow
 def test_train_model_from_folders(study, tmp_path):
     """The original's call: folders in, run folder out; the cache is made once."""
     options = {"device": "cpu", "size": (32, 32), "window": 48, "val_fraction": 0.2}
@@ -647,6 +658,7 @@ def test_train_model_refuses_bad_inputs(study, tmp_path):
         train_model(study.videos, tmp_path / "a", tmp_path / "out", num_epochs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function",
     ["mpar.learning.loop.TrainingRun.save_last", "mpar.learning.loop.write_history"],
@@ -724,6 +736,7 @@ def test_the_best_checkpoint_is_the_latest_whatever_the_clock_says(tmp_path):
     assert best_checkpoint(tmp_path).name == "best_model_epoch10.pt"
 
 
+@pytest.mark.slow
 def test_a_faster_camera_trains_the_same_network(tmp_path):
     """Each frame filmed twice at twice the rate: the same weights, scores and shortest bouts."""
     from mpar.preprocess import PreprocessConfig, preprocess

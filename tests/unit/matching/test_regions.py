@@ -93,6 +93,7 @@ def test_animals_of_a_rack_are_recordings(lab, tmp_path):
     assert "regions was" in result.output
 
 
+@pytest.mark.slow
 def test_a_rack_is_predicted_as_if_filmed_alone(lab, tmp_path):
     """N rows a frame and animal, equal to the last digit; labels are compared by animal."""
     network = make_checkpoint(tmp_path / "net.pt", frame_size=(SIDE, SIDE))

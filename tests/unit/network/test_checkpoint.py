@@ -65,6 +65,7 @@ def test_plain_torch_reads_it(path):
     assert torch.load(path, weights_only=True)["format"] == "mpar-checkpoint"
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_changes_a_network(path):
     """300 seeded single-bit flips: what is not refused lies beside the data, and loads the same."""
     data = path.read_bytes()

@@ -34,6 +34,7 @@ def predict_clip_by_clip(net, frames):
         return torch.softmax(net(clips), dim=1).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_length", CLIP_LENGTHS)
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_folded_net_equals_clip_by_clip(model_type, clip_length):
@@ -50,6 +51,7 @@ def test_folded_net_equals_clip_by_clip(model_type, clip_length):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_frames", [1, 5, 15, 16, 17, 50])
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_predict_names_every_frame(model_type, num_frames):
@@ -89,6 +91,7 @@ def test_precision_that_the_device_lacks_is_refused(precision, message):
         DensePredictor(make_net(model_type="light"), precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stretch", [1, 2, 3, 7, 16])
 @pytest.mark.parametrize("clip_length", [8, 16])
 def test_borders_of_stretches_do_not_show(monkeypatch, stretch, clip_length):

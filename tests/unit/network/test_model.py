@@ -35,6 +35,7 @@ def test_number_of_parameters(model_type, promised, exact):
     assert net.num_parameters() == exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_length", CLIP_LENGTHS)
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_dense_equals_clip_by_clip(model_type, clip_length):

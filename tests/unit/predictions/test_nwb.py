@@ -68,6 +68,7 @@ def written(folder, labels, line, **how):
 TIMES = np.array([0.5, 0.6, 0.65, 1.0, 1.2, 1.21, 1.5, 1.7])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("labels", "observed"),
     [
@@ -99,6 +100,7 @@ def test_bouts_read_back_equal(tmp_path, labels, observed):
     assert "1970-01-01 stands for it" in facts["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("stride", [1, 5])
 def test_predictions_as_nwb(study, tmp_path, stride):

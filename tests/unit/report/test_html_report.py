@@ -200,6 +200,7 @@ def test_warning_stands_with_all_scores(written):
     assert "same-animal" not in evaluation_page(metrics | {"warning": ""}, STUDY[1:], {})
 
 
+@pytest.mark.slow
 def test_old_page_never_stands_beside_new_scores(tmp_path, monkeypatch):
     """Replacing an evaluation replaces its page, asked for or not; without a page there is none."""
     monkeypatch.setattr("mpar.report.evaluation_files.save_figure", lambda *_: None)
@@ -221,6 +222,7 @@ def test_equal_scores_are_equal_pages(written):
     assert pages[0] == pages[1]
 
 
+@pytest.mark.slow
 def test_checkpoint_shows_frames_in_dispute(study, tmp_path, monkeypatch):
     """The command writes film strips, and they are the frames of the cache that they name."""
     import cv2

@@ -293,6 +293,7 @@ def all_figures(names):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [NAMES[:2], LONG_NAMES], ids=["two classes", "twelve, long"])
 def test_no_text_is_clipped_or_small(names):
     """All text lies inside the figure and has at least 7 pt."""
@@ -354,6 +355,7 @@ def test_global_settings_are_left_alone(tmp_path):
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.slow
 def test_import_does_not_load_pyplot():
     """The module brings no pyplot along, so it chooses no backend."""
     code = "import sys, mpar.report.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
@@ -498,6 +500,7 @@ def test_groups_show_a_point_an_animal():
     assert all(tick == int(tick) for tick in bouts.get_yticks())
 
 
+@pytest.mark.slow
 def test_figures_of_an_assay_of_any_shape(tmp_path):
     """Long names of classes and groups, and groups of one animal, fit without a warning."""
     groups = ["a group with a long name, 10 mg/kg", "b", "c", "d", "e", "$g$"]

@@ -838,6 +838,7 @@ def ask_server(link, path, body=None, **values):
     return reply.status, found
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_by_a_kill(videos, tmp_path):
     """Killed in the middle of scoring, twice: each edit that was confirmed is there."""
     out, expected = tmp_path / "out", [-1] * NUM_FRAMES

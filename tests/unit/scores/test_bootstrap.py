@@ -41,6 +41,7 @@ def test_a_seed_fixes_the_draws():
     assert (first != other).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_animals", "least", "most"), [(10, 0.9, 0.97), (30, 0.93, 0.98)])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(num_animals, least, most):
     """Simulated studies of animals of different skill, whose mean skill is known."""

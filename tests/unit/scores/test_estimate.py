@@ -135,6 +135,7 @@ def test_all_checked_gives_the_scores_themselves(small_study):
             assert cell["estimate"] == pytest.approx(seconds)
 
 
+@pytest.mark.slow
 def test_estimates_have_no_bias(small_study):
     """Over 150 draws from one study, the mean estimate is the truth to within chance."""
     predictions, truths = small_study
@@ -155,6 +156,7 @@ def test_estimates_have_no_bias(small_study):
     )
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth(monkeypatch):
     """In 40 small studies; `tests.benchmarks.coverage` does it at length."""
     monkeypatch.setattr(coverage, "MINUTES", 4.0)
@@ -168,6 +170,7 @@ def test_intervals_hold_the_truth(monkeypatch):
     assert by_number["other", "f1"]["width"] < 0.4
 
 
+@pytest.mark.slow
 def test_drawing_by_doubt_narrows_the_intervals_of_pain(monkeypatch):
     """Against plain random checking of as many stretches."""
     monkeypatch.setattr(coverage, "MINUTES", 4.0)

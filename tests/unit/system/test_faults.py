@@ -63,14 +63,14 @@ def test_preprocessing_goes_on(folders, failing):
     assert "KeyError: 'nobody" in log.read_text()
 
 
-def test_checking_goes_on_and_writes_nothing_there(folders, failing, monkeypatch):
+def test_checking_goes_on_and_writes_only_its_problems(folders, failing, monkeypatch):
     """The log is among the temporary files."""
     (folders / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folders / "tmp"))
     cache = folders / "out" / "c.h5"
     result = run("preprocess", folders / "v", folders / "l", "-o", cache, "--check", "--size", 32)
     assert result.exit_code == 1
-    assert not cache.parent.exists()
+    assert [path.name for path in cache.parent.iterdir()] == ["c.h5.problems.csv"]
     assert "KeyError" in (folders / "tmp" / "mpar-errors.log").read_text()
 
 
@@ -126,7 +126,7 @@ def test_page_names_the_video(folders, failing):
 
 def test_label_reader_that_fails_costs_its_video(folders, monkeypatch):
     """Readers of labels may fail as decoders do."""
-    from mpar.labels import pairing
+    from mpar.matching import pairing
 
     read = pairing.read_label_file
     monkeypatch.setattr(

@@ -72,6 +72,7 @@ def check_frames(path, num_tries=40):
     return index
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("codec", "suffix", "options"), KINDS)
 def test_frames_by_number_equal_those_of_one_pass(tmp_path, codec, suffix, options):
     """Reordered frames, open groups, gradual refresh, containers with wrong or no time stamps."""
