@@ -22,6 +22,7 @@ import xxhash
 
 from mpar.errors import InputError
 from mpar.system.files import atomic_path
+from mpar.video.decoding import decode
 from mpar.video.grey import GreyConverter, Orientation, Turner
 from mpar.video.oddities import Tally
 from mpar.video.streams import (
@@ -34,7 +35,7 @@ from mpar.video.streams import (
     read_packets,
 )
 from mpar.video.timeline import TimeLine
-from mpar.video.videos import decode, line_of, other_size
+from mpar.video.videos import line_of, other_size
 
 UNKNOWN = np.iinfo(np.int64).min  # a time stamp that the file does not state
 _FORMAT = 1

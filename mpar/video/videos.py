@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from mpar.errors import InputError, Problem
+from mpar.video.decoding import can_decode_ahead, decode, decode_ahead, holds_picture
 from mpar.video.endings import is_cut_short
 from mpar.video.grey import GreyConverter, Turner
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
@@ -49,7 +50,6 @@ __all__ = [
 ]
 
 MAX_SQUEEZE = 1.05
-_LAST_PACKETS = 4  # if one of these is incomplete, the file breaks off
 
 
 def probe_video(
@@ -104,11 +104,6 @@ def _count(packets: Iterable[av.Packet[av.VideoStream]], on_packets: Callable[[]
     return num_packets
 
 
-def holds_picture(packet: av.Packet[av.VideoStream]) -> bool:
-    """Return True if a packet holds a picture that the file wants shown."""
-    return packet.size > 0 and not packet.is_discard
-
-
 class Decoding:
     """One pass over a video, which yields its frames and collects warnings.
 
@@ -120,8 +115,9 @@ class Decoding:
         Resize to this many px by area averaging. By default frames keep their size.
     threads : int
         Threads that resize, 0 for one per processor core; the frames are the same. Use 1 to decode
-        many videos in parallel. Decoding always uses one thread, because with several, a damaged
-        file gives different pictures on each machine.
+        many videos in parallel; otherwise stretches of sound videos are decoded side by side
+        (`mpar.video.decoding`). Each decoder has one thread, because with several, a damaged file
+        gives different pictures on each machine.
     stream : int, optional
         Index of the video stream in the file; by default the one that players show.
     regions : sequence of (Region or None)
@@ -174,7 +170,9 @@ class Decoding:
         with opened(self._path, self._stream) as (container, video, notes):
             is_cut = is_cut_short(self._path, container.format.name)
             num_announced = count_announced(container, video, is_cut=is_cut)
-            for frame in decode(read_packets(container, video), container, video, tally):
+            source = read_packets(container, video), container, video, tally
+            is_ahead = self._threads != 1 and can_decode_ahead(container, video)
+            for frame in decode_ahead(self._path, *source) if is_ahead else decode(*source):
                 orientation = turner.find(frame)
                 size = orientation.turn_size(frame.height, frame.width)
                 if shown is None:
@@ -274,32 +272,3 @@ def squeeze_of(
         f"frames of {show_size(source)} px are squeezed to {show_size(target)} px, which makes "
         f"everything {how}; {advice}"
     )
-
-
-def decode(
-    packets: Iterable[av.Packet[av.VideoStream]],
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    tally: Tally,
-) -> Iterator[av.VideoFrame]:
-    """Yield the frames in the packets of a stream, and count good and bad ones."""
-    tally.time_base = stream.time_base or tally.time_base
-    tally.is_alone = len(container.streams) == 1
-    tally.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
-    num_since_bad = _LAST_PACKETS
-    for packet in packets:
-        tally.num_packets += holds_picture(packet)
-        num_since_bad = 0 if packet.is_corrupt else num_since_bad + 1
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            tally.num_lost += 1
-            continue
-        if packet.size and packet.dts is not None:
-            tally.moments.append(packet.dts)
-        for frame in frames:
-            tally.num_damaged += frame.is_corrupt
-            tally.stamps.append(frame.pts)
-            tally.last_duration = frame.duration or 0
-            yield frame
-    tally.is_end_missing |= num_since_bad < _LAST_PACKETS
