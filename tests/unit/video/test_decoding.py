@@ -119,6 +119,7 @@ def test_damaged_files_are_as_in_a_single_pass(tmp_path, groups, suffix, seed):
         for at in rng.integers(len(data) // 4, len(data), 3):
             data[at] ^= 1 << int(rng.integers(8))
     elif suffix == ".mp4":  # its index, at the end, must stay where it is
+        place = int(rng.integers(len(data) // 4, len(data) // 2))
         data[place : place + 40] = bytes(40)
     elif seed % 3 == 1:
         del data[place : place + int(rng.integers(1, 300))]
