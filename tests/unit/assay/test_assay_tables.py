@@ -296,7 +296,7 @@ def test_g_is_the_same_in_frames_and_in_seconds(is_paired):
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        ("dose", "found no column 'dose' in the metadata, expected one of"),
+        ("dose", "found no column 'dose' in the metadata, expected one of group, sex, weight"),
         ("sex", "the column 'sex' has one value"),
         ("weight", "compare: found m1 in 20 and in 21"),
     ],
@@ -308,6 +308,27 @@ def test_columns_that_compare_nothing(study, tmp_path, column, expected):
     assert result.exit_code == 2
     assert expected in " ".join(result.output.split())
     assert not (tmp_path / "out" / "by_animal.csv").exists()
+
+
+@pytest.mark.parametrize("column", ["group", "Group", "GROUP"])
+def test_column_of_groups_in_any_capitals(study, tmp_path, column):
+    """The metadata column Group is that of the groups; it is compared under its own name."""
+    rows = (study / "animals.csv").read_text().splitlines()
+    cells = [line.split(",")[:3] for line in rows[1:]]
+    only = tmp_path / "animals.csv"  # no other column
+    only.write_text("\n".join([f"Recording,Animal,{column}", *map(",".join, cells)]))
+    config = AssayConfig(compare=column)
+    out = tmp_path / "out"
+    summarize_assay(study / "predictions", out, metadata_path=only, config=config)
+    (row,) = (
+        r
+        for r in read_rows(out / "comparison.csv")
+        if (r["Class"], r["Measure"]) == ("paw_lick", "Seconds")
+    )
+    assert (row["Mean_A"], row["Mean_B"]) == ("1.333333", "4.000000")
+    config = AssayConfig(compare="sex")
+    with pytest.raises(ConfigError, match="no column 'sex' in the metadata, expected one of group"):
+        summarize_assay(study / "predictions", tmp_path, metadata_path=only, config=config)
 
 
 def test_nothing_is_overwritten_unasked(study, summary):
