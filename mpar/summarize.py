@@ -348,14 +348,22 @@ def _grouped_by(
     by_animal: pd.DataFrame, column: str, known: Sequence[str], group_by: Sequence[str]
 ) -> pd.DataFrame:
     """Return the table with the values of a metadata column as groups."""
+    # the metadata column that makes the groups by default is the table's column Group
+    is_default = [name.lower() for name in group_by or ("group",)] == ["group"]
+    has_default = is_default and {*by_animal["Group"]} != {"all"}
     if column in known:
         table = by_animal.assign(Group=by_animal[column])
-    elif column in (group_by or ("group",)) and by_animal["Group"].nunique() > 1:
+    elif has_default and column.lower() == "group":
         table = by_animal
-    else:
+    elif names := [*["group"] * has_default, *known]:
         raise ConfigError(
             f"compare: found no column {column!r} in the metadata, expected one of "
-            f"{', '.join(known) or 'none, since there are no metadata'}; pass --metadata"
+            f"{', '.join(names)}; name another column, or add it"
+        )
+    else:
+        raise ConfigError(
+            f"compare: found no column {column!r}, since there are no metadata; pass --metadata "
+            "with it"
         )
     table = table[table["Group"] != ""]
     if table["Group"].nunique() < 2:

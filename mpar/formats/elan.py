@@ -96,12 +96,13 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str], dict[str, P
     if units - {"milliseconds"}:
         problems.note(f"has times in {', '.join(units)}, expected milliseconds; save it with ELAN")
     media = [*root.iter("MEDIA_DESCRIPTOR")]
-    for item in media[:1]:
-        if item.get("TIME_ORIGIN", "0") not in {"", "0"}:
-            problems.note(
-                f"shifts its video by {item.get('TIME_ORIGIN')} ms, expected 0, so that times "
-                "count from the first frame; reset it in ELAN's media synchronization mode"
-            )
+    places = [item.get("MEDIA_URL", "") for item in media]
+    origins = [item.get("TIME_ORIGIN", "") for item in media]
+    if shift := _find_shift(places, origins):
+        problems.note(
+            f"shifts its video by {shift} ms, expected 0, so that times count from the first "
+            "frame; reset it in ELAN's media synchronization mode"
+        )
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
     spans: dict[str | None, tuple[str | None, str | None]] = {}
     parents: dict[str | None, str | None] = {}
@@ -134,7 +135,18 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str], dict[str, P
                 )
             else:
                 events.append(Event(value, start, stop))
-    return tiers, [file_name(unquote(item.get("MEDIA_URL", ""))) for item in media], bad
+    return tiers, [file_name(unquote(place)) for place in places], bad
+
+
+def _find_shift(places: Sequence[str], origins: Sequence[str]) -> str:
+    """Return by how much the first medium or the first video is shifted, "" if neither is.
+
+    Times count from the first medium, which may be a sound.
+    """
+    is_video = [Path(place).suffix.lower() in VIDEO_SUFFIXES for place in places]
+    used = [0, is_video.index(True) if True in is_video else 0]
+    shifts = (origins[i].strip() for i in used if i < len(origins))
+    return next((shift for shift in shifts if shift.strip("+-0")), "")
 
 
 def _milliseconds(value: str | None) -> Fraction | None:
@@ -145,13 +157,12 @@ def _milliseconds(value: str | None) -> Fraction | None:
 def _read_media(path: Path, text: str) -> list[str]:
     """Return the media that lines above the table name."""
     found = _MEDIA.findall(text)
-    for _, offset in found[:1]:
-        if int(offset):
-            raise InputError.of(
-                path,
-                f"shifts its video by {offset} ms, expected 0, so that times count from the first "
-                "frame; reset it in ELAN's media synchronization mode and export again",
-            )
+    if shift := _find_shift([name for name, _ in found], [offset for _, offset in found]):
+        raise InputError.of(
+            path,
+            f"shifts its video by {shift} ms, expected 0, so that times count from the first "
+            "frame; reset it in ELAN's media synchronization mode and export again",
+        )
     return [file_name(unquote(name)) for name, _ in found]
 
 

@@ -137,8 +137,11 @@ def read_animals(
         for item in predictions
         if item.name not in is_named
     ]
-    _warn_of_spellings([animal.group for animal in animals.values()], "groups", path.name)
-    _warn_of_spellings([animal.animal for animal in animals.values()], "animals", path.name)
+    groups = spelled_alike(animal.group for animal in animals.values())
+    _warn_of_spellings(groups, "groups", "capitals or spaces", path.name)
+    # Excel makes 1 of 01; groups may be doses, of which 0.5 and 0.05 differ
+    named = spelled_alike((animal.animal for animal in animals.values()), with_zeros=True)
+    _warn_of_spellings(named, "animals", "capitals, spaces or leading zeros", path.name)
     order = list(dict.fromkeys(animal.group for animal in animals.values()))
     return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
 
@@ -156,13 +159,12 @@ def _find_named(predictions: Sequence[Recording], names: Iterable[str]) -> dict[
     return {name: by_name[named[0]] for name, named in found.items() if len(named) == 1}
 
 
-def _warn_of_spellings(names: Sequence[str], what: str, file: str) -> None:
-    """Warn about groups or animals whose names differ only in capitals or spaces."""
-    for alike in spelled_alike(names):
+def _warn_of_spellings(found: list[list[str]], what: str, how: str, file: str) -> None:
+    """Warn about groups or animals whose names are spelled alike."""
+    for alike in found:
         log.warning(
-            "%s: the %s %s differ only in capitals or spaces and count as %d; if they are one, "
-            "spell them alike",
-            *(file, what, " and ".join(map(repr, alike)), len(alike)),
+            "%s: the %s %s differ only in %s and count as %d; if they are one, spell them alike",
+            *(file, what, " and ".join(map(repr, alike)), how, len(alike)),
         )
 
 

@@ -475,10 +475,19 @@ def test_one_recording_in_two_groups(predictions):
 
 
 def test_groups_and_animals_that_are_spelled_in_two_ways(predictions, caplog):
-    """Two spellings of one group, or of one animal, would count as two."""
-    summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a1 ,cfa \nm3,A3,saline\n")
-    for what in ("groups 'CFA' and 'cfa'", "animals 'A1' and 'a1'"):
-        assert f"animals.csv: the {what} differ only in capitals or spaces and count" in caplog.text
+    """Two spellings of one group, or of one animal, would count as two; Excel drops zeros."""
+    summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a01 ,cfa \nm3,A3,saline\n")
+    for text in (
+        "groups 'CFA' and 'cfa' differ only in capitals or spaces and count as 2",
+        "animals 'A1' and 'a01' differ only in capitals, spaces or leading zeros and count as 2",
+    ):
+        assert f"animals.csv: the {text}" in caplog.text
+
+
+def test_doses_are_not_spelled_alike(predictions, caplog):
+    """The zeros of 0.05 are no leading zeros that a spreadsheet drops."""
+    summarize(predictions, "Recording,group\nm1,0.5 mg\nm2,0.05 mg\nm3,5 mg\n")
+    assert "differ only" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tables for statistics programs, the workbook, and the comparison of groups."""
 
 import csv
+import itertools
 import re
 
 import numpy as np
@@ -236,10 +237,66 @@ def test_intervals_have_a_width_or_are_empty():
             assert (pd.isna(low) and pd.isna(high)) or low < high
 
 
+def compare_seconds(a, b, *, is_paired=False):
+    """Return the comparison of seconds by animal in two groups."""
+    rows = [
+        {
+            "Window": "w",
+            "Class": "c",
+            "Group": group,
+            "Animal": str(i) if is_paired else f"{group}{i}",
+        }
+        | dict.fromkeys(MEASURES, value)
+        | {"Complete": "yes"}
+        for group, values in (("a", a), ("b", b))
+        for i, value in enumerate(values)
+    ]
+    return compare_groups(pd.DataFrame(rows)).iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "is_paired"),
+    [
+        ([8997, 8997, 8996], [8998, 8997, 8998], False),
+        ([8995, 8994, 8993], [8994, 8994, 8994, 8989], False),
+        ([8999, 8998, 8993], [8996, 8990, 8996], True),
+    ],
+)
+@pytest.mark.parametrize("fps", [30, 29.97, 25])
+def test_equal_differences_tie(a, b, is_paired, fps):
+    """Five minutes less some frames: p-values as from whole frames, whatever floats add."""
+    num_a, both = len(a), [*a, *b]
+    if is_paired:
+        steps = [y - x for x, y in zip(a, b, strict=True)]
+        signs = itertools.product([1, -1], repeat=num_a)
+        found = [sum(sign * step for sign, step in zip(ways, steps, strict=True)) for ways in signs]
+    else:
+        chosen = itertools.combinations(range(len(both)), num_a)
+        sums = [sum(both[i] for i in places) for places in chosen]
+        found = [
+            num_a * (sum(both) - x) - len(b) * x for x in sums
+        ]  # the mean of b minus that of a
+    low = sum(x <= found[0] for x in found)
+    high = sum(x >= found[0] for x in found)
+    row = compare_seconds(np.array(a) / fps, np.array(b) / fps, is_paired=is_paired)
+    assert row["P_permutation"] == pytest.approx(min(1, 2 * min(low, high) / len(found)))
+
+
+@pytest.mark.parametrize("is_paired", [False, True])
+def test_g_is_the_same_in_frames_and_in_seconds(is_paired):
+    """Draws of one animal only have no g; floats would make it 10 to the 15, in small groups."""
+    a, b = np.array([51, 38, 30]), np.array([46, 48, 32])
+    frames, seconds = (compare_seconds(a / n, b / n, is_paired=is_paired) for n in (1, 29.97))
+    for name in ("Hedges_g", "Hedges_g_low", "Hedges_g_high"):
+        assert seconds[name] == pytest.approx(frames[name])
+    never = compare_seconds([0.1] * 3, [0.4] * 3, is_paired=is_paired)
+    assert pd.isna(never["Hedges_g"])
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        ("dose", "found no column 'dose' in the metadata, expected one of"),
+        ("dose", "found no column 'dose' in the metadata, expected one of group, sex, weight"),
         ("sex", "the column 'sex' has one value"),
         ("weight", "compare: found m1 in 20 and in 21"),
     ],
@@ -251,6 +308,27 @@ def test_columns_that_compare_nothing(study, tmp_path, column, expected):
     assert result.exit_code == 2
     assert expected in " ".join(result.output.split())
     assert not (tmp_path / "out" / "by_animal.csv").exists()
+
+
+@pytest.mark.parametrize("column", ["group", "Group", "GROUP"])
+def test_column_of_groups_in_any_capitals(study, tmp_path, column):
+    """The metadata column Group is that of the groups; it is compared under its own name."""
+    rows = (study / "animals.csv").read_text().splitlines()
+    cells = [line.split(",")[:3] for line in rows[1:]]
+    only = tmp_path / "animals.csv"  # no other column
+    only.write_text("\n".join([f"Recording,Animal,{column}", *map(",".join, cells)]))
+    config = AssayConfig(compare=column)
+    out = tmp_path / "out"
+    summarize_assay(study / "predictions", out, metadata_path=only, config=config)
+    (row,) = (
+        r
+        for r in read_rows(out / "comparison.csv")
+        if (r["Class"], r["Measure"]) == ("paw_lick", "Seconds")
+    )
+    assert (row["Mean_A"], row["Mean_B"]) == ("1.333333", "4.000000")
+    config = AssayConfig(compare="sex")
+    with pytest.raises(ConfigError, match="no column 'sex' in the metadata, expected one of group"):
+        summarize_assay(study / "predictions", tmp_path, metadata_path=only, config=config)
 
 
 def test_nothing_is_overwritten_unasked(study, summary):

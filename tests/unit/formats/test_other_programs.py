@@ -63,6 +63,10 @@ def eaf(*tiers, media="file:///C:/v/m1.mp4", more="", units="milliseconds", orig
     )
 
 
+_MEDIUM = '/><MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/v/{}" TIME_ORIGIN="{}" '
+BEHIND_SOUND = _MEDIUM.format("m1.mp4", "{}")  # with m1.wav as the first medium
+OTHER_SHIFTED = _MEDIUM.format("other.mp4", 70)
+SOUND_HEAD = '"#file:///C:/v/m1.wav -- offset: 0"\n'
 CHILD = (
     '<TIER TIER_ID="child" PARENT_REF="behaviour"><ANNOTATION><REF_ANNOTATION ANNOTATION_ID="c"'
     ' ANNOTATION_REF="a4"><ANNOTATION_VALUE>flinch</ANNOTATION_VALUE></REF_ANNOTATION>'
@@ -174,6 +178,23 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;">]>\n'
             {"m1.eaf": eaf(origin='TIME_ORIGIN="1500"')},
             {},
             "m1.eaf: shifts its video by 1500 ms, expected 0",
+        ),
+        case(
+            "a shifted video behind a sound",
+            {"m1.eaf": eaf(media="m1.wav", origin=BEHIND_SOUND.format(40))},
+            {},
+            "m1.eaf: shifts its video by 40 ms, expected 0",
+        ),
+        case(
+            "a shifted video behind a sound, as text",
+            {"m1.txt": elan_text(head=SOUND_HEAD + '"#file:///C:/v/m1.mp4 -- offset: 40"\n')},
+            {},
+            "m1.txt: shifts its video by 40 ms, expected 0",
+        ),
+        case(
+            "a video behind a sound, and a shifted one behind it",
+            {"m1.eaf": eaf(media="m1.wav", origin=BEHIND_SOUND.format(0) + OTHER_SHIFTED)},
+            {"m1": LAID_THIRDS},
         ),
         case(
             "an annotation without text",
