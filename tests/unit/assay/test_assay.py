@@ -610,3 +610,29 @@ def test_windows_of_an_uneven_recording():
     assert [row["Seconds"] for row in first] == [2, 4]  # frame 2 begins here and lasts to 6 s
     assert [row["Seconds"] for row in second] == [1, 1]
     assert (second[1]["Bouts"], second[1]["Observed_s"], second[1]["Complete"]) == (0, 2, "no")
+
+
+@settings(max_examples=80)
+@given(
+    fps=st.sampled_from([Fraction(30), NTSC, Fraction(25), Fraction(7), Fraction(300, 7)]),
+    edges=st.tuples(st.integers(0, 200), st.integers(0, 200)).filter(lambda e: e[0] < e[1]),
+    onset=st.integers(0, 40),
+)
+def test_windows_in_milliseconds_hold_the_frames_that_they_name(fps, edges, onset):
+    """From frame a to frame b, both in milliseconds, counted from any onset: b - a frames."""
+    labels = np.zeros(400, np.int8)
+    labels[onset + edges[0]] = 2
+    labels[onset + edges[1]] = 3
+    start, stop, zero = (Fraction(round(1000 * f / fps), 1000) for f in (*edges, onset))
+    # what the user adds up from rounded times may be off by a millisecond
+    window = Window("window", "w", start, stop)
+    times = [Fraction(round(1000 * (onset + f) / fps), 1000) - zero for f in edges]
+    exact = Window("window", "w", *times)
+    rows = summarize_window(recording(labels, fps), exact, NAMES, zero)
+    assert rows[2]["Bouts"] == 1
+    assert rows[3]["Bouts"] == 0
+    assert rows[0]["Observed_s"] == pytest.approx(float((edges[1] - edges[0]) / fps))
+    if not onset:
+        assert summarize_window(recording(labels, fps), window, NAMES) == [
+            row | {"Window_start_s": float(start), "Window_stop_s": float(stop)} for row in rows
+        ]

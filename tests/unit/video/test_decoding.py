@@ -110,7 +110,7 @@ def test_other_codecs_are_left_to_one_decoder(tmp_path, codec):
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_damaged_files_are_as_in_a_single_pass(tmp_path, groups, suffix, seed):
-    """Bits flipped, bytes cut out or zeroed, or the end cut off: not a pixel, time or warning differs."""
+    """Bits flipped, bytes lost or the end cut off: not a pixel, time or warning differs."""
     path = write(tmp_path / f"v{suffix}", options=X264 | {"bf": "5"})
     rng = np.random.default_rng(seed)
     data = bytearray(path.read_bytes())
