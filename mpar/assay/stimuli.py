@@ -11,7 +11,13 @@ from mpar.errors import Problem
 from mpar.labels.names import NameIndex, folded
 from mpar.labels.scorings import Recording
 from mpar.matching.metadata import Animal, expected_time
-from mpar.system.tables import find_decimal, parse_number, parse_seconds, read_named_rows
+from mpar.system.tables import (
+    find_decimal,
+    parse_number,
+    parse_seconds,
+    read_named_rows,
+    why_unclear,
+)
 
 _NEEDED = ("Recording", "Event", "Start_s")
 
@@ -159,17 +165,18 @@ def _read_row(
     length = animal.recording.clock.seconds
     start = parse_seconds(row["Start_s"], decimal)
     if start is None or start >= length:
-        raise ValueError(f"found Start_s {row['Start_s']!r}, {expected_time(start, length)}")
+        reason = why_unclear(row["Start_s"], decimal) or expected_time(start, length)
+        raise ValueError(f"found Start_s {row['Start_s']!r}, {reason}")
     stop = parse_seconds(row["Stop_s"], decimal) if row.get("Stop_s") else None
     if row.get("Stop_s") and (stop is None or stop < start):
-        raise ValueError(
-            f"found Stop_s {row['Stop_s']!r}, expected seconds from Start_s "
-            f"({row['Start_s']}) on, or an empty cell; fix the row"
+        reason = (
+            f"expected seconds from Start_s ({row['Start_s']}) on, or an empty cell; fix the row"
         )
+        reason = why_unclear(row["Stop_s"], decimal) or reason
+        raise ValueError(f"found Stop_s {row['Stop_s']!r}, {reason}")
     force = parse_number(row[force_column], decimal) if force_column else None
     if force_column and not force:
-        raise ValueError(
-            f"found {force_column} {row[force_column]!r}, expected a number above 0; fix the row"
-        )
+        reason = why_unclear(row[force_column], decimal) or "expected a number above 0; fix the row"
+        raise ValueError(f"found {force_column} {row[force_column]!r}, {reason}")
     further = {name: cell for name, cell in row.items() if name not in {*_NEEDED, "Stop_s"}}
     return Stimulus(animal, row["Event"], start, stop, force, further, line)

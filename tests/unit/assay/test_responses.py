@@ -364,6 +364,28 @@ def test_times_of_stimuli(tmp_path, cell, expected):
         assert not problems
 
 
+@pytest.mark.parametrize(
+    ("cells", "starts"),
+    [
+        (["1.600", "2.500"], []),  # 1.6 or 1600?
+        (["1.6000", "2.500"], [Fraction(8, 5), Fraction(5, 2)]),
+        (["1.600", "0:02.500"], [Fraction(8, 5), Fraction(5, 2)]),  # seconds of a clock are sure
+        (["1,600", "2,500"], [Fraction(8, 5), Fraction(5, 2)]),
+        (["1,600", "0:02.500"], [Fraction(5, 2)]),
+    ],
+)
+def test_decimal_mark_of_a_table_with_tabs(tmp_path, cells, starts):
+    """With tabs, 1.600 is read if another cell shows the mark; else the message says why not."""
+    rows = "".join(f"m1\theat\t{cell}\n" for cell in cells)
+    path = write_events(tmp_path / "e.csv", "Recording\tEvent\tStart_s\n" + rows)
+    stimuli, problems = read_stimuli(path, [animal_of(labels_with())])
+    assert [item.start for item in stimuli] == starts
+    if not starts:
+        assert problems[0].message == (
+            "found Start_s '1.600', which may be 1.6 or 1600; write it as 1.6000"
+        )
+
+
 @pytest.mark.parametrize("is_marked", [True, False])
 def test_own_classes_answer_von_frey(tmp_path, is_marked):
     """A flinch 0.2 s after both touches of 1 g: OOXOXO and a threshold of 0.87 g.
