@@ -6,6 +6,7 @@ import functools
 import unicodedata
 
 from matplotlib import font_manager
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.text import Text
@@ -19,6 +20,12 @@ def make_readable(figure: Figure) -> None:
 
     Characters that no installed font has become codes such as ``\u5c0f``.
     """
+    for axis in figure.findobj(
+        Axis
+    ):  # an axis writes the labels of its ticks anew when it is drawn
+        labels = [label.get_text() for label in axis.get_ticklabels()]
+        if not all(label.isascii() for label in labels):
+            axis.set_ticks(axis.get_majorticklocs(), [find_fonts(label)[0] for label in labels])
     for text in figure.findobj(Text):
         written = text.get_text()
         if written and not written.isascii():
