@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import Problem
-from mpar.labels.names import NameIndex, folded
+from mpar.labels.names import NameIndex, folded, spelled_alike
 from mpar.labels.scorings import Recording
 from mpar.matching.metadata import Animal, expected_time
-from mpar.system.tables import find_decimal, parse_number, parse_seconds, read_named_rows
+from mpar.system.tables import (
+    find_decimal,
+    parse_number,
+    parse_seconds,
+    read_named_rows,
+    why_unclear,
+)
+
+log = logging.getLogger(__name__)
 
 _NEEDED = ("Recording", "Event", "Start_s")
 
@@ -100,6 +109,12 @@ def read_stimuli(
             stimuli.append(_read_row(row, line, animals, index, decimal, force_column))
         except ValueError as error:
             problems.append(Problem.of(path, str(error), line))
+    for alike in spelled_alike(item.event for item in stimuli):
+        log.warning(
+            "%s: the events %s differ only in capitals or spaces and count as %d; if they are one, "
+            "spell them alike",
+            *(path.name, " and ".join(map(repr, alike)), len(alike)),
+        )
     order = {id(animal): place for place, animal in enumerate(animals)}
     stimuli, more = _drop_repeated(path, stimuli)
     return sorted(stimuli, key=lambda s: (order[id(s.animal)], s.start, s.line)), [*problems, *more]
@@ -159,17 +174,18 @@ def _read_row(
     length = animal.recording.clock.seconds
     start = parse_seconds(row["Start_s"], decimal)
     if start is None or start >= length:
-        raise ValueError(f"found Start_s {row['Start_s']!r}, {expected_time(start, length)}")
+        reason = why_unclear(row["Start_s"], decimal) or expected_time(start, length)
+        raise ValueError(f"found Start_s {row['Start_s']!r}, {reason}")
     stop = parse_seconds(row["Stop_s"], decimal) if row.get("Stop_s") else None
     if row.get("Stop_s") and (stop is None or stop < start):
-        raise ValueError(
-            f"found Stop_s {row['Stop_s']!r}, expected seconds from Start_s "
-            f"({row['Start_s']}) on, or an empty cell; fix the row"
+        reason = (
+            f"expected seconds from Start_s ({row['Start_s']}) on, or an empty cell; fix the row"
         )
+        reason = why_unclear(row["Stop_s"], decimal) or reason
+        raise ValueError(f"found Stop_s {row['Stop_s']!r}, {reason}")
     force = parse_number(row[force_column], decimal) if force_column else None
     if force_column and not force:
-        raise ValueError(
-            f"found {force_column} {row[force_column]!r}, expected a number above 0; fix the row"
-        )
+        reason = why_unclear(row[force_column], decimal) or "expected a number above 0; fix the row"
+        raise ValueError(f"found {force_column} {row[force_column]!r}, {reason}")
     further = {name: cell for name, cell in row.items() if name not in {*_NEEDED, "Stop_s"}}
     return Stimulus(animal, row["Event"], start, stop, force, further, line)

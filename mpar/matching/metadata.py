@@ -11,7 +11,7 @@ from pathlib import Path
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.names import NameIndex, spelled_alike
 from mpar.labels.scorings import Recording
-from mpar.system.tables import find_decimal, parse_seconds, read_named_rows
+from mpar.system.tables import find_decimal, parse_seconds, read_named_rows, why_unclear
 
 log = logging.getLogger(__name__)
 
@@ -185,10 +185,9 @@ def _join(
     onset = parse_seconds(row[onset_column], decimal) if onset_column else Fraction(0)
     length = recording.clock.seconds
     if onset is None or onset >= length:
-        raise ValueError(
-            f"recording {name!r} has the onset {row[onset_column or '']!r}, "
-            f"{expected_time(onset, length)}"
-        )
+        cell = row[onset_column or ""]
+        reason = why_unclear(cell, decimal) or expected_time(onset, length)
+        raise ValueError(f"recording {name!r} has the onset {cell!r}, {reason}")
     shown = {"Recording", "Animal"}
     if len(by) == 1 and by[0].lower() == "group":
         shown.add(by[0])  # the column Group says the same

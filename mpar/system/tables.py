@@ -42,6 +42,8 @@ def find_decimal(cells: Iterable[str], delimiter: str) -> str:
 
 def _is_sure(cell: str, mark: str) -> bool:
     """Return True if a cell is a number with a decimal mark that cannot stand for thousands."""
+    if _CLOCK.fullmatch(cell):
+        return mark in cell
     is_number = re.fullmatch(rf"[+-]?[0-9]*[{mark}][0-9]+", cell, re.ASCII) is not None
     return is_number and not _may_be_thousand(cell, mark)
 
@@ -55,6 +57,21 @@ def with_point(cell: str, decimal: str) -> str:
     if decimal == ".":
         return cell
     return "" if _may_be_thousand(cell, ".") else cell.replace(",", ".")
+
+
+def why_unclear(cell: str, decimal: str) -> str:
+    """Return why a cell is no number although it looks like one, for a message; else "".
+
+    Examples
+    --------
+    >>> why_unclear("1.600", ","), why_unclear("1.6 s", ",")
+    ('which may be 1.6 or 1600; write it as 1.6000', '')
+    """
+    if decimal == "." or not _may_be_thousand(cell, "."):
+        return ""
+    number, decimals = cell.split(".")
+    shown = f"{number}.{decimals}".rstrip("0").rstrip(".")
+    return f"which may be {shown} or {number}{decimals}; write it as {cell}0"
 
 
 def parse_number(cell: str, decimal: str = ".") -> Fraction | None:
@@ -272,7 +289,8 @@ class ProblemList(list[Problem]):
         number = parse_number(cell, self.decimal)
         if number is not None:
             return number
-        self.note(f"{what} is {cell[:40]!r}, expected a number from 0; fix the row", line)
+        reason = why_unclear(cell, self.decimal) or "expected a number from 0; fix the row"
+        self.note(f"{what} is {cell[:40]!r}, {reason}", line)
         return Fraction(0)
 
     def time(self, cell: str, what: str, line: int) -> Fraction:

@@ -364,6 +364,38 @@ def test_times_of_stimuli(tmp_path, cell, expected):
         assert not problems
 
 
+def test_events_that_are_spelled_in_two_ways(tmp_path, caplog):
+    """Two spellings of one event would split a von Frey series, and its threshold, in two."""
+    rows = "m1,von Frey,1\nm1,Von  Frey,4\nm1,heat,7\n"
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s\n" + rows)
+    stimuli, _ = read_stimuli(path, [animal_of(labels_with())])
+    assert len(stimuli) == 3
+    text = "e.csv: the events 'von Frey' and 'Von  Frey' differ only in capitals or spaces and"
+    assert text in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "starts"),
+    [
+        (["1.600", "2.500"], []),  # 1.6 or 1600?
+        (["1.6000", "2.500"], [Fraction(8, 5), Fraction(5, 2)]),
+        (["1.600", "0:02.500"], [Fraction(8, 5), Fraction(5, 2)]),  # seconds of a clock are sure
+        (["1,600", "2,500"], [Fraction(8, 5), Fraction(5, 2)]),
+        (["1,600", "0:02.500"], [Fraction(5, 2)]),
+    ],
+)
+def test_decimal_mark_of_a_table_with_tabs(tmp_path, cells, starts):
+    """With tabs, 1.600 is read if another cell shows the mark; else the message says why not."""
+    rows = "".join(f"m1\theat\t{cell}\n" for cell in cells)
+    path = write_events(tmp_path / "e.csv", "Recording\tEvent\tStart_s\n" + rows)
+    stimuli, problems = read_stimuli(path, [animal_of(labels_with())])
+    assert [item.start for item in stimuli] == starts
+    if not starts:
+        assert problems[0].message == (
+            "found Start_s '1.600', which may be 1.6 or 1600; write it as 1.6000"
+        )
+
+
 @pytest.mark.parametrize("is_marked", [True, False])
 def test_own_classes_answer_von_frey(tmp_path, is_marked):
     """A flinch 0.2 s after both touches of 1 g: OOXOXO and a threshold of 0.87 g.
@@ -408,6 +440,18 @@ def test_no_class_that_counts_is_refused(tmp_path):
     assert result.exit_code == 2
     assert "--response CLASS" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_predictions_that_disagree_on_responses(tmp_path):
+    """Two networks of one class map, marked differently: the disagreement is named, not denied."""
+    for name, marked in (("m1", ("flinch",)), ("m2", ("flinch", "paw_lick"))):
+        own = ClassMap(OWN_MAP.rows, responses=marked)
+        put_prediction(tmp_path / "p", name, labels_with(), class_map=own)
+    path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s\nm1,x,1\n")
+    result = run("summarize", tmp_path / "p", "--events", path, "-o", tmp_path / "out")
+    text = " ".join(result.output.split())
+    assert result.exit_code == 2
+    assert "mark different classes as responses (flinch or paw_lick, flinch)" in text
 
 
 @pytest.mark.slow
@@ -525,3 +569,18 @@ def test_figure_and_page_show_the_stimuli(study):
     folder, _ = study
     assert (folder / "peri_event_von_Frey.png").stat().st_size > 10_000
     assert "what happened around each stimulus" in (folder / "report.html").read_text("utf-8")
+
+
+def test_long_names_of_events(tmp_path):
+    """An event may have a sentence for a name; its figures get a part of it, each its own."""
+    put_prediction(tmp_path / "p", "m1", labels_with())
+    names = ["ö" * 300 + end for end in "ab"]
+    text = "Recording,Event,Start_s\n" + "".join(
+        f"m1,{name},{start}\n" for start, name in enumerate(names)
+    )
+    path = write_events(tmp_path / "e.csv", text)
+    out = tmp_path / "out"
+    result = run("summarize", tmp_path / "p", "--events", path, "-o", out, "--html")
+    assert result.exit_code == 0, result.output
+    assert len([*out.glob("peri_event_*.png")]) == 2
+    assert [row["Event"] for row in read_rows(out / "events.csv")] == names
