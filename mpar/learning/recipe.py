@@ -60,7 +60,9 @@ class TrainConfig:
     """
 
     model_type: str = _field(
-        "standard", "About 3.0 or 0.6 million parameters.", choices=MODEL_TYPES
+        "standard",
+        "About 3.0, 0.6 or 0.4 million parameters; fast is for CPUs.",
+        choices=MODEL_TYPES,
     )
     clip_length: int = _field(16, "Frames of a clip, even, 8-32.")
     num_epochs: int = _field(

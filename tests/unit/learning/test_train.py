@@ -259,9 +259,10 @@ def test_small_study_gets_its_steps(study, tmp_path, monkeypatch):
         assert run.config.num_epochs == 30
 
 
-def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch):
+@pytest.mark.parametrize("model_type", ["light", "fast"])
+def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch, model_type):
     """Stopped at ten random steps: same weights, to the bit."""
-    config = dataclasses.replace(CONFIG, window=4, num_epochs=1, seed=2)
+    config = dataclasses.replace(CONFIG, model_type=model_type, window=4, num_epochs=1, seed=2)
     undisturbed = train(study.cache, tmp_path / "a", config=config, device="cpu")
     with Store(study.cache) as store:
         run = TrainingRun(tmp_path, store, split_store(store), config, torch.device("cpu"))
