@@ -66,6 +66,7 @@ def fine_tuned(start, other_cache, tmp_path_factory):
 
 def begin(cache, checkpoint, folder, config=CONFIG):
     """Return a run that begins with a checkpoint, before its first step."""
+    config = dataclasses.replace(config, model_type=checkpoint.model_config.model_type)
     with Store(cache) as store:
         return TrainingRun(
             folder, store, split_store(store), config, torch.device("cpu"), checkpoint
