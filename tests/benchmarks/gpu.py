@@ -143,7 +143,8 @@ def _run_out_of_memory(folder: Path, device: torch.device) -> Iterator[Row]:
     folder.mkdir()
     with Store(make_cache(folder / "cache.h5", [frames] * 6, codes)) as store:
         split = Split(train=(0, 1, 2, 3), val=(4,), test=(5,))
-        learner = TrainingRun(folder, store, split, named_recipe("mpar"), device).learner
+        config = named_recipe("mpar", model_type="standard")
+        learner = TrainingRun(folder, store, split, config, device).learner
         samples = np.stack([np.arange(4), np.full(4, 50)], axis=1)
         forget_peak(device)
         with pytest.MonkeyPatch.context() as patch:
