@@ -108,6 +108,7 @@ def main(
                 config=config,
                 split_path=split_path,
                 init_path=init_path,
+                device=device,
                 access=access,
             )
         elif is_cross_validated:
@@ -119,6 +120,7 @@ def main(
                 num_folds=num_folds,
                 config=config,
                 init_path=init_path,
+                device=device,
                 access=access,
             )
         else:

@@ -23,7 +23,7 @@ from mpar.learning.splits import (
     fold_splits,
     write_split,
 )
-from mpar.learning.training import best_checkpoint, resume_training, train
+from mpar.learning.training import best_checkpoint, resolve_model, resume_training, train
 from mpar.network.comparing import compare_with_store
 from mpar.network.predictor import ActionRecognitionInference
 from mpar.report.evaluation_files import Strips, film_strips, wants_page, write_evaluation
@@ -47,6 +47,7 @@ def begin_folds(
     num_folds: int | None,
     config: TrainConfig | None = None,
     init_path: Path | str | None = None,
+    device: str = "auto",
     access: str = "mmap",
 ) -> Path:
     """Divide the animals of a cache into folds and write the plan of training.
@@ -61,8 +62,8 @@ def begin_folds(
         Number of folds; None for one per animal.
     config : TrainConfig, optional
         The recipe of every fold; its `test_fraction` is not used.
-    init_path, access
-        As for `mpar.train.train`.
+    init_path, device, access
+        As for `mpar.train.train`; the device only chooses the model type auto.
 
     Returns
     -------
@@ -76,6 +77,8 @@ def begin_folds(
     """
     refuse_team("cross-validation")
     config = config or TrainConfig()
+    if init_path is None:  # once, so that all networks are alike; else as that of the checkpoint
+        config = resolve_model(config, device)
     with open_store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
         for number, split in enumerate(splits, start=1):
@@ -212,14 +215,16 @@ def begin_curve(
     config: TrainConfig | None = None,
     split_path: Path | str | None = None,
     init_path: Path | str | None = None,
+    device: str = "auto",
     access: str = "mmap",
 ) -> Path:
     """Choose nested quarters and halves of the training animals and write the plan of training.
 
     Parameters
     ----------
-    cache_path, output_folder, config, split_path, init_path, access
-        As for `mpar.train.train`. All networks share the validation and test animals.
+    cache_path, output_folder, config, split_path, init_path, device, access
+        As for `begin_folds` and `mpar.train.train`. All networks share the validation and test
+        animals.
 
     Returns
     -------
@@ -234,6 +239,8 @@ def begin_curve(
     """
     refuse_team("the learning curve")
     config = config or TrainConfig()
+    if init_path is None:  # once, so that all networks are alike; else as that of the checkpoint
+        config = resolve_model(config, device)
     with open_store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
         if not split.test:

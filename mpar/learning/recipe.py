@@ -17,6 +17,7 @@ from mpar.errors import ConfigError
 from mpar.network.config import MODEL_TYPES
 
 VIEWS = ("bottom", "side")
+AUTO = "auto"  # the model type that suits the device (`mpar.learning.training.resolve_model`)
 
 
 class _Range(NamedTuple):
@@ -60,7 +61,10 @@ class TrainConfig:
     """
 
     model_type: str = _field(
-        "standard", "About 3.0 or 0.6 million parameters.", choices=MODEL_TYPES
+        "auto",
+        "About 3.0 (standard), 0.6 (light) or 0.4 million parameters (fast, for CPUs); auto: "
+        "standard on a GPU, else fast.",
+        choices=(AUTO, *MODEL_TYPES),
     )
     clip_length: int = _field(16, "Frames of a clip, even, 8-32.")
     num_epochs: int = _field(
@@ -182,6 +186,7 @@ class TrainConfig:
 RECIPES = {
     "mpar": TrainConfig(),
     "original": TrainConfig(
+        model_type="standard",
         dropout=0.5,
         centre_frames=False,
         num_epochs=100,

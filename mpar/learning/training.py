@@ -13,7 +13,7 @@ from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError
 from mpar.learning.loop import TrainingRun
-from mpar.learning.recipe import TrainConfig
+from mpar.learning.recipe import AUTO, TrainConfig
 from mpar.learning.runs import choose_split, make_run_folder
 from mpar.learning.scarcity import find_scarce
 from mpar.learning.splits import (
@@ -25,7 +25,7 @@ from mpar.learning.splits import (
     write_split,
 )
 from mpar.network.checkpoint import Checkpoint, is_of_video, load_checkpoint
-from mpar.network.devices import select_device
+from mpar.network.devices import find_device, select_device
 from mpar.system.files import write_json
 from mpar.system.team import joined_team, local_device
 
@@ -87,6 +87,7 @@ def train(
         config = _fit_to(config, init)
     elif config.freeze_backbone_epochs:
         raise ConfigError("freeze_backbone_epochs: works only with --init; set it to 0")
+    config = resolve_model(config, device)
     chosen = local_device(select_device(device))
     with joined_team(chosen) as team, open_store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
@@ -115,6 +116,30 @@ def train(
             _log_start(run, [*check_split(split, store), *few, *scenes, *odd_init])
         run.execute(quiet=quiet)
     return run_folder
+
+
+def resolve_model(config: TrainConfig, device: str = "auto") -> TrainConfig:
+    """Replace the model type auto by the one that suits a device; log which, and why.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The recipe; with another model type it is returned as it is.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where the network will learn.
+
+    Returns
+    -------
+    TrainConfig
+        With standard for a GPU, fast for a CPU.
+    """
+    if config.model_type != AUTO:
+        return config
+    if find_device(device).type == "cpu":
+        log.info("network fast: in the same time on a CPU, it learns more than standard")
+        return dataclasses.replace(config, model_type="fast")
+    log.info("network standard: the largest, since a GPU computes")
+    return dataclasses.replace(config, model_type="standard")
 
 
 def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:

@@ -9,10 +9,12 @@ from typing import Any
 from mpar.cache.clip_lengths import check_clip_length
 from mpar.errors import ConfigError
 
-# (channels, temporal kernel, whether spatial pooling follows); the first block also pools time
+# (channels, temporal kernel, whether spatial pooling follows); the first block also pools time,
+# except in fast, whose first block instead takes every second pixel (`mpar.network.model`)
 BLOCKS = {
     "standard": ((32, 3, True), (64, 1, True), (128, 3, True), (256, 3, False), (256, 3, True)),
     "light": ((32, 3, True), (64, 3, True), (128, 3, False), (128, 2, True)),
+    "fast": ((32, 3, True), (64, 3, True), (128, 3, True), (192, 3, False)),
 }
 MIN_SIDE_PX = 16  # four poolings by 2 leave one pixel
 MODEL_TYPES = tuple(BLOCKS)
@@ -24,8 +26,8 @@ class ModelConfig:
 
     Parameters
     ----------
-    model_type : {"standard", "light"}
-        About 3.0 or 0.6 million parameters.
+    model_type : {"standard", "light", "fast"}
+        About 3.0, 0.6 or 0.4 million parameters.
     num_classes : int
         2 to 127.
     clip_length : int

@@ -22,7 +22,14 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Return a device that works; log which one, and why a GPU is not used.
+    """Return a device that works, as `find_device`, and log which one."""
+    device = find_device(name)
+    log.info("computing on %s", _describe(device.type))
+    return device
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """Return a device that works; log why a GPU is not used.
 
     Parameters
     ----------
@@ -44,7 +51,6 @@ def select_device(name: str = "auto") -> torch.device:
     for candidate in ("cuda", "mps", "cpu") if name == "auto" else (name,):
         trouble = _find_trouble(candidate)
         if not trouble:
-            log.info("computing on %s", _describe(candidate))
             return torch.device(candidate)
         if name != "auto":
             raise ConfigError(f"device: cannot use {candidate}: {trouble}; pass --device auto")

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mpar.cache.clips import clip_frames
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.network.checkpoint import Checkpoint, save_checkpoint
-from mpar.network.config import ModelConfig
+from mpar.network.config import MODEL_TYPES, ModelConfig
 from mpar.network.dense import DensePredictor, FoldedNet
 from mpar.network.devices import native_precisions
 from mpar.network.model import ClipNet
@@ -34,7 +34,7 @@ from tests.benchmarks.race import OURS, Row, own_memory_mib, race
 from tests.fixtures.helpers import read_frames
 
 BATCH_SIZE = 32
-MODELS, SIDES = ("standard", "light"), (64, 112)
+MODELS, SIDES = MODEL_TYPES, (64, 112)
 NUM_CLIP_FRAMES, NUM_VIDEOS, VIDEO_SIZE = 2000, 24, (480, 640)
 LENGTHS = (1_000, 10_000, 30_000)
 
@@ -75,7 +75,8 @@ def _fold(net: ClipNet) -> ClipNet:
     """Put batch norm into the convolutions and data channels last: the best form of clips."""
     blocks: Any = net.blocks
     for block in blocks:
-        block.conv = fuse_conv_bn_eval(block.conv, block.norm)
+        last = "conv" if getattr(block, "taps", None) is None else "taps"
+        setattr(block, last, fuse_conv_bn_eval(getattr(block, last), block.norm))
         block.norm = torch.nn.Identity()
     return net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 

@@ -22,6 +22,7 @@ from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import TrainConfig, named_recipe
 from mpar.learning.splits import Split
 from mpar.network.checkpoint import load_checkpoint
+from mpar.network.config import MODEL_TYPES
 from mpar.network.devices import native_precisions
 from mpar.train import resume_training, train
 from tests.benchmarks.dense import make_net, measure_precisions, save_net
@@ -31,7 +32,7 @@ from tests.benchmarks.race import OURS, Row
 from tests.benchmarks.train import measure_steps
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SIDES, MODELS = (64, 112, 224), ("standard", "light")
+SIDES, MODELS = (64, 112, 224), MODEL_TYPES
 NAMES = tuple(native_precisions(torch.device(DEVICE)))
 NUM_DENSE_FRAMES, NUM_VIDEOS, VIDEO_SIZE = 20_000, 24, (480, 640)
 NUM_STEPS, NUM_EPOCHS = 30, 2
@@ -99,7 +100,7 @@ def _train(folder: Path, side: int, device: torch.device, rates: dict[str, float
     with Store(make_cache(folder / "cache.h5", [frames] * 6, codes)) as store:
         for recipe in ("mpar", "original"):
             for way in WAYS:
-                config = named_recipe(recipe, compile=way != "plain")
+                config = named_recipe(recipe, model_type="standard", compile=way != "plain")
                 with pytest.MonkeyPatch.context() as patch:
                     if way == "CUDA graphs":
                         compile_ = torch.compile
@@ -143,7 +144,8 @@ def _run_out_of_memory(folder: Path, device: torch.device) -> Iterator[Row]:
     folder.mkdir()
     with Store(make_cache(folder / "cache.h5", [frames] * 6, codes)) as store:
         split = Split(train=(0, 1, 2, 3), val=(4,), test=(5,))
-        learner = TrainingRun(folder, store, split, named_recipe("mpar"), device).learner
+        config = named_recipe("mpar", model_type="standard")
+        learner = TrainingRun(folder, store, split, config, device).learner
         samples = np.stack([np.arange(4), np.full(4, 50)], axis=1)
         forget_peak(device)
         with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,7 @@ from mpar.learning.learner import Learner
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import named_recipe
 from mpar.learning.splits import Split
+from mpar.network.config import MODEL_TYPES
 from mpar.network.devices import native_precisions
 from mpar.network.model import ClipNet
 from tests.benchmarks.inputs import NUM_FRAMES, draw, make_cache
@@ -27,7 +28,7 @@ from tests.benchmarks.matrix import (
 )
 from tests.benchmarks.race import OURS, Row, race
 
-MODELS, SIDE = ("standard", "light"), 64
+MODELS, SIDE = MODEL_TYPES, 64
 LABELS = 32  # a step of the original recipe; one of mpar's has 64
 
 

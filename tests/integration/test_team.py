@@ -1,6 +1,7 @@
 """Training in a team: two processes that share each batch do what one does with all of it."""
 
 import csv
+import dataclasses
 import os
 import shutil
 import signal
@@ -66,13 +67,16 @@ def read_columns(run, *names):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(study, tmp_path):
+@pytest.mark.parametrize("model_type", ["light", "fast"])
+def test_two_processes_train_as_one_does(study, tmp_path, model_type):
     """Same losses and weights to float tolerance; in its last batch one has nothing to do."""
-    alone = train(study.cache, tmp_path / "one", config=CONFIG, device="cpu")
+    config = dataclasses.replace(CONFIG, model_type=model_type)
+    alone = train(study.cache, tmp_path / "one", config=config, device="cpu")
     with Store(study.cache) as store:
-        run = TrainingRun(tmp_path, store, split_store(store), CONFIG, torch.device("cpu"))
+        run = TrainingRun(tmp_path, store, split_store(store), config, torch.device("cpu"))
         assert len(run._samples(0)) % CONFIG.batch_size == 1
-    process = in_a_team(tmp_path, "train", study.cache, "-o", "two", *OPTIONS.split())
+    options = [*OPTIONS.split(), "--model", model_type]
+    process = in_a_team(tmp_path, "train", study.cache, "-o", "two", *options)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     (together,) = (tmp_path / "two").iterdir()

@@ -85,11 +85,12 @@ def test_a_batch_mixes_caches(tmp_path, access):
 
 
 @pytest.mark.slow
-def test_training_on_two_caches_equals_that_on_one(tmp_path):
+@pytest.mark.parametrize("model_type", ["light", "fast"])
+def test_training_on_two_caches_equals_that_on_one(tmp_path, model_type):
     """To the bit; the run resumes without naming them again, and both are evaluated together."""
     whole, parts = studies(tmp_path)
     config = TrainConfig(
-        model_type="light", clip_length=8, num_epochs=2, batch_size=4, sampling="balanced"
+        model_type=model_type, clip_length=8, num_epochs=2, batch_size=4, sampling="balanced"
     )
     one = train(whole, tmp_path / "one", config=config, device="cpu")
     many = train(parts, tmp_path / "many", config=config, device="cpu")

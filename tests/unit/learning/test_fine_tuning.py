@@ -14,7 +14,7 @@ from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import split_store
 from mpar.network.checkpoint import load_checkpoint
 from mpar.preprocess import PreprocessConfig, preprocess
-from mpar.train import resume_training, train
+from mpar.train import best_checkpoint, resume_training, train
 from tests.fixtures.helpers import assert_equal_weights, interrupt_after, weights_of
 
 CONFIG = TrainConfig(
@@ -47,33 +47,44 @@ def other_cache(study, tmp_path_factory):
     return folder / "cache.h5"
 
 
+@pytest.fixture(scope="module", params=["light", "fast"])
+def start(request, study, tmp_path_factory):
+    """The checkpoint to begin with."""
+    if request.param == "light":
+        return study.checkpoint
+    config = TrainConfig(model_type="fast", num_epochs=1, batch_size=4, window=12)
+    folder = tmp_path_factory.mktemp("fast")
+    return best_checkpoint(train(study.cache, folder, config=config, device="cpu"))
+
+
 @pytest.fixture(scope="module")
-def fine_tuned(study, other_cache, tmp_path_factory):
+def fine_tuned(start, other_cache, tmp_path_factory):
     """A run of two epochs, one of them frozen, that began with the network of the study."""
     folder = tmp_path_factory.mktemp("tuned")
-    return train(other_cache, folder, config=CONFIG, init_path=study.checkpoint, device="cpu")
+    return train(other_cache, folder, config=CONFIG, init_path=start, device="cpu")
 
 
 def begin(cache, checkpoint, folder, config=CONFIG):
     """Return a run that begins with a checkpoint, before its first step."""
+    config = dataclasses.replace(config, model_type=checkpoint.model_config.model_type)
     with Store(cache) as store:
         return TrainingRun(
             folder, store, split_store(store), config, torch.device("cpu"), checkpoint
         )
 
 
-def test_same_classes_take_over_everything(study, tmp_path):
+def test_same_classes_take_over_everything(study, start, tmp_path):
     """Before the first step it is the network of the checkpoint, and says so."""
-    checkpoint = load_checkpoint(study.checkpoint)
+    checkpoint = load_checkpoint(start)
     run = begin(study.cache, checkpoint, tmp_path)
     for key, value in run.learner.net.state_dict().items():
         assert torch.equal(value, checkpoint.weights[key]), key
     assert f"starts from all layers of network {checkpoint.digest[:12]}" in run.describe()
 
 
-def test_other_classes_replace_the_last_layer_only(study, other_cache, tmp_path):
+def test_other_classes_replace_the_last_layer_only(start, other_cache, tmp_path):
     """All weights are taken over but those that name the classes; which were named is said."""
-    checkpoint = load_checkpoint(study.checkpoint)
+    checkpoint = load_checkpoint(start)
     run = begin(other_cache, checkpoint, tmp_path)
     for key, value in run.learner.net.state_dict().items():
         if key.startswith("head.4."):
@@ -84,11 +95,11 @@ def test_other_classes_replace_the_last_layer_only(study, other_cache, tmp_path)
     assert line.endswith("classes were rest, paw_withdraw, paw_lick, paw_shake, walk, active")
 
 
-def test_frozen_epochs_leave_the_convolutions_alone(study, other_cache, tmp_path):
+def test_frozen_epochs_leave_the_convolutions_alone(start, other_cache, tmp_path):
     """Neither weights nor norms move, in the network or its average; afterwards they do."""
     config = dataclasses.replace(CONFIG, num_epochs=1)
-    run = train(other_cache, tmp_path, config=config, init_path=study.checkpoint, device="cpu")
-    before, after = weights_of(study.checkpoint), weights_of(run / "last.pt")
+    run = train(other_cache, tmp_path, config=config, init_path=start, device="cpu")
+    before, after = weights_of(start), weights_of(run / "last.pt")
     state = load_checkpoint(run / "last.pt").state["net"]
     for key in before:
         if key.startswith("blocks."):
@@ -97,32 +108,32 @@ def test_frozen_epochs_leave_the_convolutions_alone(study, other_cache, tmp_path
     assert not torch.equal(after["head.1.weight"], before["head.1.weight"])
 
 
-def test_thawed_epochs_learn_everything(study, fine_tuned):
+def test_thawed_epochs_learn_everything(start, fine_tuned):
     """After the frozen epoch the convolutions are trained too."""
-    before, after = weights_of(study.checkpoint), weights_of(fine_tuned / "last.pt")
+    before, after = weights_of(start), weights_of(fine_tuned / "last.pt")
     assert not torch.equal(after["blocks.1.conv.weight"], before["blocks.1.conv.weight"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [2, 5])
 def test_resumed_fine_tuning_equals_an_undisturbed_one(
-    study, other_cache, fine_tuned, tmp_path, monkeypatch, num_steps
+    start, other_cache, fine_tuned, tmp_path, monkeypatch, num_steps
 ):
     """Stopped while frozen or later: same weights, and where it began is remembered."""
     with monkeypatch.context() as patch:
         interrupt_after(patch, num_steps)
         with pytest.raises(TrainingInterruptedError) as caught:
-            train(other_cache, tmp_path, config=CONFIG, init_path=study.checkpoint, device="cpu")
+            train(other_cache, tmp_path, config=CONFIG, init_path=start, device="cpu")
     run = resume_training(caught.value.run_folder, device="cpu")
     assert_equal_weights(fine_tuned / "last.pt", run / "last.pt")
     init = load_checkpoint(run / "last.pt").init
     assert init == load_checkpoint(fine_tuned / "last.pt").init
-    assert init["digest"] == load_checkpoint(study.checkpoint).digest
+    assert init["digest"] == load_checkpoint(start).digest
 
 
-def test_videos_that_the_first_network_learnt_are_not_held_out(study, fine_tuned):
+def test_videos_that_the_first_network_learnt_are_not_held_out(start, fine_tuned):
     """A score on them flatters, however long the chain of networks; names of animals may repeat."""
-    first = load_checkpoint(study.checkpoint)
+    first = load_checkpoint(start)
     second = load_checkpoint(fine_tuned / "last.pt")
     for part in ("train", "val"):
         for item in first.split[part]:

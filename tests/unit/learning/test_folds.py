@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from functools import partial
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.learning.networks import begin_folds, is_folds, run_folds
+from mpar.learning.networks import begin_curve, begin_folds, is_folds, run_folds
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import fold_splits
@@ -163,6 +164,14 @@ def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr("mpar.learning.networks.write_evaluation", lambda *_, **__: {})
     run_folds(folder, device="cpu")
     assert opened == ["pread"]
+
+
+@pytest.mark.parametrize("begin", [partial(begin_folds, num_folds=2), begin_curve])
+def test_networks_of_one_plan_are_of_one_type(study, tmp_path, begin):
+    """Auto is decided once, not again where a device is found later."""
+    folder = begin(study.cache, tmp_path, config=TrainConfig(), device="cpu")
+    (plan,) = folder.glob("*.json")
+    assert json.loads(plan.read_text())["training"]["model_type"] == "fast"
 
 
 @pytest.mark.slow

@@ -6,14 +6,15 @@ from torch import nn
 from torch.nn import functional
 
 from mpar.learning.optimizers import Muon, make_optimizers, orthogonalize
-from mpar.network.config import ModelConfig
+from mpar.network.config import MODEL_TYPES, ModelConfig
 from mpar.network.model import ClipNet
 
 
 @pytest.mark.parametrize(("name", "num_optimizers"), [("adam", 1), ("muon", 2)])
-def test_every_parameter_has_one_optimizer(name, num_optimizers):
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_every_parameter_has_one_optimizer(model_type, name, num_optimizers):
     """None is left out and none is stepped twice."""
-    net = ClipNet(ModelConfig(model_type="light"))
+    net = ClipNet(ModelConfig(model_type=model_type))
     optimizers = make_optimizers(net, name=name, learning_rate=0.1, weight_decay=0.01)
     assert len(optimizers) == num_optimizers
     owned = [id(p) for o in optimizers for group in o.param_groups for p in group["params"]]
@@ -22,9 +23,10 @@ def test_every_parameter_has_one_optimizer(name, num_optimizers):
     assert {(group["lr"], group["weight_decay"]) for group in groups} == {(0.1, 0.01)}
 
 
-def test_muon_takes_the_convolutions():
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_muon_takes_the_convolutions(model_type):
     """Kernels go to Muon, norms and fully connected layers to Adam."""
-    net = ClipNet(ModelConfig(model_type="light"))
+    net = ClipNet(ModelConfig(model_type=model_type))
     muon, adam = make_optimizers(net, name="muon", learning_rate=0.1, weight_decay=0)
     assert {p.ndim for p in muon.param_groups[0]["params"]} == {5}
     assert {p.ndim for p in adam.param_groups[0]["params"]} == {1, 2}

@@ -14,7 +14,7 @@ from mpar.learning.recipe import TrainConfig, named_recipe
     ("options", "fragment"),
     [
         ({"clip_length": 15}, "clip_length: found 15"),
-        ({"model_type": "huge"}, "expected one of standard, light"),
+        ({"model_type": "huge"}, "expected one of auto, standard, light, fast"),
         ({"loss": "hinge"}, "expected one of cross_entropy, focal"),
         ({"sampling": "some"}, "expected one of all, balanced"),
         ({"optimizer": "sgd"}, "expected one of adam, muon"),

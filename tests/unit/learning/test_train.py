@@ -30,6 +30,7 @@ from mpar.learning.planning import plan_minutes, plan_steps
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import split_store
+from mpar.learning.training import resolve_model
 from mpar.network.checkpoint import load_checkpoint
 from mpar.network.movement import MovementModel, movement_of
 from mpar.scores.metrics import WorstFrame, frame_scores
@@ -215,6 +216,34 @@ def test_minutes_plan_a_run_that_can_be_resumed(study, undisturbed, tmp_path, mo
     assert_equal_weights(undisturbed / "last.pt", run / "last.pt")
 
 
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", "fast"), ("mps", "standard"), ("cuda", "standard")]
+)
+def test_model_auto_is_chosen_by_the_device(monkeypatch, caplog, device, expected):
+    """Fast on a CPU, standard on any GPU; the reason is said, and a named type is kept."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("mpar.learning.training.find_device", torch.device)
+    assert resolve_model(TrainConfig(), device).model_type == expected
+    (line,) = caplog.messages
+    assert line.startswith(f"network {expected}: ")
+    light = TrainConfig(model_type="light")
+    assert resolve_model(light, device) is light
+    assert len(caplog.messages) == 1
+
+
+def test_run_holds_the_model_that_auto_became(study, tmp_path, caplog):
+    """In its first line, in config.json and in the checkpoint, so that it resumes as it began."""
+    caplog.set_level("INFO")
+    config = TrainConfig(num_epochs=1, batch_size=4, window=12)
+    run = train(study.cache, tmp_path, config=config, device="cpu")
+    assert caplog.messages[0].startswith("network fast: ")
+    assert json.loads((run / "config.json").read_text())["training"]["model_type"] == "fast"
+    checkpoint = load_checkpoint(run / "last.pt")
+    assert checkpoint.training["model_type"] == checkpoint.model_config.model_type == "fast"
+    tuned = train(study.cache, tmp_path, config=config, init_path=study.checkpoint, device="cpu")
+    assert load_checkpoint(tuned / "last.pt").training["model_type"] == "light"
+
+
 def test_plan_of_steps():
     """Short epochs grow, long ones shrink; an explicit number of epochs is one pass each."""
     auto = TrainConfig()
@@ -264,9 +293,10 @@ def test_small_study_gets_its_steps(study, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch):
+@pytest.mark.parametrize("model_type", ["light", "fast"])
+def test_run_stopped_ten_times_equals_an_undisturbed_one(study, tmp_path, monkeypatch, model_type):
     """Stopped at ten random steps: same weights, to the bit."""
-    config = dataclasses.replace(CONFIG, window=4, num_epochs=1, seed=2)
+    config = dataclasses.replace(CONFIG, model_type=model_type, window=4, num_epochs=1, seed=2)
     undisturbed = train(study.cache, tmp_path / "a", config=config, device="cpu")
     with Store(study.cache) as store:
         run = TrainingRun(tmp_path, store, split_store(store), config, torch.device("cpu"))

@@ -66,10 +66,11 @@ def test_predict_names_every_frame(model_type, num_frames):
     assert sum(counts) == num_frames
 
 
-def test_short_floats_change_probabilities_slightly(monkeypatch):
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_short_floats_change_probabilities_slightly(monkeypatch, model_type):
     """In bfloat16, which tests emulate; the first digits stay, and so do nearly all labels."""
     monkeypatch.setattr("mpar.network.devices.has_fast_bfloat16", lambda device: True)
-    net, frames = make_net(), draw(60)
+    net, frames = make_net(model_type=model_type), draw(60)
     exact = DensePredictor(net).predict(frames)
     found = DensePredictor(net, "bf16").predict(frames)
     assert found.dtype == np.float32
@@ -94,13 +95,14 @@ def test_precision_that_the_device_lacks_is_refused(precision, message):
 @pytest.mark.slow
 @pytest.mark.parametrize("stretch", [1, 2, 3, 7, 16])
 @pytest.mark.parametrize("clip_length", [8, 16])
-def test_borders_of_stretches_do_not_show(monkeypatch, stretch, clip_length):
+@pytest.mark.parametrize("model_type", ["light", "fast"])
+def test_borders_of_stretches_do_not_show(monkeypatch, model_type, stretch, clip_length):
     """Where a recording is cut, and how the first layer is, changes no output."""
     monkeypatch.setattr(mpar.network.dense, "_MIN_STRETCH", stretch)
     monkeypatch.setattr(mpar.network.dense, "_MAX_STRETCH", stretch)
     monkeypatch.setattr(mpar.network.dense, "_FIRST_OUTPUTS", stretch)
     monkeypatch.setattr(mpar.network.dense, "_FIRST_LAYER_PX", 3 * 20 * 26)
-    net = make_net(model_type="light", clip_length=clip_length)
+    net = make_net(model_type=model_type, clip_length=clip_length)
     predictor = DensePredictor(net)
     for num_frames in (1, 7, 8, 21):
         frames = draw(num_frames)
