@@ -140,7 +140,7 @@ def main(
         num_problems = counted(len(report.problems), "problem")
         click.echo(f"{num_problems}, also listed in {problems_path(cache_path)}", err=True)
     if check_only:
-        click.echo("checked only; wrote no cache")
+        click.echo("checked only; no cache was written")
     elif report.is_written:
         size_mb = cache_path.stat().st_size / 1e6
         click.echo(f"wrote {cache_path} ({size_mb:.1f} MB); next: mpar-train {cache_path}")

@@ -84,7 +84,8 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @click.option(
     "--wide",
     is_flag=True,
-    help="Also write wide.csv (a row an animal) and prism_MEASURE.csv (a column a group).",
+    help="Also write wide.csv (a row per animal and group) and prism_MEASURE.csv (a column per "
+    "group).",
 )
 @click.option("--xlsx", is_flag=True, help="Also write all tables to summary.xlsx.")
 @click.option(

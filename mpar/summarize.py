@@ -80,7 +80,7 @@ class AssayConfig:
     group_by : sequence of str
         Columns of the metadata whose values define the groups; by default "group", if it exists.
     events_path : Path or str, optional
-        Stimuli (`read_stimuli`); also write ``events.csv`` with one row a stimulus (`respond`),
+        Stimuli (`read_stimuli`); also write ``events.csv`` with one row per stimulus (`respond`),
         ``responses.csv`` (`summarize_responses`) and the figures ``peri_event_<event>``.
     response_window : str
         Seconds from the stimulus in which a response begins, such as "0-2s".

@@ -356,8 +356,8 @@ def _lay_filled(scorings: Sequence[Scoring], shape: tuple[int, ...]) -> np.ndarr
 def _vote(labels_AT: np.ndarray, num_classes: int, filled_AT: np.ndarray) -> np.ndarray:
     """Return the class that most annotators chose, (T,) int8; ties go to the first of them.
 
-    Unlabelled is no vote: a frame stays unlabelled only if no annotator labelled it. A frame that
-    an annotator left empty is a vote only if all of them did.
+    Unlabelled frames do not vote: a frame stays unlabelled only if no annotator labelled it. A
+    frame that an annotator left empty counts as a vote only if all of them left it empty.
     """
     if len(labels_AT) == 1:
         return labels_AT[0]

@@ -1,4 +1,4 @@
-"""Responses to stimuli: one row a stimulus, rates by group, and von Frey thresholds.
+"""Responses to stimuli: one row per stimulus, rates by group, and von Frey thresholds.
 
 Shapes: S stimuli, T frames.
 """
@@ -138,7 +138,7 @@ def respond(
     class_names: Sequence[str],
     responses: Sequence[str],
 ) -> pd.DataFrame:
-    """Return what followed each stimulus, one row a stimulus.
+    """Return what followed each stimulus, one row per stimulus.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Stimuli of an assay: when each was given, from a CSV with one row a stimulus."""
+"""Stimuli of an assay: when each was given, from a CSV with one row per stimulus."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def read_stimuli(
             problems.append(Problem.of(path, str(error), line))
     for alike in spelled_alike(item.event for item in stimuli):
         log.warning(
-            "%s: the events %s differ only in capitals or spaces and count as %d; if they are one, "
+            "%s: the events %s differ only in case or spaces and count as %d; if they are one, "
             "spell them alike",
             *(path.name, " and ".join(map(repr, alike)), len(alike)),
         )

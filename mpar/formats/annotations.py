@@ -125,7 +125,7 @@ def read_annotation(
 def guess_warning(guessed: Mapping[str, str]) -> str:
     """Return a warning that lists inexact names and the class map names they were read as."""
     pairs = ", ".join(f"{written!r} as {name}" for written, name in guessed.items())
-    return f"mpar reads {pairs}: the names differ only in capitals, spaces, _ or -"
+    return f"mpar reads {pairs}: the names differ only in case, spaces, _ or -"
 
 
 def with_point(cell: str) -> str:

@@ -191,7 +191,7 @@ def _find_time(table: Table, what: str) -> tuple[int, str]:
 
 
 def _read_table(path: Path, text: str) -> Tiers:
-    """Read an export with names of columns: a row an annotation, or a column a tier."""
+    """Read an export with names of columns: a row per annotation, or a column per tier."""
     table = parse_table(path, text, _is_header)
     problems = ProblemList(path, table.decimal)
     (begin, begin_unit), (end, end_unit) = _find_time(table, "begin"), _find_time(table, "end")

@@ -46,7 +46,7 @@ def folded(name: str) -> str:
 
 
 def spelled_alike(names: Iterable[str], *, with_zeros: bool = False) -> list[list[str]]:
-    """Return groups of names that differ only in capitals or spaces.
+    """Return groups of names that differ only in case or spaces.
 
     Parameters
     ----------

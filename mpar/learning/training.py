@@ -1,4 +1,4 @@
-"""Train one network on a cache, or go on with a run."""
+"""Train one network on a cache, or resume a run."""
 
 from __future__ import annotations
 

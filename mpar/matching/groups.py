@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def find_group(video: Path, pattern: str | None) -> str:
     """Return the animal's id: what `pattern` finds in a recording's name, or the name itself.
 
-    The suffix does not count, so that the 4 of ``.mp4`` is no animal.
+    The suffix does not count, so that the 4 of ``.mp4`` is not an animal.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
     groups = [group for group, _ in found]
     for alike in spelled_alike(groups, with_zeros=True):
         log.warning(
-            "--group-pattern '%s' finds the animals %s, which differ only in capitals, spaces or "
+            "--group-pattern '%s' finds the animals %s, which differ only in case, spaces or "
             "leading zeros and count as %d; if they are one, rename the videos",
             *(pattern, " and ".join(map(repr, alike)), len(alike)),
         )

@@ -292,7 +292,7 @@ def _take(
 def _describe_owners(owners: list[Path], named: str) -> str:
     if owners:
         fits = " and ".join(owner.name for owner in owners)
-        return f"matches {fits}, whose names differ only in capitals or spaces; rename one"
+        return f"matches {fits}, whose names differ only in case or spaces; rename one"
     nor = f", nor does the video name in it ({named!r})" if named else ""
     return f"matches no video{nor}, expected a name that starts with that of a video; rename it"
 

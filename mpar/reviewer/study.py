@@ -189,7 +189,7 @@ class Study:
                 if found != path.name and path.name not in names:
                     raise ConfigError(
                         f"annotator: found {found}, which differs from {path.name} only in "
-                        "capitals; pass --annotator as it was written there"
+                        "case; pass --annotator as it was written there"
                     )
             try:
                 files.check()

@@ -349,7 +349,7 @@ class Estimate:
             found = [(item["recording"], item["start"], item["stop"]) for item in data["checked"]]
         except (OSError, AttributeError, KeyError, TypeError, ValueError):
             raise ConfigError(
-                f"{path}: is damaged or is no estimate of mpar; move it away to start again"
+                f"{path}: is damaged or was not written by mpar; move it away to start again"
             ) from None
         if differing:
             what = differing[0].replace("_", " ")

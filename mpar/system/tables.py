@@ -60,7 +60,7 @@ def with_point(cell: str, decimal: str) -> str:
 
 
 def why_unclear(cell: str, decimal: str) -> str:
-    """Return why a cell is no number although it looks like one, for a message; else "".
+    """Return why a cell is not a number although it looks like one, for a message; else "".
 
     Examples
     --------

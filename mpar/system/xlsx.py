@@ -108,7 +108,7 @@ def _note_sheets(names: list[str]) -> list[str]:
 
 
 def _check_size(path: Path) -> None:
-    """Raise InputError if a file is no archive, or would unpack to more than memory may hold."""
+    """Raise InputError unless a file is a ZIP archive that unpacks to what memory may hold."""
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())

@@ -24,7 +24,7 @@ from mpar.video.streams import opened, read_packets
 
 _MAX_TRIES = 3  # key packets to try before decoding from the start
 _NUM_THREADS = min(8, os.cpu_count() or 1)
-_MAX_AHEAD = 48  # packets that are rather decoded than sought
+_MAX_AHEAD = 48  # packets; a seek would take longer than decoding so many
 
 
 class _LostError(Exception):

@@ -191,7 +191,7 @@ def make_cache(folder: Path) -> None:
 
 
 def run_training(folder: Path, work: Path, run: Path | None, **how: object) -> Outcome:
-    """Train for two epochs, or go on with a run."""
+    """Train for two epochs, or resume a run."""
     return run_forked(training_call(folder, work, run), scratch=work, **how)
 
 

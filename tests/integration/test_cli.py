@@ -214,7 +214,7 @@ def test_check_writes_nothing(folders):
     cache = folders / "c.h5"
     result = run("preprocess", folders / "Videos", folders / "Annotations", "-o", cache, "--check")
     assert result.exit_code == 0
-    assert "checked only; wrote no cache" in result.output
+    assert "checked only; no cache was written" in result.output
     assert sorted(folders.rglob("*")) == before
 
 

@@ -190,7 +190,7 @@ def test_two_processes_preprocess_as_one_does(study, tmp_path):
     assert [err.count(f"bad{number}.mp4: ") for number in (0, 1)] == [1, 1]
     check = in_a_team(folders[1], "preprocess", *arguments[:2], "--check")
     checked, _ = check.communicate(timeout=240)
-    assert checked.replace("checked only; wrote no cache\n", "") in out
+    assert checked.replace("checked only; no cache was written\n", "") in out
 
 
 @pytest.mark.slow

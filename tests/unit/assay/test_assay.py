@@ -478,8 +478,8 @@ def test_groups_and_animals_that_are_spelled_in_two_ways(predictions, caplog):
     """Two spellings of one group, or of one animal, would count as two; Excel drops zeros."""
     summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a01 ,cfa \nm3,A3,saline\n")
     for text in (
-        "groups 'CFA' and 'cfa' differ only in capitals or spaces and count as 2",
-        "animals 'A1' and 'a01' differ only in capitals, spaces or leading zeros and count as 2",
+        "groups 'CFA' and 'cfa' differ only in case or spaces and count as 2",
+        "animals 'A1' and 'a01' differ only in case, spaces or leading zeros and count as 2",
     ):
         assert f"animals.csv: the {text}" in caplog.text
 

@@ -370,7 +370,7 @@ def test_events_that_are_spelled_in_two_ways(tmp_path, caplog):
     path = write_events(tmp_path / "e.csv", "Recording,Event,Start_s\n" + rows)
     stimuli, _ = read_stimuli(path, [animal_of(labels_with())])
     assert len(stimuli) == 3
-    text = "e.csv: the events 'von Frey' and 'Von  Frey' differ only in capitals or spaces and"
+    text = "e.csv: the events 'von Frey' and 'Von  Frey' differ only in case or spaces and"
     assert text in caplog.text
 
 

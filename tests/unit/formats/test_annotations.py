@@ -107,7 +107,7 @@ def test_names_are_read_as_people_write_them(tmp_path):
     assert annotation.codes.tolist() == [0, 2, 2, 0, 0]
     assert annotation.warnings == (
         "mpar reads 'Rest' as rest, 'Paw Lick' as paw_lick, 'PAW-LICK' as paw_lick: the names "
-        "differ only in capitals, spaces, _ or -",
+        "differ only in case, spaces, _ or -",
     )
 
 

@@ -341,7 +341,7 @@ def test_animals_that_differ_in_zeros(caplog, names, pattern, alike):
     with caplog.at_level(logging.WARNING):
         warn_of_groups(names, pattern)
     assert [text.partition(" finds the animals ")[2] for text in caplog.messages] == [
-        f"{alike}, which differ only in capitals, spaces or leading zeros and count as 2; if "
+        f"{alike}, which differ only in case, spaces or leading zeros and count as 2; if "
         "they are one, rename the videos"
         for _ in filter(None, [alike])
     ]
@@ -431,7 +431,7 @@ def test_names_that_fit_two_videos_are_refused(tmp_path):
     assert found == {"mouse.mp4": [], "Mouse.avi": [], "x.mp4": ["bouts.csv"]}
     assert problems == [
         "bouts.csv: scores 'MOUSE', which may be mouse.mp4 or Mouse.avi; rename one of them",
-        "MOUSE_1.csv: matches mouse.mp4 and Mouse.avi, whose names differ only in capitals or "
+        "MOUSE_1.csv: matches mouse.mp4 and Mouse.avi, whose names differ only in case or "
         "spaces; rename one",
     ]
 

@@ -287,7 +287,7 @@ def test_two_spellings_are_one_video(tmp_path, second, message):
 
 
 def test_videos_without_a_row_are_named(tmp_path, caplog):
-    """Of a rack, the whole picture is no animal."""
+    """Of a rack, the whole picture is not an animal."""
     (tmp_path / "r.csv").write_text(HEADER + "m1,A,0,0,20,20\n")
     videos = [tmp_path / f"{name}.mp4" for name in ("m1", "m2", "m3")]
     found, problems = read_regions(tmp_path / "r.csv").by_video(videos)
