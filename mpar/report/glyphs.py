@@ -10,6 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 # their glyphs are boxes with a code, symbols of formulas, or pictures in colour
 _UNFIT = ("last resort", "stix", "dejavu math", "color", "colour")
@@ -21,6 +22,8 @@ def make_readable(figure: Figure) -> None:
     Characters that no installed font has become codes such as ``\u5c0f``.
     """
     for axis in figure.findobj(Axis):
+        if not isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):
+            continue  # its ticks are numbers
         # it writes the labels of its ticks anew when it is drawn
         labels = [label.get_text() for label in axis.get_ticklabels()]
         if not all(label.isascii() for label in labels):
