@@ -27,6 +27,7 @@ from mpar.report.style import (
 
 _MAX_ROWS = 120  # more strips would be thinner than a line
 _NUM_BINS = 60
+_MAX_NAME = 50  # letters of the name of an event in that of its file
 
 
 def plot_peri_event(
@@ -110,7 +111,9 @@ def plot_events(
     figures: dict[str, Figure] = {}
     for event in dict.fromkeys(item.event for item in stimuli):
         mine = [item for item in stimuli if item.event == event]
-        name = "peri_event_" + (re.sub(r"[^\w.+-]+", "_", event).strip("._") or "event")
+        # a disk takes 255 bytes, of which a letter may need four
+        plain_name = re.sub(r"[^\w.+-]+", "_", event)[:_MAX_NAME].strip("._")
+        name = f"peri_event_{plain_name or 'event'}"
         while name.lower() in {other.lower() for other in figures}:
             name += "_"
         figures[name] = plot_peri_event(

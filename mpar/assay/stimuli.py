@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import Problem
-from mpar.labels.names import NameIndex, folded
+from mpar.labels.names import NameIndex, folded, spelled_alike
 from mpar.labels.scorings import Recording
 from mpar.matching.metadata import Animal, expected_time
 from mpar.system.tables import (
@@ -18,6 +19,8 @@ from mpar.system.tables import (
     read_named_rows,
     why_unclear,
 )
+
+log = logging.getLogger(__name__)
 
 _NEEDED = ("Recording", "Event", "Start_s")
 
@@ -106,6 +109,12 @@ def read_stimuli(
             stimuli.append(_read_row(row, line, animals, index, decimal, force_column))
         except ValueError as error:
             problems.append(Problem.of(path, str(error), line))
+    for alike in spelled_alike(item.event for item in stimuli):
+        log.warning(
+            "%s: the events %s differ only in capitals or spaces and count as %d; if they are one, "
+            "spell them alike",
+            *(path.name, " and ".join(map(repr, alike)), len(alike)),
+        )
     order = {id(animal): place for place, animal in enumerate(animals)}
     stimuli, more = _drop_repeated(path, stimuli)
     return sorted(stimuli, key=lambda s: (order[id(s.animal)], s.start, s.line)), [*problems, *more]
