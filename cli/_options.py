@@ -90,8 +90,8 @@ class_map = click.option(
     "--class-map",
     "class_map_path",
     type=FILE,
-    help="CSV with code,name[,modifier],class[,mirror] that replaces the default codes and "
-    "classes.",
+    help="CSV with code,name[,modifier],class[,mirror][,response] that replaces the default "
+    "codes and classes.",
 )
 several = click.option(
     "--several",

@@ -13,6 +13,7 @@ from mpar.errors import counted
 
 if TYPE_CHECKING:
     from mpar.cache.store import Store
+    from mpar.labels.classes import ClassMap
 
 
 @click.command()
@@ -43,6 +44,7 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
             f"{width}x{height} px" + _rate_text(store)
         )
         click.echo(f"classes: {', '.join(store.class_names)}")
+        click.echo(f"responses: {_responses_text(store.class_map)}")
         rows = [["recording", "animal", "fps", "annotators", "labelled", "frames"]]
         for number, info in enumerate(store.recordings):
             rows.append(
@@ -95,6 +97,7 @@ def _show_checkpoint(path: Path) -> None:
         ["contrast", _range_text(look["contrast"])],
         ["frames per second", _range_text(look["fps"])],
         ["classes", ", ".join(classes)],
+        ["responses", _responses_text(checkpoint.class_map)],
         ["epoch", str(checkpoint.scores.get("epoch"))],
     ]
     if validation := checkpoint.scores.get("validation"):
@@ -114,6 +117,10 @@ def _show_checkpoint(path: Path) -> None:
     rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
     rows.append(["sha256", checkpoint.digest])
     show_table(rows)
+
+
+def _responses_text(class_map: ClassMap) -> str:
+    return ", ".join(class_map.responses) or "none is marked in the class map"
 
 
 def _range_text(values: list[float]) -> str:

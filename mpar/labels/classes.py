@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections import defaultdict
@@ -15,6 +16,8 @@ import numpy as np
 
 from mpar.errors import ConfigError, InputError
 from mpar.system.tables import read_named_rows
+
+log = logging.getLogger(__name__)
 
 UNLABELLED = -1
 MAX_CODE = np.iinfo(np.int16).max
@@ -446,9 +449,15 @@ def responses_or_all(class_names: Sequence[str], responses: Collection[str]) -> 
 def agree_on(maps: Iterable[ClassMap]) -> ClassMap | None:
     """Return the one class map of several files, None if they differ.
 
-    If they differ only in what counts as a response, the map marks none.
+    If they differ only in what counts as a response, the map marks none, with a warning.
     """
     found = set(maps)
     if len(found) > 1:
+        marked = sorted({", ".join(item.responses) or "none" for item in found})
         found = {replace(item, responses=()) for item in found}
+        if len(found) == 1:
+            log.warning(
+                "the files mark different classes as responses (%s), so none counts as marked",
+                " or ".join(marked),
+            )
     return found.pop() if len(found) == 1 else None

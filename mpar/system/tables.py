@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from mpar.errors import InputError, Problem, counted, shorten
-from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_text
+from mpar.system.csv_text import DELIMITERS, header_of, parse_rows, plain_cells, read_noted
+
+log = logging.getLogger(__name__)
 
 NOTHING = {"", "na", "nan", "none"}  # how programs write an empty cell
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", re.ASCII)
@@ -240,7 +243,9 @@ def read_named_rows(
         The file cannot be read, or its header does not fit.
     """
     needed = titles if needed is None else needed
-    text = read_text(path)
+    text, notes = read_noted(path)
+    for note in notes:
+        log.warning("%s: %s", path.name, note)
     header = header_of(text)
     known = {title.lower(): title for title in titles}
     delimiter = max(DELIMITERS, key=lambda d: len(known.keys() & {*plain_cells(header, d)}))

@@ -103,7 +103,7 @@ def _note_sheets(names: list[str]) -> list[str]:
     )
     return [
         f"has {counted(len(names), 'sheet')} with a table; mpar reads {names[0]!r} and not "
-        f"{others}; if they hold labels, save each to a file of its own"
+        f"{others}; if they count, too, move their rows there or save each to a file of its own"
     ]
 
 

@@ -5,6 +5,7 @@ import json
 from fractions import Fraction
 
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -364,6 +365,18 @@ def test_times_of_stimuli(tmp_path, cell, expected):
         assert not problems
 
 
+def test_stimuli_on_two_sheets(tmp_path, caplog):
+    """A workbook with a sheet a day is read as its first sheet; the others are named."""
+    book = openpyxl.Workbook()
+    for sheet, start in ((book.active, 1.5), (book.create_sheet("day 2"), 4)):
+        sheet.append(["Recording", "Event", "Start_s"])
+        sheet.append(["m1", "heat", start])
+    book.save(tmp_path / "e.xlsx")
+    stimuli, _ = read_stimuli(tmp_path / "e.xlsx", [animal_of(labels_with())])
+    assert [item.start for item in stimuli] == [Fraction(3, 2)]
+    assert "e.xlsx: has 2 sheets with a table; mpar reads 'Sheet' and not 'day 2'" in caplog.text
+
+
 def test_events_that_are_spelled_in_two_ways(tmp_path, caplog):
     """Two spellings of one event would split a von Frey series, and its threshold, in two."""
     rows = "m1,von Frey,1\nm1,Von  Frey,4\nm1,heat,7\n"
@@ -451,7 +464,7 @@ def test_predictions_that_disagree_on_responses(tmp_path):
     result = run("summarize", tmp_path / "p", "--events", path, "-o", tmp_path / "out")
     text = " ".join(result.output.split())
     assert result.exit_code == 2
-    assert "mark different classes as responses (flinch or paw_lick, flinch)" in text
+    assert "mark different classes as responses (flinch or paw_lick, flinch), so none" in text
 
 
 @pytest.mark.slow

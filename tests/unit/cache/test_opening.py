@@ -43,6 +43,11 @@ def cache(tmp_path):
     return path
 
 
+def test_info_names_the_responses(cache):
+    """The classes that count as responses travel in the cache, and are shown."""
+    assert "responses: paw_withdraw, paw_lick, paw_shake\n" in run("info", cache).output
+
+
 def test_open_elsewhere(cache):
     """The message says that another program has it open, and nothing about damage."""
     process = hold(cache, "stay")

@@ -74,8 +74,8 @@ def test_own_table(tmp_path):
     (part,) = read_label_file(path, DEFAULT_CLASS_MAP)
     assert part.codes.tolist() == [2, 0, -1, -1, 7]
     assert part.warnings == (
-        "has 2 sheets with a table; mpar reads 'Sheet2' and not 'Sheet3'; if they hold labels, "
-        "save each to a file of its own",
+        "has 2 sheets with a table; mpar reads 'Sheet2' and not 'Sheet3'; if they count, too, move "
+        "their rows there or save each to a file of its own",
     )
     assert read_annotation(path, DEFAULT_CLASS_MAP).codes.tolist() == [2, 0, -1, -1, 7]
 
