@@ -171,7 +171,8 @@ class FoldedNet:
     """A trained network prepared for fast dense evaluation of one stretch at a time.
 
     Folds batch norm into the convolutions, stores data channels-last, and computes convolutions
-    over a single frame in 2D. The first convolution takes its three frames as channels.
+    over a single frame in 2D, and those in time over (time, place). The first convolution takes its
+    three frames as channels.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ class FoldedNet:
 
     def __init__(self, net: ClipNet, precision: str = "fp32") -> None:
         self.config = net.config
-        self._output_frames = net.output_frames
+        self._output_frames, self._pools_time = net.output_frames, net.pools_time
         self._dtype = check_precision(precision, next(net.parameters()).device)
         self._allows_tf32 = precision == "tf32"
         self._head = copy.deepcopy(net.head).eval()
@@ -257,7 +258,7 @@ class FoldedNet:
         if self.config.centre_frames:
             x_FHW = centre(x_FHW)
         x_FHW = x_FHW.to(self._dtype)
-        if self.config.model_type == "fast":
+        if not self._pools_time:
             return self._head(self._run_separable(x_FHW))
         if num_outputs % 2:  # both phases need the same length
             x_FHW = torch.cat([x_FHW, x_FHW[-1:]])
@@ -284,7 +285,7 @@ class FoldedNet:
         return self._head(x_NC)
 
     def _run_separable(self, x_FHW: torch.Tensor) -> torch.Tensor:
-        """Return the features of every output of the network fast, (N, C)."""
+        """Return the features of every output of a network without temporal pooling, (N, C)."""
         x_TCHW = self._first_layer(x_FHW).relu_()
         for (weight, bias, pools_space), taps in zip(self._layers[1:], self._taps[1:], strict=True):
             x_TCHW = functional.conv2d(

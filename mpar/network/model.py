@@ -153,25 +153,27 @@ class ClipNet(nn.Module):
     ----------
     output_frames : int
         Number of temporal positions that remain of a clip; the network averages them.
+    pools_time : bool
+        The first block is followed by temporal pooling, so that `dense` needs two phases.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self._pools_time = config.model_type != "fast"
+        self.pools_time = config.model_type != "fast"
         blocks: list[_Block | _SeparableBlock] = []
         c_in, num_left = 1, config.clip_length
         for channels, kernel_t, pools_space in BLOCKS[config.model_type]:
             if num_left < kernel_t:  # short clips: too few frames are left for this kernel
                 kernel_t = 1
-            if self._pools_time:
+            if self.pools_time:
                 blocks.append(_Block(c_in, channels, kernel_t, pools_space))
             elif not blocks:
                 blocks.append(_Block(c_in, channels, kernel_t, pools_space, side=5, stride=2))
             else:
                 blocks.append(_SeparableBlock(c_in, channels, kernel_t, pools_space))
             num_left -= kernel_t - 1
-            if len(blocks) == 1 and self._pools_time:
+            if len(blocks) == 1 and self.pools_time:
                 num_left //= 2
             c_in = channels
         self.blocks = nn.ModuleList(blocks)
@@ -207,7 +209,7 @@ class ClipNet(nn.Module):
         self._check(clips_B1LHW, exact=True)
         clips_B1LHW = self._prepare(clips_B1LHW)
         x_BCTHW = self.blocks[0](clips_B1LHW)
-        if self._pools_time:
+        if self.pools_time:
             x_BCTHW = _pool(x_BCTHW, (2, 1, 1))
         for block in self.blocks[1:]:
             x_BCTHW = block(x_BCTHW)
@@ -234,16 +236,16 @@ class ClipNet(nn.Module):
         self._check(frames_B1FHW, exact=False)
         batch_size, _, num_frames = frames_B1FHW.shape[:3]
         num_outputs = num_frames - self.config.clip_length + 1
-        if self._pools_time and num_outputs % 2:  # both phases need the same length
+        if self.pools_time and num_outputs % 2:  # both phases need the same length
             frames_B1FHW = torch.cat([frames_B1FHW, frames_B1FHW[:, :, -1:]], dim=2)
         x_BCTHW = self.blocks[0](self._prepare(frames_B1FHW))
-        if self._pools_time:
+        if self.pools_time:
             x_BCTHW = _PairMax.apply(x_BCTHW)  # 2B: even, then odd
         for block in self.blocks[1:]:
             x_BCTHW = block(x_BCTHW)
         x_BCT = x_BCTHW.float().mean(dim=(3, 4))
         x_BCN = functional.avg_pool1d(x_BCT, self.output_frames, stride=1)
-        if not self._pools_time:
+        if not self.pools_time:
             return self.head(x_BCN.transpose(1, 2))
         even, odd = x_BCN.split(batch_size)
         x_BNC = torch.stack([even, odd], dim=-1).flatten(2).transpose(1, 2)[:, :num_outputs]
