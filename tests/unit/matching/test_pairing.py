@@ -322,7 +322,7 @@ def test_pattern_that_finds_one_animal_in_two_spellings(caplog):
         warn_of_groups(["M1", "m2", "m1"], r"(?i)m\d")
     assert caplog.messages == [
         "--group-pattern '(?i)m\\d' finds the animals 'M1' and 'm1', which differ only in "
-        "capitals, spaces or leading zeros and count as 2; if they are one, rename the videos"
+        "case, spaces or leading zeros and count as 2; if they are one, rename the videos"
     ]
 
 
