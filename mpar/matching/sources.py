@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpar.errors import Problem
 from mpar.labels.names import added_to, normal
-from mpar.labels.scorings import Scoring
+from mpar.labels.scorings import JOINT, Scoring
 from mpar.matching.regions import RegionTable, recording_name, share_labels
 from mpar.system import xlsx
 from mpar.video.regions import Region
@@ -54,10 +54,31 @@ def split_sources(
     found, problems = regions.by_video([source.video for source in sources])
     split: list[Source] = []
     for source in sources:
-        mine, more = split_source(source, found.get(source.video, ()))
-        split += mine
+        if source.video in found:
+            mine, more = split_source(source, found[source.video])
+            split += mine
+        else:
+            more = _find_named_animals(source, regions)
+            split += [] if more else [source]
         problems += more
     return split, problems
+
+
+def _find_named_animals(source: Source, regions: RegionTable) -> list[Problem]:
+    """Return a problem for each label file of an animal of a video without regions.
+
+    Two of them would otherwise count as two people who scored the whole picture.
+    """
+    start = normal(f"{source.video.stem}{JOINT}")
+    return [
+        Problem.of(
+            part.path,
+            f"names an animal of {source.video.name}, which has no row in {regions.path.name}; add "
+            "its regions, or rename the file",
+        )
+        for part in source.labels
+        if normal(part.path.stem).startswith(start)
+    ]
 
 
 def split_source(source: Source, regions: Sequence[Region]) -> tuple[list[Source], list[Problem]]:

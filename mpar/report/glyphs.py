@@ -26,8 +26,11 @@ def make_readable(figure: Figure) -> None:
             continue  # its ticks are numbers
         # it writes the labels of its ticks anew when it is drawn
         labels = [label.get_text() for label in axis.get_ticklabels()]
-        if not all(label.isascii() for label in labels):
-            axis.set_ticks(axis.get_majorticklocs(), [find_fonts(label)[0] for label in labels])
+        readable = [find_fonts(label)[0] for label in labels]
+        if readable != labels:
+            low, high = axis.get_view_interval()
+            axis.set_ticks(axis.get_majorticklocs(), readable)
+            axis.set_view_interval(low, high, ignore=True)  # ticks beyond it would widen it
     for text in figure.findobj(Text):
         written = text.get_text()
         if written and not written.isascii():

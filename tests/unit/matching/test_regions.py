@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -14,8 +15,11 @@ import pytest
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
 from mpar.formats.annotations import read_annotation
+from mpar.formats.registry import read_label_file
 from mpar.inference import ActionRecognitionInference
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.matching.regions import read_regions
+from mpar.matching.sources import Source, split_sources
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.predictions.reading import read_prediction
 from mpar.report.preview_plot import PreviewRow, plot_preview
@@ -359,3 +363,31 @@ def test_names_in_a_preview_do_not_cover_each_other():
     assert len(first.texts) == len(first.patches) == 12
     for text, box in zip(first.texts, first.patches, strict=True):
         assert text.get_window_extent().x1 <= box.get_window_extent().x1
+
+
+def test_label_files_of_animals_without_regions(tmp_path):
+    """Their rows name another video: the animals' files are no two people who scored it all."""
+    for stem in ("m1__L", "m1__R", "m2_anna"):
+        path = tmp_path / f"{stem}.csv"
+        scorings = read_label_file(put_rows(path), DEFAULT_CLASS_MAP)
+        assert len(scorings) == 1
+    (tmp_path / "r.csv").write_text(f"{HEADER}m9,L,0,0,24,48\nm9,R,24,0,24,48\n")
+    sources = [
+        Source(
+            Path(f"{name}.mp4"),
+            [
+                s
+                for p in sorted(tmp_path.glob(f"{name}_*.csv"))
+                for s in read_label_file(p, DEFAULT_CLASS_MAP)
+            ],
+        )
+        for name in ("m1", "m2")
+    ]
+    found, problems = split_sources(sources, read_regions(tmp_path / "r.csv"))
+    assert [source.name for source in found] == ["m2"]
+    assert [Path(p.path).name for p in problems] == ["r.csv", "r.csv", "m1__L.csv", "m1__R.csv"]
+
+
+def put_rows(path):
+    path.write_text("Frame,Action\n0,rest\n1,walk\n")
+    return path

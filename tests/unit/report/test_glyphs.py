@@ -135,3 +135,18 @@ def test_whole_evaluations_with_names_that_no_font_has(tmp_path):
         warnings.simplefilter("error")
         evaluate_and_save_results(labels, labels, names, tmp_path, html=True)
     assert (tmp_path / "class_f1.png").exists()
+
+
+@pytest.mark.usefixtures("only_dejavu")
+def test_axes_keep_their_limits():
+    """Minus signs of ticks are no missing glyphs, and a tick beyond the limits widens no axis."""
+    figure = new_figure(2, 2)
+    numbers, names = figure.subplots(2)
+    for axes in (numbers, names):
+        axes.set_xlim(-1.1, 1.1)
+    names.set_xticks([-1, 0, 5], ["rest", MOUSE, "walk"])
+    names.set_xlim(-1.1, 1.1)
+    make_readable(figure)
+    figure.canvas.draw()
+    assert [axes.get_xlim() for axes in (numbers, names)] == [(-1.1, 1.1)] * 2
+    assert [label.get_text() for label in names.get_xticklabels()][1] == "\\u5c0f\\u9f20"
