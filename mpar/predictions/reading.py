@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
-
-log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -214,13 +211,6 @@ def read_folder(
         raise ConfigError(
             f"{folder}: found predictions of {len(maps)} different class maps; keep those of one "
             "network in a folder"
-        )
-    if len(maps) > 1:
-        marked = sorted({", ".join(item.responses) or "none" for item in maps})
-        log.warning(
-            "%s: the predictions mark different classes as responses (%s), so none counts as "
-            "marked",
-            *(folder, " or ".join(marked)),
         )
     return list(found.values()), shared, problems
 

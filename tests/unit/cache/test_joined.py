@@ -10,6 +10,7 @@ from mpar.cache.clips import ClipSampler
 from mpar.cache.joined import JoinedStore, open_store
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, StoreError
+from mpar.labels.classes import ClassMap
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import PARTS
 from mpar.matching.regions import read_regions
@@ -203,3 +204,19 @@ def test_a_damaged_cache_among_several_is_named(tmp_path):
     second.write_bytes(second.read_bytes()[:5000])
     with pytest.raises(StoreError, match=r"study1.h5"):
         open_store([first, second])
+
+
+def test_caches_that_mark_other_responses(tmp_path, caplog):
+    """They hold the same labels, so they are one cache; which classes count is then open."""
+    names, recordings = ("rest", "lick", "walk"), [[(f"g{i}", LABELS % 3, film(i))] for i in (0, 1)]
+    paths = []
+    for number, (marked, content) in enumerate(zip((("lick",), ()), recordings, strict=True)):
+        rows = tuple((k, name, name) for k, name in enumerate(names))
+        class_map = ClassMap(rows, responses=marked)
+        paths.append(
+            write(tmp_path / f"{number}.h5", content, class_map=class_map, content=9 * number)
+        )
+    with open_store(paths) as store:
+        assert len(store) == 2
+        assert store.class_map.responses == ()
+    assert "mark different classes as responses (lick or none)" in caplog.text
