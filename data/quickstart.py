@@ -40,7 +40,7 @@ def main():
     cache, predictions = DEMO / "cache.h5", DEMO / "predictions"
     run("mpar-preprocess", SAMPLE / "Videos", SAMPLE / "Annotations", "-o", cache, "--size", 48)
     # small and quick: the defaults are for real studies and take longer
-    options = "--clip-length 8 --epochs 12"
+    options = "--model fast --clip-length 8 --epochs 12"
     run("mpar-train", cache, "-o", DEMO / "checkpoints", *options.split())
     runs = sorted((PROJECT / DEMO / "checkpoints").iterdir(), key=lambda p: p.stat().st_mtime)
     (checkpoint,) = runs[-1].glob("best_model_epoch*.pt")

@@ -61,7 +61,7 @@ class TrainConfig:
     """
 
     model_type: str = _field(
-        "auto",
+        "standard",
         "About 3.0 (standard), 0.6 (light) or 0.4 million parameters (fast, for CPUs); auto: "
         "standard on a GPU, else fast.",
         choices=(AUTO, *MODEL_TYPES),
@@ -186,7 +186,6 @@ class TrainConfig:
 RECIPES = {
     "mpar": TrainConfig(),
     "original": TrainConfig(
-        model_type="standard",
         dropout=0.5,
         centre_frames=False,
         num_epochs=100,

@@ -100,7 +100,7 @@ def _train(folder: Path, side: int, device: torch.device, rates: dict[str, float
     with Store(make_cache(folder / "cache.h5", [frames] * 6, codes)) as store:
         for recipe in ("mpar", "original"):
             for way in WAYS:
-                config = named_recipe(recipe, model_type="standard", compile=way != "plain")
+                config = named_recipe(recipe, compile=way != "plain")
                 with pytest.MonkeyPatch.context() as patch:
                     if way == "CUDA graphs":
                         compile_ = torch.compile
@@ -144,8 +144,7 @@ def _run_out_of_memory(folder: Path, device: torch.device) -> Iterator[Row]:
     folder.mkdir()
     with Store(make_cache(folder / "cache.h5", [frames] * 6, codes)) as store:
         split = Split(train=(0, 1, 2, 3), val=(4,), test=(5,))
-        config = named_recipe("mpar", model_type="standard")
-        learner = TrainingRun(folder, store, split, config, device).learner
+        learner = TrainingRun(folder, store, split, named_recipe("mpar"), device).learner
         samples = np.stack([np.arange(4), np.full(4, 50)], axis=1)
         forget_peak(device)
         with pytest.MonkeyPatch.context() as patch:

@@ -69,7 +69,6 @@ class Trial:
 
 def _step(num_windows: int, num_epochs: int = 1, **changes: Any) -> Trial:
     """Make a trial of mpar's recipe with changes, followed if it has several epochs."""
-    changes = {"model_type": "standard"} | changes
     changes |= {"num_epochs": num_epochs, "warmup_epochs": 0.05 * num_epochs}
     return Trial(named_recipe("mpar", **changes), num_windows, is_followed=num_epochs > 1)
 

@@ -105,8 +105,7 @@ def test_help_shows_what_both_recipes_have():
     for line in (
         "--recipe [mpar|original]",
         "--model [auto|standard|light|fast] About 3.0 (standard), 0.6 (light) or 0.4 million "
-        "parameters (fast, for CPUs); auto: standard on a GPU, else fast. [default: auto; "
-        "original: standard]",
+        "parameters (fast, for CPUs); auto: standard on a GPU, else fast. [default: standard]",
         "--epochs INTEGER Maximum number of epochs of one pass each; 0: 30 epochs of 1,000 to "
         "30,000 steps in all. [default: 0; original: 100]",
         "--learning-rate FLOAT Highest learning rate. [default: 0.003; original: 0.001]",

@@ -169,7 +169,7 @@ def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
 @pytest.mark.parametrize("begin", [partial(begin_folds, num_folds=2), begin_curve])
 def test_networks_of_one_plan_are_of_one_type(study, tmp_path, begin):
     """Auto is decided once, not again where a device is found later."""
-    folder = begin(study.cache, tmp_path, config=TrainConfig(), device="cpu")
+    folder = begin(study.cache, tmp_path, config=TrainConfig(model_type="auto"), device="cpu")
     (plan,) = folder.glob("*.json")
     assert json.loads(plan.read_text())["training"]["model_type"] == "fast"
 

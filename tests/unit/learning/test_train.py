@@ -223,7 +223,7 @@ def test_model_auto_is_chosen_by_the_device(monkeypatch, caplog, device, expecte
     """Fast on a CPU, standard on any GPU; the reason is said, and a named type is kept."""
     caplog.set_level("INFO")
     monkeypatch.setattr("mpar.learning.training.find_device", torch.device)
-    assert resolve_model(TrainConfig(), device).model_type == expected
+    assert resolve_model(TrainConfig(model_type="auto"), device).model_type == expected
     (line,) = caplog.messages
     assert line.startswith(f"network {expected}: ")
     light = TrainConfig(model_type="light")
@@ -234,7 +234,7 @@ def test_model_auto_is_chosen_by_the_device(monkeypatch, caplog, device, expecte
 def test_run_holds_the_model_that_auto_became(study, tmp_path, caplog):
     """In its first line, in config.json and in the checkpoint, so that it resumes as it began."""
     caplog.set_level("INFO")
-    config = TrainConfig(num_epochs=1, batch_size=4, window=12)
+    config = TrainConfig(model_type="auto", num_epochs=1, batch_size=4, window=12)
     run = train(study.cache, tmp_path, config=config, device="cpu")
     assert caplog.messages[0].startswith("network fast: ")
     assert json.loads((run / "config.json").read_text())["training"]["model_type"] == "fast"
