@@ -138,10 +138,10 @@ def read_animals(
         if item.name not in is_named
     ]
     groups = spelled_alike(animal.group for animal in animals.values())
-    _warn_of_spellings(groups, "groups", "capitals or spaces", path.name)
+    _warn_of_spellings(groups, "groups", "case or spaces", path.name)
     # Excel makes 1 of 01; groups may be doses, of which 0.5 and 0.05 differ
     named = spelled_alike((animal.animal for animal in animals.values()), with_zeros=True)
-    _warn_of_spellings(named, "animals", "capitals, spaces or leading zeros", path.name)
+    _warn_of_spellings(named, "animals", "case, spaces or leading zeros", path.name)
     order = list(dict.fromkeys(animal.group for animal in animals.values()))
     return sorted(animals.values(), key=lambda a: order.index(a.group)), problems
 

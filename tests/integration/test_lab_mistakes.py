@@ -699,7 +699,7 @@ COMMAS = {"m1": "paw_lick 15-44, walk 45-74"}
             "points of thousands beside decimal commas",
             {"m1.csv": with_times("0,5", "1.500", "1.500", "2,5", sep=";")},
             {},
-            "m1.csv:3: time is '1.500', expected a number from 0",
+            "m1.csv:3: time is '1.500', which may be 1.5 or 1500",
         ),
         case(
             "a comment does not decide",
