@@ -3,8 +3,8 @@
 A video of H.264 or H.265 is cut into groups of packets where the stream starts afresh: at an IDR
 picture that no packet before it outlasts and none behind it precedes. One decoder each, with one
 thread, decodes whole groups; their frames come out in order. Whatever is odd about a group (other
-parameter sets, an unknown time stamp, a bad packet, a frame that is missing, late or damaged) ends
-this, and a single pass takes over.
+parameter sets, an unknown time stamp, a gap, a bad packet, a frame that is missing, late or
+damaged) ends this, and a single pass takes over.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from mpar.video.streams import opened, read_packets
 
 _MAX_DECODERS = 4
 _MAX_GROUP = 1_000  # packets; longer groups are left to one decoder
-_MAX_WAITING_BYTES = 1 << 28  # of decoded frames that wait for their turn
-_REACH = 64  # frames between a picture and one that it refers to; encoders use 17 at most
+_MAX_WAITING_BYTES = 1 << 26  # of decoded frames that wait for their turn
+_REACH = 20  # frames between a picture and one that it refers to; encoders use 17 at most
+_LONG_STEP = 1.5  # times the shortest one, as after a lost frame
 _LAST_PACKETS = 4  # if one of these is incomplete, the file breaks off
 _CONTAINERS = ("mov", "matroska", "mpegts")  # that state when each packet is shown
 _PATIENCE_SECONDS = 0.2
@@ -152,6 +153,7 @@ class _Cutter:
         self._parameters: bytes | None = None
         self._last = -(1 << 63)
         self._is_odd = False
+        self._before: _Group | None = None
         self.left: list[Packet] = []
         self.is_at_end = False
 
@@ -167,10 +169,24 @@ class _Cutter:
             self._is_odd |= is_end or len(self.left) > _MAX_GROUP
             if is_start and group:
                 self.left = [packet]
-                return _Group(group)
+                return self._checked(_Group(group))
             if self._is_odd:
                 break
         return None
+
+    def _checked(self, group: _Group) -> _Group:
+        """Return a group; it and the one before are odd if frames are missing in it or before it.
+
+        Where packets are lost, what is left of their neighbours may be damaged without a word.
+        """
+        stamps = [*self._before.stamps[-1:], *group.stamps] if self._before else group.stamps
+        steps = [b - a for a, b in itertools.pairwise(stamps)]
+        if steps and max(steps) > _LONG_STEP * min(steps):
+            group.stamps = []
+            if self._before:
+                self._before.stamps = []
+        self._before = group
+        return group
 
     def _is_start(self, packet: Packet) -> bool:
         """Return True if a group begins with this packet; notes if that cannot be told."""

@@ -23,7 +23,7 @@ from tests.campaigns.forks import UnavailableError
 
 HEIGHT, WIDTH, FPS = 1024, 1280, 30
 LENGTHS = 6 * 60 * FPS, 60 * 60 * FPS  # frames
-SHORT_LENGTHS = 30, 90
+SHORT_LENGTHS = 90, 180  # in 30 frames, those that wait for their turn are not yet as many as ever
 SIZE = 32  # px of the network, for the sake of time
 MAX_MIB = 1536
 # rows of tables, time stamps and probabilities; a frame of the video itself has 1.3 MB
