@@ -33,7 +33,7 @@ _ANSWERS = {
     "1": True,
     "0": False,
 }
-# the responses of class maps that mpar wrote before maps said so
+# the responses of an older class map, whose rows do not mark them
 _UNSTATED_RESPONSES = ("paw_withdraw", "paw_lick", "paw_shake")
 
 

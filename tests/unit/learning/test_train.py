@@ -220,7 +220,7 @@ def test_minutes_plan_a_run_that_can_be_resumed(study, undisturbed, tmp_path, mo
     ("device", "expected"), [("cpu", "fast"), ("mps", "standard"), ("cuda", "standard")]
 )
 def test_model_auto_is_chosen_by_the_device(monkeypatch, caplog, device, expected):
-    """Fast on a CPU, standard on any GPU; the reason is said, and a named type is kept."""
+    """Fast on a CPU, standard on any GPU; the log gives the reason; a named type is kept."""
     caplog.set_level("INFO")
     monkeypatch.setattr("mpar.learning.training.find_device", torch.device)
     assert resolve_model(TrainConfig(model_type="auto"), device).model_type == expected
