@@ -123,12 +123,9 @@ def show_problems(problems: Iterable[Problem], *, limit: int | None = MAX_PROBLE
     by_message: dict[str, list[Problem]] = {}
     for problem in problems:
         by_message.setdefault(problem.message, []).append(problem)
-    lines = [
-        same[i : i + size]
-        for same in by_message.values()
-        for size in [len(same) if len(same) > 3 else 1]
-        for i in range(0, len(same), size)
-    ]
+    lines: list[list[Problem]] = []
+    for same in by_message.values():
+        lines += [same] if len(same) > 3 else [[problem] for problem in same]
     kind_of = {message: re.sub("[0-9]+", "#", message) for message in by_message}
     num_of = Counter(kind_of[problem.message] for problem in problems)
     lines.sort(key=lambda same: num_of[kind_of[same[0].message]])

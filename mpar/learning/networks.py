@@ -76,9 +76,7 @@ def begin_folds(
         There are too few animals, or torchrun started several processes.
     """
     refuse_team("cross-validation")
-    config = config or TrainConfig()
-    if init_path is None:  # once, so that all networks are alike; else as that of the checkpoint
-        config = resolve_model(config, device)
+    config = _recipe_of_all(config, init_path, device)
     with open_store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
         for number, split in enumerate(splits, start=1):
@@ -95,6 +93,17 @@ def begin_folds(
         num_folds=len(splits),
     )
     return folder
+
+
+def _recipe_of_all(
+    config: TrainConfig | None, init_path: Path | str | None, device: str
+) -> TrainConfig:
+    """Return the recipe of all networks, whose model type is chosen once, so that they are alike.
+
+    Networks that start from a checkpoint are of its model type instead.
+    """
+    config = config or TrainConfig()
+    return config if init_path is not None else resolve_model(config, device)
 
 
 def is_folds(folder: Path | str) -> bool:
@@ -238,9 +247,7 @@ def begin_curve(
         There are too few animals, no test animal, or torchrun started several processes.
     """
     refuse_team("the learning curve")
-    config = config or TrainConfig()
-    if init_path is None:  # once, so that all networks are alike; else as that of the checkpoint
-        config = resolve_model(config, device)
+    config = _recipe_of_all(config, init_path, device)
     with open_store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
         if not split.test:

@@ -253,8 +253,8 @@ class _Decoders:
         self._path, self._stream = path, stream
         self._max_waiting = max(8, _MAX_WAITING_BYTES // (number + 1) // max(1, frame_bytes))
         self._is_stopped = threading.Event()
-        self._pools = itertools.cycle([ThreadPoolExecutor(1) for _ in range(number)])
-        self._all = [next(self._pools) for _ in range(number)]
+        self._pools = [ThreadPoolExecutor(1) for _ in range(number)]
+        self._turns = itertools.cycle(self._pools)
         self._contexts: dict[int, av.VideoCodecContext] = {}
         self._files = contextlib.ExitStack()
         self._lock = threading.Lock()
@@ -262,7 +262,7 @@ class _Decoders:
     def start(self, group: _Group) -> None:
         """Let the next decoder decode a group into its queue."""
         group.frames = queue.Queue(self._max_waiting)
-        next(self._pools).submit(self._decode, group)
+        next(self._turns).submit(self._decode, group)
 
     def _decode(self, group: _Group) -> None:
         try:
@@ -297,7 +297,7 @@ class _Decoders:
     def close(self) -> None:
         """Stop and wait for all threads."""
         self._is_stopped.set()
-        for pool in self._all:
+        for pool in self._pools:
             pool.shutdown()
         self._contexts.clear()
         self._files.close()
