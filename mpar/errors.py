@@ -16,6 +16,68 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+KINDS = {
+    # the file
+    "unreadable": "The file cannot be opened or read.",
+    "not-text": "The file is binary, or its text is not UTF-8.",
+    "unknown-format": "mpar does not read this format, or the file has another one than asked for.",
+    "malformed": "The file breaks the rules of its format.",
+    "damaged": "A file that mpar wrote was changed, cut short or mixed up.",
+    "missing-file": "A file that belongs to another one is not beside it.",
+    "empty": "The file has a header, but no rows, labels or events.",
+    "too-large": "The file is larger than mpar accepts.",
+    "columns": "The header lacks columns, or has some that mpar cannot tell apart.",
+    "cell": "A row has too few or too many cells, or a cell cannot be understood.",
+    "no-package": "Reading the file needs a package that is not installed.",
+    "internal": "mpar itself failed with the file; please report it.",
+    "hangs": "Reading the file took too long; mpar gave up.",
+    # names and pairs
+    "file-name": "The name of the file is not valid text.",
+    "same-name": "Two files or recordings have one name.",
+    "same-content": "Two videos have the same content.",
+    "duplicate": "Two rows or files describe the same thing.",
+    "contradiction": "Two rows or files disagree.",
+    "no-labels": "A video has no label file.",
+    "no-video": "A label file or row names no video that is there.",
+    "unclear-video": "A label file may belong to several videos.",
+    "unread-video": "A label file belongs to a video that mpar cannot read.",
+    "several-files": "The label files of a video are neither trials, parts nor annotators.",
+    "several-animals": "One label file scores several animals of one picture.",
+    "no-animal": "A name contains no known animal.",
+    "no-row": "A recording has no row in a table.",
+    "region": "A region overlaps another, or extends beyond the picture.",
+    # labels
+    "unknown-class": "A behaviour has no class in the class map.",
+    "other-classes": "The file was made with another class map.",
+    "channel": "A file has several channels, tiers or kinds of classes; choose one.",
+    "frame-numbers": "Frame numbers are missing, repeated, or start at the wrong number.",
+    "row-count": "The number of rows does not match the frames of the video.",
+    "row-interval": "The rows are not one per frame.",
+    "frame-rate": "The frame rate is unknown, or two files state different ones.",
+    "length": "The file states another length than its video has.",
+    "time-offset": "Times do not count from the first frame of the video.",
+    "event-times": "An event has no start, no end, or no length.",
+    "past-end": "Labels go past the end of the video.",
+    "overlap": "Two events of different classes share a frame.",
+    "unlabelled": "Frames that need a label have none.",
+    # videos
+    "video-damaged": "The video cannot be opened or decoded.",
+    "no-stream": "The file holds no video stream that mpar can read.",
+    "no-frames": "No frame of the video can be decoded.",
+    "lost-frames": "The video lost frames, which may explain another problem of it.",
+    "frame-size": "Frames are too small, too large, or differ in size.",
+    "unsteady": "The video yields other frames each time it is decoded.",
+    "not-counted": "The frames of the video are still being counted.",
+    # predictions and other inputs
+    "other-video": "A prediction or its labels belong to another video.",
+    "is-prediction": "A prediction stands where labels of people are expected.",
+    "does-not-fit": "A cache does not fit the checkpoint.",
+    "no-bouts": "There is no bout to show.",
+    "split": "A split leaves a part empty, or puts one animal into two parts.",
+    "warning": "Not a problem, but worth knowing.",
+}
+"""Each kind of problem with what it means. The codes are stable: scripts may rely on them."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
@@ -29,6 +91,8 @@ class Problem:
         1-based line of the file, or 0 if the problem concerns the whole file.
     message : str
         What was found, what was expected, and what to do.
+    code : str
+        The kind of problem, one of `KINDS`.
     folder : str
         Folder of the file, not shown; see `below`.
     trace : str
@@ -38,14 +102,19 @@ class Problem:
     path: str
     line: int
     message: str
+    code: str
     folder: str = field(default="", compare=False, repr=False)
     trace: str = field(default="", compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.code not in KINDS:
+            raise KeyError(self.code)
+
     @classmethod
-    def of(cls, path: Path | str, message: str, line: int = 0) -> Problem:
+    def of(cls, path: Path | str, code: str, message: str, line: int = 0) -> Problem:
         """Make a problem of `path` that shows the name of the file."""
         path = Path(path)
-        return cls(_printable(path.name), line, _printable(message), str(path.parent))
+        return cls(_printable(path.name), line, _printable(message), code, str(path.parent))
 
     def below(self, *folders: Path | str) -> Problem:
         """Return a copy that shows the path below the first of these folders that contains it.
@@ -92,19 +161,19 @@ def shorten(path: Path, problems: Iterable[Problem]) -> list[Problem]:
 
     Problems with the same message become one, which names the first row and counts the rows.
     """
-    lines: dict[str, list[int]] = {}
+    lines: dict[tuple[str, str], list[int]] = {}
     for problem in sorted(problems):
-        lines.setdefault(problem.message, []).append(problem.line)
+        lines.setdefault((problem.code, problem.message), []).append(problem.line)
     problems = [
-        Problem.of(path, message + (f" ({len(at)} such rows)" if len(at) > 1 else ""), at[0])
-        for message, at in lines.items()
+        Problem.of(path, code, message + f" ({len(at)} such rows)" * (len(at) > 1), at[0])
+        for (code, message), at in lines.items()
     ]
     hidden = len(problems) - MAX_PROBLEMS_PER_FILE
     problems = problems[:MAX_PROBLEMS_PER_FILE]
     if hidden > 0:
         last = problems[-1]
         message = f"{last.message} (and {hidden} more problems in this file)"
-        problems[-1] = Problem.of(path, message, last.line)
+        problems[-1] = Problem.of(path, last.code, message, last.line)
     return problems
 
 
@@ -133,9 +202,9 @@ class InputError(MparError, ValueError):
         return type(self), (self.problems,)
 
     @classmethod
-    def of(cls, path: Path | str, message: str, line: int = 0) -> InputError:
+    def of(cls, path: Path | str, code: str, message: str, line: int = 0) -> InputError:
         """Make an error with one problem."""
-        return cls([Problem.of(path, message, line)])
+        return cls([Problem.of(path, code, message, line)])
 
 
 class StoreError(MparError):

@@ -219,7 +219,14 @@ def evaluate_folders(
     if not any((c.truth != UNLABELLED).any() for c in comparisons):
         raise InputError(
             problems
-            or [Problem(str(annotation_folder), 0, "holds no labelled frame of these predictions")]
+            or [
+                Problem(
+                    str(annotation_folder),
+                    0,
+                    "holds no labelled frame of these predictions",
+                    "unlabelled",
+                )
+            ]
         )
     named = {int(k) for c in comparisons for k in np.unique(c.truth)} - {UNLABELLED}
     if len(named) == 1 and (config is None or config.unscored is None):

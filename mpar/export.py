@@ -128,7 +128,7 @@ def export_videos(
     tasks, more = _plan(predictions, class_names, video_folder, bouts, truths)
     problems += more
     if not tasks:
-        raise InputError(problems or [Problem.of(prediction_folder, _no_bout(bouts))])
+        raise InputError(problems or [Problem.of(prediction_folder, "no-bouts", _no_bout(bouts))])
     if not overwrite:
         _refuse_existing(folder, [piece.name for task in tasks for piece in task.pieces], tasks)
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _plan(
             message = f"found {what} named {item.video} in {video_folder}, expected one; " + (
                 "move the others away" if found else "pass the folder that you predicted"
             )
-            problems.append(Problem.of(f"{item.name}_predictions.csv", message))
+            problems.append(Problem.of(f"{item.name}_predictions.csv", "no-video", message))
             continue
         pieces = [_Piece(f"{item.name}_scored.mp4", 0, item.num_frames)]
         bouts: list[_Bout] = []
@@ -284,6 +284,7 @@ def _read(task: _Task) -> Iterator[NDArray[np.uint8]]:
     if found != expected:
         raise InputError.of(
             task.video,
+            "other-video",
             f"has {found} frames, expected the {expected} frames of its prediction; pass the "
             "video that you predicted, or predict it again",
         )

@@ -129,7 +129,7 @@ def find_inputs(
             except InputError as error:
                 problems += error.problems
             except StoreError as error:
-                problems.append(Problem(path.name, 0, str(error)))
+                problems.append(Problem(path.name, 0, str(error), "damaged"))
         else:
             videos.append(path)
     if isinstance(regions, RegionTable):
@@ -150,6 +150,7 @@ def find_inputs(
         problems.append(
             Problem.of(
                 item.path,
+                "same-name",
                 f"its predictions would have the same file name as those of {other.path}; rename "
                 "one, or predict one into another folder",
             )
@@ -239,7 +240,7 @@ def predict_inputs(
                     results[i] = [], list(error.problems)
                     continue
                 except HangError as error:
-                    results[i] = [], [Problem.of(path, str(error))]
+                    results[i] = [], [Problem.of(path, "hangs", str(error))]
                     continue
                 results[i] = [], []
                 for prediction in predictions:
@@ -323,7 +324,8 @@ def _predict(
         with Store(item.path) as store:
             return [network.predict_recording(store, item.recording, on_frames)]
     except (ConfigError, StoreError) as error:
-        raise InputError([Problem(item.path.name, 0, str(error))]) from None
+        code = "damaged" if isinstance(error, StoreError) else "does-not-fit"
+        raise InputError([Problem(item.path.name, 0, str(error), code)]) from None
 
 
 def predict_multiple_videos(

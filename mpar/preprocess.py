@@ -264,7 +264,9 @@ class _Run:
             for video in lacking:
                 self.parts.pop(video.sha256, None)
                 if num_tries[video.sha256] > _MAX_TRIES:
-                    raise InputError.of(video.path, "gives other frames each time; export it again")
+                    raise InputError.of(
+                        video.path, "unsteady", "gives other frames each time; export it again"
+                    )
             self._make_file(joined)
             found, more = decode_into(
                 self.staging, lacking, self.plan, self.config, self.workers, self.quiet
@@ -340,7 +342,7 @@ def _write_problems(cache_path: Path, problems: list[Problem]) -> None:
     if not problems:
         path.unlink(missing_ok=True)
         return
-    rows = [(p.path, str(p.line or ""), p.message) for p in sorted(problems)]
+    rows = [(p.path, str(p.line or ""), p.code, p.message) for p in sorted(problems)]
     # file names need not be UTF-8
     plain = [[cell.encode("utf-8", "replace").decode() for cell in row] for row in rows]
-    write_rows(path, [["File", "Line", "Problem"], *plain])
+    write_rows(path, [["File", "Line", "Code", "Problem"], *plain])

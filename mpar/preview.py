@@ -106,7 +106,9 @@ def _look_at(
     if beyond:
         raise InputError(
             Problem.of(
-                video, f"its region {region} extends beyond its picture of {width}x{height} px"
+                video,
+                "region",
+                f"its region {region} extends beyond its picture of {width}x{height} px",
             )
             for region in beyond
         )

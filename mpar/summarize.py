@@ -328,7 +328,9 @@ def _read_events(animals: Sequence[Animal], config: AssayConfig, class_map: Clas
         taken=columns_of_events(responses),
     )
     if not stimuli:
-        raise InputError(problems or [Problem(str(config.events_path), 0, "holds no stimulus")])
+        raise InputError(
+            problems or [Problem(str(config.events_path), 0, "holds no stimulus", "empty")]
+        )
     warnings = warn_of_overlaps(stimuli, window)
     return _Events(window, config.force_column is not None, stimuli, responses, problems, warnings)
 

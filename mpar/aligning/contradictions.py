@@ -37,11 +37,14 @@ def check_rate(scoring: Scoring, line: TimeLine, warnings: list[str]) -> TimeLin
     if not scoring.in_frames:
         if line.fps is None:
             raise InputError.of(
-                path, "has times in seconds, but the frame rate of its video is unknown"
+                path,
+                "frame-rate",
+                "has times in seconds, but the frame rate of its video is unknown",
             )
         if line.is_guess:
             raise InputError.of(
                 path,
+                "frame-rate",
                 "has times in seconds, but neither it nor its video states a frame rate "
                 f"({float(line.fps):g} is only a guess); convert the video to .mp4 at the rate of "
                 "the camera",
@@ -49,6 +52,7 @@ def check_rate(scoring: Scoring, line: TimeLine, warnings: list[str]) -> TimeLin
         if line.fps >= MAX_FPS:
             raise InputError.of(
                 path,
+                "frame-rate",
                 f"its times in milliseconds cannot tell frames apart at {float(line.fps):g} frames "
                 f"per second, expected fewer than {MAX_FPS}",
             )
@@ -75,6 +79,7 @@ def check_count(scoring: Scoring, line: TimeLine) -> None:
     if scoring.row_times and scoring.row_times[0] >= line.seconds:
         raise InputError.of(
             scoring.path,
+            "past-end",
             f"starts at {float(scoring.row_times[0]):g} s, after the end of its video "
             f"({float(line.seconds):.3f} s); check that they belong together, and that times count "
             "from the video's first frame",
@@ -88,6 +93,7 @@ def check_count(scoring: Scoring, line: TimeLine) -> None:
         why = f" (which would fit {float(other):g} frames per second)" if other is not None else ""
         raise InputError.of(
             scoring.path,
+            "past-end",
             f"is scored up to frame {found}{why}, but its video has {total} frames; pass the video "
             "that was scored",
         )
@@ -124,6 +130,7 @@ def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> lis
         return [
             Problem.of(
                 scoring.path,
+                "frame-rate",
                 f"says that its video has {float(rate):g} frames per second, but the video has "
                 f"{float(fps):g}; score this video, or pass the one that was scored",
             )
@@ -135,6 +142,7 @@ def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> lis
             return [
                 Problem.of(
                     scoring.path,
+                    "frame-rate",
                     f"says that frame {frame} is shown at {float(time):g} s, but in its video that "
                     f"is frame {line.frame_of(time)} ({float(fps):g} frames per second); score "
                     "this video, or pass the one that was scored",
@@ -155,6 +163,7 @@ def _find_contradictions(scoring: Scoring, line: TimeLine, fps: Fraction) -> lis
             return [
                 Problem.of(
                     scoring.path,
+                    "length",
                     f"says that its video lasts {float(seconds):.3f} s{why}, but the video has "
                     f"{line.num_frames} frames and lasts {float(line.seconds):.3f} s; pass the "
                     "video that was scored",
@@ -199,10 +208,11 @@ def _find_row_problems(scoring: Scoring, line: TimeLine) -> list[Problem]:
             f"has a row every {float(mean):g} s, expected one per frame, which they would be in "
             "milliseconds; if they are, divide them by 1000"
         )
-        return [Problem.of(scoring.path, message)]
+        return [Problem.of(scoring.path, "row-interval", message)]
     return [
         Problem.of(
             scoring.path,
+            "row-interval",
             f"has a row every {float(max(mean, longest)):g} s, expected one per frame; export it "
             f"with a time interval of {floor(1000 / line.fps) / 1000} s",
         )

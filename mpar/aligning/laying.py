@@ -233,10 +233,14 @@ def _find_spans(
         )
         if event.start < 0:
             message = f"{_shown(event, scoring.in_frames)} starts before the video; fix the event"
-            problems.append(Problem.of(scoring.path, message, event.line))
+            problems.append(Problem.of(scoring.path, "event-times", message, event.line))
         elif stop <= start:
             message = f"{_shown(event, scoring.in_frames)} covers no frame; "
-            problems.append(Problem.of(scoring.path, f"{message}lengthen or remove it", event.line))
+            problems.append(
+                Problem.of(
+                    scoring.path, "event-times", f"{message}lengthen or remove it", event.line
+                )
+            )
         elif start >= total or stop > total + 1:
             late.append((start, stop, event))
         if start < min(stop, total):
@@ -289,7 +293,7 @@ def _judge_late(
             f"{_shown(event, scoring.in_frames)} ends after the video ({length}), like most of "
             "what this file scores; check that the file belongs to this video"
         )
-        problems.append(Problem.of(scoring.path, message, event.line))
+        problems.append(Problem.of(scoring.path, "past-end", message, event.line))
         return
     what, verb, them = _shown(first, scoring.in_frames), "ends", "it"
     if len(late) > 1:
@@ -320,7 +324,7 @@ def _lay_spans(
                 f"{_shown(event, scoring.in_frames)} overlaps {_shown(other, scoring.in_frames)} "
                 f"in frame {frame}, but a frame has one class; end one where the other starts"
             )
-            problems.append(Problem.of(scoring.path, message, event.line))
+            problems.append(Problem.of(scoring.path, "overlap", message, event.line))
         codes[start:stop] = code
         owner[start:stop] = i
     lines = np.array([*(event.line for _, _, event in spans), 0])[owner]

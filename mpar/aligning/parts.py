@@ -93,7 +93,7 @@ def are_parts(
         "--several parts if they are parts of one scoring, or --several annotators if several "
         "people scored"
     )
-    raise InputError.of(a.source.path, message)
+    raise InputError.of(a.source.path, "several-files", message)
 
 
 def _are_parts(a: Laid, b: Laid, class_map: ClassMap, unscored: str | None) -> bool:
@@ -161,7 +161,9 @@ def add_parts(
                 f"{line_there}, expected one class from parts of one scoring; correct one of them, "
                 f"or {_WAY_OUT}" + way_out * is_rest
             )
-            problems.append(Problem.of(item.source.path, message, int(item.lines[first])))
+            problems.append(
+                Problem.of(item.source.path, "contradiction", message, int(item.lines[first]))
+            )
         is_new = item.is_labelled & (codes == UNLABELLED)
         codes[is_new], lines[is_new], owner[is_new] = mine[is_new], item.lines[is_new], i
     if problems:
@@ -219,6 +221,7 @@ def _on_video(item: Laid, num_frames: int, origin: int) -> Laid:
     if first < origin or last - origin >= num_frames:
         raise InputError.of(
             scoring.path,
+            "frame-numbers",
             f"found frames {first}-{last}, expected numbers of the video's frames "
             f"(0-{num_frames - 1}) in a part of one scoring; fix its frame numbers",
         )
@@ -239,6 +242,7 @@ def check_numbers(laid: Sequence[Laid], num_frames: int) -> None:
         counts = " + ".join(str(len(scoring.codes)) for scoring in short)
         raise InputError.of(
             short[0].path,
+            "several-files",
             f"all {len(short)} parts start at frame {starts.pop()} ({counts} rows for {num_frames} "
             "frames), expected the frame numbers of the video; number the rows of each part, or "
             "pass --several trials",

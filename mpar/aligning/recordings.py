@@ -152,7 +152,7 @@ def _find_unclear(
         message = (
             f"its {len(counts)} label files have {shown}, but it has {num_frames} frames; {hint}"
         )
-        return [Problem.of(video, message)]
+        return [Problem.of(video, "row-count", message)]
     if all(describe_rate(count, num_frames, fps) for count in counts):
         problems: list[Problem] = []
         for scoring in scorings:
@@ -171,6 +171,7 @@ def _find_unclear(
     return [
         Problem.of(
             video,
+            "several-files",
             f"its {len(counts)} label files have {shown}, but it has {num_frames} frames: neither "
             f"trials (rows add up) nor annotators (each as long as the video); {hint}",
         )
@@ -201,6 +202,7 @@ def _lay_trials(
         shown = " + ".join(str(len(a.frames)) for a in scorings)
         raise InputError.of(
             video,
+            "several-files",
             f"its {len(scorings)} label files have {shown} rows and count as trials, whose "
             "order is unclear: expected names that end in different numbers, found "
             f"{', '.join(a.path.name for a in scorings)}; if they are annotators, pass "
@@ -225,6 +227,7 @@ def _lay_trials(
             hint = _describe_missing(numbers) or by_rate or hint
         raise InputError.of(
             video,
+            "row-count",
             f"its {len(counts)} trials have {' + '.join(map(str, counts))} = {sum(counts)} "
             f"rows{given}, expected {num_frames} frames; {hint}",
         )
@@ -287,6 +290,7 @@ def _lay_rows(
         )
         raise InputError.of(
             path,
+            "frame-numbers",
             f"its frames start at {first}, expected {' or '.join(map(str, origins))}; {advice}",
         )
     if num_rows == num_frames:
@@ -297,7 +301,9 @@ def _lay_rows(
         fits = "; or ".join(filter(None, (chapters, by_rate)))
         hint = fits or "check that they belong together and that the video is not cut short"
         raise InputError.of(
-            path, f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}"
+            path,
+            "row-count",
+            f"found {num_rows} rows, expected {num_frames} (the video's frames); {hint}",
         )
     if label_offset is None:
         numbered = f" (its Frame column starts at {first})" if first else ""
@@ -312,11 +318,13 @@ def _lay_rows(
         )
         raise InputError.of(
             path,
+            "row-count",
             f"found {num_rows} rows, expected {num_frames} (the video's frames){numbered}; {hint}",
         )
     if label_offset + num_rows > num_frames:
         raise InputError.of(
             path,
+            "row-count",
             f"its {num_rows} rows from frame {label_offset} on go past the video's "
             f"{num_frames} frames; pass a --label-offset of at most {short}",
         )

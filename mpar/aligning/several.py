@@ -19,6 +19,7 @@ def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
         return [
             Problem.of(
                 path,
+                "several-animals",
                 f"scores the subjects {', '.join(shown)} of one video, expected one "
                 "animal per video; pass --regions if each lives in its own part of the picture, or "
                 "keep the labels of one animal",
@@ -29,6 +30,7 @@ def find_subject_problems(scorings: Sequence[Scoring]) -> list[Problem]:
         return [
             Problem.of(
                 parts[0].path,
+                "several-animals",
                 "is one of several binary tables of one video "
                 f"({', '.join(part.path.name for part in parts)}), expected one: BORIS writes one "
                 "per subject, and mpar reads one animal per video; keep one of them, or export "

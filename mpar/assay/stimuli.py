@@ -108,7 +108,7 @@ def read_stimuli(
         try:
             stimuli.append(_read_row(row, line, animals, index, decimal, force_column))
         except ValueError as error:
-            problems.append(Problem.of(path, str(error), line))
+            problems.append(Problem.of(path, "cell", str(error), line))
     for alike in spelled_alike(item.event for item in stimuli):
         log.warning(
             "%s: the events %s differ only in case or spaces and count as %d; if they are one, "
@@ -140,7 +140,10 @@ def _drop_repeated(path: Path, stimuli: Sequence[Stimulus]) -> tuple[list[Stimul
         advice = "it counts once" if is_same else "the rows differ, so mpar leaves both out"
         problems += [
             Problem.of(
-                path, f"{what} is also in line {first.line}; {advice}; remove one", item.line
+                path,
+                "duplicate",
+                f"{what} is also in line {first.line}; {advice}; remove one",
+                item.line,
             )
             for item in others
         ]

@@ -106,7 +106,7 @@ def collect(
         if sha256 in first:
             # a copy could put the same frames on both sides of a split
             message = f"has the same content as {first[sha256].name}; remove one of them"
-            problems.append(Problem.of(path, message))
+            problems.append(Problem.of(path, "same-content", message))
             continue
         first[sha256] = path
         videos.append(Video(tuple(good), tuple(groups), sha256, path.stat().st_size, info))
@@ -150,14 +150,16 @@ def _look_at_all(
         except InputError as error:
             return error
         except OSError as error:  # a broken link, no permission
-            return InputError.of(path, f"cannot be read ({error.strerror}); check the file")
+            return InputError.of(
+                path, "unreadable", f"cannot be read ({error.strerror}); check the file"
+            )
 
     with contextlib.closing(run_parallel(look_at, paths, workers=workers)) as done:
         for i, result in done:
             try:
                 own[i] = result()
             except HangError as error:
-                own[i] = InputError.of(paths[i], str(error))
+                own[i] = InputError.of(paths[i], "hangs", str(error))
     return team.gather_shares(own)
 
 

@@ -265,5 +265,5 @@ def _decode_all(
                     problems += error.problems
                 except HangError as error:
                     give_up(videos[i])
-                    problems.append(Problem.of(videos[i].path, str(error)))
+                    problems.append(Problem.of(videos[i].path, "hangs", str(error)))
     return decoded, problems

@@ -117,7 +117,9 @@ def join_labels(
                 problems += error.problems
                 # the labels may fit the video before it lost frames
                 problems += [
-                    Problem.of(source.path, text) for text in part.warnings if tells_of_loss(text)
+                    Problem.of(source.path, "lost-frames", text)
+                    for text in part.warnings
+                    if tells_of_loss(text)
                 ]
                 continue
             warnings += remarks
@@ -128,7 +130,7 @@ def join_labels(
                         f"its recording {recording.info.name} has the same name as another; "
                         "rename it"
                     )
-                    problems.append(Problem.of(source.path, message))
+                    problems.append(Problem.of(source.path, "same-name", message))
                     continue
                 names.add(recording.info.name)
                 found.append((recording, (video.sha256, number)))
@@ -151,6 +153,7 @@ def _find_size(sizes: dict[Path, tuple[int, int]]) -> tuple[tuple[int, int], lis
     return (height, width), [
         Problem.of(
             path,
+            "frame-size",
             f"frames are {size[1]}x{size[0]} px, most others are {width}x{height}; pass "
             f"--size {height}x{width} (height x width), or another size, to make all of them equal",
         )
@@ -182,19 +185,21 @@ def _join(
         label_offset=config.label_offset,
     )
     made = [_make(video, line, part.warnings, recording, config.rate) for recording in recordings]
-    warnings = [Problem.of(item.path, text) for item in scorings for text in item.warnings]
+    warnings = [
+        Problem.of(item.path, "warning", text) for item in scorings for text in item.warnings
+    ]
     warnings += [
-        Problem.of(source.path, _describe_annotators(recording, class_map))
+        Problem.of(source.path, "warning", _describe_annotators(recording, class_map))
         for recording in recordings
         if len(recording.annotators) > 1
     ]
     warnings += [
-        Problem.of(source.path, f"its recording {recording.name} has no labelled frame")
+        Problem.of(source.path, "warning", f"its recording {recording.name} has no labelled frame")
         for recording in recordings
         if (recording.labels == UNLABELLED).all()
     ]
     if len(recordings) > 1 and config.several is None and (text := describe_trials(scorings)):
-        warnings.append(Problem.of(source.path, text))
+        warnings.append(Problem.of(source.path, "warning", text))
     return made, warnings
 
 
@@ -231,6 +236,7 @@ def _with_rate_of_labels(source: Source, line: TimeLine, scorings: Sequence[Scor
         shown = " and ".join(f"{float(rate):g}" for rate in sorted(rates))
         raise InputError.of(
             source.path,
+            "frame-rate",
             f"states no frame rate, and its label files state {shown} frames per second; "
             "correct them, or convert the video to .mp4 at the rate of the camera",
         )

@@ -44,33 +44,41 @@ def read_annot(path: Path, text: str, channel: str | None = None) -> list[Scorin
     Source: Bento's ``saveAnnot.m`` and ``loadAnnotSheetTxt.m``.
     """
     if not is_annot(text):
-        raise InputError.of(path, "does not start with 'Bento annotation file'; export it again")
+        raise InputError.of(
+            path, "unknown-format", "does not start with 'Bento annotation file'; export it again"
+        )
     head, rows, channels = _split(text)
     rows = _choose_channel(path, rows, channels, channel)
     numbers = [cell for _, _, cells, _ in rows for cell in cells]
     problems = ProblemList(path, find_decimal(numbers, "\t"))
     first = head.get("annotation start frame", "1")
     if first != "1":
-        problems.note(f"starts at frame {first!r}, expected 1; save it from the first frame")
+        problems.note(
+            "frame-numbers", f"starts at frame {first!r}, expected 1; save it from the first frame"
+        )
     rate = head.get("annotation framerate", "")
     frame_rate = problems.number(rate, "annotation framerate", 0) if rate else None
     is_time = any({*".,:"} & {*cell} for _, _, cells, _ in rows for cell in cells[:2])
     if is_time and not frame_rate:
-        problems.note("has times but no annotation framerate to convert them; add it")
+        problems.note("frame-rate", "has times but no annotation framerate to convert them; add it")
         frame_rate = Fraction(1)
     scale = frame_rate if is_time and frame_rate else Fraction(1)
 
     events = []
     for _, behaviour, cells, number in rows:
         if not behaviour or len(cells) < 2:
-            problems.note("is not a bout below a >behaviour line; fix the line", number)
+            problems.note("cell", "is not a bout below a >behaviour line; fix the line", number)
             continue
         start, last = (
             Fraction(floor(problems.time(cell, what, number) * scale + Fraction(1, 2)))
             for cell, what in zip(cells, ("start", "stop"), strict=False)
         )
         if start < 1:
-            problems.note(f"starts at frame {start}, but frames count from 1; fix the line", number)
+            problems.note(
+                "frame-numbers",
+                f"starts at frame {start}, but frames count from 1; fix the line",
+                number,
+            )
         events.append(Event(behaviour, start - 1, last, number))
     gaps = []
     num_scored = None
@@ -101,6 +109,7 @@ def _choose_channel(
         if len(used) > 1:
             raise InputError.of(
                 path,
+                "channel",
                 f"has bouts in the channels {', '.join(used)}, expected one channel; choose one "
                 f"with --channel, for instance --channel {used[0]}",
             )
@@ -108,6 +117,7 @@ def _choose_channel(
     if channel not in channels:
         raise InputError.of(
             path,
+            "channel",
             f"has the channels {', '.join(channels) or '(none)'}, expected {channel!r}; choose "
             "another --channel, or save this file's channels under the same names",
         )

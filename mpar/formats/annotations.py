@@ -8,7 +8,7 @@ means unlabelled. Further columns are ignored, so predictions read back as annot
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,45 +68,23 @@ def read_annotation(
         DELIMITERS, key=lambda d: (len(COLUMNS & {*plain_cells(header, d)}), header.count(d))
     )
     rows = parse_rows(path, text, delimiter)
-    frame_column, action_column = _find_columns(path, rows)
+    columns = [*_find_columns(path, rows)]
     header_cells = [cell.lower() for cell in rows[0][1]]
-    has_confidence = with_confidence and "confidence" in header_cells
-    share_column = header_cells.index("confidence") if has_confidence else -1
-    width = len(header_cells)
-
-    problems: list[Problem] = []
-    frames: list[int] = []
-    codes: list[int] = []
-    confidence: list[float] = []
-    lines: list[int] = []
+    if with_confidence and "confidence" in header_cells:
+        columns.append(header_cells.index("confidence"))
     guessed: dict[str, str] = {}
-    known: dict[str, int] = {}  # a table repeats few actions many times
-    for line, cells in rows[1:]:
-        try:
-            if len(cells) != width:
-                found = counted(len(cells), "cell")
-                raise ValueError(f"found {found}, expected {width}; fix the row")
-            frame = _parse_frame(cells[frame_column])
-            if (action := cells[action_column]) not in known:
-                known[action] = _parse_action(action, class_map, guessed)
-            if has_confidence:
-                confidence.append(_parse_share(cells[share_column]))
-        except ValueError as error:
-            problems.append(Problem.of(path, str(error), line))
-            continue
-        frames.append(frame)
-        codes.append(known[action])
-        lines.append(line)
-
+    lines, read, problems = _read_rows(path, rows, columns, class_map, guessed)
     if not rows[1:]:
-        problems.append(Problem.of(path, "has no rows below its header; score it or remove it"))
+        problems.append(
+            Problem.of(path, "empty", "has no rows below its header; score it or remove it")
+        )
     if (column := _find_column_problem(problems)) is not None:
         raise InputError([column])  # the others follow from it and would hide it
+    frames = np.array([row[0] for row in read], np.int64)
     order = np.argsort(frames, kind="stable")
-    frames_N = np.asarray(frames, np.int64)[order]
     # a bad row leaves a gap: report gaps only if every row could be read
     problems += _find_order_problems(
-        path, frames_N, np.asarray(lines)[order], allow_gaps or bool(problems)
+        path, frames[order], np.array(lines)[order], allow_gaps or bool(problems)
     )
     if problems:
         raise InputError(shorten(path, problems))
@@ -115,11 +93,42 @@ def read_annotation(
     warnings += [guess_warning(guessed)] if guessed else []
     return Scoring(
         path,
-        frames=frames_N,
-        codes=np.asarray(codes, np.int16)[order],
+        frames=frames[order],
+        codes=np.array([row[1] for row in read], np.int16)[order],
         warnings=tuple(warnings),
-        confidence=np.array(confidence)[order] if has_confidence else None,
+        confidence=np.array([row[2] for row in read])[order] if len(columns) > 2 else None,
     )
+
+
+def _read_rows(
+    path: Path,
+    rows: Sequence[tuple[int, Sequence[str]]],
+    columns: Sequence[int],
+    class_map: ClassMap,
+    guessed: dict[str, str],
+) -> tuple[list[int], list[tuple[int, int, float]], list[Problem]]:
+    """Return the lines of the good rows, their frame, code and confidence, and the problems."""
+    problems: list[Problem] = []
+    lines: list[int] = []
+    read: list[tuple[int, int, float]] = []
+    known: dict[str, int] = {}  # a table repeats few actions many times
+    width = len(rows[0][1])
+    for line, cells in rows[1:]:
+        try:
+            if len(cells) != width:
+                found = counted(len(cells), "cell")
+                raise ValueError(f"found {found}, expected {width}; fix the row")
+            frame = _parse_frame(cells[columns[0]])
+            if (action := cells[columns[1]]) not in known:
+                known[action] = _parse_action(action, class_map, guessed)
+            share = _parse_share(cells[columns[2]]) if len(columns) > 2 else 1.0
+        except (ValueError, LookupError) as error:
+            code = "cell" if isinstance(error, ValueError) else "unknown-class"
+            problems.append(Problem.of(path, code, str(error), line))
+            continue
+        lines.append(line)
+        read.append((frame, known[action], share))
+    return lines, read, problems
 
 
 def guess_warning(guessed: Mapping[str, str]) -> str:
@@ -139,7 +148,9 @@ def with_point(cell: str) -> str:
 
 def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int]:
     if not rows:
-        raise InputError.of(path, "is empty, expected a header Frame,Action; score it or remove it")
+        raise InputError.of(
+            path, "empty", "is empty, expected a header Frame,Action; score it or remove it"
+        )
     header = [cell.lower() for cell in rows[0][1]]
     for name in COLUMNS:
         if header.count(name) != 1:
@@ -152,6 +163,7 @@ def _find_columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, i
             )
             raise InputError.of(
                 path,
+                "columns",
                 f"found the columns {found!r}, expected one Frame and one Action{advice}",
                 rows[0][0],
             )
@@ -213,7 +225,7 @@ def _parse_action(cell: str, class_map: ClassMap, guessed: dict[str, str]) -> in
             "nobody scored the frame"
         )
     known = f"{_shown(class_map.codes)} or {', '.join(class_map.class_names)}"
-    raise ValueError(
+    raise LookupError(
         f"action {cell[:40]!r} is not in the class map ({known}); fix the row or pass --class-map"
     )
 
@@ -235,6 +247,7 @@ def _find_order_problems(
         problems.append(
             Problem.of(
                 path,
+                "frame-numbers",
                 f"frame {frames[i]} occurs twice (also in line {lines[i]}); remove one row",
                 int(lines[i + 1]),
             )
@@ -251,13 +264,14 @@ def _find_order_problems(
                 f"has a row for only one frame in {steps[0]}, like predictions with --stride, "
                 f"which need {path.stem}.json next to them; copy it there, or predict every frame"
             )
-        return [*problems, Problem.of(path, message)]
+        return [*problems, Problem.of(path, "row-interval", message)]
     for i in np.flatnonzero(steps > 1):
         first, last = int(frames[i]) + 1, int(frames[i + 1]) - 1
         missing = f"frame {first} is" if first == last else f"frames {first}-{last} are"
         problems.append(
             Problem.of(
                 path,
+                "frame-numbers",
                 f"{missing} missing before this row; add them (empty Action = unlabelled)",
                 int(lines[i + 1]),
             )

@@ -131,7 +131,7 @@ def _check_observation(table: Table, name: str, rows: Rows) -> ProblemList:
     check_kind(table.cell(cells, "observation type"), name, problems, line)
     lengths = table.cell(cells, "media duration (s)", "fps (frame/s)", "fps").partition("|")[0]
     if len(_media_of(table, rows)) > 1 or ";" in lengths:
-        problems.note(QUEUE.format(name), line)
+        problems.note("several-files", QUEUE.format(name), line)
     check_subjects([table.cell(cells, "subject") for _, cells in rows], name, problems, line)
     return problems
 
@@ -146,6 +146,7 @@ def check_kind(kind: str, name: str, problems: ProblemList, line: int = 0) -> No
     """Add a problem if the times of an observation are not those of a video."""
     if kind.lower().startswith(("live", "image", "picture", "from director")):
         problems.note(
+            "no-video",
             f"observation {name!r} is not of a video ({kind}); score the video, or remove it",
             line,
         )
@@ -160,6 +161,7 @@ def check_subjects(
         found.setdefault(folded(subject), repr(subject) if subject else "none")
     if len(found) > 1:
         problems.note(
+            "several-animals",
             f"observation {name!r} has the subjects {', '.join(found.values())}, expected one "
             "animal per video; name the animal of every event, or keep the events of one animal",
             line,
@@ -227,8 +229,9 @@ def limit_to_interval(
         return [*events], [], []
     if last is not None and last <= first:
         problems.note(
+            "event-times",
             f"observation {name!r} has the observation interval {float(first):g}-{float(last):g} "
-            "s, expected a start before its stop; fix it in BORIS"
+            "s, expected a start before its stop; fix it in BORIS",
         )
         return [], [], []
     kept = []
@@ -313,6 +316,7 @@ def check_offset(cell: str, problems: ProblemList, line: int) -> None:
     """Add a problem if a time offset is not 0."""
     if cell.lower() not in NOTHING and not re.fullmatch(r"[0.,:]*", cell):
         problems.note(
+            "time-offset",
             f"has a time offset of {cell} s, expected 0, so that times count from the video's "
             "first frame; set it to 0 in BORIS and export again",
             line,
@@ -338,12 +342,12 @@ def pair_marks(marks: Sequence[Mark], problems: ProblemList, program: str = "BOR
             events.append(Event(behaviour, start, time, first_line, modifiers))
         elif mark in {"START", "STOP"}:
             reason = "starts again without a STOP" if mark == "START" else "stops without a START"
-            problems.note(f"{where} {reason}; fix the events in {program}", line)
+            problems.note("event-times", f"{where} {reason}; fix the events in {program}", line)
         else:
-            problems.note(f"{where} is a {mark!r}, expected START, STOP or POINT", line)
+            problems.note("cell", f"{where} is a {mark!r}, expected START, STOP or POINT", line)
     for (behaviour, _), (time, line) in begun.items():
         where = f"{behaviour!r} at {float(time):g} s"
-        problems.note(f"{where} has no STOP; add it in {program}", line)
+        problems.note("event-times", f"{where} has no STOP; add it in {program}", line)
     return events
 
 

@@ -59,10 +59,10 @@ def read_project(path: Path, text: str) -> list[Scoring]:
         }
     except _MALFORMED:
         raise InputError.of(
-            path, "cannot be read as a BORIS project; save it with BORIS 7 or newer"
+            path, "malformed", "cannot be read as a BORIS project; save it with BORIS 7 or newer"
         ) from None
     if not observations:
-        raise InputError.of(path, "has no observation with events; score it or remove it")
+        raise InputError.of(path, "empty", "has no observation with events; score it or remove it")
     for name, observation in observations.items():
         try:
             scorings += [
@@ -71,7 +71,7 @@ def read_project(path: Path, text: str) -> list[Scoring]:
             ]
         except _MALFORMED:
             message = f"observation {name!r} cannot be read; save it with BORIS 7 or newer"
-            problems = (Problem.of(path, message),)
+            problems = (Problem.of(path, "malformed", message),)
             video = _media_of_project(observation)[:1]
             scorings.append(Scoring(path, (), video="".join(video), problems=problems))
     return scorings
@@ -131,7 +131,7 @@ def _observation(
     check_kind(kind, name, problems)
     media = _media_of_project(observation)
     if len(media) > 1:
-        problems.note(QUEUE.format(name))
+        problems.note("several-files", QUEUE.format(name))
     facts = observation.get("media_info") or {}
     player = _player_of(observation) if media else "1"
     for shift in (observation.get("time offset"), (facts.get("offset") or {}).get(player)):
@@ -145,7 +145,9 @@ def _observation(
     bad = [event for event in events if _seconds_of(event) is None]
     for event in bad:
         found = f"{event[2]!r} has the time {event[0]!r}"
-        problems.note(f"observation {name!r}: {found}, expected seconds; fix the event in BORIS")
+        problems.note(
+            "cell", f"observation {name!r}: {found}, expected seconds; fix the event in BORIS"
+        )
     events = [] if bad else events  # the others would only cause follow-up problems
     for event in sorted(events, key=lambda event: Fraction(event[0])):
         time, behaviour = Fraction(event[0]), event[2]
@@ -153,7 +155,10 @@ def _observation(
         if len(event) > 5 and isinstance(event[5], (int, Fraction)):
             indices.append((time, int(event[5])))
         if behaviour not in is_point:
-            problems.note(f"{behaviour!r} at {float(time):g} s is not in the project's ethogram")
+            problems.note(
+                "unknown-class",
+                f"{behaviour!r} at {float(time):g} s is not in the project's ethogram",
+            )
             continue
         mark = "POINT" if is_point[behaviour] else ("START", "STOP")[num_seen[behaviour, modifiers]]
         num_seen[behaviour, modifiers] ^= 1

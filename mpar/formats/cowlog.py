@@ -54,6 +54,7 @@ def read_cowlog(path: Path, text: str, channel: str | None = None) -> list[Scori
     last = max((time for time, *_ in rows), default=Fraction(0))
     if end is None or end < last:
         problems.note(
+            "event-times",
             "has no END after its last behaviour, which may have lasted to any time; press 'End "
             "coding' in CowLog and save it again, or add a row with its time, END and 0",
             rows[-1][3] if rows else 0,
@@ -79,12 +80,14 @@ def _choose(path: Path, kinds: list[str], channel: str | None) -> str:
     if channel is None and len(kinds) > 1:
         raise InputError.of(
             path,
+            "channel",
             f"has behaviours of the CowLog classes {', '.join(kinds)}, which go on at the same "
             f"time, expected one; choose one with --channel, for instance --channel {kinds[0]}",
         )
     if channel is not None and channel not in kinds:
         raise InputError.of(
             path,
+            "channel",
             f"has the CowLog classes {', '.join(kinds) or '(none)'}, expected {channel!r}; choose "
             "another --channel",
         )

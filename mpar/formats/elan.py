@@ -58,15 +58,17 @@ def _choose(path: Path, tiers: Tiers, bad: dict[str, ProblemList], channel: str 
         if len(used) > 1:
             raise InputError.of(
                 path,
+                "channel",
                 f"has annotations in the tiers {', '.join(used)}, expected one tier; choose one "
                 f"with --channel, for instance --channel {used[0]!r}",
             )
         if not used:
-            raise InputError.of(path, "has no annotation; score it or remove it")
+            raise InputError.of(path, "empty", "has no annotation; score it or remove it")
         return used[0]
     if channel not in tiers:
         raise InputError.of(
             path,
+            "channel",
             f"has the tiers {', '.join(tiers) or '(none)'}, expected {channel!r}; choose another "
             "--channel, or call the tier the same in all files",
         )
@@ -82,26 +84,32 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str], dict[str, P
     # entities can grow without limit or name other files; ELAN writes none
     if re.search("<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise InputError.of(
-            path, "declares a document type or entities, which ELAN never does; save it with ELAN"
+            path,
+            "malformed",
+            "declares a document type or entities, which ELAN never does; save it with ELAN",
         )
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         line, _ = error.position
         raise InputError.of(
-            path, "is not well-formed XML; open it in ELAN and save it", line
+            path, "malformed", "is not well-formed XML; open it in ELAN and save it", line
         ) from None
     problems = ProblemList(path)
     units = {head.get("TIME_UNITS", "milliseconds") for head in root.iter("HEADER")}
     if units - {"milliseconds"}:
-        problems.note(f"has times in {', '.join(units)}, expected milliseconds; save it with ELAN")
+        problems.note(
+            "malformed",
+            f"has times in {', '.join(units)}, expected milliseconds; save it with ELAN",
+        )
     media = [*root.iter("MEDIA_DESCRIPTOR")]
     places = [item.get("MEDIA_URL", "") for item in media]
     origins = [item.get("TIME_ORIGIN", "") for item in media]
     if shift := _find_shift(places, origins):
         problems.note(
+            "time-offset",
             f"shifts its video by {shift} ms, expected 0, so that times count from the first "
-            "frame; reset it in ELAN's media synchronization mode"
+            "frame; reset it in ELAN's media synchronization mode",
         )
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
     spans: dict[str | None, tuple[str | None, str | None]] = {}
@@ -127,11 +135,12 @@ def _read_document(path: Path, text: str) -> tuple[Tiers, list[str], dict[str, P
             start, stop = (_milliseconds(end) for end in spans.get(key, (None, None)))
             if start is None or stop is None:
                 what = f"annotation {value!r} of tier {name!r}"
-                problems.note(f"{what} has no times of its own; set them in ELAN")
+                problems.note("event-times", f"{what} has no times of its own; set them in ELAN")
             elif not value:
                 problems.note(
+                    "cell",
                     f"tier {name!r} has an annotation without text at {float(start):g} s; name "
-                    "its behaviour in ELAN, or remove it"
+                    "its behaviour in ELAN, or remove it",
                 )
             else:
                 events.append(Event(value, start, stop))
@@ -160,6 +169,7 @@ def _read_media(path: Path, text: str) -> list[str]:
     if shift := _find_shift([name for name, _ in found], [offset for _, offset in found]):
         raise InputError.of(
             path,
+            "time-offset",
             f"shifts its video by {shift} ms, expected 0, so that times count from the first "
             "frame; reset it in ELAN's media synchronization mode and export again",
         )
@@ -184,6 +194,7 @@ def _find_time(table: Table, what: str) -> tuple[int, str]:
             return column, unit
     raise InputError.of(
         table.path,
+        "columns",
         f"has no {what} time in seconds, expected '{what.title()} Time - ss.msec'; export it with "
         "that column",
         table.header_line,
@@ -207,6 +218,7 @@ def _read_table(path: Path, text: str) -> Tiers:
             shown = ", ".join(repr(table.names[i]) for i in values) or "none"
             raise InputError.of(
                 path,
+                "columns",
                 f"has several columns besides tier and times ({shown}), expected one with the "
                 "annotations; call it Annotation",
                 table.header_line,
@@ -280,6 +292,7 @@ def _read_bare(path: Path, text: str) -> Tiers:
     if len(found) != 1:
         raise InputError.of(
             path,
+            "columns",
             "is tab-delimited text of ELAN without names of columns, and its numbers do not tell "
             f"begin, end and duration apart; {_WAY_OUT}",
         )

@@ -77,8 +77,9 @@ def _read_jabs(path: Path, data: Any) -> list[Scoring]:
                 first, last = int(block["start"]), int(block["end"])
                 if not 0 <= first <= last < num_frames:
                     problems.note(
+                        "past-end",
                         f"{behaviour!r} has the frames {first}-{last}, expected frames from 0 to "
-                        f"{num_frames - 1}; fix it in JABS"
+                        f"{num_frames - 1}; fix it in JABS",
                     )
                 elif block["present"]:
                     events.append(Event(str(behaviour), Fraction(first), Fraction(last + 1)))
@@ -143,8 +144,9 @@ def _read_label_studio(path: Path, data: Any) -> list[Scoring]:
                         isinstance(first, int) and isinstance(last, int) and 1 <= first <= last
                     ):
                         problems.note(
+                            "frame-numbers",
                             f"task {task.get('id')}: {labels} has the frames {first}-{last}, "
-                            "expected numbers from 1; fix it in Label Studio"
+                            "expected numbers from 1; fix it in Label Studio",
                         )
                         continue
                     events += [
@@ -206,7 +208,7 @@ def read_feral(path: Path, text: str) -> list[Scoring]:
 def _read_feral(path: Path, data: Any) -> list[Scoring]:
     if data.get("is_multilabel"):
         message = "has several labels a frame (is_multilabel), expected one; export one for each"
-        raise InputError.of(path, message)
+        raise InputError.of(path, "unknown-format", message)
     names = {int(key): str(name) for key, name in data["class_names"].items()}
     scorings = []
     for video, values in data["labels"].items():
@@ -224,7 +226,7 @@ def _read_feral(path: Path, data: Any) -> list[Scoring]:
                 in_frames=True,
                 video=file_name(video),
                 num_rows=len(values),
-                problems=(Problem.of(path, message),) if unknown else (),
+                problems=(Problem.of(path, "unknown-class", message),) if unknown else (),
             )
         )
     return scorings
@@ -240,8 +242,10 @@ def _guarded(
         raise
     except _MALFORMED:
         raise InputError.of(
-            path, f"cannot be read as a label file of {program}; export it again"
+            path, "malformed", f"cannot be read as a label file of {program}; export it again"
         ) from None
     if not scorings:
-        raise InputError.of(path, f"is of {program} and holds no label; score it or remove it")
+        raise InputError.of(
+            path, "empty", f"is of {program} and holds no label; score it or remove it"
+        )
     return scorings

@@ -44,7 +44,7 @@ def apply_modifiers(scoring: Scoring, class_map: ClassMap) -> Scoring:
                 else "add a row with this modifier, or one without a modifier for the rest, to the "
                 "--class-map file"
             )
-            problems.append(Problem.of(scoring.path, message, event.line))
+            problems.append(Problem.of(scoring.path, "unknown-class", message, event.line))
         else:
             if event.modifiers:
                 warning = f"counts {event.behaviour!r} with {shown} as its row without a modifier"

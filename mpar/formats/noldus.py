@@ -73,7 +73,9 @@ def read_raw(path: Path, text: str) -> list[Scoring]:
     problems.check()
     steps = [b - a for a, b in itertools.pairwise(times)]
     if not steps or min(steps) <= 0:
-        raise InputError.of(path, "needs at least two rows with increasing times; export it again")
+        raise InputError.of(
+            path, "event-times", "needs at least two rows with increasing times; export it again"
+        )
     behaviours = _find_behaviours(table, rows, problems)
     problems.check()
     edges = [*times, times[-1] + max(steps)]
@@ -158,7 +160,9 @@ def _events_of(
         mark = table.cell(cells, "event_type", "event")
         if mark.lower() not in _MARKS:
             problems.note(
-                f"event type is {mark[:40]!r}, expected State start, State stop or Point", line
+                "cell",
+                f"event type is {mark[:40]!r}, expected State start, State stop or Point",
+                line,
             )
         time = problems.time(table.cell(cells, "time_relative_sf", "trial time"), "time", line)
         behaviour = table.cell(cells, "behavior")
@@ -184,7 +188,9 @@ def _drop_units(table: Table, problems: ProblemList) -> list[tuple[int, list[str
     if unit[:1].isdigit():
         return table.rows
     if unit.lower() not in {"s", ""}:
-        problems.note(f"trial time is in {unit[:20]!r}, expected s; export it in seconds", line)
+        problems.note(
+            "columns", f"trial time is in {unit[:20]!r}, expected s; export it in seconds", line
+        )
     return table.rows[1:]
 
 
@@ -202,8 +208,9 @@ def _offset_of(table: Table, problems: ProblemList) -> Fraction:
         )
         if not clock:
             problems.note(
+                "time-offset",
                 f"its {key!r} is {head.get(key, '')[:40]!r}, expected date and time, so the times "
-                "of the video are unknown; export it from a trial that was tracked from a video"
+                "of the video are unknown; export it from a trial that was tracked from a video",
             )
             return Fraction(0)
         seconds = 3600 * int(clock[2]) + 60 * int(clock[3]) + int(clock[4])
@@ -212,9 +219,10 @@ def _offset_of(table: Table, problems: ProblemList) -> Fraction:
     (day, half, video), (other_day, other_half, trial) = clocks
     if (day, half) != (other_day, other_half) or trial < video:
         problems.note(
+            "time-offset",
             f"its video starts at {head['video start time']} and its trial at "
             f"{head['start time']}, expected the same half of one day, the video first; check "
-            "that they belong together"
+            "that they belong together",
         )
     return trial - video
 
@@ -233,13 +241,14 @@ def _find_behaviours(
         name = re.sub(r"\s*\([^()]*\)\Z", "", written)
         if (other := first.setdefault(folded(name), written)) != written:
             problems.note(
+                "columns",
                 f"has the columns {other!r} and {written!r}, expected one per behaviour; export "
                 "one of them",
                 table.header_line,
             )
         found[name] = i
     if not found:
-        problems.note("has no column of 0 and 1 for a behaviour; add them to the export")
+        problems.note("columns", "has no column of 0 and 1 for a behaviour; add them to the export")
     return found
 
 

@@ -104,6 +104,7 @@ def _check_columns(table: Table, columns: Sequence[int], problems: ProblemList) 
     for name in (table.names[column] for column in columns):
         if (other := first.setdefault(folded(name), name)) is not name:
             problems.note(
+                "columns",
                 f"has the columns {other!r} and {name!r}, expected one per behaviour; remove one "
                 "of them",
                 table.header_line,
@@ -141,7 +142,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
             if not _VALUE.fullmatch(cells[column]):
                 found, name = cells[column][:40], table.names[column]
                 message = f"column {name!r}: found {found!r}, expected 0, 1 or -1; fix the row"
-                problems.note(message, lines[row])
+                problems.note("cell", message, lines[row])
                 continue
             values[row, column] = int(float(_digits(cells[column]).replace(",", ".")))
     backgrounds = [column for column in columns if table.columns[column] == _BACKGROUND]
@@ -151,6 +152,7 @@ def read_by_frame(path: Path, text: str) -> list[Scoring]:
     for column in backgrounds:
         for row in np.flatnonzero(~is_unscored & (is_none != (values[:, column] == 1))).tolist():
             problems.note(
+                "contradiction",
                 "its background is wrong, expected 1 if all behaviours are 0, else 0; fix the row",
                 table.rows[row][0],
             )
@@ -194,19 +196,24 @@ def _check_numbers(table: Table, problems: ProblemList) -> int:
         match = re.fullmatch(r"\+?([0-9]{1,9})(\.0*)?", with_point(cells[column], table.decimal))
         if match is None:
             found = cells[column][:40]
-            problems.note(f"frame is {found!r}, expected a whole number from 0; fix the row", line)
+            problems.note(
+                "cell", f"frame is {found!r}, expected a whole number from 0; fix the row", line
+            )
             return 0
         numbers.append(int(match[1]))
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     if len(steps) > 1 and {*steps} == {steps[0]} and steps[0] > 1:
         problems.note(
+            "row-interval",
             f"has a row for only one frame in {steps[0]}, expected a row for every frame; add the "
-            "others (-1 = unlabelled)"
+            "others (-1 = unlabelled)",
         )
     elif wrong := next((i for i, step in enumerate(steps) if step != 1), -1) + 1:
         found, expected = table.rows[wrong][1][column], numbers[wrong - 1] + 1
         message = f"frame is {found!r}, expected {expected}; fix the row"
-        problems.note(message, table.rows[wrong][0])  # later rows would only repeat it
+        problems.note(
+            "frame-numbers", message, table.rows[wrong][0]
+        )  # later rows would only repeat it
     return numbers[0]
 
 
@@ -246,7 +253,9 @@ def read_by_time(path: Path, text: str) -> list[Scoring]:
     problems.check()
     steps = [b - a for a, b in itertools.pairwise(times)]
     if not steps or min(steps) <= 0:
-        raise InputError.of(path, "needs at least two rows with increasing times; export it again")
+        raise InputError.of(
+            path, "event-times", "needs at least two rows with increasing times; export it again"
+        )
     end_of_table = times[-1] + max(steps)
     events, names = [], []
     warnings: list[str] = []

@@ -79,10 +79,11 @@ def read_label_file(
         known = {".boris": "boris", ".eaf": "elan"}
         name = known.get(path.suffix.lower()) or _recognise(text)
     if name == "mpar" and label_format == AUTO and (program := name_text(text)):
-        raise InputError.of(path, f"is {program}")
+        raise InputError.of(path, "unknown-format", f"is {program}")
     if name == "mpar" and label_format == AUTO and text.lstrip()[:1] in {"{", "["}:
         raise InputError.of(
             path,
+            "unknown-format",
             "is JSON, but neither a BORIS project nor a label file of JABS, Label Studio or FERAL; "
             "export it again, or as a table",
         )
@@ -128,6 +129,7 @@ def _checked(scoring: Scoring, class_map: ClassMap) -> Scoring:
     known = dict.fromkeys((*class_map.class_names, *(name for _, name, _ in class_map.rows)))
     problem = Problem.of(
         scoring.path,
+        "unknown-class",
         f"found behaviours without a class: {', '.join(map(repr, unknown))}; expected names from "
         f"the class map ({', '.join(known)}); add a row for each to the --class-map file"
         + (", or call the columns Frame and Action if they hold codes" * bool(scoring.columns)),
@@ -285,6 +287,7 @@ def write_labels_of_each(
             problems.append(
                 Problem.of(
                     item.video,
+                    "frame-rate",
                     f"has {float(item.fps):g} frames per second, too many for times in "
                     "milliseconds; choose a format that counts frames",
                 )
@@ -294,6 +297,7 @@ def write_labels_of_each(
             problems.append(
                 Problem.of(
                     item.video,
+                    "unlabelled",
                     f"has {num_unlabelled:,} unlabelled frames, which {label_format} cannot "
                     f"distinguish from {unscored}; drop --unscored, or predict without "
                     "--min-confidence",

@@ -238,6 +238,7 @@ class Recording:
         if self.line.fps is None:
             raise InputError.of(
                 self.video,
+                "frame-rate",
                 "has a variable frame rate, and this prediction from a cache does not store the "
                 "times of its frames; predict the video itself",
             )

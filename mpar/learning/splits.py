@@ -334,11 +334,15 @@ def read_split(path: Path | str, store: Store) -> Split:
     try:
         rows = read_rows(path)
     except (OSError, ValueError) as error:
-        raise InputError.of(path, f"cannot be read as CSV in UTF-8 ({error})") from None
+        raise InputError.of(
+            path, "malformed", f"cannot be read as CSV in UTF-8 ({error})"
+        ) from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "recording" not in header or "part" not in header:
         raise InputError.of(
-            path, f"found the columns {','.join(header)}, expected Recording and Part; add them"
+            path,
+            "columns",
+            f"found the columns {','.join(header)}, expected Recording and Part; add them",
         )
     exact = {info.name: i for i, info in enumerate(store.recordings)}
     typed = {name.strip(): i for name, i in exact.items()}  # people omit spaces
@@ -368,10 +372,10 @@ def read_split(path: Path | str, store: Store) -> Split:
                 )
             part_of[position] = part
         if message:
-            problems.append(Problem.of(path, message, line))
+            problems.append(Problem.of(path, "split", message, line))
     for part in ("train", "val"):
         if not problems and part not in part_of.values():
-            problems.append(Problem.of(path, f"has no recording of part {part}; add one"))
+            problems.append(Problem.of(path, "split", f"has no recording of part {part}; add one"))
     if problems:
         raise InputError(problems)
     return Split(**{p: tuple(sorted(i for i, q in part_of.items() if q == p)) for p in PARTS})

@@ -28,6 +28,7 @@ def find_group(video: Path, pattern: str | None) -> str:
     if not found:
         raise InputError.of(
             video,
+            "no-animal",
             f"--group-pattern '{pattern}' finds no animal in {video.stem!r} (the suffix does not "
             "count); fix the pattern or rename the file",
         )

@@ -127,11 +127,12 @@ def read_animals(
                 )
             animals[name], first[name] = animal, line
         except ValueError as error:
-            problems.append(Problem.of(path, str(error), line))
+            problems.append(Problem.of(path, "cell", str(error), line))
     is_named = {known[row["Recording"]].name for _, row in rows if row["Recording"] in known}
     problems += [
         Problem.of(
             f"{item.name}_predictions.csv",
+            "no-row",
             f"has no row in {path.name}; add one, or move the file elsewhere",
         )
         for item in predictions

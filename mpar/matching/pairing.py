@@ -98,7 +98,7 @@ def find_recordings(
             f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
         )
     problems = [
-        Problem.of(path, "has a name that is not UTF-8 text; rename it")
+        Problem.of(path, "file-name", "has a name that is not UTF-8 text; rename it")
         for path in videos + annotations
         if not _is_text(path.name)
     ]
@@ -108,7 +108,9 @@ def find_recordings(
     for same in by_name.values():
         problems += [
             Problem.of(
-                video, f"has the same name as {other}; rename one of them and its label files"
+                video,
+                "same-name",
+                f"has the same name as {other}; rename one of them and its label files",
             )
             for video, other in zip(same, same[1:] + same[:1], strict=True)
             if len(same) > 1
@@ -136,6 +138,7 @@ def find_recordings(
     problems += [
         Problem.of(
             source.path,
+            "no-labels",
             f"has no labels, expected {source.path.stem}.csv or {source.path.stem}_*.csv; "
             + (f"fix {unreadable[0]}, or add labels" if unreadable else "add labels"),
         )
@@ -272,7 +275,8 @@ def _take(
     if len(owners) != 1:
         if own := [p for part in parts for p in part.problems]:
             return own
-        return [Problem.of(path, _describe_owners(owners, file_name(named)))]
+        code = "unclear-video" if owners else "no-video"
+        return [Problem.of(path, code, _describe_owners(owners, file_name(named)))]
     if owners[0] not in sources:
         return [_of_unread(path, owners[0].name)]
     source = sources[owners[0]]
@@ -316,14 +320,19 @@ def _take_named(
         return []
     if owners:
         fits = " or ".join(owner.name for owner in owners)
-        return [Problem.of(path, f"scores {shown!r}, which may be {fits}; rename one of them")]
+        return [
+            Problem.of(
+                path, "unclear-video", f"scores {shown!r}, which may be {fits}; rename one of them"
+            )
+        ]
     message = f"scores {shown!r}, but there is no such video; add it, or remove its labels"
-    return [Problem.of(path, message)]
+    return [Problem.of(path, "no-video", message)]
 
 
 def _of_unread(path: Path, video: str) -> Problem:
     return Problem.of(
         path,
+        "unread-video",
         f"belongs to {video}, which mpar cannot read; convert the video, or move both elsewhere",
     )
 
@@ -331,6 +340,7 @@ def _of_unread(path: Path, video: str) -> Problem:
 def _nameless(path: Path, part: Scoring) -> Problem:
     return Problem.of(
         path,
+        "no-video",
         f"observation {part.annotator!r} names no video, unlike others in this file; add it, or "
         "save the observation to a file named after its video",
     )

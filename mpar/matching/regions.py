@@ -72,7 +72,7 @@ class RegionTable:
             elif row.video != EVERY:
                 what = "names several videos" if named else "names no video here"
                 message = f"{row.video!r} {what}; correct the row or remove it"
-                problems.append(Problem.of(self.path, message, row.line))
+                problems.append(Problem.of(self.path, "no-video", message, row.line))
         if wrong := [p for rows in found.values() for p in _compare_rows(self.path, rows)]:
             raise InputError(wrong)
         star = self.of_every_video
@@ -108,10 +108,12 @@ def read_regions(path: Path | str) -> RegionTable:
         try:
             rows.append(_read_row({name.lower(): cell for name, cell in row.items()}, line))
         except ValueError as error:
-            problems.append(Problem.of(path, str(error), line))
+            problems.append(Problem.of(path, "cell", str(error), line))
     problems += _compare_rows(path, rows)
     if not rows and not problems:
-        problems.append(Problem.of(path, "has no rows below its header; add the regions", 1))
+        problems.append(
+            Problem.of(path, "empty", "has no rows below its header; add the regions", 1)
+        )
     if problems:
         raise InputError(problems)
     return RegionTable(path, tuple(rows))
@@ -153,7 +155,7 @@ def _compare_rows(path: Path, rows: Sequence[RegionRow]) -> list[Problem]:
         elif a.overlaps(b):
             message = f"the regions of {a.animal} and {b.animal} of {other.video} overlap"
         if message:
-            problems.append(Problem.of(path, f"{message}; fix the row", other.line))
+            problems.append(Problem.of(path, "region", f"{message}; fix the row", other.line))
     return problems
 
 
@@ -190,7 +192,7 @@ def share_labels(
                 f"scores the subject {item.subject!r} of {video.name}, whose regions belong to "
                 f"{animals}"
             )
-            problems.append(Problem.of(item.path, f"{message}; correct one of them"))
+            problems.append(Problem.of(item.path, "no-animal", f"{message}; correct one of them"))
         elif len(owners) == 1 or not animals:
             shared[owners[0] if owners else regions[0]].append(item)
         else:
@@ -199,5 +201,5 @@ def share_labels(
                 f"{' or '.join(recording_name(video.stem, r) for r in regions)}, or subjects with "
                 "these names; rename it"
             )
-            problems.append(Problem.of(item.path, message))
+            problems.append(Problem.of(item.path, "no-animal", message))
     return shared, problems

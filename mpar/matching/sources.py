@@ -73,6 +73,7 @@ def _find_named_animals(source: Source, regions: RegionTable) -> list[Problem]:
     return [
         Problem.of(
             part.path,
+            "no-animal",
             f"names an animal of {source.video.name}, which has no row in {regions.path.name}; add "
             "its regions, or rename the file",
         )
@@ -141,7 +142,7 @@ def drop_workbooks(source: Source) -> None:
         )
         if mine != other:
             message = f"has other labels than {text.path.name}, expected the same; remove one"
-            source.problems += [Problem.of(book.path, message)]
+            source.problems += [Problem.of(book.path, "contradiction", message)]
             return
         source.labels = [part for part in source.labels if part.path != book.path]
         i = source.labels.index(text)

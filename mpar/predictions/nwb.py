@@ -120,7 +120,7 @@ def _read_one(path: Path, name: str) -> tuple[_Item, ClassMap]:
     sidecar = read_sidecar(path)
     rows = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
     if rows.confidence is None:
-        raise InputError.of(path, "lacks the column Confidence; predict again")
+        raise InputError.of(path, "columns", "lacks the column Confidence; predict again")
     bouts = bout_table(
         class_map.merge(rows.codes),
         recording.clock,

@@ -97,7 +97,7 @@ def read_nwb_metadata(
         subject, faults = _parse(cells, _SUBJECT)
         file, more = _parse(cells, _FILE)
         problems += [
-            Problem.of(path, f"recording {item.recording.name!r}: {fault}")
+            Problem.of(path, "cell", f"recording {item.recording.name!r}: {fault}")
             for fault in (*faults, *more)
         ]
         if not faults and not more:
@@ -105,7 +105,7 @@ def read_nwb_metadata(
             subject.setdefault("sex", "U")
             found[item.recording.name] = NwbMetadata(subject, file)
     for text, names in _find_contradictions(found):
-        problems.append(Problem.of(path, text))
+        problems.append(Problem.of(path, "contradiction", text))
         for name in names:
             found.pop(name, None)
     return found, problems

@@ -74,10 +74,12 @@ def read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:
     try:
         header = read_header(path)
     except ValueError as error:
-        raise InputError.of(path, f"cannot be read ({error}); predict again") from None
+        raise InputError.of(path, "malformed", f"cannot be read ({error}); predict again") from None
     missing = [name for name in columns if name not in header]
     if missing:
-        raise InputError.of(path, f"lacks the columns {', '.join(missing)}; predict again")
+        raise InputError.of(
+            path, "columns", f"lacks the columns {', '.join(missing)}; predict again"
+        )
     try:
         values = read_numbers(path, columns).astype(np.float32)
         is_sound = bool((values >= 0).all() and (abs(values.sum(axis=1) - 1) < _ROUNDING).all())
@@ -85,6 +87,6 @@ def read_columns(path: Path, class_names: tuple[str, ...]) -> np.ndarray:
         is_sound = False
     if not is_sound:
         raise InputError.of(
-            path, "has probabilities that do not add up to 1 in each row; predict again"
+            path, "damaged", "has probabilities that do not add up to 1 in each row; predict again"
         )
     return values

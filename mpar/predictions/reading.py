@@ -61,7 +61,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         is_sound = False
     if not is_sound:
         raise InputError.of(
-            sidecar_path, "is damaged or was not written by mpar-predict; predict again"
+            sidecar_path, "damaged", "is damaged or was not written by mpar-predict; predict again"
         )
     return sidecar
 
@@ -130,6 +130,7 @@ def choose_predictions(
             problems.append(
                 Problem.of(
                     item.path,
+                    "other-video",
                     f"has another name than its video {item.video}, like a trial of a cache, so "
                     "mpar cannot compare it with label files; predict the video, or evaluate the "
                     "checkpoint on the cache",
@@ -139,7 +140,7 @@ def choose_predictions(
         other = chosen.setdefault((item.video, item.region), item)
         if other is not item:
             message = f"predicts {item.video}, as does {other.path}; move one of them away"
-            problems.append(Problem.of(item.path, message))
+            problems.append(Problem.of(item.path, "duplicate", message))
     return chosen, misnamed, problems
 
 
@@ -201,7 +202,9 @@ def read_folder(
             continue
         maps.add(class_map)
         if found.setdefault(name, item) is not item:
-            problems.append(Problem.of(path, "has the name of another prediction; move one away"))
+            problems.append(
+                Problem.of(path, "same-name", "has the name of another prediction; move one away")
+            )
     if problems and not found:
         raise InputError(problems)
     if not found:
@@ -221,6 +224,7 @@ def read_prediction(path: Path, name: str) -> tuple[Recording, ClassMap]:
     if not sidecar:
         raise InputError.of(
             path,
+            "missing-file",
             f"lacks {path.with_suffix('.json').name}, which holds its frame rate; predict again",
         )
     class_map = ClassMap.from_dict(sidecar["class_map"])
@@ -229,6 +233,7 @@ def read_prediction(path: Path, name: str) -> tuple[Recording, ClassMap]:
     if not np.array_equal(rows.frames, np.arange(0, num_frames, stride)):
         raise InputError.of(
             path,
+            "damaged",
             f"does not have the rows of its json, expected frames 0 to {num_frames - 1} in steps "
             f"of {stride}; predict again",
         )
@@ -309,6 +314,7 @@ def _join_trials(predictions: Sequence[Recording]) -> tuple[list[Recording], lis
             problems.append(
                 Problem.of(
                     f"{item.name}{SUFFIX}.csv",
+                    "other-video",
                     f"has another name than its video {item.video}, so its frames may not be those "
                     "of the video; predict the video",
                 )
@@ -324,13 +330,14 @@ def _join_trials(predictions: Sequence[Recording]) -> tuple[list[Recording], lis
                 f"is a trial of {video}, of which the folder also holds the whole video; move one "
                 "of them away"
             )
-            problems.append(Problem.of(path, message))
+            problems.append(Problem.of(path, "duplicate", message))
         elif [part.start_frame for part in parts] != [0, *stops[:-1]] or {
             part.video_num_frames for part in parts
         } != {stops[-1]}:
             problems.append(
                 Problem.of(
                     path,
+                    "row-count",
                     f"the trials of {video} in this folder ({names}) do not add up to its "
                     f"{parts[0].video_num_frames} frames; predict all of them from one cache",
                 )

@@ -101,7 +101,9 @@ class VideoFrames:
             self._fail(error)
         except OSError as error:
             if self.index is None:
-                self.error = InputError.of(self.path, f"cannot be read ({error.strerror})")
+                self.error = InputError.of(
+                    self.path, "unreadable", f"cannot be read ({error.strerror})"
+                )
         except Exception as error:
             if self.index is None:
                 self._fail(unexpected(self.path, error))

@@ -58,6 +58,7 @@ def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: in
     if not np.array_equal(rows.frames, expected):
         raise InputError.of(
             path,
+            "row-count",
             f"has {len(rows.frames)} rows up to frame {rows.frames[-1]}, expected {len(expected)} "
             f"for a video of {num_frames} frames; predict again",
         )
@@ -129,6 +130,7 @@ def read_others(
             if laid.frames[0] != 0 or len(laid.codes) != line.num_frames:
                 raise InputError.of(
                     laid.path,
+                    "row-count",
                     f"has {len(laid.codes)} rows from frame {laid.frames[0]}, expected "
                     f"{line.num_frames} from 0",
                 )

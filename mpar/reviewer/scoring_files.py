@@ -109,6 +109,7 @@ class ScoringFiles:
             if data is not None and data["csv"] and data["csv_before"]:
                 raise InputError.of(
                     self.table,
+                    "missing-file",
                     f"is missing, expected it beside {self.record.name}; put it back, or remove "
                     "both",
                 )
@@ -178,6 +179,7 @@ class ScoringFiles:
         if scoring.frames[0] != 0:
             raise InputError.of(
                 self.table,
+                "frame-numbers",
                 f"starts at frame {scoring.frames[0]}, expected 0; choose another --annotator",
             )
         return scoring
@@ -186,6 +188,7 @@ class ScoringFiles:
         if len(scoring.codes) != num_frames:
             raise InputError.of(
                 self.table,
+                "row-count",
                 f"has {len(scoring.codes)} rows, expected one for each of {num_frames} frames; "
                 "choose another --annotator",
             )
@@ -207,12 +210,14 @@ class ScoringFiles:
         except (KeyError, TypeError, ValueError, ConfigError):
             raise InputError.of(
                 self.record,
+                "damaged",
                 "is damaged or was not written by this version of mpar-review; move it and its CSV "
                 "away, or choose another --annotator",
             ) from None
         if not class_map.labels_alike(self.class_map):
             raise InputError.of(
                 self.record,
+                "other-classes",
                 "has another class map; pass the --class-map with which it was scored, or choose "
                 "another --annotator",
             )
@@ -222,6 +227,7 @@ class ScoringFiles:
         if data["num_frames"] != num_frames:
             raise InputError.of(
                 self.record,
+                "row-count",
                 f"is about {data['num_frames']} frames, but the video has {num_frames}; choose "
                 "another --annotator",
             )
@@ -237,6 +243,7 @@ class ScoringFiles:
         except (KeyError, TypeError, ValueError):
             raise InputError.of(
                 self.record,
+                "damaged",
                 "is damaged; move it and its CSV away, or choose another --annotator",
             ) from None
         return lane

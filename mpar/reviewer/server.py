@@ -235,6 +235,7 @@ def _add_writing(app: Flask, token: str, study: Study) -> None:
         if values.get("stop", 0) > frames.num_certain:
             raise InputError.of(
                 frames.path.name,
+                "not-counted",
                 f"mpar has counted {frames.num_certain} frames so far; wait to score later ones",
             )
         desk.edit(

@@ -163,6 +163,7 @@ class Study:
             if other is not recording:
                 raise InputError.of(
                     recording.video,
+                    "same-name",
                     f"has the same name as {other.video}; rename one of them",
                 )
         index = NameIndex((recording.name, recording) for recording in found)
@@ -242,7 +243,9 @@ class Study:
             raise frames.error
         recording, num_frames = self.recordings[name], frames.num_frames
         if num_frames is None:
-            raise InputError.of(recording.video, "its frames are being counted; wait")
+            raise InputError.of(
+                recording.video, "not-counted", "its frames are being counted; wait"
+            )
         with self._lock:
             desk = self._desks.get(name)
             if desk is None:
@@ -346,7 +349,7 @@ class Study:
                     checked.by_video(self.videos)
             except InputError as error:
                 raise InputError(
-                    type(p).of(self.regions_path, p.message, p.line) for p in error.problems
+                    type(p).of(self.regions_path, p.code, p.message, p.line) for p in error.problems
                 ) from None
             finally:
                 trial.unlink(missing_ok=True)

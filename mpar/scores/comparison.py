@@ -202,7 +202,7 @@ def compare_folders(
             if source.problems:
                 raise InputError(source.problems)
             if not source.labels:
-                raise InputError.of(item.path, f"has no labels in {annotation_folder}")
+                raise InputError.of(item.path, "no-labels", f"has no labels in {annotation_folder}")
             with contained(item.path, with_disk=True):
                 comparisons += _compare_files(
                     source, group, item.path, item.sidecar, class_map, config
@@ -213,9 +213,11 @@ def compare_folders(
     for c in comparisons:  # names must be unique, since results are stored by name
         if found.setdefault(c.name, c) is not c:
             message = "has the same name as another recording; rename its video, or move one away"
-            problems.append(Problem.of(c.name, message))
+            problems.append(Problem.of(c.name, "same-name", message))
     problems += [
-        Problem.of(c.name, "has no labelled frame; score it, or move its prediction away")
+        Problem.of(
+            c.name, "unlabelled", "has no labelled frame; score it, or move its prediction away"
+        )
         for c in found.values()
         if (c.truth == UNLABELLED).all()
     ]
@@ -255,7 +257,9 @@ def _find_labels(
     for path in find_label_files(folder):
         if path.resolve() in predictions:
             problems.append(
-                Problem.of(path, "is a prediction, expected human labels; move it away")
+                Problem.of(
+                    path, "is-prediction", "is a prediction, expected human labels; move it away"
+                )
             )
         else:
             paths.append(path)
@@ -287,6 +291,7 @@ def _compare_files(
     if predicted.frames[-1] >= num_frames:
         raise InputError.of(
             path,
+            "row-count",
             f"found frames up to {predicted.frames[-1]}, expected at most {num_frames - 1}; "
             "predict again",
         )

@@ -47,10 +47,13 @@ def read_noted(path: Path) -> tuple[str, list[str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
+        raise InputError.of(
+            path, "unreadable", f"cannot be read ({error.strerror}); check the file"
+        ) from None
     if program := next((what for mark, what in _BINARY_FILES.items() if data.startswith(mark)), ""):
         raise InputError.of(
             path,
+            "not-text",
             f"is {program}, expected text; open it in its program and save it as 'CSV UTF-8'",
         )
     encoding = next(
@@ -60,11 +63,13 @@ def read_noted(path: Path) -> tuple[str, list[str]]:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = _line_of(error.object[: error.start].decode(encoding, "replace"))
-        raise InputError.of(path, "is not UTF-8 text; save it as 'CSV UTF-8'", line) from None
+        raise InputError.of(
+            path, "not-text", "is not UTF-8 text; save it as 'CSV UTF-8'", line
+        ) from None
     if "\0" in text:
         line = _line_of(text[: text.index("\0")])
         raise InputError.of(
-            path, "contains a NUL byte, expected text; save it as 'CSV UTF-8'", line
+            path, "not-text", "contains a NUL byte, expected text; save it as 'CSV UTF-8'", line
         )
     # Excel names the separator of the cells in a line above the header
     return re.sub(r"\A\"?sep=[,;\t]\"?[,;\t]*(?=[\r\n])", "", text), []
@@ -87,7 +92,7 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
             line = reader.line_num + 1  # a quoted cell may span lines
     except csv.Error as error:
         raise InputError.of(
-            path, f"is not a well-formed CSV ({error}); fix the row", line
+            path, "malformed", f"is not a well-formed CSV ({error}); fix the row", line
         ) from None
     while rows and not any(rows[-1][1]):
         rows.pop()

@@ -53,6 +53,7 @@ def contained(path: Path | str, *, with_disk: bool = False) -> Iterator[None]:
         what = f"the file {error.filename}" if error.filename else "a file"
         raise InputError.of(
             path,
+            "unreadable",
             f"{what} cannot be read or written ({error.strerror or error}); allow it, make room, "
             "or use shorter names",
         ) from error
@@ -66,7 +67,7 @@ def unexpected(path: Path | str, error: Exception) -> InputError:
     """Return the error of a file with which mpar failed for a reason that it does not know."""
     text = str(error).partition("\n")[0][:200]
     kind = type(error).__name__
-    problem = Problem.of(path, f"mpar failed with it ({kind}{text and f': {text}'})")
+    problem = Problem.of(path, "internal", f"mpar failed with it ({kind}{text and f': {text}'})")
     trace = "".join(traceback.format_exception(error))
     return InputError([dataclasses.replace(problem, trace=trace)])
 

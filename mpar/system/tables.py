@@ -165,6 +165,7 @@ def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -
     if at is None:
         raise InputError.of(
             path,
+            "columns",
             "does not have the columns of the format it is read as; choose another "
             "--annotation-format, or export it again",
         )
@@ -176,12 +177,14 @@ def parse_table(path: Path, text: str, is_header: Callable[[list[str]], bool]) -
             continue
         if any(cells[len(names) :]):
             message = f"found {counted(len(cells), 'cell')}, expected {len(names)}; fix the row"
-            problems.append(Problem.of(path, message, row_line))
+            problems.append(Problem.of(path, "cell", message, row_line))
         body.append((row_line, [*cells, *[""] * (len(names) - len(cells))][: len(names)]))
     if problems:
         raise InputError(shorten(path, problems))
     if not body:
-        raise InputError.of(path, "has no rows below its header; score it or remove it", line)
+        raise InputError.of(
+            path, "empty", "has no rows below its header; score it or remove it", line
+        )
     preamble = [cells for _, cells in rows[:at]]
     columns = [name.lower() for name in names]
     numeric = [i for i, name in enumerate(columns) if _NUMERIC.match(name)]
@@ -258,6 +261,7 @@ def read_named_rows(
         optional = [title for title in titles if title not in needed]
         raise InputError.of(
             path,
+            "columns",
             f"found the columns {','.join(columns)[:100]!r}, expected {', '.join(needed)}"
             + (f", if needed {', '.join(optional)}" if optional else "")
             + (" and any others" if has_others else "")
@@ -272,7 +276,7 @@ def read_named_rows(
             rows.append((line, dict(zip(columns, cells, strict=True))))
         elif any(cells):
             message = f"found {counted(len(cells), 'cell')}, expected {len(columns)}; fix the row"
-            problems.append(Problem.of(path, message, line))
+            problems.append(Problem.of(path, "cell", message, line))
     rows = [(line, row) for line, row in rows if any(row.values())]
     return NamedRows(columns, rows, delimiter, problems)
 
@@ -285,9 +289,9 @@ class ProblemList(list[Problem]):
         self.path = path
         self.decimal = decimal
 
-    def note(self, message: str, line: int = 0) -> None:
+    def note(self, code: str, message: str, line: int = 0) -> None:
         """Add a problem."""
-        self.append(Problem.of(self.path, message, line))
+        self.append(Problem.of(self.path, code, message, line))
 
     def number(self, cell: str, what: str, line: int) -> Fraction:
         """Parse a number of 0 or more; if that fails, add a problem and return 0."""
@@ -295,7 +299,7 @@ class ProblemList(list[Problem]):
         if number is not None:
             return number
         reason = why_unclear(cell, self.decimal) or "expected a number from 0; fix the row"
-        self.note(f"{what} is {cell[:40]!r}, {reason}", line)
+        self.note("cell", f"{what} is {cell[:40]!r}, {reason}", line)
         return Fraction(0)
 
     def time(self, cell: str, what: str, line: int) -> Fraction:
@@ -304,6 +308,7 @@ class ProblemList(list[Problem]):
         if seconds is None and ":" in cell:
             # the same message in every row, so that users see it once
             self.note(
+                "cell",
                 f"{what} is written with colons, expected seconds, minutes:seconds or "
                 "hours:minutes:seconds such as 00:01:30.5; export it in seconds",
                 line,
@@ -315,7 +320,7 @@ class ProblemList(list[Problem]):
         """Parse a whole number of 0 or more; add a problem if that fails."""
         number = self.number(cell, what, line)
         if number.denominator > 1:
-            self.note(f"{what} is {cell!r}, expected a whole number; fix the row", line)
+            self.note("cell", f"{what} is {cell!r}, expected a whole number; fix the row", line)
         return number
 
     def check(self) -> None:

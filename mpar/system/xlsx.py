@@ -42,6 +42,7 @@ def read_workbook(path: Path) -> tuple[str, list[str]]:
     except ImportError:
         raise InputError.of(
             path,
+            "no-package",
             "is an Excel workbook, which needs the package openpyxl; run pip install openpyxl, or "
             "save it as 'CSV UTF-8'",
         ) from None
@@ -69,17 +70,19 @@ def read_workbook(path: Path) -> tuple[str, list[str]]:
     except Exception as error:  # openpyxl raises many kinds for damaged files
         raise InputError.of(
             path,
+            "malformed",
             f"cannot be read as an Excel workbook ({type(error).__name__}); open it and save it "
             "again, or save it as 'CSV UTF-8'",
         ) from None
     if problems:
         raise InputError(problems[:_MAX_PROBLEMS])
     if not names:
-        raise InputError.of(path, "has no sheet with a table; score it or remove it")
+        raise InputError.of(path, "empty", "has no sheet with a table; score it or remove it")
     width = max(map(len, lines))
     if width * len(lines) > _MAX_CELLS:
         raise InputError.of(
             path,
+            "too-large",
             f"has {len(lines):,} rows and {width:,} columns, expected at most {_MAX_CELLS:,} "
             "cells; remove what lies outside the table",
         )
@@ -113,16 +116,20 @@ def _check_size(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())
     except OSError as error:
-        raise InputError.of(path, f"cannot be read ({error.strerror}); check the file") from None
+        raise InputError.of(
+            path, "unreadable", f"cannot be read ({error.strerror}); check the file"
+        ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         raise InputError.of(
             path,
+            "malformed",
             "is not an Excel workbook despite its suffix, or has a password; if it is text, rename "
             "it to .csv, otherwise save it as 'CSV UTF-8'",
         ) from None
     if size > _MAX_BYTES:
         raise InputError.of(
             path,
+            "too-large",
             f"unpacks to {size / 2**20:.0f} MB, expected at most {_MAX_BYTES >> 20}; save its "
             "table as 'CSV UTF-8'",
         )
@@ -151,7 +158,7 @@ def _lines(path: Path, shown: Any, formulas: Any, problems: list[Problem]) -> It
                     f"the formula in {source.coordinate} has no stored result; open the workbook "
                     "in Excel or LibreOffice and save it again"
                 )
-                problems.append(Problem.of(path, message, number))
+                problems.append(Problem.of(path, "cell", message, number))
         while texts and not texts[-1]:
             texts.pop()
         yield texts

@@ -273,6 +273,7 @@ class Counting:
                 if frame.pts is None:
                     raise InputError.of(
                         self._path,
+                        "no-stream",
                         "its decoder does not say which packet a frame comes from; convert it to "
                         "another format",
                     )

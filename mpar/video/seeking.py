@@ -180,6 +180,7 @@ class FrameReader:
                 self._rewind()
         raise InputError.of(
             self._path,
+            "unsteady",
             f"frame {start} looks different each time it is decoded; export the video again",
         )
 

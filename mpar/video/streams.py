@@ -84,11 +84,11 @@ def opened(
     Every failure becomes an InputError.
     """
     if not path.is_file():
-        raise InputError.of(path, "is not a file; check the path")
+        raise InputError.of(path, "unreadable", "is not a file; check the path")
     try:
         container = _open(path)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError.of(path, _explain(path, error)) from None
+        raise InputError.of(path, "video-damaged", _explain(path, error)) from None
     with container:
         chosen, notes = _choose_stream(path, container, stream)
         for other in container.streams:
@@ -104,11 +104,11 @@ def opened(
                 yield container, chosen, notes
         except av.FFmpegError as error:
             raise InputError.of(
-                path, f"cannot be decoded ({error.strerror}); export it again"
+                path, "video-damaged", f"cannot be decoded ({error.strerror}); export it again"
             ) from None
         except OSError as error:  # some facts mpar reads from the file itself
             raise InputError.of(
-                path, f"cannot be read ({error.strerror or error}); check the file"
+                path, "unreadable", f"cannot be read ({error.strerror or error}); check the file"
             ) from None
 
 
@@ -152,7 +152,9 @@ def _choose_stream(
         and not stream.disposition & av.stream.Disposition.attached_pic
     ]
     if not streams:
-        raise InputError.of(path, "has no video stream that can be decoded; export it again")
+        raise InputError.of(
+            path, "no-stream", "has no video stream that can be decoded; export it again"
+        )
     listed = "; ".join(map(_show_stream, streams))
     if index is not None:
         for stream in streams:
@@ -160,6 +162,7 @@ def _choose_stream(
                 return stream, []
         raise InputError.of(
             path,
+            "no-stream",
             f"has no video stream {index}, expected one of {listed}; choose another --stream",
         )
     # the same choice as ffmpeg's; the first of equal streams
@@ -177,6 +180,7 @@ def _check_area(path: Path, stream: av.VideoStream) -> None:
     if stream.width * stream.height > MAX_PIXELS:
         raise InputError.of(
             path,
+            "frame-size",
             f"frames are {stream.width}x{stream.height} px, expected at most "
             f"{MAX_PIXELS:,} px in all; export it smaller",
         )
@@ -201,7 +205,9 @@ def show_size(size: tuple[int, int]) -> str:
 
 def no_frame(path: Path) -> InputError:
     """Return the error for a video without a frame."""
-    return InputError.of(path, "contains no frame that can be decoded; export it again")
+    return InputError.of(
+        path, "no-frames", "contains no frame that can be decoded; export it again"
+    )
 
 
 def _find_rate(stream: av.VideoStream) -> tuple[Fraction, bool]:
@@ -225,6 +231,7 @@ def describe(
     if min(height, width) < MIN_SIDE_PX:
         raise InputError.of(
             path,
+            "frame-size",
             f"frames are {width}x{height} px, expected at least "
             f"{MIN_SIDE_PX}x{MIN_SIDE_PX}; film or export it larger",
         )

@@ -206,6 +206,7 @@ class Decoding:
             raise InputError(
                 Problem.of(
                     self._path,
+                    "region",
                     f"its region {f'of {region.animal} ' * bool(region.animal)}({region}) extends "
                     f"beyond its picture of {show_size(size)} px; pass --regions with a file "
                     "that fits",
@@ -243,6 +244,7 @@ def other_size(path: Path, shown: tuple[int, int], size: tuple[int, int], frame:
     """Return the error for a video whose frame size, (height, width), changes at a frame."""
     return InputError.of(
         path,
+        "frame-size",
         f"the frame size changes from {show_size(shown)} to {show_size(size)} px at frame {frame}; "
         "export it with one size",
     )

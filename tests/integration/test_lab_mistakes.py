@@ -877,7 +877,7 @@ def test_class_map_with_semicolons(tmp_path):
 
 OWN_TABLES = {
     "m1_bouts.csv": "Class,First_frame,Last_frame,Frames\nwalk,0,89,90\n",
-    "c.h5.problems.csv": "File,Line,Problem\nm1.csv,1,is short\n",
+    "c.h5.problems.csv": "File,Line,Code,Problem\nm1.csv,1,cell,is short\n",
     "summary.csv": "video,fps,frames,seconds,rest_frames\nm1.mp4,30,90,3,0\n",
     "animals.csv": "\ufeffRecording;Group;Dose\nm1;CFA;1\n",
     "racks/regions.csv": "Video,Animal,X,Y,Width,Height\n*,A,0,0,32,32\n",

@@ -233,18 +233,3 @@ def test_modules_without_torch_load_without_torch(tmp_path):
         "changed": [],
         "files": [],
     }
-
-
-def count_code(function):
-    """Return the lines of a function without its signature and docstring."""
-    body = function.body[1:] if ast.get_docstring(function) else function.body
-    return function.end_lineno - body[0].lineno + 1 if body else 0
-
-
-@pytest.mark.parametrize("folder", ["mpar", "cli"])
-def test_functions_stay_short(folder):
-    """60 lines of code in a function are read in one go."""
-    for path in sorted((FOLDER.parent / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef):
-                assert count_code(node) <= 60, f"{path}: {node.name}"

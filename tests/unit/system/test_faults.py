@@ -151,7 +151,7 @@ def test_full_memory_is_no_problem_of_one_video():
 
 def test_log_grows_and_says_where_it_is(tmp_path):
     """Two runs, two tracebacks; problems without one stay as they are."""
-    plain = Problem.of("x.csv", "is empty")
+    plain = Problem.of("x.csv", "empty", "is empty")
     log = tmp_path / "new" / "errors.log"
     for _ in range(2):
         with pytest.raises(InputError) as caught, contained("a.mp4"):

@@ -44,7 +44,7 @@ def test_every_item_comes_back_once(num_items, num_workers):
 
 def test_errors_come_back_as_they_are():
     """One that fails says so, and the others are done."""
-    error = InputError.of("a.mp4", "is bad; export it again")
+    error = InputError.of("a.mp4", "video-damaged", "is bad; export it again")
 
     def fail(item, on_step):
         if item == "a":
