@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mpar.cache.store import Store
-from mpar.errors import ConfigError, InputError
+from mpar.errors import ConfigError
 from mpar.evaluation import (
     evaluate_and_save_results,
     evaluate_checkpoint,
@@ -21,7 +21,7 @@ from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import SAME_ANIMAL, compare_folders
-from tests.fixtures.helpers import recording_of
+from tests.fixtures.helpers import raises_problem, recording_of
 from tests.fixtures.synthetic import write_annotation
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
@@ -327,7 +327,7 @@ def test_nothing_to_compare_is_an_error(checkpoint, tmp_path):
     with pytest.raises(ConfigError, match="found no NAME_predictions"):
         compare_folders(tmp_path / "ann", tmp_path / "ann")
     write_fake_prediction(tmp_path / "p", checkpoint, "a", np.zeros(5, int))
-    with pytest.raises(InputError, match=r"a_predictions\.csv: has no labels"):
+    with raises_problem("no-labels", "a_predictions.csv"):
         evaluate_folders(tmp_path / "p", tmp_path / "ann", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

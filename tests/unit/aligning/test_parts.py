@@ -16,6 +16,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Event, Scoring
 from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
+from tests.fixtures.helpers import raises_problem
 from tests.integration.test_lab_inputs import boris, film, preprocessed, read_labels, write
 
 LINE = TimeLine(12, Fraction(30))
@@ -140,7 +141,7 @@ def test_contradicting_parts_are_refused():
         "one of them, or pass --several annotators if several people scored"
     ]
     assert labels([LICKS, walks], "annotators") == ("r r p p p w w w w r r r", 2)
-    with pytest.raises(InputError, match="expected one class from parts"):
+    with raises_problem("contradiction"):
         labels([LICKS, walks], "parts")
 
 

@@ -31,7 +31,7 @@ from mpar.scores.comparison import SAME_ANIMAL
 from mpar.summarize import AssayConfig, summarize_assay
 from mpar.video.timeline import TimeLine
 from tests.fixtures.cartoon import write_script
-from tests.fixtures.helpers import put_prediction, recording_of, run
+from tests.fixtures.helpers import put_prediction, raises_problem, recording_of, run
 
 NAMES = DEFAULT_CLASS_MAP.class_names
 NTSC = Fraction(30000, 1001)
@@ -358,7 +358,7 @@ def test_names_of_the_lab_do_not_hide_results(predictions):
 
 def test_metadata_column_recordings_is_refused(predictions):
     """Wide.csv counts the recordings of an animal in a column of that name."""
-    with pytest.raises(InputError, match="not Recordings"):
+    with raises_problem("columns"):
         summarize(predictions, "Recording,Recordings\nm1,3\n", wide=True)
 
 
@@ -538,7 +538,7 @@ def test_options_that_do_not_fit(predictions):
         summarize(predictions, group_by=["dose"])
     with pytest.raises(ConfigError, match=r"found the columns group, expected 'dose' among them"):
         summarize(predictions, "Recording,group\nm1,a\n", group_by=["dose"])
-    with pytest.raises(InputError, match="has no prediction"):
+    with raises_problem("no-row"):
         summarize(predictions, "Recording,group\nm9,a\n")
 
 

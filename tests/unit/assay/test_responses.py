@@ -19,10 +19,10 @@ from mpar.assay.responses import (
     up_down_threshold,
 )
 from mpar.assay.stimuli import Stimulus, read_stimuli
-from mpar.errors import ConfigError, InputError
+from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.matching.metadata import Animal
-from tests.fixtures.helpers import put_prediction, recording_of, run
+from tests.fixtures.helpers import put_prediction, raises_problem, recording_of, run
 
 NAMES, PAIN = DEFAULT_CLASS_MAP.class_names, DEFAULT_CLASS_MAP.responses
 WITHDRAW, LICK, WALK = (NAMES.index(name) for name in ("paw_withdraw", "paw_lick", "walk"))
@@ -502,7 +502,7 @@ def test_numbers_without_a_leading_zero(tmp_path):
 def test_headers_that_do_not_fit(tmp_path, header):
     """The message lists what is there and what is needed."""
     path = write_events(tmp_path / "e.csv", f"{header}\nm1,x,1\n")
-    with pytest.raises(InputError, match="expected Recording, Event, Start_s"):
+    with raises_problem("columns"):
         read_stimuli(path, [animal_of([0])], taken=("Response",))
 
 

@@ -31,7 +31,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.matching.pairing import assign_label_files
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.video.timeline import TimeLine
-from tests.fixtures.helpers import recording_of, run
+from tests.fixtures.helpers import raises_problem, recording_of, run
 from tests.fixtures.synthetic import draw_frame_numbers, write_video
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -853,7 +853,7 @@ def test_rate_that_the_video_does_not_state_is_taken_from_the_file(tmp_path):
     )
     numbered = FACTS + fact(1, "START", fps="NA", index=30) + fact(2, "STOP", fps="NA", index=60)
     assert laid(tmp_path, numbered, guess).frame_rate == 30
-    with pytest.raises(InputError, match=r"neither it nor its video states a frame rate \(25 is"):
+    with raises_problem("frame-rate"):
         laid(tmp_path, walk(fps="NA"), guess)
     assert laid(tmp_path, SIMBA.replace("_time", "_t"), guess).codes[30] == 2  # counts frames
 
@@ -910,7 +910,7 @@ def test_subjects_of_one_video_are_not_annotators(tmp_path):
     assert message.startswith("m1_a.csv: scores the subjects 'mouse A', 'mouse B' of one video")
     both = first + fact(2, "POINT", subject="mouse B").replace("o,", "p,", 1)  # two observations
     (source,), _ = assign_label_files([put(tmp_path, both)], [VIDEO], DEFAULT_CLASS_MAP)
-    with pytest.raises(InputError, match="scores the subjects 'mouse A', 'mouse B' of one video"):
+    with raises_problem("several-animals"):
         events_to_frames(source.labels, DEFAULT_CLASS_MAP, TimeLine(300, Fraction(30)))
 
 

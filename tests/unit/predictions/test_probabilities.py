@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.probabilities import read_probabilities
 from mpar.predictions.writing import OutputConfig, write_prediction
-from tests.fixtures.helpers import put_prediction, recording_of
+from tests.fixtures.helpers import put_prediction, raises_problem, recording_of
 
 
 def write(folder, name, probabilities, **output):
@@ -64,14 +63,14 @@ def test_utf16_is_a_problem_not_a_traceback(tmp_path):
     write(tmp_path, "a", draw(5))
     path = tmp_path / "a_predictions.csv"
     path.write_text(path.read_text(), encoding="utf-16")
-    with pytest.raises(InputError, match="cannot be read"):
+    with raises_problem("malformed"):
         read_probabilities(tmp_path)
 
 
 def test_labels_alone_hold_no_probabilities(tmp_path):
     """A file with only Frame and Action is no uncertain prediction."""
     put_prediction(tmp_path, "a", [0, 1, 2])
-    with pytest.raises(InputError, match="lacks the columns rest_prob"):
+    with raises_problem("columns"):
         read_probabilities(tmp_path)
 
 

@@ -39,7 +39,7 @@ from mpar.reviewer.review_config import login_name
 from mpar.reviewer.server import MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
 from mpar.video.seeking import FrameReader
-from tests.fixtures.helpers import recording_of, run
+from tests.fixtures.helpers import raises_problem, recording_of, run
 from tests.fixtures.synthetic import (
     draw_frame_numbers,
     read_frame_number,
@@ -476,7 +476,7 @@ def test_scoring_of_another_class_map_is_refused(ask, tmp_path):
     """Codes would change their meaning."""
     ask().edit("set", start=0, stop=5, code=LICK)
     other = type(DEFAULT_CLASS_MAP)(((0, "sit", "sit"), (2, "run", "run")))
-    with pytest.raises(InputError, match="another class map"):
+    with raises_problem("other-classes"):
         ask(class_map=other)
 
 
