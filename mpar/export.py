@@ -22,7 +22,7 @@ from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
 from mpar.labels.scorings import Recording
-from mpar.predictions.probabilities import read_probabilities
+from mpar.predictions.reading import read_probabilities
 from mpar.report.band import Band
 from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet, shrink
 from mpar.scores.comparison import compare_folders
@@ -117,7 +117,8 @@ def export_videos(
     pictures are grey as the network sees them, at native size, cut to the region of the animal.
     """
     folder = Path(output_folder)
-    predictions, class_names, problems = read_probabilities(prediction_folder, quiet=True)
+    predictions, class_map, problems = read_probabilities(prediction_folder, quiet=True)
+    class_names = class_map.class_names
     if unknown := [name for name in bouts if name not in class_names]:
         raise ConfigError(f"bouts: found {unknown[0]!r}, expected one of {', '.join(class_names)}")
     truths: dict[str, NDArray[np.int8]] = {}

@@ -66,7 +66,8 @@ def read_label_file(
     -------
     list of Scoring
         One by frame, or those of one or more videos with events. A scoring that cannot be used
-        holds its problems, for instance a behaviour without a class.
+        holds its problems, for instance a behaviour without a class. Empty for a table of mpar
+        that holds no labels.
 
     Raises
     ------
@@ -74,6 +75,8 @@ def read_label_file(
         No part of the file can be read.
     """
     text, notes = read_noted(path)
+    if _is_own_table(text):
+        return []
     name = label_format
     if name == AUTO:
         known = {".boris": "boris", ".eaf": "elan"}
@@ -109,12 +112,8 @@ def holds_labels(path: Path) -> bool:
     return _recognise(text) != "mpar" or _has_own_columns(text)
 
 
-def is_own_table(path: Path) -> bool:
-    """Return True if a file is an mpar table without labels: bouts, problems, animals, regions."""
-    try:
-        text = read_text(path)
-    except InputError:  # its reader reports it
-        return False
+def _is_own_table(text: str) -> bool:
+    """Return True for an mpar table without labels: bouts, problems, animals, regions."""
     cells = [{*plain_cells(header_of(text), delimiter)} for delimiter in DELIMITERS]
     is_table = any(columns <= found for found in cells for columns in _OWN_TABLES)
     return is_table and not any(found & COLUMNS for found in cells)

@@ -6,6 +6,7 @@ mpar reads each label file once, even if it covers several videos.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,6 @@ from mpar.formats.registry import (
     AUTO,
     POSSIBLE_SUFFIXES,
     holds_labels,
-    is_own_table,
     read_label_file,
 )
 from mpar.labels.classes import ClassMap
@@ -76,7 +76,7 @@ def find_recordings(
     regions : RegionTable, optional
         Where the animals of each video live; each animal then has its own source.
     warns : bool
-        As for `find_label_files`.
+        Name the tables that hold no labels.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def find_recordings(
         A folder does not exist, or there is no video.
     """
     videos = find_files(video_folder, VIDEO_SUFFIXES)
-    annotations = find_label_files(annotation_folder, warns=warns)
+    annotations = find_label_files(annotation_folder)
     if not videos:
         raise ConfigError(
             f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
@@ -127,6 +127,7 @@ def find_recordings(
         unread=[
             name for path in unread if _is_text(path.name) and (name := unread_video(path.name))
         ],
+        warns=warns,
     )
     problems += more
     # an unreadable file may hold the labels of any video
@@ -148,22 +149,10 @@ def find_recordings(
     return [source for source in alone if source.labels or source.problems], problems
 
 
-def find_label_files(folder: Path | str, *, warns: bool = True) -> list[Path]:
-    """List the possible label files below `folder`, sorted by path, without mpar's other tables.
-
-    If `warns`, name the tables that mpar does not read.
-    """
+def find_label_files(folder: Path | str) -> list[Path]:
+    """List the possible label files below `folder`, sorted by path."""
     paths = find_files(folder, (*ANNOTATION_SUFFIXES, *POSSIBLE_SUFFIXES))
-    paths = [path for path in paths if is_label_file(path)]
-    own = [path for path in paths if is_own_table(path)]
-    if own and warns:
-        names = ", ".join(path.name for path in own[:3])
-        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
-        log.warning(
-            "%s: contains %s without labels (%s%s), which mpar does not read",
-            *(Path(folder).name, counted(len(own), "table"), names, more),
-        )
-    return [path for path in paths if path not in own]
+    return [path for path in paths if is_label_file(path)]
 
 
 def is_label_file(path: Path) -> bool:
@@ -188,6 +177,7 @@ def assign_label_files(
     label_format: str = AUTO,
     channel: str | None = None,
     unread: Iterable[str] = (),
+    warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
     """Read label files, each once, and assign their labels to videos.
 
@@ -201,6 +191,8 @@ def assign_label_files(
         As for `find_recordings`.
     unread : iterable of str
         File names of further videos that mpar cannot read; their label files become problems.
+    warns : bool
+        As for `find_recordings`.
 
     Returns
     -------
@@ -214,6 +206,7 @@ def assign_label_files(
     others = [Path(name) for name in unread if folded(without_suffix(name)) not in stems]
     index = NameIndex((video.name, video) for video in (*videos, *others))
     problems: list[Problem] = []
+    own_tables: list[Path] = []
     for path in paths:
         by_file = index.find_owners(path.stem)
         try:
@@ -223,6 +216,9 @@ def assign_label_files(
             source = sources.get(by_file[0]) if len(by_file) == 1 else None
             unreadable = problems if source is None else source.problems
             unreadable.extend(error.problems)
+            continue
+        if not parts:
+            own_tables.append(path)
             continue
         parts = [_split_animal(part, index) for part in parts]
         names = dict.fromkeys(part.video for part in parts)
@@ -242,6 +238,8 @@ def assign_label_files(
             if not part.video
             for problem in part.problems or (_nameless(path, part),)
         ]
+    if own_tables and warns:
+        _warn_of_tables(own_tables)
     for source in sources.values():
         drop_workbooks(source)
         note_number(source)
@@ -251,6 +249,16 @@ def assign_label_files(
             # the file name identifies the annotator
             source.labels = [replace(source.labels[0], annotator="")]
     return list(sources.values()), problems
+
+
+def _warn_of_tables(paths: Sequence[Path]) -> None:
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    names = ", ".join(path.name for path in paths[:3])
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    log.warning(
+        "%s: contains %s without labels (%s%s), which mpar does not read",
+        *(folder.name, counted(len(paths), "table"), names, more),
+    )
 
 
 def _split_animal(part: Scoring, index: NameIndex[Path]) -> Scoring:

@@ -18,12 +18,11 @@ import pandas as pd
 
 import mpar
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.formats.annotations import read_annotation
 from mpar.labels.bouts import bout_table, find_bouts
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording
 from mpar.predictions.nwb_metadata import NwbMetadata, metadata_of, read_nwb_metadata
-from mpar.predictions.reading import read_folder, read_prediction, read_sidecar
+from mpar.predictions.reading import StoredPrediction, read_folder
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 
@@ -114,22 +113,21 @@ def export_nwb(
     return written, sorted(problems)
 
 
-def _read_one(path: Path, name: str) -> tuple[_Item, ClassMap]:
+def _read_one(stored: StoredPrediction) -> _Item:
     """Read a prediction with the confidence of its bouts, which equal those of NAME_bouts.csv."""
-    recording, class_map = read_prediction(path, name)
-    sidecar = read_sidecar(path)
-    rows = read_annotation(path, class_map, allow_gaps=True, with_confidence=True)
+    recording, rows = stored.read(with_confidence=True)
     if rows.confidence is None:
-        raise InputError.of(path, "columns", "lacks the column Confidence; predict again")
+        raise InputError.of(stored.path, "columns", "lacks the column Confidence; predict again")
+    class_map = ClassMap.from_dict(stored.sidecar["class_map"])
     bouts = bout_table(
-        class_map.merge(rows.codes),
+        rows.labels,
         recording.clock,
         class_map.class_names,
         confidence=rows.confidence,
-        stride=int(sidecar["stride"]),
+        stride=rows.stride,
     )
-    provenance = {key: value for key, value in sidecar.items() if key != "times"}
-    return _Item(recording, bouts, provenance), class_map
+    provenance = {key: value for key, value in stored.sidecar.items() if key != "times"}
+    return _Item(recording, bouts, provenance)
 
 
 def check_nwb() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
@@ -18,14 +21,19 @@ from mpar.formats.annotations import read_annotation
 from mpar.formats.registry import write_labels_of_each
 from mpar.labels.classes import ClassMap, agree_on
 from mpar.labels.scorings import JOINT, Recording
+from mpar.matching.groups import find_group, warn_of_groups
 from mpar.matching.regions import recording_name
 from mpar.predictions.writing import OUTPUT_ENDINGS, SUFFIX
+from mpar.system.csv_text import read_text
 from mpar.system.faults import LOG_NAME, contained, logged
+from mpar.system.files import spreadsheet_plain
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
 
 Item = TypeVar("Item")
+
+_ROUNDING = 0.01  # the CSV has six decimals
 
 
 def name_of(path: Path) -> str | None:
@@ -71,6 +79,52 @@ def line_of(sidecar: dict[str, Any]) -> TimeLine:
     return TimeLine.from_dict(sidecar)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictedRows:
+    """The rows of a prediction CSV.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    stride : int
+        Frames that a row stands for, from its own on.
+    frames : (N,) int64 array
+        Strictly increasing.
+    labels : (N,) int8 array
+        Class index, -1 for no class.
+    confidence : (N,) float64 array, optional
+        0 to 1; None unless asked for and there.
+    probabilities : (N, K) float32 array, optional
+        Of each class; None unless asked for.
+    """
+
+    path: Path
+    stride: int
+    frames: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray | None
+    probabilities: np.ndarray | None
+
+    def of_frames(self, num_frames: int) -> np.ndarray:
+        """Return the row that stands for each frame of a video, (T,) int64, -1 for none."""
+        all_frames = np.arange(num_frames)
+        rows = np.searchsorted(self.frames, all_frames, side="right") - 1
+        is_near = all_frames - self.frames[rows] < self.stride  # -1 is excluded below
+        return np.where((rows >= 0) & is_near, rows, -1)
+
+    def of_all_frames(self, num_frames: int) -> np.ndarray:
+        """Return `of_frames`; raise InputError unless the rows are those of so many frames."""
+        if not np.array_equal(self.frames, np.arange(0, num_frames, self.stride)):
+            raise InputError.of(
+                self.path,
+                "row-count",
+                f"has {len(self.frames)} rows up to frame {self.frames[-1]}, expected frames 0 to "
+                f"{num_frames - 1} in steps of {self.stride}; predict again",
+            )
+        return self.of_frames(num_frames)
+
+
 @dataclass(frozen=True)
 class StoredPrediction:
     """The CSV of a prediction and the JSON file beside it."""
@@ -78,6 +132,11 @@ class StoredPrediction:
     path: Path
     name: str
     sidecar: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> StoredPrediction:
+        """Read the JSON file of ``NAME_predictions.csv``, as `read_sidecar`."""
+        return cls(path, path.stem.removesuffix(SUFFIX), read_sidecar(path))
 
     @property
     def video(self) -> Path:
@@ -90,6 +149,99 @@ class StoredPrediction:
         text = self.sidecar.get("region", "")
         animal = self.name.removeprefix(self.video.stem).removeprefix(JOINT)
         return Region.parse(text, animal) if text else None
+
+    def read_rows(
+        self,
+        class_map: ClassMap | None = None,
+        *,
+        with_confidence: bool = False,
+        with_probabilities: bool = False,
+    ) -> PredictedRows:
+        """Read the CSV, by default with the class map of the JSON file.
+
+        Raises
+        ------
+        InputError
+            It cannot be read, or it lacks probabilities that were asked for, or these do not add
+            up to 1.
+        """
+        class_map = class_map or ClassMap.from_dict(self.sidecar["class_map"])
+        text = read_text(self.path)
+        # only the JSON file states how many frames a row stands for
+        scoring = read_annotation(
+            self.path,
+            class_map,
+            allow_gaps=bool(self.sidecar),
+            with_confidence=with_confidence,
+            text=text,
+        )
+        return PredictedRows(
+            self.path,
+            int(self.sidecar.get("stride", 1)),
+            scoring.frames,
+            class_map.merge(scoring.codes),
+            scoring.confidence,
+            _probabilities(self.path, text, class_map) if with_probabilities else None,
+        )
+
+    def read(
+        self, *, with_confidence: bool = False, with_probabilities: bool = False
+    ) -> tuple[Recording, PredictedRows]:
+        """Read the prediction of every frame, with columns as for `read_rows`.
+
+        Raises
+        ------
+        InputError
+            As `read_rows`; also if the JSON file is missing, or belongs to other frames.
+        """
+        if not self.sidecar:
+            raise InputError.of(
+                self.path,
+                "missing-file",
+                f"lacks {self.path.with_suffix('.json').name}, which holds its frame rate; predict "
+                "again",
+            )
+        rows = self.read_rows(
+            with_confidence=with_confidence, with_probabilities=with_probabilities
+        )
+        at = rows.of_all_frames(int(self.sidecar["num_frames"]))
+        recording = Recording(
+            name=self.name,
+            video=self.sidecar["video"],
+            line=line_of(self.sidecar),
+            labels=rows.labels[at],
+            learnt_part=str(self.sidecar.get("learnt_part", "")),
+            start_frame=int(self.sidecar.get("start_frame", 0)),
+            video_num_frames=int(self.sidecar.get("video_num_frames", 0)),
+            region=str(self.sidecar.get("region", "")),
+        )
+        if rows.probabilities is not None:
+            recording = replace(recording, probabilities=rows.probabilities[at])
+        return recording, rows
+
+
+def _probabilities(path: Path, text: str, class_map: ClassMap) -> np.ndarray:
+    """Return the probabilities of a prediction CSV, (N, K) float32."""
+    columns = [f"{name}_prob" for name in class_map.class_names]
+    header = [spreadsheet_plain(cell) for cell in next(csv.reader(io.StringIO(text, newline="")))]
+    if missing := [name for name in columns if name not in header]:
+        raise InputError.of(
+            path, "columns", f"lacks the columns {', '.join(missing)}; predict again"
+        )
+    at = [header.index(name) for name in columns]
+    try:
+        table = pd.read_csv(io.StringIO(text), usecols=at, dtype=np.float32).to_numpy()
+        values: np.ndarray = table[:, np.argsort(np.argsort(at))]
+        is_sound = bool((values >= 0).all() and (abs(values.sum(axis=1) - 1) < _ROUNDING).all())
+    except ValueError:
+        is_sound = False
+    if not is_sound:
+        raise InputError.of(
+            path,
+            "damaged",
+            "has probabilities that do not add up to 1 in each row; predict again",
+        )
+    return values
 
 
 def read_sidecars(
@@ -108,7 +260,7 @@ def read_sidecars(
             continue
         try:
             with contained(path):
-                predicted.append(StoredPrediction(path, name, read_sidecar(path)))
+                predicted.append(StoredPrediction.open(path))
         except InputError as error:
             problems += error.problems
             left_out[path] = Path(f"{name}.mp4")
@@ -174,19 +326,39 @@ def read_predictions(
     InputError
         No prediction can be read.
     """
-    return read_folder(folder, read_prediction, quiet=quiet)
+    return read_folder(folder, lambda stored: stored.read()[0], quiet=quiet)
+
+
+def read_probabilities(
+    folder: Path | str, *, group_pattern: str | None = None, quiet: bool = True
+) -> tuple[list[Recording], ClassMap, list[Problem]]:
+    """Read the predictions of a folder with their probabilities.
+
+    Parameters
+    ----------
+    folder, quiet
+        As for `read_predictions`; returns and raises as that does. Predictions that lack
+        probabilities or the times of frames are problems.
+    group_pattern : str, optional
+        Regular expression that finds the animal in the name of a recording, as in training; by
+        default each recording is an animal.
+    """
+
+    def read_one(stored: StoredPrediction) -> Recording:
+        recording, _ = stored.read(with_probabilities=True)
+        _ = recording.clock  # raises InputError if it is unknown when frames are shown
+        # the name, not the video: it may hold a region
+        return replace(recording, group=find_group(Path(f"{stored.name}.mp4"), group_pattern))
+
+    predictions, class_map, problems = read_folder(folder, read_one, quiet=quiet)
+    warn_of_groups([item.name for item in predictions], group_pattern)
+    return predictions, class_map, problems
 
 
 def read_folder(
-    folder: Path | str,
-    read_one: Callable[[Path, str], tuple[Item, ClassMap]],
-    *,
-    quiet: bool = True,
+    folder: Path | str, read_one: Callable[[StoredPrediction], Item], *, quiet: bool = True
 ) -> tuple[list[Item], ClassMap, list[Problem]]:
-    """Read the predictions of a folder with `read_one`, which gets a path and its NAME.
-
-    Returns and raises as `read_predictions`.
-    """
+    """Read each prediction of a folder with `read_one`; else as `read_predictions`."""
     warn_of_unread(OUTPUT_ENDINGS, folder)
     names = {path: name_of(path) for path in find_files(folder, [".csv"])}
     paths = sorted((name, path) for path, name in names.items() if name is not None)
@@ -196,11 +368,12 @@ def read_folder(
     for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
         try:
             with contained(path, with_disk=True):
-                item, class_map = read_one(path, name)
+                stored = StoredPrediction.open(path)
+                item = read_one(stored)
         except InputError as error:
             problems += error.problems
             continue
-        maps.add(class_map)
+        maps.add(ClassMap.from_dict(stored.sidecar["class_map"]))
         if found.setdefault(name, item) is not item:
             problems.append(
                 Problem.of(path, "same-name", "has the name of another prediction; move one away")
@@ -216,39 +389,6 @@ def read_folder(
             "network in a folder"
         )
     return list(found.values()), shared, problems
-
-
-def read_prediction(path: Path, name: str) -> tuple[Recording, ClassMap]:
-    """Read one prediction, without its probabilities."""
-    sidecar = read_sidecar(path)
-    if not sidecar:
-        raise InputError.of(
-            path,
-            "missing-file",
-            f"lacks {path.with_suffix('.json').name}, which holds its frame rate; predict again",
-        )
-    class_map = ClassMap.from_dict(sidecar["class_map"])
-    rows = read_annotation(path, class_map, allow_gaps=True)
-    num_frames, stride = int(sidecar["num_frames"]), int(sidecar["stride"])
-    if not np.array_equal(rows.frames, np.arange(0, num_frames, stride)):
-        raise InputError.of(
-            path,
-            "damaged",
-            f"does not have the rows of its json, expected frames 0 to {num_frames - 1} in steps "
-            f"of {stride}; predict again",
-        )
-    labels = np.repeat(class_map.merge(rows.codes), stride)[:num_frames]
-    item = Recording(
-        name=name,
-        video=sidecar["video"],
-        line=line_of(sidecar),
-        labels=labels,
-        learnt_part=str(sidecar.get("learnt_part", "")),
-        start_frame=int(sidecar.get("start_frame", 0)),
-        video_num_frames=int(sidecar.get("video_num_frames", 0)),
-        region=str(sidecar.get("region", "")),
-    )
-    return item, class_map
 
 
 def export_predictions(

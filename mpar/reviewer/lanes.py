@@ -11,12 +11,10 @@ import numpy as np
 
 from mpar.aligning.laying import events_to_frames
 from mpar.errors import InputError
-from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import ClassMap
 from mpar.labels.names import added_to
 from mpar.matching.pairing import assign_label_files
 from mpar.matching.regions import recording_name, share_labels
-from mpar.predictions.probabilities import read_columns
 from mpar.predictions.reading import StoredPrediction
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
@@ -51,39 +49,21 @@ def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: in
     InputError
         It cannot be read, or is of a video with another number of frames.
     """
-    path, sidecar = stored.path, stored.sidecar
-    stride = int(sidecar.get("stride", 1))
-    rows = read_annotation(path, class_map, allow_gaps=True)
-    expected = np.arange(0, num_frames, stride)
-    if not np.array_equal(rows.frames, expected):
-        raise InputError.of(
-            path,
-            "row-count",
-            f"has {len(rows.frames)} rows up to frame {rows.frames[-1]}, expected {len(expected)} "
-            f"for a video of {num_frames} frames; predict again",
-        )
-    firsts = np.array([*map(class_map.code_of_class, class_map.class_names), -1], np.int16)
-    codes = firsts[class_map.merge(rows.codes)]
-    source = {"csv": path.name} | {
-        name: sidecar[name]
-        for name in ("checkpoint", "checkpoint_sha256", "mpar_version")
-        if name in sidecar
-    }
-    probabilities = _read_probabilities(path, class_map, len(rows.frames))
-    return PredictedLane(
-        np.repeat(codes, stride)[:num_frames],
-        np.repeat(probabilities, stride, axis=0)[:num_frames],
-        source,
-    )
-
-
-def _read_probabilities(path: Path, class_map: ClassMap, num_rows: int) -> np.ndarray:
-    """Return the probability of each class, (N, K) uint8; K is 0 if the file has none."""
     try:
-        table = read_columns(path, class_map.class_names)
+        rows = stored.read_rows(class_map, with_probabilities=True)
     except InputError:
-        return np.zeros((num_rows, 0), np.uint8)
-    return np.rint(np.clip(table, 0, 1) * _LEVELS).astype(np.uint8)
+        rows = stored.read_rows(class_map)
+    at = rows.of_all_frames(num_frames)
+    firsts = np.array([*map(class_map.code_of_class, class_map.class_names), -1], np.int16)
+    source = {"csv": stored.path.name} | {
+        name: stored.sidecar[name]
+        for name in ("checkpoint", "checkpoint_sha256", "mpar_version")
+        if name in stored.sidecar
+    }
+    parts = np.zeros((num_frames, 0), np.uint8)
+    if rows.probabilities is not None:
+        parts = np.rint(np.clip(rows.probabilities, 0, 1) * _LEVELS).astype(np.uint8)[at]
+    return PredictedLane(firsts[rows.labels[at]], parts, source)
 
 
 def read_others(
@@ -116,7 +96,7 @@ def read_others(
     problems : list of str
         Why files are not shown.
     """
-    (source,), problems = assign_label_files(paths, [video], class_map)
+    (source,), problems = assign_label_files(paths, [video], class_map, warns=False)
     problems = [*problems, *source.problems]
     labels = source.labels
     if region is not None and regions:

@@ -89,7 +89,7 @@ def order_stretches(
     Parameters
     ----------
     predictions : sequence of Recording
-        From `mpar.predictions.probabilities.read_probabilities`.
+        From `mpar.predictions.reading.read_probabilities`.
     class_names : sequence of str, length K
         Their classes.
     responses : collection of str

@@ -302,7 +302,7 @@ class Study:
         own = self._files_of(recording).table
         paths = [
             path
-            for path in find_label_files(self.output_folder, warns=False)
+            for path in find_label_files(self.output_folder)
             if index.find_owners(path.stem) == [recording.video]
             and path != own
             and not path.stem.endswith("_predictions")

@@ -12,7 +12,7 @@ import numpy as np
 from mpar.errors import ConfigError, MparError
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording
-from mpar.predictions.probabilities import read_probabilities
+from mpar.predictions.reading import read_probabilities
 from mpar.reviewer.queue import order_stretches
 from mpar.scores.estimate import Estimate
 from mpar.scores.stretches import Stretch
@@ -32,11 +32,11 @@ def read_known(
     ConfigError, InputError
         There are none.
     """
-    predictions, class_names, problems = read_probabilities(folder, group_pattern=group_pattern)
+    predictions, class_map, problems = read_probabilities(folder, group_pattern=group_pattern)
     known = [item for item in predictions if item.name in names]
     if not known:
         raise ConfigError(f"{folder}: found no prediction of these videos; check both folders")
-    return known, class_names, [str(problem) for problem in problems]
+    return known, class_map.class_names, [str(problem) for problem in problems]
 
 
 class Queue:

@@ -19,12 +19,16 @@ from mpar.aligning.laying import check_unscored, events_to_frames
 from mpar.aligning.recordings import check_recording
 from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.errors import ConfigError, InputError, Problem
-from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
 from mpar.matching.groups import find_group, warn_of_groups
 from mpar.matching.pairing import assign_label_files, find_label_files, warn_of_unread_labels
 from mpar.matching.sources import Source, split_source
-from mpar.predictions.reading import choose_predictions, line_of, read_sidecars
+from mpar.predictions.reading import (
+    StoredPrediction,
+    choose_predictions,
+    line_of,
+    read_sidecars,
+)
 from mpar.predictions.writing import OUTPUT_ENDINGS
 from mpar.scores.metrics import FrameScores, frame_scores
 from mpar.system.faults import contained
@@ -204,9 +208,7 @@ def compare_folders(
             if not source.labels:
                 raise InputError.of(item.path, "no-labels", f"has no labels in {annotation_folder}")
             with contained(item.path, with_disk=True):
-                comparisons += _compare_files(
-                    source, group, item.path, item.sidecar, class_map, config
-                )
+                comparisons += _compare_files(source, group, item, class_map, config)
         except InputError as error:
             problems += error.problems
     found: dict[str, Comparison] = {}
@@ -280,17 +282,16 @@ def _find_labels(
 def _compare_files(
     source: Source,
     group: str,
-    path: Path,
-    sidecar: dict[str, Any],
+    stored: StoredPrediction,
     class_map: ClassMap,
     config: PreprocessConfig,
 ) -> list[Comparison]:
-    # only the JSON file states how many frames a row stands for
-    predicted = read_annotation(path, class_map, allow_gaps=bool(sidecar), with_confidence=True)
+    sidecar = stored.sidecar
+    predicted = stored.read_rows(class_map, with_confidence=True)
     num_frames = int(sidecar.get("num_frames", predicted.frames[-1] + 1))
     if predicted.frames[-1] >= num_frames:
         raise InputError.of(
-            path,
+            stored.path,
             "row-count",
             f"found frames up to {predicted.frames[-1]}, expected at most {num_frames - 1}; "
             "predict again",
@@ -307,8 +308,8 @@ def _compare_files(
         several=config.several,
         label_offset=config.label_offset,
     )
-    rows = _rows_of_frames(predicted.frames, num_frames, int(sidecar.get("stride", 1)))
-    labels_T = np.where(rows < 0, UNLABELLED, class_map.merge(predicted.codes)[rows])
+    rows = predicted.of_frames(num_frames)
+    labels_T = np.where(rows < 0, UNLABELLED, predicted.labels[rows])
     confidence_T = None
     if predicted.confidence is not None:
         confidence_T = np.where(rows < 0, 0.0, predicted.confidence[rows])
@@ -332,11 +333,3 @@ def _compare_files(
             )
         )
     return comparisons
-
-
-def _rows_of_frames(frames_N: np.ndarray, num_frames: int, stride: int) -> np.ndarray:
-    """Return the row that stands for each frame of a video, (T,) int64, -1 for none."""
-    all_frames = np.arange(num_frames)
-    rows = np.searchsorted(frames_N, all_frames, side="right") - 1
-    is_near = all_frames - frames_N[rows] < stride  # not valid where rows is -1, excluded below
-    return np.where((rows >= 0) & is_near, rows, -1)

@@ -100,7 +100,7 @@ class Estimate:
         Parameters
         ----------
         predictions : sequence of Recording
-            From `mpar.predictions.probabilities.read_probabilities`.
+            From `mpar.predictions.reading.read_probabilities`.
         class_names : sequence of str, length K
             Their classes.
         responses : collection of str

@@ -21,7 +21,6 @@ from filelock import BaseFileLock, FileLock, Timeout
 from mpar.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 log = logging.getLogger(__name__)
@@ -227,34 +226,6 @@ def read_rows(path: Path | str) -> list[list[str]]:
     except csv.Error as error:
         raise ValueError(f"is not a well-formed CSV ({error}); fix it") from None
     return [[spreadsheet_plain(cell) for cell in row] for row in rows]
-
-
-def read_header(path: Path | str) -> list[str]:
-    """Read the first row of a CSV that `write_table` wrote; errors as `read_rows`."""
-    text = Path(path).read_bytes().decode("utf-8-sig")
-    try:
-        first = next(csv.reader(io.StringIO(text, newline="")), [])
-    except csv.Error as error:
-        raise ValueError(f"is not a well-formed CSV ({error}); fix it") from None
-    return [spreadsheet_plain(cell) for cell in first]
-
-
-def read_numbers(path: Path | str, names: Sequence[str]) -> np.ndarray:
-    """Read columns of a long CSV that `write_table` wrote, (N, K) float64, quickly.
-
-    Raises
-    ------
-    OSError, ValueError
-        The file cannot be opened, is not a CSV in UTF-8, lacks a column, or a cell is not a number.
-    """
-    import pandas as pd
-
-    header = read_header(path)
-    at = [header.index(name) for name in names]
-    text = Path(path).read_bytes().decode("utf-8-sig")
-    table = pd.read_csv(io.StringIO(text), usecols=at, dtype=float)
-    values: np.ndarray = table.to_numpy()[:, [sorted(at).index(i) for i in at]]
-    return values
 
 
 def _safe_or_same(value: Any) -> Any:

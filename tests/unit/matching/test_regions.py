@@ -21,7 +21,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.matching.regions import read_regions
 from mpar.matching.sources import Source, split_sources
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
-from mpar.predictions.reading import read_prediction
+from mpar.predictions.reading import read_predictions
 from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.video.regions import Region
 from tests.fixtures.helpers import make_checkpoint, run
@@ -116,7 +116,7 @@ def test_a_rack_is_predicted_as_if_filmed_alone(lab, tmp_path):
         assert result.exit_code == 0, result.output
         scores.append(result.output.partition("accuracy")[2].partition("\n")[0])
     assert scores[0] == scores[1]
-    _, class_map = read_prediction(tmp_path / "rack" / "rack1__A_predictions.csv", "rack1__A")
+    _, class_map, _ = read_predictions(tmp_path / "rack")
     for label_format in ("boris", "simba", "deepethogram", "annot"):
         exported, cache = tmp_path / label_format, tmp_path / f"{label_format}.h5"
         result = run("export", tmp_path / "rack", "--format", label_format, "-o", exported)

@@ -5,7 +5,7 @@ import pytest
 
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.predictions.postprocess import PostConfig
-from mpar.predictions.probabilities import read_probabilities
+from mpar.predictions.reading import read_probabilities
 from mpar.predictions.writing import OutputConfig, write_prediction
 from tests.fixtures.helpers import put_prediction, raises_problem, recording_of
 
@@ -27,9 +27,9 @@ def test_probabilities_come_back_for_every_frame(tmp_path, stride):
     """Each row stands for `stride` frames, as its label does."""
     for number, name in enumerate(["b", "a"]):
         write(tmp_path, name, draw(20, number), stride=stride)
-    predictions, class_names, problems = read_probabilities(tmp_path)
+    predictions, class_map, problems = read_probabilities(tmp_path)
     assert [item.name for item in predictions] == ["a", "b"]
-    assert (class_names, problems) == (DEFAULT_CLASS_MAP.class_names, [])
+    assert (class_map, problems) == (DEFAULT_CLASS_MAP, [])
     for item, seed in zip(predictions, (1, 0), strict=True):
         expected = draw(20, seed)[np.arange(20) // stride * stride]
         assert np.allclose(item.probabilities, expected, atol=1e-6)
@@ -58,13 +58,14 @@ def test_bad_probabilities_are_problems(tmp_path, spoil, message):
     assert problem.path == path.name
 
 
-def test_utf16_is_a_problem_not_a_traceback(tmp_path):
-    """Labels in UTF-16 can be read, but these probabilities cannot."""
+def test_utf16_is_read(tmp_path):
+    """Excel saves "Unicode text" so."""
     write(tmp_path, "a", draw(5))
     path = tmp_path / "a_predictions.csv"
     path.write_text(path.read_text(), encoding="utf-16")
-    with raises_problem("malformed"):
-        read_probabilities(tmp_path)
+    ((item,), _, problems) = read_probabilities(tmp_path)
+    assert problems == []
+    assert np.allclose(item.probabilities, draw(5), atol=1e-6)
 
 
 def test_labels_alone_hold_no_probabilities(tmp_path):

@@ -352,7 +352,7 @@ def test_prediction_of_another_length_is_not_shown(ask, tmp_path):
     asker = ask(put_predictions(tmp_path / "predictions", np.zeros(58, int)))
     state = asker.state()
     assert state["predicted"] is None
-    assert "expected 60 for a video of 60 frames" in state["problems"][0]
+    assert "58 rows up to frame 57, expected frames 0 to 59 in steps of 1" in state["problems"][0]
     assert asker.edit("accept", start=0, stop=9).status_code == 400
 
 
