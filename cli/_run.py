@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 import re
@@ -50,6 +51,9 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **options: Any) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # output that is redirected to a file on Windows cannot hold every character
+            sys.stdout.reconfigure(errors="backslashreplace")
         quiet = options.get("quiet", False)
         logger = logging.getLogger("mpar")
         level = logger.level

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import UNLABELLED
-from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
+from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, safe_in_names
 from mpar.labels.scorings import Recording
 from mpar.predictions.reading import read_probabilities
 from mpar.report.band import Band
@@ -198,7 +198,7 @@ def _find_clips(
         begin, end = clock.start_of(start), clock.start_of(stop)
         first = clock.first_at(begin - CONTEXT_SECONDS)
         last = max(stop, clock.first_at(end + CONTEXT_SECONDS))
-        pieces.append(_Piece(f"{item.name}_{name}_{start:06}.mp4", first, last))
+        pieces.append(_Piece(f"{item.name}_{safe_in_names(name)}_{start:06}.mp4", first, last))
         confidence = item.probabilities[start:stop, k].mean()
         text = (
             f"{item.name}   {_clock_text(float(begin))} to {_clock_text(float(end))}   "
@@ -314,7 +314,7 @@ def _clock_text(seconds: float) -> str:
 
 
 def _sheet_name(class_name: str, number: int) -> str:
-    return f"{class_name}_sheet_{number + 1:02}.png"
+    return f"{safe_in_names(class_name)}_sheet_{number + 1:02}.png"
 
 
 def _write_sheets(folder: Path, class_name: str, bouts: Sequence[_Bout]) -> list[Path]:

@@ -80,6 +80,17 @@ def file_name(written: str) -> str:
     return re.split(r"[\\/]", written)[-1]
 
 
+def safe_in_names(name: str) -> str:
+    """Return `name` as a part of a file name, which no system refuses.
+
+    Examples
+    --------
+    >>> safe_in_names("lick: left?")
+    'lick_ left_'
+    """
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(". ")
+
+
 def without_suffix(name: str) -> str:
     """Return a file name without the suffix of a video; other dots stay.
 

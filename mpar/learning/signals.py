@@ -1,4 +1,4 @@
-"""Stop training on SIGINT and SIGTERM, after the current step."""
+"""Stop training on SIGINT, SIGTERM or a closed console window, after the current step."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ class TrainingInterruptedError(MparError):
         )
 
 
+# Windows sends SIGBREAK when its console window closes
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGBREAK", None)]))
+
+
 @contextlib.contextmanager
 def caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of stopping at once; a second SIGINT interrupts."""
+    """Collect the signals that stop a run instead of stopping at once; a second SIGINT does."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught  # Python handles signals only in the main thread
@@ -44,7 +48,7 @@ def caught_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         caught.append(signum)
 
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {s: signal.signal(s, handle) for s in _SIGNALS}
     try:
         yield caught
     finally:

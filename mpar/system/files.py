@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,12 @@ log = logging.getLogger(__name__)
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_STEM = 40
+# on Windows, a virus scanner or a backup may hold a new file for a moment
+_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
 # what a disk without locks answers; which of them depends on the file system
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+# what network disks answer that flush files, but no folders
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _disks_without_locks: set[int] = set()
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
 
@@ -73,7 +78,14 @@ def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
     if durable:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-    temporary.replace(path)
+    for wait_s in (*_WAITS_S, None):
+        try:
+            temporary.replace(path)
+            break
+        except PermissionError:
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
     if durable:
         _sync_folder(path.parent)
 
@@ -114,6 +126,9 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

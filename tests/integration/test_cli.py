@@ -620,3 +620,27 @@ def test_help_shows_every_option_once_under_a_heading(name):
     shown = re.findall(r"^  (?:-\w, )?--([\w-]+)", text, flags=re.M)
     options = [max(p.opts, key=len)[2:] for p in command.params if isinstance(p, click.Option)]
     assert sorted(shown) == sorted([*options, "help"])
+
+
+@pytest.mark.slow
+def test_output_fits_a_file_of_any_encoding(study, tmp_path):
+    """Windows redirects output in its own code page, which lacks many characters."""
+    predictions = tmp_path / "p"
+    video = tmp_path / "Mäuse → 🐭.mp4"
+    shutil.copy(sorted(study.videos.iterdir())[0], video)
+    result = run("predict", study.checkpoint, study.videos, video, "-o", predictions)
+    assert result.exit_code == 0
+    code = "import sys; from mpar_cli.{0} import main; main(sys.argv[1:])"
+    for name, expected, arguments in (
+        # the new video has no labels
+        ("evaluate", 1, (predictions, study.annotations, "-o", tmp_path / "e")),
+        ("preprocess", 2, (tmp_path, study.annotations, "-o", tmp_path / "c.h5", "--check")),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(name), *map(str, arguments)],
+            env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == expected, done.stderr
+        assert b"Traceback" not in done.stderr

@@ -11,14 +11,14 @@ from matplotlib.colors import to_rgb
 
 from mpar.errors import ConfigError, InputError
 from mpar.export import export_videos
-from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.report import band
 from mpar.report.style import class_colors
 from mpar.video.videos import Decoding
 from mpar.video.writing import new_video
-from tests.fixtures.helpers import recording_of, run
+from tests.fixtures.helpers import put_prediction, recording_of, run
 from tests.fixtures.synthetic import draw_frame_numbers, read_frame_number, write_video
 
 NAMES = DEFAULT_CLASS_MAP.class_names
@@ -112,6 +112,24 @@ def test_an_uneven_video_keeps_frames_and_times(tmp_path):
     first = int(np.searchsorted(source.line.starts, source.line.starts[30] - 1 - 1e-9))
     found, _ = numbers(tmp_path / "clips" / "a_paw_lick_000030.mp4")
     assert found == list(range(first, 60))
+
+
+def test_class_names_may_hold_what_file_names_may_not(tmp_path):
+    """A bout of "lick: left?" is cut out all the same."""
+    rows = ((0, "rest", "rest"), (1, "l", "lick: left?"))
+    labels = [0] * 10 + [1] * 10
+    put_prediction(tmp_path / "predictions", "a", labels, class_map=ClassMap(rows))
+    path = tmp_path / "predictions" / "a_predictions.csv"
+    shares = ["rest_prob,lick: left?_prob", *("0,1" if k else "1,0" for k in labels)]
+    lines = zip(path.read_text().splitlines(), shares, strict=True)
+    path.write_text("".join(f"{row},{share}\n" for row, share in lines))
+    (tmp_path / "Videos").mkdir()
+    write_video(tmp_path / "Videos" / "a.mp4", draw_frame_numbers(20))
+    export(tmp_path, "--bouts", "lick: left?")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a_lick_ left__000010.mp4",
+        "lick_ left__sheet_01.png",
+    ]
 
 
 def test_a_region_is_cut_out(tmp_path):

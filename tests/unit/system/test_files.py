@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import mpar
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.review import ReviewConfig, opened_review
+from mpar.system import files
 from mpar.system.files import (
     atomic_path,
     locked,
@@ -100,6 +102,45 @@ def test_atomic_path_flushes_the_data_before_the_rename_and_the_folder_after(tmp
     write_text(tmp_path / "a.txt", "new")
     assert events[:2] == ["fsync", "rename"]
     assert events[2:] == ([] if os.name == "nt" else ["fsync"])
+
+
+def test_a_file_that_is_held_for_a_moment_is_replaced(tmp_path, monkeypatch):
+    """A virus scanner on Windows; one that is held for good is an error, and the old file stays."""
+    refused = []
+    replace = type(tmp_path).replace
+
+    def held(source, target):
+        refused.append(target)
+        if len(refused) <= num_refused:
+            raise PermissionError(13, "is in use")
+        return replace(source, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", held)
+    monkeypatch.setattr(files, "_WAITS_S", (0, 0))
+    for num_refused in (2, 3):
+        refused.clear()
+        with contextlib.suppress(PermissionError) if num_refused > 2 else contextlib.nullcontext():
+            write_text(tmp_path / "a.txt", str(num_refused))
+        assert len(refused) == 3
+        assert (tmp_path / "a.txt").read_text() == "2"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_disk_that_cannot_flush_folders(tmp_path, monkeypatch, code):
+    """Some network disks; a real error is still one."""
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, "no")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with contextlib.nullcontext() if code == errno.EINVAL else pytest.raises(OSError, match="no"):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
 
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):
