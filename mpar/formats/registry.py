@@ -16,7 +16,7 @@ import pandas as pd
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.formats import annot, boris, cowlog, elan, json_labels, noldus, one_hot, simba
 from mpar.formats.annotations import COLUMNS, read_annotation
-from mpar.formats.boris_project import PROJECT_NAME, is_project, read_project, write_project
+from mpar.formats.boris import PROJECT_NAME, is_project, read_project, write_project
 from mpar.formats.modifiers import apply_modifiers
 from mpar.formats.programs import name_text
 from mpar.labels.classes import UNLABELLED, ClassMap

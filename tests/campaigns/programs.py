@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-import mpar.formats.boris_project
+import mpar.formats.boris
 from mpar.aligning.laying import events_to_frames
 from mpar.formats.registry import read_label_file, write_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP
@@ -67,7 +67,7 @@ def find_boris() -> str:
 
 def with_times_in_hundredths() -> None:
     """Take away the milliseconds of the times in projects."""
-    module = mpar.formats.boris_project
+    module = mpar.formats.boris
     module._milliseconds = lambda seconds: round(float(seconds), 2)
 
 
@@ -76,14 +76,14 @@ def export_with_boris(
 ) -> Iterator[Verdict]:
     """Write projects of drawn bouts at all rates, and read what BORIS exports of them."""
     python = find_boris()
-    original = mpar.formats.boris_project._milliseconds
+    original = mpar.formats.boris._milliseconds
     plant()
     try:
         for number in range(size):
             rng = np.random.default_rng([seed, number])
             yield _judge(python, folder / str(number), rng)
     finally:
-        mpar.formats.boris_project._milliseconds = original
+        mpar.formats.boris._milliseconds = original
 
 
 def _judge(python: str, folder: Path, rng: np.random.Generator) -> Verdict:

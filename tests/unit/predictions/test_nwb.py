@@ -18,8 +18,7 @@ from mpar.inference import predict_multiple_videos
 from mpar.labels.bouts import bout_table
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.predictions import nwb
-from mpar.predictions.nwb import UNKNOWN_START, write_nwb
-from mpar.predictions.nwb_metadata import metadata_of
+from mpar.predictions.nwb import UNKNOWN_START, metadata_of, write_nwb
 from mpar.video.timeline import TimeLine
 from tests.fixtures.helpers import put_prediction, recording_of, run
 
