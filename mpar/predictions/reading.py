@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
@@ -24,9 +21,8 @@ from mpar.labels.scorings import JOINT, Recording
 from mpar.matching.groups import find_group, warn_of_groups
 from mpar.matching.regions import recording_name
 from mpar.predictions.writing import OUTPUT_ENDINGS, SUFFIX
-from mpar.system.csv_text import read_text
+from mpar.system.csv_text import number_columns, read_text
 from mpar.system.faults import LOG_NAME, contained, logged
-from mpar.system.files import spreadsheet_plain
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
@@ -222,17 +218,13 @@ class StoredPrediction:
 
 def _probabilities(path: Path, text: str, class_map: ClassMap) -> np.ndarray:
     """Return the probabilities of a prediction CSV, (N, K) float32."""
-    columns = [f"{name}_prob" for name in class_map.class_names]
-    header = [spreadsheet_plain(cell) for cell in next(csv.reader(io.StringIO(text, newline="")))]
-    if missing := [name for name in columns if name not in header]:
-        raise InputError.of(
-            path, "columns", f"lacks the columns {', '.join(missing)}; predict again"
-        )
-    at = [header.index(name) for name in columns]
     try:
-        table = pd.read_csv(io.StringIO(text), usecols=at, dtype=np.float32).to_numpy()
-        values: np.ndarray = table[:, np.argsort(np.argsort(at))]
+        values = number_columns(text, [f"{name}_prob" for name in class_map.class_names])
         is_sound = bool((values >= 0).all() and (abs(values.sum(axis=1) - 1) < _ROUNDING).all())
+    except KeyError as error:
+        raise InputError.of(
+            path, "columns", f"lacks the columns {error.args[0]}; predict again"
+        ) from None
     except ValueError:
         is_sound = False
     if not is_sound:
