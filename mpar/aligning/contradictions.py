@@ -102,12 +102,7 @@ def check_count(scoring: Scoring, line: TimeLine) -> None:
 def find_other_rate(found: Fraction, fps: Fraction) -> Fraction | None:
     """Return the usual rate within 1 % of `found`, or None if it is also that of the video.
 
-    Parameters
-    ----------
-    found : Fraction
-        Frames per second according to another source than the video.
-    fps : Fraction
-        Frames per second of the video.
+    Both are frames per second, `found` according to another source than the video.
     """
     near = min(USUAL_RATES, key=lambda rate: abs(rate - found))
     is_other = abs(near - found) <= near / 100 and abs(near - fps) > fps / 50

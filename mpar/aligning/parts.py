@@ -65,10 +65,7 @@ def are_parts(
 ) -> bool:
     """Return True if scorings of one video are parts of one scoring, False if they are annotators.
 
-    Raises
-    ------
-    InputError
-        Some seem to be parts of one scoring, and others not.
+    InputError if some seem to be parts of one scoring, and others not.
     """
     told = [item for item in laid if item.is_labelled.any() or item.source.columns]
     if len(told) < 2 or {len(item.scoring.codes) for item in laid} != {num_frames}:
@@ -127,15 +124,10 @@ def without_rest(item: Laid, class_map: ClassMap, unscored: str | None) -> Laid:
 def add_parts(
     laid: Sequence[Laid], class_map: ClassMap, line: TimeLine, unscored: str | None = None
 ) -> Laid:
-    """Return parts of one scoring as one.
+    """Return parts of one scoring as one; InputError if two give a frame different classes.
 
     A frame is free if nobody saw a behaviour in it and every part looked at it. If the parts looked
     at different stretches of the video, one of them is enough.
-
-    Raises
-    ------
-    InputError
-        Two parts give a frame different classes, or lie outside the video.
     """
     is_from_1 = max(int(item.scoring.frames[-1]) for item in laid) == line.num_frames
     laid = [_on_video(item, line.num_frames, int(is_from_1)) for item in laid]

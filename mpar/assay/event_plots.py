@@ -37,24 +37,11 @@ def plot_peri_event(
     *,
     title: str = "",
 ) -> Figure:
-    """Plot what happened around each stimulus, and on average.
+    """Plot what happened around each stimulus, and on average; time 0 is the stimulus.
 
-    Parameters
-    ----------
-    stimuli : sequence of Stimulus
-        In order; at most 120 of them, evenly spaced, have a strip of their own.
-    class_names : sequence of str, length K
-        Names of the classes.
-    window : (float, float)
-        Seconds from the stimulus that responses may begin in; the figure shows as much before.
-    title : str
-        Above the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Above, a strip for each stimulus, by group; below, the percentage of all stimuli in which
-        each class other than the first is seen. Time 0 is the stimulus.
+    Above, a strip for each of at most 120 stimuli, evenly spaced, by group; below, the percentage
+    of all stimuli in which each class other than the first is seen. Responses may begin in
+    `window`, in seconds from the stimulus; the figure shows as much before.
     """
     span = max(window[1], 0.5)
     begin, end = min(window[0], 0.0) - span, window[1] + span

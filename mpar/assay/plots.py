@@ -46,18 +46,8 @@ _MIN_BOX = 3  # quartiles of fewer values only repeat the points
 def plot_raster(animals: Sequence[Animal], class_names: Sequence[str]) -> Figure:
     """Plot the scorings of many animals as thin strips, below the name of their group.
 
-    Parameters
-    ----------
-    animals : sequence of Animal
-        Sorted by group.
-    class_names : sequence of str, length K
-        Name of each class.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Time begins at 0, or is negative before a dashed line at 0. The unit is minutes if the time
-        exceeds three minutes. Bouts look as in `plot_ethogram`.
+    Animals are sorted by group. Time begins at 0, or is negative before a dashed line at 0; its
+    unit is minutes if it exceeds three minutes. Bouts look as in `plot_ethogram`.
     """
     arrays = [as_labels(a.recording.labels, num_classes=len(class_names)) for a in animals]
     edges = [animal.recording.clock.edges - float(animal.onset) for animal in animals]
@@ -106,18 +96,9 @@ def plot_raster(animals: Sequence[Animal], class_names: Sequence[str]) -> Figure
 def plot_time_course(by_group: pd.DataFrame, class_names: Sequence[str]) -> Figure:
     """Plot the share of each class over time for each group: means with bands of one SEM.
 
-    Parameters
-    ----------
-    by_group : pandas.DataFrame
-        One measure in percent, by bin, from `mpar.summarize.summarize_groups`.
-    class_names : sequence of str, length K
-        Name of each class; each has a panel with a bar in its colour.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Groups differ in line, marker and grey, since colours stand for classes. Points lie in the
-        middle of their bins. Bins without an animal have no point, bins with one animal no band.
+    `by_group` holds one measure in percent, by bin, from `mpar.summarize.summarize_groups`. Each
+    class has a panel with a bar in its colour; groups differ in line, marker and grey. Points lie
+    in the middle of their bins. Bins without an animal have no point, bins with one animal no band.
     """
     groups = list(dict.fromkeys(by_group["Group"]))
     unit, unit_seconds = _time_unit(by_group["Window_stop_s"].max())
@@ -167,22 +148,11 @@ def plot_time_course(by_group: pd.DataFrame, class_names: Sequence[str]) -> Figu
 def plot_groups(by_animal: pd.DataFrame, class_names: Sequence[str], *, title: str = "") -> Figure:
     """Plot groups side by side for each class: seconds, bouts and latency, one point per animal.
 
-    Parameters
-    ----------
-    by_animal : pandas.DataFrame
-        One window, from `mpar.summarize.summarize_animals`.
-    class_names : sequence of str, length K
-        Name of each class, one row of panels each.
-    title : str
-        Shown above the panels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Left of the points, boxes span the quartiles with a line at the median; whiskers extend to
-        the last point within 1.5 box lengths. Groups of fewer than three animals have no box.
-        Latencies have no box either, because quartiles cannot include animals without a bout.
-        Triangles mark these animals, at the end of their observation time.
+    `by_animal` holds one window, from `mpar.summarize.summarize_animals`. Left of the points, boxes
+    span the quartiles with a line at the median; whiskers extend to the last point within 1.5 box
+    lengths. Groups of fewer than three animals have no box. Latencies have no box either, because
+    quartiles cannot include animals without a bout. Triangles mark these animals, at the end of
+    their observation time.
     """
     groups = list(dict.fromkeys(by_animal["Group"]))
     colors = class_colors(len(class_names))

@@ -25,19 +25,9 @@ def check_workbook() -> None:
 
 
 def write_workbook(path: Path | str, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write tables to a workbook, atomically.
+    """Write tables to an .xlsx file, by name of the sheet, atomically; text is never a formula.
 
-    Parameters
-    ----------
-    path : Path or str
-        The .xlsx file.
-    tables : mapping of str to DataFrame
-        By name of the sheet, at most 31 characters. Text is written as text, never as a formula.
-
-    Raises
-    ------
-    ConfigError
-        A table has more rows or columns than a sheet holds.
+    ConfigError if a table has more rows or columns than a sheet holds.
     """
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell

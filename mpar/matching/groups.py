@@ -17,12 +17,8 @@ log = logging.getLogger(__name__)
 def find_group(video: Path, pattern: str | None) -> str:
     """Return the animal's id: what `pattern` finds in a recording's name, or the name itself.
 
-    The suffix does not count, so that the 4 of ``.mp4`` is not an animal.
-
-    Raises
-    ------
-    InputError
-        The pattern does not occur in the name.
+    The suffix does not count, so that the 4 of ``.mp4`` is not an animal. InputError if the pattern
+    does not occur in the name.
     """
     found = _search(video.stem, pattern)
     if not found:
@@ -53,15 +49,7 @@ def _search(name: str, pattern: str | None) -> tuple[str, str] | None:
 
 
 def warn_of_groups(names: Sequence[str], pattern: str | None) -> None:
-    """Warn about a pattern that may split one animal or merge several.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of the recordings, without suffix; the pattern finds an animal in each.
-    pattern : str, optional
-        As for `find_group`.
-    """
+    """Warn about a pattern that may split one animal or merge several of these recordings."""
     if pattern is None:
         return
     found = [_search(name, pattern) or (name, name) for name in names]

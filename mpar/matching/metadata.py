@@ -204,12 +204,7 @@ def _join(
 def expected_time(found: Fraction | None, length: Fraction) -> str:
     """Return what a time in a recording should have been, for a message.
 
-    Parameters
-    ----------
-    found : Fraction or None
-        Seconds that were read, at or after the end; None if the cell is not a time.
-    length : Fraction
-        Seconds of the recording.
+    `found` are the seconds that were read, at or after the end; None if the cell is not a time.
     """
     if found is None:
         return "expected seconds, such as 5.2, or a time such as 0:05.2 or 00:00:05.2; fix the row"

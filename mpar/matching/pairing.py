@@ -179,27 +179,11 @@ def assign_label_files(
     unread: Iterable[str] = (),
     warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
-    """Read label files, each once, and assign their labels to videos.
+    """Read label files, each once, and assign their labels to videos, which need not exist.
 
-    Parameters
-    ----------
-    paths : iterable of Path
-        Label files.
-    videos : sequence of Path
-        Videos with different names; they need not exist.
-    class_map, label_format, channel
-        As for `find_recordings`.
-    unread : iterable of str
-        File names of further videos that mpar cannot read; their label files become problems.
-    warns : bool
-        As for `find_recordings`.
-
-    Returns
-    -------
-    sources : list of Source
-        One per video, in the same order.
-    problems : list of Problem
-        Problems of label files, or parts of them, that belong to none of these videos.
+    `unread` names further videos that mpar cannot read; their label files become problems. Options
+    are those of `find_recordings`. Returns one source per video, in the same order, and problems of
+    label files, or parts of them, that belong to none of these videos.
     """
     sources = {video: Source(video) for video in videos}
     stems = {folded(without_suffix(video.name)) for video in videos}

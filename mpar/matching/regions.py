@@ -57,10 +57,7 @@ class RegionTable:
     ) -> tuple[dict[Path, tuple[Region, ...]], list[Problem]]:
         """Return the regions of each video that has any, and problems of rows without a video.
 
-        Raises
-        ------
-        InputError
-            Rows that name the same video contradict each other.
+        InputError if rows that name the same video contradict each other.
         """
         index = NameIndex((video.name, video) for video in videos)
         found: dict[Path, list[RegionRow]] = {}
@@ -167,16 +164,10 @@ def recording_name(stem: str, region: Region | None) -> str:
 def share_labels(
     video: Path, labels: Sequence[Scoring], regions: Sequence[Region]
 ) -> tuple[dict[Region, list[Scoring]], list[Problem]]:
-    """Give each region of a video the labels of its animal.
+    """Give each region of a video the labels of its animal; also return problems.
 
-    These are the labels of a subject of that name, or in a file named ``VIDEO__ANIMAL*``.
-
-    Returns
-    -------
-    labels : dict
-        Labels by region; every region has an entry.
-    problems : list of Problem
-        Labels without an animal, or of an animal without a region.
+    These are the labels of a subject of that name, or in a file named ``VIDEO__ANIMAL*``. Every
+    region has an entry. Labels without an animal, or of an animal without a region, are problems.
     """
     shared: dict[Region, list[Scoring]] = {region: [] for region in regions}
     by_file = NameIndex((recording_name(video.stem, region), region) for region in regions)

@@ -256,35 +256,12 @@ def export_nwb(
     overwrite: bool = False,
     quiet: bool = True,
 ) -> tuple[list[Path], list[Problem]]:
-    """Write the predictions of a folder as NWB files, one per recording.
+    """Write the predictions of a folder as ``NAME.nwb``, one per recording.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files.
-    output_folder : Path or str
-        Gets ``NAME.nwb``.
-    metadata_path : Path or str, optional
-        As for `mpar.predictions.nwb.read_nwb_metadata`; recordings without a sound row
-        are left out. By default, the files name the animal alone.
-    overwrite : bool
-        Replace files that exist.
-    quiet : bool
-        Show no progress bar.
-
-    Returns
-    -------
-    paths : list of Path
-        The written files.
-    problems : list of Problem
-        Predictions that were left out.
-
-    Raises
-    ------
-    ConfigError
-        pynwb or ndx-ethogram is missing, a file exists, or the metadata have no column for NWB.
-    InputError
-        No prediction can be read.
+    Recordings without a sound row in the metadata (`read_nwb_metadata`) are left out; without
+    metadata, the files name the animal alone. Returns the written paths, and problems of
+    predictions that were left out. ConfigError if pynwb or ndx-ethogram is missing, a file exists,
+    or the metadata have no column for NWB; InputError if no prediction can be read.
     """
     check_nwb()
     items, class_map, problems = read_folder(folder, _read_one, quiet=quiet)
@@ -356,26 +333,9 @@ def write_nwb(
     provenance: Mapping[str, Any],
     metadata: NwbMetadata,
 ) -> None:
-    """Write the bouts of a recording, atomically.
+    """Write the bouts of a recording (`bout_table` with a confidence), atomically.
 
-    Parameters
-    ----------
-    path : Path or str
-        The .nwb file.
-    item : Recording
-        The recording.
-    bouts : DataFrame
-        Its bouts, as `mpar.labels.bouts.bout_table` returns them with a confidence. Seconds are
-        those of its time line.
-    class_map : ClassMap
-        Its classes.
-    provenance : mapping
-        How the prediction was made, for the attribute ``parameters`` of the bouts.
-    metadata : NwbMetadata
-        What is known of the animal and the session.
-
-    Notes
-    -----
+    `provenance` says how the prediction was made, for the attribute ``parameters`` of the bouts.
     The processing module ``behavior`` holds ``ethogram`` (the classes) and ``bouts``. If some
     frames are unlabelled, ``observed`` holds the labelled stretches.
     """

@@ -133,21 +133,8 @@ def change_post(
 ) -> PostConfig:
     """Return a config with some values changed; None keeps a value.
 
-    Parameters
-    ----------
-    config : PostConfig
-        The config to change.
-    class_names : sequence of str, length K
-        Names of the classes.
-    smooth_frames, close_gaps : int, optional
-        As in `PostConfig`.
-    weights, thresholds : sequence of str
-        Each is ``CLASS=NUMBER``; other classes have weight 1 and no threshold.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range, or a class does not exist.
+    Weights and thresholds are texts ``CLASS=NUMBER``; other classes have weight 1 and no threshold.
+    ConfigError if a value is out of its range, or a class does not exist.
     """
     changes: dict[str, Any] = {
         "smooth_frames": smooth_frames,

@@ -41,10 +41,7 @@ def name_of(path: Path) -> str | None:
 def read_sidecar(path: Path) -> dict[str, Any]:
     """Return how a prediction CSV was made; empty if it has no JSON file beside it.
 
-    Raises
-    ------
-    InputError
-        The JSON file cannot be read.
+    InputError if the JSON file cannot be read.
     """
     sidecar_path = path.with_suffix(".json")
     try:
@@ -155,11 +152,8 @@ class StoredPrediction:
     ) -> PredictedRows:
         """Read the CSV, by default with the class map of the JSON file.
 
-        Raises
-        ------
-        InputError
-            It cannot be read, or it lacks probabilities that were asked for, or these do not add
-            up to 1.
+        InputError if it cannot be read, if it lacks probabilities that were asked for, or if these
+        do not add up to 1.
         """
         class_map = class_map or ClassMap.from_dict(self.sidecar["class_map"])
         text = read_text(self.path)
@@ -185,10 +179,7 @@ class StoredPrediction:
     ) -> tuple[Recording, PredictedRows]:
         """Read the prediction of every frame, with columns as for `read_rows`.
 
-        Raises
-        ------
-        InputError
-            As `read_rows`; also if the JSON file is missing, or belongs to other frames.
+        InputError as for `read_rows`; also if the JSON file is missing, or belongs to other frames.
         """
         if not self.sidecar:
             raise InputError.of(
@@ -291,32 +282,13 @@ def choose_predictions(
 def read_predictions(
     folder: Path | str, *, quiet: bool = True
 ) -> tuple[list[Recording], ClassMap, list[Problem]]:
-    """Read the predictions of a folder, one label for every frame.
+    """Read the predictions of a folder and its subfolders, one label for every frame.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Folder with ``NAME_predictions.csv`` and their JSON files; also searched below. If
-        predictions hold every n-th frame, each row stands for n frames
-        (`mpar.labels.bouts.bout_table`).
-    quiet : bool
-        Show no progress bar.
-
-    Returns
-    -------
-    predictions : list of Recording
-        Sorted by name.
-    class_map : ClassMap
-        Their classes. It marks no responses if predictions disagree on them.
-    problems : list of Problem
-        Predictions that cannot be read, or whose name occurs twice.
-
-    Raises
-    ------
-    ConfigError
-        The folder has no predictions, or they have different class maps.
-    InputError
-        No prediction can be read.
+    If a prediction holds every n-th frame, each row stands for n frames
+    (`mpar.labels.bouts.bout_table`). Returns recordings by name; their class map, which marks no
+    responses if predictions disagree on them; and problems of predictions that cannot be read, or
+    whose name occurs twice. ConfigError if there are none, or their class maps differ; InputError
+    if none can be read.
     """
     return read_folder(folder, lambda stored: stored.read()[0], quiet=quiet)
 
@@ -324,16 +296,10 @@ def read_predictions(
 def read_probabilities(
     folder: Path | str, *, group_pattern: str | None = None, quiet: bool = True
 ) -> tuple[list[Recording], ClassMap, list[Problem]]:
-    """Read the predictions of a folder with their probabilities.
+    """Read the predictions of a folder with their probabilities, else as `read_predictions`.
 
-    Parameters
-    ----------
-    folder, quiet
-        As for `read_predictions`; returns and raises as that does. Predictions that lack
-        probabilities or the times of frames are problems.
-    group_pattern : str, optional
-        Regular expression that finds the animal in the name of a recording, as in training; by
-        default each recording is an animal.
+    Predictions that lack probabilities or the times of frames are problems. `group_pattern` finds
+    the animal in the name of a recording, as in training; by default each recording is an animal.
     """
 
     def read_one(stored: StoredPrediction) -> Recording:
@@ -393,25 +359,9 @@ def export_predictions(
 ) -> tuple[list[Path], list[Problem]]:
     """Write the predictions of a folder as files of another program.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files. mpar joins the
-        trials of a video, since other programs count the frames of videos.
-    output_folder, label_format, unscored, overwrite
-        As for `mpar.formats.registry.write_labels_of_each`.
-
-    Returns
-    -------
-    paths : list of Path
-        The written files.
-    problems : list of Problem
-        Predictions that were left out, for instance of a video with a missing trial.
-
-    Raises
-    ------
-    ConfigError, InputError
-        As `read_predictions` and `mpar.formats.registry.write_labels_of_each`.
+    mpar joins the trials of a video, since other programs count the frames of videos. Options and
+    errors are those of `mpar.formats.registry.write_labels_of_each`. Returns the written paths, and
+    problems of predictions that were left out, for instance of a video with a missing trial.
     """
     predictions, class_map, problems = read_predictions(folder)
     whole, more = _join_trials(predictions)

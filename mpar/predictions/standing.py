@@ -55,16 +55,8 @@ def look_at(
 ) -> Standing:
     """Compare the files of a recording with what a run would write.
 
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    name : str
-        Of the recording.
-    wanted : mapping
-        What the JSON file would say of the network and the options.
-    source : callable
-        Returns the digest of the video, "" if it cannot be read; called only if all else fits.
+    `wanted` is what the JSON file would say of the network and the options. `source` returns the
+    digest of the video, "" if it cannot be read; it is called only if all else fits.
     """
     paths = output_paths(folder, name)
     there = [path for path in paths.values() if is_there(path)]

@@ -86,27 +86,10 @@ def write_prediction(
     post: PostConfig,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the files of one prediction, all or none; the CSV comes last, as a sign of that.
+    """Write the files of one prediction, all or none; return its row of the summary.
 
-    Parameters
-    ----------
-    folder : Path
-        Gets the files of `output_paths`.
-    prediction : Recording
-        A recording with predicted labels and their probabilities.
-    class_map : ClassMap
-        Names of the classes.
-    config : OutputConfig
-        How to write it.
-    post : PostConfig
-        How probabilities became labels; for the JSON file.
-    provenance : mapping
-        Plain values that identify the network; for the JSON file.
-
-    Returns
-    -------
-    dict
-        Its row of the summary.
+    The CSV comes last, as a sign that all are there. `post` and `provenance`, plain values that
+    identify the network, go to the JSON file.
     """
     num_frames = prediction.num_frames
     confidence = prediction.confidence()[:: config.stride]

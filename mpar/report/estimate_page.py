@@ -19,21 +19,9 @@ def estimate_page(
     history: Sequence[Mapping[str, Any]] = (),
     sources: Sequence[str] = (),
 ) -> str:
-    """Return an estimate as an HTML page.
+    """Return an estimate as an HTML page, from `mpar.scores.estimate.Estimate.result`.
 
-    Parameters
-    ----------
-    result : mapping
-        From `mpar.scores.estimate.Estimate.result`.
-    history : sequence of mapping
-        From `Estimate.history`, for the figure; without it there is none.
-    sources : sequence of str
-        What was checked, for instance the folder of the predictions.
-
-    Returns
-    -------
-    str
-        The page; the same inputs give the same page.
+    With its history, it has a figure. `sources` says what was checked.
     """
     names = list(result["classes"])
     figures = {"estimates": plot_estimates(history)} if history else {}
@@ -55,16 +43,8 @@ def estimate_page(
 def plot_estimates(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Plot estimates with their intervals over the number of checked stretches.
 
-    Parameters
-    ----------
-    history : sequence of mapping
-        From `mpar.scores.estimate.Estimate.history`, at least one.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row for each response (each class, if there are none) with panels for precision,
-        recall and seconds; bands are the intervals, dashes the predicted seconds.
+    A row for each response (each class, if there are none) has panels for precision, recall and
+    seconds; bands are the intervals, dashes the predicted seconds.
     """
     names = list(history[0]["classes"])
     shown = responses_or_all(names, history[0]["responses"])

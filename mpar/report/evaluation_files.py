@@ -208,14 +208,7 @@ def film_strips(
 ) -> Strips:
     """Return frames around each of the worst disagreements, with their positions.
 
-    Parameters
-    ----------
-    store : Store
-        Holds the frames.
-    recordings : sequence of int
-        Index of the recording of each comparison.
-    comparisons, class_map
-        As for `mpar.scores.disagreements.find_disagreements`.
+    `recordings` has the index of the recording of each comparison.
     """
     strips = []
     names, responses = class_map.class_names, class_map.responses

@@ -43,17 +43,7 @@ def make_readable(figure: Figure) -> None:
 def find_fonts(text: str) -> tuple[str, list[str]]:
     """Return a text that can be drawn, and the font families that have its characters.
 
-    Parameters
-    ----------
-    text : str
-        What to draw.
-
-    Returns
-    -------
-    text : str
-        The same, with a code for each character that no font has.
-    families : list of str
-        The usual font, followed by others that are needed.
+    A character that no font has becomes its code. The usual font comes first.
     """
     usual = FontProperties().get_family()
     missing = {letter for letter in text if letter != "\n"} - _letters_of(_path_of_usual())

@@ -35,24 +35,7 @@ def make_page(
     recordings: Sequence[Mapping[str, Any]],
     **values: Any,
 ) -> str:
-    """Fill a template.
-
-    Parameters
-    ----------
-    template : str
-        Name of a file in ``templates``.
-    class_names : sequence of str
-        Names of the classes.
-    recordings : sequence of mapping
-        Data of one ethogram each, for the script.
-    **values
-        Other values of the template.
-
-    Returns
-    -------
-    str
-        The page; the same inputs give the same page.
-    """
+    """Fill a file of ``templates``; `recordings` has the data of one ethogram each."""
     colors = class_colors(len(class_names))
     data = {
         "classes": [*class_names, "unlabelled"],

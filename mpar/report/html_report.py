@@ -40,24 +40,11 @@ def evaluation_page(
     figures: Mapping[str, Figure],
     strips: Sequence[Sequence[tuple[int, NDArray[np.uint8]]]] = (),
 ) -> str:
-    """Return an evaluation as an HTML page.
+    """Return an evaluation as an HTML page; the same inputs give the same page.
 
-    Parameters
-    ----------
-    metrics : mapping
-        The content of ``metrics.json``, from `mpar.report.evaluation_files.write_evaluation`; all
-        numbers of the page come from it.
-    comparisons : sequence of Comparison
-        The same recordings, for the ethograms and the worst disagreements.
-    figures : mapping of str to Figure
-        Figures by file name; the page embeds those that it has a caption for, as SVG.
-    strips : sequence of sequence of (int, (H, W) uint8 array), optional
-        For each result of `find_disagreements`, some frames with their numbers.
-
-    Returns
-    -------
-    str
-        The page; the same inputs give the same page.
+    All numbers come from `metrics`, the content of ``metrics.json``. The page embeds those figures
+    that it has a caption for, as SVG, and for each result of `find_disagreements` some frames with
+    their numbers, `strips`.
     """
     names = metrics["scores"]["class_names"]
     sources = [f"{key} {metrics[key]}" for key in _SOURCES if key in metrics]
@@ -91,30 +78,12 @@ def summary_page(
     warnings: Sequence[str] = (),
     learnt: Collection[str] = (),
 ) -> str:
-    """Return the summary of an assay as an HTML page.
+    """Return the summary of an assay as an HTML page; the same inputs give the same page.
 
-    Parameters
-    ----------
-    settings : mapping
-        Sources and settings, as in ``settings.json``.
-    by_group : pandas.DataFrame
-        From `mpar.summarize.summarize_groups`. The tables leave out bins, which the figure of the
-        time course shows.
-    animals : sequence of Animal
-        Each gets an ethogram.
-    class_names : sequence of str, length K
-        Name of each class.
-    figures : mapping of str to Figure
-        The page embeds all of them as SVG, in this order.
-    warnings : sequence of str
-        Warnings to show above the group means.
-    learnt : collection of str
-        Names of the recordings of animals that the network learnt from.
-
-    Returns
-    -------
-    str
-        The page; the same inputs give the same page.
+    `settings` are those of ``settings.json``, `by_group` comes from
+    `mpar.summarize.summarize_groups`: the tables leave out bins, which the figure of the time
+    course shows. The page embeds all figures in their order. `learnt` names the recordings of
+    animals that the network learnt from.
     """
     data = []
     for animal in animals:

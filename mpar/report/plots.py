@@ -55,19 +55,10 @@ _TILE_IN, _TILE_PX = 0.8, 128  # longer side of a frame in a film strip
 def plot_confusion(scores: FrameScores, *, normalize: bool) -> Figure:
     """Plot the confusion matrix: true classes down, predicted classes across.
 
-    Parameters
-    ----------
-    scores : mpar.scores.metrics.FrameScores
-        What to plot.
-    normalize : bool
-        Write percent of the true class in the cells instead of numbers of frames. The shade always
-        shows the percentage; by numbers, all but the most frequent class would be white.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A class without true frames is a hatched row with n/a. The column "unlabelled" appears only
-        if some frames have no predicted label.
+    `normalize` writes percent of the true class in the cells instead of numbers of frames; the
+    shade always shows the percentage, since by numbers all but the most frequent class would be
+    white. A class without true frames is a hatched row with n/a. The column "unlabelled" appears
+    only if some frames have no predicted label.
     """
     names = [plain(name) for name in scores.class_names]
     num_columns = len(names) + (scores.num_unpredicted > 0)
@@ -124,24 +115,9 @@ def plot_class_f1(
 ) -> Figure:
     """Plot the F1 score of every class as a bar, with the macro-F1 as a line.
 
-    Parameters
-    ----------
-    scores : mpar.scores.metrics.FrameScores
-        What to plot.
-    intervals : (K, 2) float array, optional
-        Confidence interval of each class, drawn as a whisker; NaN for none.
-    macro_interval : (2,) float array, optional
-        Confidence interval of the macro-F1; NaN for none.
-    num_animals : int
-        Number of animals behind the intervals.
-    human : sequence of (K,) float arrays
-        F1 of annotators against each other, drawn as diamonds; NaN for none.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One bar per class from top to bottom, with the number of true frames beside its name; n/a
-        for a class without true frames.
+    Whiskers are the confidence intervals over `num_animals`, (K, 2) and (2,), NaN for none;
+    diamonds the F1 of annotators against each other, (K,) for each pair. The number of true frames
+    stands beside each name; a class without any has n/a.
     """
     num_classes = len(scores.class_names)
     labels = [
@@ -288,18 +264,8 @@ def plot_clips(
 ) -> Figure:
     """Plot clips as film strips, one row each, with an outline around the classified frame.
 
-    Parameters
-    ----------
-    clips : sequence of (F, H, W) uint8 arrays
-        At least one clip, all of one shape.
-    captions : sequence of str
-        Text to the left of each row, up to four lines.
-    offsets : sequence of int, length F
-        Position of each frame relative to the outlined one, which is 0.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    All clips are (F, H, W) uint8. Captions have up to four lines. `offsets`, of length F, are the
+    positions of the frames relative to the outlined one, which is 0.
     """
     step = -(-max(clips[0].shape[1:]) // _TILE_PX)  # finer detail would not be visible
     strips = [clip[:, ::step, ::step] for clip in clips]

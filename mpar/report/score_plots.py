@@ -26,16 +26,8 @@ _RIM = [withStroke(linewidth=2.2, foreground=INK)]  # keeps pale colours visible
 def plot_event_f1(scores: EventScores) -> Figure:
     """Plot the F1 of bouts over the matching criterion: distance of onsets, and overlap.
 
-    Parameters
-    ----------
-    scores : EventScores
-        What to plot.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Two panels with one line per class that has true bouts; the legend gives their number.
-        Markers at one threshold are side by side, so that equal scores are visible.
+    Each panel has one line per class that has true bouts, whose number the legend gives. Markers at
+    one threshold are side by side, so that equal scores are visible.
     """
     figure = new_figure(TEXT_WIDTH_IN, 2.9)
     panels = figure.subplots(1, 2, sharey=True)
@@ -86,24 +78,11 @@ def plot_event_f1(scores: EventScores) -> Figure:
 def plot_bland_altman(
     table: pd.DataFrame, class_names: Sequence[str], *, what: str = "bouts", unit: str = "bouts"
 ) -> Figure:
-    """Plot the difference of predicted and true values of recordings over their mean.
+    """Plot the difference of predicted and true values of recordings over their mean, by class.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `mpar.scores.agreement.recording_table`.
-    class_names : sequence of str
-        Names of the classes; each has a panel.
-    what : {"bouts", "s", "latency_s"}
-        The column, without ``True_`` and ``Predicted_``.
-    unit : str
-        Unit of both axes.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Each point is a recording, larger where several coincide; lines show the bias and the
-        95 % limits of agreement.
+    The table comes from `mpar.scores.agreement.recording_table`; `what` is its column, without
+    ``True_`` and ``Predicted_``: bouts, s or latency_s. Each point is a recording, larger where
+    several coincide; lines show the bias and the 95 % limits of agreement.
     """
     num_columns = min(3, len(class_names))
     num_rows = -(-len(class_names) // num_columns)
@@ -153,16 +132,8 @@ def plot_bland_altman(
 def plot_reliability(calibration: Calibration) -> Figure:
     """Plot the share of correct frames and the number of frames over the confidence.
 
-    Parameters
-    ----------
-    calibration : Calibration
-        What to plot.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        On the diagonal, confidence equals the share of correct frames; below it, the network is
-        overconfident.
+    On the diagonal, confidence equals the share of correct frames; below it, the network is
+    overconfident.
     """
     figure = new_figure(3.0, 3.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -210,18 +181,10 @@ def _tidy(axes: Axes) -> None:
 
 
 def plot_learning_curve(curve: Mapping[str, Any]) -> Figure:
-    """Plot scores over the number of animals to learn from.
+    """Plot scores over the number of animals to learn from (`learning_curve.measure_curve`).
 
-    Parameters
-    ----------
-    curve : mapping
-        From `mpar.scores.learning_curve.measure_curve`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Macro-F1 and the F1 of each shown class, with intervals over test animals; labels below
-        the axis give the animals and the bouts of the shown classes.
+    Macro-F1 and the F1 of each shown class have intervals over test animals; labels below the axis
+    give the animals and the bouts of the shown classes.
     """
     points = curve["points"]
     places = [point["num_animals"] for point in points]

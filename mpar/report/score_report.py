@@ -28,23 +28,7 @@ def report_text(
     effect: Mapping[str, Mapping[str, float]] | None = None,
     baselines: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return all scores as text, without a newline at the end.
-
-    Parameters
-    ----------
-    agreement : Agreement
-        Scores and their intervals.
-    responses : collection of str
-        Classes that count as responses and come first.
-    calibration : Calibration, optional
-        If None, the report leaves it out.
-    raters : sequence of RaterPair
-        If empty, the report leaves them out.
-    effect : mapping, optional
-        From `mpar.scores.agreement.effect_of_postprocessing`; if empty, the report leaves it out.
-    baselines : mapping, optional
-        From `mpar.scores.baselines.measure_baselines`; if None, the report leaves them out.
-    """
+    """Return all scores as text, the responses first; what is empty or None is left out."""
     blocks = [_main_block(agreement, responses)]
     blocks += [_baseline_block(baselines, responses)] if baselines else []
     blocks += [agreement.frames.report(), _event_block(agreement.events)]

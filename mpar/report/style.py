@@ -67,24 +67,10 @@ PALETTE = (
 
 
 def class_colors(num_classes: int) -> tuple[str, ...]:
-    """Return the colour of each class, the same in every figure.
+    """Return the colour of each class, the same in every figure, as ``#rrggbb``.
 
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes K.
-
-    Returns
-    -------
-    tuple of str, length K
-        Distinct colours as ``#rrggbb``; class k has the same colour for every K. The first 12 are
-        distinct for colour-blind readers and in grey print. Later ones are darker shades of these
-        and need the legend.
-
-    Raises
-    ------
-    ValueError
-        `num_classes` is negative.
+    Class k has the same colour for every K. The first 12 are distinct for colour-blind readers and
+    in grey print. Later ones are darker shades of these and need the legend.
     """
     if num_classes < 0:
         raise ValueError(f"num_classes: found {num_classes}, expected 0 or more")
@@ -98,27 +84,8 @@ def class_colors(num_classes: int) -> tuple[str, ...]:
 
 
 def save_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
-    """Save a figure as PNG (300 dpi) and as PDF beside it.
+    """Save a figure as PNG (300 dpi) and as PDF beside it, at a path without suffix; return both.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to save.
-    path : pathlib.Path or str
-        Path without a suffix; `save_figure` appends ``.png`` and ``.pdf``.
-
-    Returns
-    -------
-    tuple of pathlib.Path
-        The PNG and the PDF.
-
-    Raises
-    ------
-    OSError
-        A file cannot be written.
-
-    Notes
-    -----
     Both files are written under temporary names and renamed when they are complete. The PDF holds
     no date, so equal figures give equal files. It embeds its fonts as TrueType, since many
     journals refuse Type 3.
@@ -197,20 +164,10 @@ def draw_strip(
     edges: np.ndarray,
     length: float,
 ) -> None:
-    """Draw the runs of every label.
+    """Draw the runs of every label of a strip, (T,) class indices, -1 for unlabelled.
 
-    Parameters
-    ----------
-    axes, row
-        Axes and row to draw in.
-    labels : (T,) integer array
-        Class index, -1 for unlabelled.
-    styles : sequence of dict
-        Style of each class; the last, at index -1, is that of unlabelled frames.
-    edges : (T + 1,) array
-        Begin of each frame on the time axis, and the end of the last frame.
-    length : float
-        Length of the time axis.
+    The last of `styles`, at index -1, is that of unlabelled frames. `edges`, (T + 1,), are the
+    begin of each frame on the time axis and the end of the last one; `length` is that of the axis.
     """
     runs = find_runs(labels)
     values, counts = np.unique(labels, return_counts=True)

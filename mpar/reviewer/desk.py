@@ -119,31 +119,12 @@ class Desk:
         group: str = "",
         seen: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Change the lane and save it.
+        """Set a code, accept the prediction, undo or redo, for some frames (half-open), and save.
 
-        Parameters
-        ----------
-        kind : {"set", "accept", "undo", "redo"}
-            Set a code, copy the prediction, or move in the history.
-        revision : int
-            Revision of the lane that the scorer sees.
-        start, stop : int
-            Frames, half-open.
-        code : int
-            Code to set.
-        like : int, optional
-            Set the code of this frame instead.
-        group : str
-            Changes of one group that follow each other are undone together.
-        seen : sequence of (int, int)
-            Stretches that were on the screen since the last call.
-
-        Raises
-        ------
-        StaleError
-            The lane has another revision.
-        ValueError
-            The frames do not exist, or there is no prediction.
+        `revision` is that of the lane that the scorer sees; StaleError if the lane has another.
+        With `like`, the code of that frame is set instead of `code`. Changes of one `group` that
+        follow each other are undone together. `seen` are the stretches that were on the screen
+        since the last call. ValueError if the frames do not exist, or there is no prediction.
         """
         with self._lock:
             lane = self.lane

@@ -167,14 +167,8 @@ class VideoFrames:
         """Return every `step`-th frame from `start` to `stop` - 1 as JPEG, with their numbers.
 
         The first `num_counted` frames of the video are proven; later ones may look different once
-        they are.
-
-        The list is shorter if frames are not known yet, it becomes long, or an urgent call waits.
-
-        Raises
-        ------
-        InputError
-            The video cannot be decoded.
+        they are. The list is shorter if frames are not known yet, if it becomes long, or if an
+        urgent call waits.
         """
         if self.error is not None:
             raise self.error

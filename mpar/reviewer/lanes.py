@@ -42,13 +42,7 @@ class PredictedLane:
 
 
 def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: int) -> PredictedLane:
-    """Read a prediction for each frame of a recording.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or is of a video with another number of frames.
-    """
+    """Read a prediction for each frame of a recording; InputError if it is of other frames."""
     try:
         rows = stored.read_rows(class_map, with_probabilities=True)
     except InputError:
@@ -74,27 +68,9 @@ def read_others(
     class_map: ClassMap,
     line: TimeLine,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read the labels of other people for one recording.
+    """Read the labels of others for one recording, (T,) int16 codes by annotator, and problems.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        Label files of the video, in any format.
-    video : Path
-        The video.
-    region, regions : Region
-        That of the recording, and all of the video.
-    class_map : ClassMap
-        The names that may occur.
-    line : TimeLine
-        Time line of the video.
-
-    Returns
-    -------
-    lanes : dict of (T,) int16 array
-        Codes by annotator.
-    problems : list of str
-        Why files are not shown.
+    `region` is that of the recording, `regions` are all of the video, `line` is its time line.
     """
     (source,), problems = assign_label_files(paths, [video], class_map, warns=False)
     problems = [*problems, *source.problems]

@@ -84,26 +84,10 @@ def order_stretches(
     reviewed: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     config: QueueConfig | None = None,
 ) -> list[Stretch]:
-    """Order the stretches of all recordings by what a minute of looking is worth.
+    """Order the stretches of all recordings by what a minute of looking is worth, the most first.
 
-    Parameters
-    ----------
-    predictions : sequence of Recording
-        From `mpar.predictions.reading.read_probabilities`.
-    class_names : sequence of str, length K
-        Their classes.
-    responses : collection of str
-        Those that count as responses.
-    reviewed : mapping of str to sequence of (int, int), optional
-        For each recording, the frames that a person has seen, half-open. They never count as a
-        place again, but may be the second before or after one.
-    config : QueueConfig, optional
-        What makes a stretch worth looking at.
-
-    Returns
-    -------
-    list of Stretch
-        The most worth comes first; no frame occurs twice. The same predictions give the same list.
+    `reviewed` are the frames of each recording that a person has seen, half-open. They never count
+    as a place again, but may be the second before or after one. No frame occurs twice.
 
     Notes
     -----

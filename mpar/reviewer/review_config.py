@@ -55,13 +55,7 @@ class ReviewConfig:
 
 
 def login_name() -> str:
-    """Return the name of the user of this computer as an annotator.
-
-    Raises
-    ------
-    ConfigError
-        There is none that can be part of a file name.
-    """
+    """Return the user of this computer as an annotator; ConfigError if the name cannot be one."""
     try:
         name = re.sub(r"[^\w-]+", "-", getpass.getuser())
     except (KeyError, OSError, ImportError):

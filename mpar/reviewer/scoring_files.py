@@ -69,13 +69,7 @@ class ScoringFiles:
         return self.folder / f"{self.name}_{self.annotator}.json"
 
     def check(self) -> None:
-        """Refuse files that this scorer cannot continue, as far as that shows without the video.
-
-        Raises
-        ------
-        InputError
-            A file belongs to something else.
-        """
+        """Refuse files that this scorer cannot continue, as far as that shows without the video."""
         data = self._read_record()
         if data is None and is_there(self.table):
             self._read_table()
@@ -93,13 +87,7 @@ class ScoringFiles:
         return []
 
     def load(self, num_frames: int) -> Lane:
-        """Read the lane, or return an empty one.
-
-        Raises
-        ------
-        InputError
-            The files do not fit the recording.
-        """
+        """Read the lane, or return an empty one; InputError if the files do not fit."""
         if self.folder.is_dir():
             for path in (self.table, self.record):
                 remove_temporaries(self.folder, path)
@@ -124,12 +112,7 @@ class ScoringFiles:
     def save(self, lane: Lane, about: Mapping[str, Any]) -> None:
         """Write both files; the CSV only if a frame has a code or had one.
 
-        Parameters
-        ----------
-        lane : Lane
-            The codes and their history.
-        about : mapping
-            Plain values for the JSON file.
+        `about` holds plain values for the JSON file.
         """
         text = self._text_of(lane) if lane.changes or lane.undone or is_there(self.table) else ""
         data = text.encode()

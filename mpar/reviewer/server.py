@@ -41,16 +41,8 @@ _HEADERS = {
 def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Flask:
     """Return the application.
 
-    Parameters
-    ----------
-    study : Study
-        What is scored.
-    token : str
-        First part of every path; requests without it are refused.
-    port : int
-        Port of the server; requests to another host or port are refused.
-    colors : tuple of str
-        Colour of each class.
+    `token` is the first part of every path; requests without it, and to another host or port, are
+    refused.
     """
     from flask import Flask, abort, request
     from werkzeug.exceptions import HTTPException

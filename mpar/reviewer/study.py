@@ -233,10 +233,7 @@ class Study:
     def desk_of(self, name: str) -> Desk:
         """Open a recording for scoring (KeyError if there is none of that name).
 
-        Raises
-        ------
-        InputError
-            Its files do not fit, or its frames are not counted yet.
+        InputError if its files do not fit, or its frames are not counted yet.
         """
         frames = self.frames_of(name)
         if frames.error is not None:
@@ -322,10 +319,7 @@ class Study:
     def save_regions(self, video: Path, regions: Sequence[Region]) -> None:
         """Replace the regions of a video in ``regions.csv`` of the output folder.
 
-        Raises
-        ------
-        InputError
-            The new table is not valid; the old one stays.
+        InputError if the new table is not valid; the old one stays.
         """
         with self._lock:
             kept = (

@@ -25,13 +25,7 @@ _MAX_SHOWN = 200
 def read_known(
     folder: Path, names: Collection[str], group_pattern: str | None
 ) -> tuple[list[Recording], tuple[str, ...], list[str]]:
-    """Read the predictions of some recordings; also return their classes, and problems.
-
-    Raises
-    ------
-    ConfigError, InputError
-        There are none.
-    """
+    """Read the predictions of some recordings; also return their classes, and problems."""
     predictions, class_map, problems = read_probabilities(folder, group_pattern=group_pattern)
     known = [item for item in predictions if item.name in names]
     if not known:

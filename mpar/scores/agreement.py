@@ -298,13 +298,9 @@ def effect_of_postprocessing(
 def compare_raters(
     comparisons: Sequence[Comparison], class_names: Sequence[str]
 ) -> list[RaterPair]:
-    """Compare every annotator with every other and with the network.
+    """Compare every annotator with every other and with the network, over what both scored.
 
-    Returns
-    -------
-    list of RaterPair
-        Pairs of annotators first, by name, each over the recordings that both scored. Empty if no
-        recording has several annotators.
+    Pairs of annotators come first, by name.
     """
     names = sorted({name for c in comparisons for name in c.annotators})
     network = row_names(comparisons)[1]

@@ -103,17 +103,7 @@ class Comparison:
 def confusion_by_animal(
     comparisons: Sequence[Comparison], predicted: Sequence[np.ndarray], class_names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return the confusion matrix of each animal with labels, (K, K + 1), in their first order.
-
-    Parameters
-    ----------
-    comparisons : sequence of Comparison
-        Their true labels and animals.
-    predicted : sequence of (T,) integer arrays
-        Predicted labels for each of them.
-    class_names : sequence of str, length K
-        Names of the classes.
-    """
+    """Return the confusion matrix of each animal with labels, (K, K + 1), in their first order."""
     found: dict[str, np.ndarray] = {}
     for c, labels in zip(comparisons, predicted, strict=True):
         if (c.truth != UNLABELLED).any():

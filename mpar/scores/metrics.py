@@ -303,24 +303,10 @@ def find_worst_frames(
     max_per_recording: int,
     min_distance: int,
 ) -> list[WorstFrame]:
-    """Find the labelled frames whose true class got the lowest probability.
+    """Find the labelled frames whose true class got the lowest probability, worst first.
 
-    Parameters
-    ----------
-    truths, probabilities
-        As for `mean_log_loss`.
-    num_frames : int
-        Maximum number of frames to return.
-    max_per_recording : int
-        Maximum number per recording, so that one bad recording does not fill the list.
-    min_distance : int
-        Minimum distance of two frames of one recording, because neighbours are usually the same
-        mistake.
-
-    Returns
-    -------
-    list of WorstFrame
-        Worst first.
+    At most `max_per_recording` are of one recording, so that one bad recording does not fill the
+    list, `min_distance` frames apart, because neighbours are usually the same mistake.
     """
     found = []
     for recording, (truth, scores) in enumerate(zip(truths, probabilities, strict=True)):

@@ -38,12 +38,7 @@ def read_noted(path: Path) -> tuple[str, list[str]]:
     """Return the text of a label file, and what the user should check.
 
     Text is UTF-8, or UTF-16 with a byte order mark. A workbook (``.xlsx``) becomes the CSV that it
-    would be (`mpar.system.xlsx`).
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or is not text.
+    would be (`mpar.system.xlsx`). Raises InputError if the file cannot be read, or is not text.
     """
     if path.suffix.lower() == xlsx.SUFFIX:
         return xlsx.read_workbook(path)
@@ -79,13 +74,7 @@ def read_noted(path: Path) -> tuple[str, list[str]]:
 
 
 def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (first line, cells) of every row of a table, without blank rows at both ends.
-
-    Raises
-    ------
-    InputError
-        The text is not a well-formed CSV.
-    """
+    """Return (first line, cells) of every row of a table, without blank rows at both ends."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
@@ -107,12 +96,7 @@ def parse_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
 def number_columns(text: str, names: Sequence[str]) -> np.ndarray:
     """Read columns of a long comma-separated table quickly, (N, K) float32.
 
-    Raises
-    ------
-    KeyError
-        The table lacks columns; lists them.
-    ValueError
-        A cell is not a number, or a row has another number of cells.
+    KeyError lists missing columns; ValueError if a cell is not a number.
     """
     import pandas as pd
 

@@ -25,23 +25,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def contained(path: Path | str, *, with_disk: bool = False) -> Iterator[None]:
-    """Turn an error that nobody expects into an InputError of one file.
+    """Turn an error that nobody expects into an InputError of one file, with its traceback.
 
-    Parameters
-    ----------
-    path : Path or str
-        The file that is being read or written.
-    with_disk : bool
-        Also turn an OSError into one: the disk refuses this file, not necessarily others.
-
-    Raises
-    ------
-    InputError
-        Its problem carries the traceback, which `logged` writes to a file.
-
-    Notes
-    -----
-    Errors of mpar say already what to do, and full memory concerns all items; both pass.
+    With `with_disk`, also an OSError: the disk refuses this file, not necessarily others. Errors of
+    mpar say already what to do, and full memory concerns all items; both pass.
     """
     try:
         yield
@@ -75,13 +62,7 @@ def unexpected(path: Path | str, error: Exception) -> InputError:
 def logged(problems: Iterable[Problem], log: Path | None) -> list[Problem]:
     """Write the tracebacks of problems to a log, and return the problems with the place of it.
 
-    Parameters
-    ----------
-    problems : iterable of Problem
-        Those without a traceback come back as they are.
-    log : Path or None
-        The file, which grows; None for one in the folder of temporary files, which also takes
-        over if the file cannot be written.
+    Without `log`, or if it cannot be written, they go to a file in the folder of temporary files.
     """
     problems = list(problems)
     traces = [

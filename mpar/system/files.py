@@ -41,25 +41,12 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.[^.]+|)", re.DOTALL)
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path next to `path` that replaces it if the block succeeds.
+    """Yield a temporary path beside `path` that replaces it if the block succeeds.
 
-    Parameters
-    ----------
-    path : Path or str
-        File to create or replace. Its folder is created if it does not exist.
-    durable : bool
-        Also survive a power failure. This is slow, and not needed for files checked before use.
-
-    Yields
-    ------
-    Path
-        A name in the same folder, with the same suffix. The block writes the whole file there.
-
-    Notes
-    -----
-    On success, the data is flushed to the disk (if durable) and renamed to `path`, and the folder
-    is flushed, too. On any error, including an interrupt, the temporary file is removed and `path`
-    stays as it was. An OSError then names `path` instead of the temporary file or no file.
+    The folder is created if it does not exist. On success, the data is flushed to the disk (if
+    `durable`, which is slow), the file is renamed to `path`, and the folder is flushed, too. On any
+    error, including an interrupt, the temporary file is removed and `path` stays as it was. An
+    OSError then names `path` instead of the temporary file or no file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,14 +90,10 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def remove_temporaries(folder: Path, of: Path | None = None) -> None:
-    """Remove temporary files that killed processes left in a folder.
+    """Remove temporary files that killed processes left in a folder to which nobody else writes.
 
-    Parameters
-    ----------
-    folder : Path
-        A folder that nobody else writes to, or in which the caller holds the lock of the file.
-    of : Path, optional
-        Only those of this file; none if its stem is so long that another stem might start with it.
+    With `of`, only those of this file, whose lock the caller holds; none if its stem is so long
+    that another stem might start with it.
     """
     if of is not None and len(of.stem) >= _MAX_STEM:
         return
@@ -160,13 +143,9 @@ def sha256_of(path: Path, on_block: Callable[[], object] = lambda: None) -> str:
 
 
 def write_together(texts: Mapping[Path, str]) -> None:
-    """Write files of which the last one says that all are there; all or none.
+    """Write files, all or none; the last one says that all are there.
 
-    Parameters
-    ----------
-    texts : mapping of Path to str
-        The files, in the order in which they appear. As long as only some of them have their new
-        content, the last one does not exist.
+    As long as only some of them have their new content, the last one does not exist.
     """
     *_, sign = texts
     try:
@@ -228,13 +207,7 @@ def write_rows(path: Path | str, rows: Iterable[Sequence[Any]], *, durable: bool
 
 
 def read_rows(path: Path | str) -> list[list[str]]:
-    """Read the rows of a CSV that `write_rows` wrote, the header first.
-
-    Raises
-    ------
-    OSError, ValueError
-        The file cannot be opened, or is not a CSV in UTF-8.
-    """
+    """Read the rows of a CSV that `write_rows` wrote, the header first (OSError, ValueError)."""
     text = Path(path).read_bytes().decode("utf-8-sig")
     try:
         rows = list(csv.reader(io.StringIO(text, newline="")))
@@ -274,33 +247,15 @@ def spreadsheet_plain(cell: str) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path | str, *, patience_seconds: float = 0) -> Iterator[None]:
-    """Lock `path` against other writers while the block runs.
+    """Lock `path` against other writers while the block runs; ConfigError if it is locked.
 
-    Parameters
-    ----------
-    path : Path or str
-        The file to write. The lock is ``.<name>.lock`` next to it, an empty file that stays:
-        deleting it could let in two writers.
-    patience_seconds : float
-        How long to wait for another process.
-
-    Raises
-    ------
-    ConfigError
-        Another process holds the lock.
-    OSError
-        The folder cannot be written to.
-
-    Notes
-    -----
-    The operating system holds the lock (`filelock`: ``flock``, on Windows ``msvcrt.locking``) and
-    frees it when the process ends in any way. On network disks (NFS, SMB), Linux passes the lock to
-    the server, which keeps out writers on other machines if it supports locks; a disk mounted with
-    ``nolock`` or ``nobrl`` locks within one machine only. On a disk that has no locks at all, mpar
-    goes on with one warning: a lock file would remain after a crash and lock everybody out.
-
-    Temporary files of `path` from killed processes are removed if the lock is held, because nobody
-    else can be writing them then.
+    The lock is ``.<name>.lock`` beside it, an empty file that stays: deleting it could let in two
+    writers. The operating system holds the lock (`filelock`: ``flock``, on Windows
+    ``msvcrt.locking``) and frees it when the process ends in any way. On network disks (NFS, SMB),
+    Linux passes the lock to the server, which keeps out writers on other machines if it supports
+    locks; a disk mounted with ``nolock`` or ``nobrl`` locks within one machine only. On a disk that
+    has no locks at all, mpar goes on with one warning: a lock file would remain after a crash and
+    lock everybody out. Temporary files of `path` from killed processes are removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

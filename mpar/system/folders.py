@@ -57,12 +57,8 @@ _NOT_NOTABLE = (
 def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
     """List the files below `folder` with one of `suffixes` (any case), sorted by path.
 
-    This skips hidden files and folders, and does not follow links to folders.
-
-    Raises
-    ------
-    ConfigError
-        The folder does not exist, or a folder cannot be listed.
+    This skips hidden files and folders, and does not follow links to folders. ConfigError if the
+    folder does not exist, or cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -109,21 +105,9 @@ def describe_unread(
 ) -> list[str]:
     """Describe the files below `folder` that mpar ignores, by kind.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Searched with its subfolders, without hidden ones.
-    endings : iterable of str
-        Endings of the names of files that mpar reads or expects next to them, in lower case.
-    is_read : callable, optional
-        Returns True for further files that mpar reads, by their content.
-    name : callable, optional
-        Returns the program that wrote a file, with advice, "" if unknown.
-
-    Returns
-    -------
-    list of str
-        ``2 .seq files are not read (m1.seq, m2.seq): sequences of ...``
+    `endings`, in lower case, are those of files that mpar reads or expects beside them; `is_read`
+    tells further ones by their content; `name` names the program that wrote a file, with advice. A
+    line reads ``2 .seq files are not read (m1.seq, m2.seq): sequences of ...``
     """
     folder, known = Path(folder), (*endings, *_NOT_NOTABLE)
     kinds: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -46,13 +46,7 @@ class PositionedFile:
             file.close()
 
     def read_into(self, offset: int, view: memoryview) -> int:
-        """Read bytes from `offset` on into `view`; return their number, 0 only at the end.
-
-        Raises
-        ------
-        OSError, ValueError
-            The file cannot be read, was replaced (without positioned reads), or is closed.
-        """
+        """Read bytes from `offset` on into `view`; return their number, 0 only at the end."""
         if _HAS_PREADV:
             return os.preadv(self.fileno(), [view], offset)
         if _HAS_PREAD:

@@ -227,23 +227,10 @@ def read_named_rows(
 ) -> NamedRows:
     """Read a table that mpar defines: stimuli, metadata, regions, splits, class maps.
 
-    Parameters
-    ----------
-    path : Path
-        A CSV in any encoding, separator and decimal mark that label files may have, or a workbook.
-    titles : sequence of str
-        Columns that mpar knows. Case does not count in the header; these are their names here.
-    needed : sequence of str, optional
-        Columns that must be there, by default all of `titles`.
-    has_others : bool
-        Whether the table may have further columns.
-    taken : sequence of str
-        Names that further columns may not have.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or its header does not fit.
+    Its encoding, separator and decimal mark may be those of any label file; it may be a workbook.
+    Case does not count in the header, whose columns get the names in `titles` here. Those in
+    `needed` must be there (by default all), those in `taken` may not, and others only with
+    `has_others`. Raises InputError if the file cannot be read, or its header does not fit.
     """
     needed = titles if needed is None else needed
     text, notes = read_noted(path)

@@ -54,14 +54,9 @@ class Team:
         return items[self.rank :: self.size]
 
     def gather(self, item: T, *, at_once: bool = False) -> list[T]:
-        """Return the item of each member, by rank.
+        """Return the item of each member, by rank; anything that can be pickled.
 
-        Parameters
-        ----------
-        item
-            Any object that can be pickled.
-        at_once : bool
-            All members reach this call at about the same time, so there is no long wait.
+        If all members reach this call `at_once`, there is no long wait.
         """
         if self.size == 1:
             return [item]
@@ -84,11 +79,7 @@ class Team:
     def on_leader(self, function: Callable[[], T]) -> T:
         """Let the leader call a function; all members return its result or raise its error.
 
-        Raises
-        ------
-        MparError
-            The leader's error. On other members, it has an attribute `is_reported`, so that it is
-            shown only once.
+        On other members the error has an attribute `is_reported`, so that it is shown only once.
         """
         if self.size == 1:
             return function()
@@ -159,10 +150,7 @@ class Pulse:
     def wait_for_all(self) -> None:
         """Wait until every member has called this as often as this one.
 
-        Raises
-        ------
-        TeamError
-            A member gave no sign of life for `PATIENCE_SECONDS`.
+        TeamError if a member gave no sign of life for `PATIENCE_SECONDS`.
         """
         self._num_waits += 1
         keys = [f"{rank} waits {self._num_waits}" for rank in range(self._size)]
@@ -210,15 +198,7 @@ _GO_ON = (
 def joined_team(device: torch.device | None = None) -> Iterator[Team]:
     """Join the processes that torchrun started; without torchrun, yield a team of one.
 
-    Parameters
-    ----------
-    device : torch.device, optional
-        Device of this process.
-
-    Raises
-    ------
-    TeamError
-        Another process died, hangs or was stopped.
+    TeamError if another process died, hangs or was stopped.
     """
     if num_processes() == 1:
         yield ALONE

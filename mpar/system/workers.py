@@ -34,24 +34,11 @@ class HangError(MparError):
 def run_parallel(
     function: Callable[[Item, Callable[[], None]], Result], items: Iterable[Item], *, workers: int
 ) -> Generator[tuple[int, Callable[[], Result]], None, None]:
-    """Call a function for each item in parallel threads.
+    """Call a function for each item in parallel threads; yield (index, result) as they finish.
 
-    Parameters
-    ----------
-    function : callable
-        Called with an item and a callable. The function calls the latter after each step of
-        progress; it raises KeyboardInterrupt if the function should stop.
-    items : iterable
-    workers : int
-        Number of parallel calls.
-
-    Yields
-    ------
-    index : int
-        Index of a finished item, in order of completion.
-    result : callable
-        Returns the result of the function or raises its error; raises HangError if there was no
-        progress for `PATIENCE_SECONDS`.
+    The function gets an item and a callable, which it calls after each step of progress, and which
+    raises KeyboardInterrupt if it should stop. Calling `result` returns what the function returned
+    or raises its error, or HangError if there was no progress for `PATIENCE_SECONDS`.
 
     Notes
     -----

@@ -24,12 +24,8 @@ def read_workbook(path: Path) -> tuple[str, list[str]]:
     """Return the first visible sheet with a table as CSV text, and what the user should check.
 
     Row n of the sheet is line n of the text. A table is a sheet in which some row has two cells.
-
-    Raises
-    ------
-    InputError
-        openpyxl is missing, the file is not a workbook, it has no table, or a formula has no
-        stored result.
+    Raises InputError if openpyxl is missing, the file is not a workbook, it has no table, or a
+    formula has no stored result.
 
     Notes
     -----
