@@ -11,7 +11,7 @@ from mpar.errors import InputError
 from tests.campaigns.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.campaigns.damage import apply_damage, describe, make_damage
 from tests.fixtures.helpers import read_frames
-from tests.unit.video.test_videos import make_video
+from tests.unit.video.reading import make_video
 
 NUM_FRAMES = 40
 CODECS = ("libx264", "mpeg4", "mjpeg")

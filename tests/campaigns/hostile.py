@@ -26,7 +26,8 @@ from tests.campaigns.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.campaigns.damage import make_run_folder, small_recordings
 from tests.fixtures.helpers import read_frames
 from tests.unit.cache.test_store import PLANTS, change_index, replace_index
-from tests.unit.video.test_videos import PLAYLISTS, make_video
+from tests.unit.video.reading import make_video
+from tests.unit.video.test_odd_videos import PLAYLISTS
 
 MAX_MEMORY_MIB = 1024
 MAX_MESSAGE = 1200

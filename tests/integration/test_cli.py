@@ -9,9 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,23 +18,14 @@ from mpar_cli import train as train_module
 from mpar.cache.store import Store
 from mpar.learning.recipe import TrainConfig
 from mpar.network.checkpoint import load_checkpoint
+from tests.fixtures.cli import COMMANDS
 from tests.fixtures.helpers import run
 from tests.fixtures.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
-
-PROJECT = Path(__file__).parents[2]
-COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "review", "info")
 
 
 def read_rows(path):
     """Return the rows of a CSV as dicts."""
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-@pytest.fixture
-def folders(tmp_path):
-    """Three good recordings of 24 frames."""
-    write_sample(tmp_path, num_animals=3, seed=0, num_frames=24, height=32, width=48)
-    return tmp_path
 
 
 @pytest.mark.slow
@@ -499,148 +488,3 @@ def test_info_finds_damage(study, tmp_path):
     assert result.exit_code == 2
     assert f"recording {name} do not match their checksum" in result.output
     assert run("info", study.cache, "--verify").exit_code == 0
-
-
-def test_readme_names_every_module_and_command():
-    """The README's tables and commands are those of the code."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    for path in (PROJECT / "mpar").glob("[a-z]*"):
-        if path.name != "py.typed":
-            assert f"`mpar/{path.name}{'/' * path.is_dir()}`" in text, path.name
-    for command in COMMANDS:
-        assert f"mpar-{command}" in text
-    script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
-    for line in ("python3 data/quickstart.py", ".venv/bin/python -m pytest"):
-        assert f"    {line}\n" in text
-        assert f"\n{line}\n" in script
-
-
-READMES = sorted(
-    path
-    for folder in ("", "mpar/*/", "cli/", "data/", "tests/*/")
-    for path in PROJECT.glob(f"{folder}README.md")
-)
-
-
-def test_options_of_the_readmes_exist():
-    """Every --option that a README names belongs to a command, or to a tool that it calls."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in READMES)
-    lines = [
-        line for line in text.splitlines() if not re.search("torchrun --|SBATCH --|srun ", line)
-    ]
-    known = {
-        name
-        for command in COMMANDS
-        for option in importlib.import_module(f"mpar_cli.{command}").main.params
-        for name in (*option.opts, *option.secondary_opts)
-    } | {"--help", "--logdir", "--data", "--only"}  # of TensorBoard and the benchmarks, too
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(lines)))
-    assert len(named) > 30
-    assert named <= known
-
-
-def test_links_of_the_readmes_lead_somewhere():
-    """Each relative link is a file that exists, and its anchor a heading of that file."""
-    links = [
-        (path, target)
-        for path in READMES
-        for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
-        if not target.startswith("http")
-    ]
-    assert len(links) > 15
-    for path, target in links:
-        name, _, anchor = target.partition("#")
-        file = (path.parent / name).resolve()
-        assert file.exists(), f"{path}: {target}"
-        if anchor:
-            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-            anchors = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
-            assert anchor in anchors, f"{path}: {target}"
-
-
-def test_readme_is_short():
-    """Ten minutes of reading: everything else stands beside what it documents."""
-    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
-
-
-@pytest.mark.parametrize(
-    ("error", "fragment"),
-    [
-        (MemoryError(), "not enough memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "with a smaller --size"),
-        (KeyboardInterrupt(), "interrupted; finished files are kept"),
-    ],
-)
-def test_errors_that_nobody_meant(folders, monkeypatch, error, fragment):
-    """Too little memory and Ctrl-C are messages in every command, not tracebacks."""
-
-    def fail(*_args, **_options):
-        raise error
-
-    monkeypatch.setattr("mpar.evaluation.evaluate_folders", fail)
-    result = run("evaluate", folders / "Videos", folders / "Annotations")
-    assert result.exit_code in {2, 130}
-    assert fragment in result.output
-
-
-LOSE_A_PAGE = """
-import os, sys
-from pathlib import Path
-from mpar_cli._run import command
-from mpar.cache.store import Store
-
-def read():
-    store = Store(Path(sys.argv[1]))
-    frames = store.frames(0)
-    os.truncate(store.path, 4096)
-    print(frames.sum())
-
-command(read)()
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let mapped files be cut")
-def test_a_mapped_cache_that_is_lost_ends_in_a_message(folders):
-    """The signal that this is would say nothing to anybody."""
-    cache = folders / "cache.h5"
-    run("preprocess", folders / "Videos", folders / "Annotations", "-o", cache)
-    result = subprocess.run(
-        [sys.executable, "-c", LOSE_A_PAGE, str(cache)], capture_output=True, text=True
-    )
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"error: {cache}: can no longer be read, because its disk")
-    assert result.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_every_option_once_under_a_heading(name):
-    """Groups name options that exist, and none is lost or shown twice."""
-    command = importlib.import_module(f"mpar_cli.{name}").main
-    text = run(name, "--help").output
-    shown = re.findall(r"^  (?:-\w, )?--([\w-]+)", text, flags=re.M)
-    options = [max(p.opts, key=len)[2:] for p in command.params if isinstance(p, click.Option)]
-    assert sorted(shown) == sorted([*options, "help"])
-
-
-@pytest.mark.slow
-def test_output_fits_a_file_of_any_encoding(study, tmp_path):
-    """Windows redirects output in its own code page, which lacks many characters."""
-    predictions = tmp_path / "p"
-    video = tmp_path / "Mäuse → 🐭.mp4"
-    shutil.copy(sorted(study.videos.iterdir())[0], video)
-    result = run("predict", study.checkpoint, study.videos, video, "-o", predictions)
-    assert result.exit_code == 0
-    code = "import sys; from mpar_cli.{0} import main; main(sys.argv[1:])"
-    for name, expected, arguments in (
-        # the new video has no labels
-        ("evaluate", 1, (predictions, study.annotations, "-o", tmp_path / "e")),
-        ("preprocess", 2, (tmp_path, study.annotations, "-o", tmp_path / "c.h5", "--check")),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", code.format(name), *map(str, arguments)],
-            env=os.environ | {"PYTHONIOENCODING": "cp1252"},
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == expected, done.stderr
-        assert b"Traceback" not in done.stderr

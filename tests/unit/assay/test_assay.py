@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from fractions import Fraction
 
@@ -13,46 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import mpar.summarize
 from mpar.assay.windows import (
     Window,
     make_windows,
     parse_time,
     parse_window,
-    summarize_animals,
     summarize_groups,
     summarize_window,
 )
-from mpar.errors import ConfigError, InputError
-from mpar.inference import predict_multiple_videos
+from mpar.errors import ConfigError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.network.checkpoint import load_checkpoint
-from mpar.scores.comparison import SAME_ANIMAL
-from mpar.summarize import AssayConfig, summarize_assay
-from mpar.video.timeline import TimeLine
+from mpar.summarize import AssayConfig
 from tests.fixtures.cartoon import write_script
-from tests.fixtures.helpers import put_prediction, raises_problem, recording_of, run
-
-NAMES = DEFAULT_CLASS_MAP.class_names
-NTSC = Fraction(30000, 1001)
-WHOLE = Window("whole", "whole", Fraction(0), None)
-
-
-def read_rows(path):
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def recording(labels, fps=Fraction(10)):
-    return recording_of(labels, fps=fps)
+from tests.fixtures.helpers import put_prediction, run
+from tests.unit.assay.tables import NAMES, NTSC, WHOLE, read_rows, recording
 
 
 def row_of(labels, window=WHOLE, *, fps=Fraction(10), name="paw_lick", onset=Fraction(0)):
     rows = summarize_window(recording(labels, fps), window, NAMES, onset)
     assert [row["Class"] for row in rows] == list(NAMES)
     return next(row for row in rows if row["Class"] == name)
-
-
-# Windows
 
 
 @pytest.mark.parametrize(
@@ -104,9 +83,6 @@ def test_bins_are_named_in_their_unit():
         ("bin", "10-15 min"),
         ("window", "a"),
     ]
-
-
-# One recording
 
 
 def test_window_worked_by_hand():
@@ -188,9 +164,6 @@ def test_bins_add_up(labels, fps, length):
             total = sum(part[measure] for part in parts)
             assert total == pytest.approx(row[measure], abs=1e-9)
         assert sum(part["Observed_s"] for part in parts) == pytest.approx(row["Observed_s"])
-
-
-# Groups
 
 
 def by_animal(rows):
@@ -322,317 +295,3 @@ def test_study_of_two_groups(tmp_path):
     again = run("summarize", tmp_path / "predictions", "-o", tmp_path / "s", *options)
     assert again.exit_code == 2
     assert "s: already holds by_animal.csv" in again.output.replace("\n", " ")
-
-
-# Metadata
-
-
-@pytest.fixture
-def predictions(tmp_path, monkeypatch):
-    """Three recordings of 40, 40 and 20 frames at 10 a second; no figures, which take long."""
-    monkeypatch.setattr(mpar.summarize, "_draw_figures", lambda *results: {})
-    for name, num_frames in (("m1", 40), ("m2", 40), ("m3", 20)):
-        labels = np.zeros(num_frames, int)
-        labels[5:8] = 2
-        put_prediction(tmp_path / "p", name, labels, Fraction(10))
-    return tmp_path / "p"
-
-
-def test_names_of_the_lab_do_not_hide_results(predictions):
-    """Groups and columns that are called like results stand beside them; one is refused."""
-    names = ("Window", "Class", "Row")
-    rows = "\n".join(f"m{i},{name},7" for i, name in enumerate(names, 1))
-    text = f"Recording,group,paw_lick_time_s_whole\n{rows}\n"
-    report = summarize(predictions, text, wide=True)
-    (wide,) = (path for path in report.paths if path.name == "wide.csv")
-    found = read_rows(wide)
-    assert [row["paw_lick_time_s_whole"] for row in found] == ["7"] * 3
-    assert [float(row["paw_lick_time_s_whole_2"]) for row in found] == pytest.approx([0.3] * 3)
-    (row,) = (
-        row
-        for row in read_rows(wide.with_name("prism_time_s.csv"))
-        if (row["Window"], row["Class"]) == ("whole", "paw_lick")
-    )
-    assert [float(row[f"group {name}"]) for name in names] == pytest.approx([0.3] * 3)
-
-
-def test_metadata_column_recordings_is_refused(predictions):
-    """Wide.csv counts the recordings of an animal in a column of that name."""
-    with raises_problem("columns"):
-        summarize(predictions, "Recording,Recordings\nm1,3\n", wide=True)
-
-
-def summarize(predictions, text=None, **options):
-    folder = predictions.parent
-    path = None
-    if text is not None:
-        path = folder / "animals.csv"
-        path.write_text(text, encoding="utf-8")
-    return summarize_assay(
-        predictions, folder / "s", metadata_path=path, config=AssayConfig(**options)
-    )
-
-
-def test_without_metadata(predictions):
-    """Each recording is an animal, all are one group, and lengths that differ are said."""
-    report = summarize(predictions, bin_length="1s")
-    assert (report.num_animals, report.groups) == (3, ("all",))
-    assert report.warnings == (
-        "recordings last 2.0 to 4.0 s, so seconds and counts of 'whole' are not comparable; "
-        "compare percent and rates, or pass --window",
-        "1 of 3 recordings do not fill the window '2-3 s'; group means leave them out",
-        "1 of 3 recordings do not fill the window '3-4 s'; group means leave them out",
-    )
-    rows = read_rows(predictions.parent / "s" / "by_group.csv")
-    found = {r["Window"]: r for r in rows if (r["Class"], r["Measure"]) == ("rest", "Seconds")}
-    assert [found[w]["N"] for w in ("whole", "0-1 s", "3-4 s")] == ["3", "3", "2"]
-
-
-def test_animals_that_the_network_learnt_from_are_marked(predictions):
-    """All recordings of such an animal are, in every table, and a warning counts them."""
-    put_prediction(predictions, "m3", [0] * 20, Fraction(10), learnt_part="val")
-    text = "Recording,Animal,group\nm1,A,x\nm2,B,x\nm3,A,y\n"
-    report = summarize(predictions, text)
-    warning = f"{SAME_ANIMAL} (2 of 3)"
-    assert report.warnings[0] == warning
-    folder = predictions.parent / "s"
-    assert json.loads((folder / "settings.json").read_text())["warning"] == warning
-    marks = {r["Recording"]: r["Same_animal"] for r in read_rows(folder / "by_animal.csv")}
-    assert marks == {"m1": "yes", "m2": "no", "m3": "yes"}
-    counts = {
-        (r["Group"], r["Measure"]): (r["N"], r["N_same_animal"])
-        for r in read_rows(folder / "by_group.csv")
-        if r["Class"] == "paw_lick"
-    }
-    assert counts["x", "Seconds"] == ("2", "1")
-    assert counts["y", "Seconds"] == ("1", "1")
-    assert counts["y", "Latency_s"] == ("0", "0")
-
-
-def test_animals_and_several_columns_of_group(predictions):
-    """Recordings of one animal are one; groups are made of any columns, in the file's order."""
-    text = "recording;animal;dose;sex\nm3.mp4;A;3;f\nm1;A;3;f\nm2;B;0;m\n"
-    report = summarize(predictions, text, group_by=["dose", "sex"])
-    assert (report.num_recordings, report.num_animals) == (3, 2)
-    assert report.groups == ("3 / f", "0 / m")
-    rows = read_rows(predictions.parent / "s" / "by_animal.csv")
-    assert [r["Recording"] for r in rows[:: len(NAMES)]] == ["m3", "m1", "m2"]
-    assert (rows[0]["dose"], rows[0]["sex"], rows[0]["Group"]) == ("3", "f", "3 / f")
-
-
-def test_onsets_of_the_metadata(predictions):
-    """Each recording has its own time 0."""
-    report = summarize(predictions, "Recording,on\nm1,0.25\nm2,0\nm3,1.5\n", onset_column="on")
-    assert not report.problems
-    rows = read_rows(predictions.parent / "s" / "by_animal.csv")
-    licks = {r["Recording"]: r for r in rows if r["Class"] == "paw_lick"}
-    assert licks["m1"]["Latency_s"] == "0.250000"
-    assert licks["m3"]["Latency_s"] == ""
-    assert licks["m3"]["Latency_censored"] == "yes"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Recording,group\nm1,a\nm2,b\n", "m3_predictions.csv: has no row in animals.csv; add one"),
-        (
-            "Recording,group\nm1,a\nm2,b\nm3,b\nm4,b\n",
-            "animals.csv:5: recording 'm4' has no prediction; predict it, or remove the row",
-        ),
-        ("Recording,group\nm1,a\nm2,b\nm3,\n", "animals.csv:4: recording 'm3' has no group; fill"),
-        ("Recording,group\nm1,a\nm2,b\nm2,b\n", "animals.csv:4: recording 'm2' occurs twice"),
-    ],
-)
-def test_recordings_that_are_left_out(predictions, text, expected):
-    """Nothing gets into a group by guess; what is left out is named, also in the settings."""
-    report = summarize(predictions, text)
-    assert expected in "\n".join(map(str, report.problems))
-    settings_text = (predictions.parent / "s" / "settings.json").read_text()
-    assert json.loads(settings_text)["left_out"] == [str(p) for p in report.problems]
-    assert report.num_recordings in (2, 3)
-
-
-def test_metadata_as_people_write_it(predictions):
-    """Names in capitals, with a folder or another suffix, and decimal commas mean the same."""
-    text = "Recording;on\nM1 ;0,25\nD:\\films\\m2.avi;0\nm3.MP4;1,5\n"
-    report = summarize(predictions, text, onset_column="on")
-    assert not report.problems
-    rows = read_rows(predictions.parent / "s" / "by_animal.csv")
-    licks = {r["Recording"]: r for r in rows if r["Class"] == "paw_lick"}
-    assert licks["m1"]["Latency_s"] == "0.250000"
-    assert licks["m3"]["Latency_censored"] == "yes"
-
-
-def test_one_recording_in_two_groups(predictions):
-    """Rows that differ in capitals or the suffix mean one recording; none of them is taken."""
-    report = summarize(predictions, "Recording,group\nm1,a\nM1.mp4,b\nm2,b\nm3,b\n")
-    assert report.num_recordings == 2
-    assert report.groups == ("b",)
-    (problem,) = report.problems
-    assert problem.message.startswith(
-        "recording 'M1.mp4' occurs twice (also in line 2) and the rows differ, so mpar leaves it"
-    )
-
-
-def test_groups_and_animals_that_are_spelled_in_two_ways(predictions, caplog):
-    """Two spellings of one group, or of one animal, would count as two; Excel drops zeros."""
-    summarize(predictions, "Recording,Animal,group\nm1,A1,CFA\nm2,a01 ,cfa \nm3,A3,saline\n")
-    for text in (
-        "groups 'CFA' and 'cfa' differ only in case or spaces and count as 2",
-        "animals 'A1' and 'a01' differ only in case, spaces or leading zeros and count as 2",
-    ):
-        assert f"animals.csv: the {text}" in caplog.text
-
-
-def test_doses_are_not_spelled_alike(predictions, caplog):
-    """The zeros of 0.05 are no leading zeros that a spreadsheet drops."""
-    summarize(predictions, "Recording,group\nm1,0.5 mg\nm2,0.05 mg\nm3,5 mg\n")
-    assert "differ only" not in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("text", "onset"),
-    [
-        ('Recording,on\nm1,"1,500"\nm2,"0,250"\nm3,0\n', "1.5"),
-        ("Recording;on\nm1;1,500\nm2;0\nm3;0\n", "1.5"),
-        ('Recording,on\nm1,"1,500"\nm2,0.25\nm3,0\n', None),
-        ("Recording;on\nm1;1,500\nm2;0.25\nm3;0\n", None),
-    ],
-)
-def test_commas_of_onsets(predictions, text, onset):
-    """A comma is a decimal one, or one of thousands, in all rows or in none."""
-    report = summarize(predictions, text, onset_column="on")
-    assert [p.message[:37] for p in report.problems] == (
-        [] if onset else ["recording 'm1' has the onset '1,500',"]
-    )
-
-
-@pytest.mark.parametrize("onset", ["", "x", "-1", "4", "1e1"])
-def test_onsets_that_are_none(predictions, onset):
-    """An onset must lie in its recording."""
-    report = summarize(predictions, f"Recording,on\nm1,1\nm2,{onset}\nm3,0\n", onset_column="on")
-    assert f"animals.csv:3: recording 'm2' has the onset {onset!r}, " in str(report.problems[0])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("name,group\nm1,a\n", "found the columns 'name,group', expected Recording"),
-        ("Recording,Class\nm1,a\n", "not Class; fix the header"),
-        ("Recording,a,a\nm1,1,2\n", "each once"),
-        ("Recording,group\nm1,a,b\n", "animals.csv:2: found 3 cells, expected 2"),
-        ("", "found the columns ''"),
-    ],
-)
-def test_metadata_that_is_none(predictions, text, expected):
-    """The header and its rows must fit."""
-    with pytest.raises(InputError) as caught:
-        summarize(predictions, text)
-    assert expected in str(caught.value)
-    assert not (predictions.parent / "s").exists()
-
-
-def test_options_that_do_not_fit(predictions):
-    """Columns must be there, and need metadata to be in."""
-    with pytest.raises(ConfigError, match="name columns of the metadata; pass --metadata"):
-        summarize(predictions, group_by=["dose"])
-    with pytest.raises(ConfigError, match=r"found the columns group, expected 'dose' among them"):
-        summarize(predictions, "Recording,group\nm1,a\n", group_by=["dose"])
-    with raises_problem("no-row"):
-        summarize(predictions, "Recording,group\nm9,a\n")
-
-
-def test_figures_of_the_user_are_kept(predictions):
-    """A file that has the name of a figure is not replaced unasked either."""
-    folder = predictions.parent / "s"
-    folder.mkdir()
-    (folder / "groups_a.pdf").write_text("mine")
-    with pytest.raises(ConfigError, match=r"s: already holds groups_a.pdf; pass --overwrite"):
-        summarize(predictions, windows=["a=0-1s"])
-    assert [path.name for path in folder.iterdir()] == ["groups_a.pdf"]
-
-
-def test_cells_that_a_spreadsheet_would_execute(predictions):
-    """Text of the metadata cannot become a formula."""
-    summarize(predictions, "Recording,group,=x\nm1,=1+1,@\nm2,b,c\nm3,b,c\n")
-    header, first = (predictions.parent / "s" / "by_animal.csv").read_text().splitlines()[:2]
-    assert ",'=x," in header
-    assert first.startswith("m1,m1,'=1+1,'@,")
-
-
-def test_real_predictions(study, tmp_path, monkeypatch):
-    """What mpar-predict wrote is summed up; every second of every class is its own bouts.
-
-    Of the six animals the network had learnt from five (four, and one to choose it on).
-    """
-    monkeypatch.setattr(mpar.summarize, "_draw_figures", lambda *results: {})
-    predict_multiple_videos(study.checkpoint, [study.videos], tmp_path / "p", device="cpu")
-    result = run("summarize", tmp_path / "p", "-o", tmp_path / "s")
-    assert result.exit_code == 0
-    assert f"warning: {SAME_ANIMAL} (5 of 6)\n" in result.output
-    rows = read_rows(tmp_path / "s" / "by_animal.csv")
-    split = load_checkpoint(study.checkpoint).split
-    assert {row["Recording"] for row in rows if row["Same_animal"] == "no"} == {
-        item["name"] for item in split["test"]
-    }
-    for name in {row["Recording"] for row in rows}:
-        bouts = read_rows(tmp_path / "p" / f"{name}_bouts.csv")
-        for row in (row for row in rows if row["Recording"] == name):
-            mine = [b for b in bouts if b["Class"] == row["Class"]]
-            assert int(row["Bouts"]) == len(mine)
-            total = sum(int(bout["Frames"]) for bout in mine) / 30
-            assert float(row["Seconds"]) == pytest.approx(total, abs=1e-6)
-    (tmp_path / "none").mkdir()
-    assert "found no NAME_predictions.csv" in run("summarize", tmp_path / "none").output
-
-
-def test_summing_up_keeps_the_order_of_animals():
-    """`summarize_animals` is one row a recording, window and class, in their order."""
-    from mpar.matching.metadata import Animal
-
-    animals = [Animal(recording([0, 2]), name, "a", Fraction(0), {}) for name in ("x", "y")]
-    table = summarize_animals(animals, [WHOLE], NAMES)
-    assert table["Animal"].tolist() == ["x"] * 6 + ["y"] * 6
-
-
-def test_windows_of_an_uneven_recording():
-    """By hand: frames at 0, 1, 2, 6 and 7 s, the last for 1 s; licks from 2 to 7 s."""
-    line = TimeLine(5, Fraction(1), np.array([0.0, 1, 2, 6, 7]))
-    item = recording_of([0, 0, 1, 1, 0], line=line)
-    whole, first, second = (
-        summarize_window(
-            item, Window("window", "w", Fraction(a), b and Fraction(b)), ("rest", "lick")
-        )
-        for a, b in ((0, None), (0, 4), (4, 8))
-    )
-    assert [row["Seconds"] for row in whole] == [3, 5]
-    assert (whole[1]["Percent"], whole[1]["Mean_bout_s"], whole[1]["Latency_s"]) == (62.5, 5, 2)
-    assert [row["Seconds"] for row in first] == [2, 4]  # frame 2 begins here and lasts to 6 s
-    assert [row["Seconds"] for row in second] == [1, 1]
-    assert (second[1]["Bouts"], second[1]["Observed_s"], second[1]["Complete"]) == (0, 2, "no")
-
-
-@settings(max_examples=80)
-@given(
-    fps=st.sampled_from([Fraction(30), NTSC, Fraction(25), Fraction(7), Fraction(300, 7)]),
-    edges=st.tuples(st.integers(0, 200), st.integers(0, 200)).filter(lambda e: e[0] < e[1]),
-    onset=st.integers(0, 40),
-)
-def test_windows_in_milliseconds_hold_the_frames_that_they_name(fps, edges, onset):
-    """From frame a to frame b, both in milliseconds, counted from any onset: b - a frames."""
-    labels = np.zeros(400, np.int8)
-    labels[onset + edges[0]] = 2
-    labels[onset + edges[1]] = 3
-    start, stop, zero = (Fraction(round(1000 * f / fps), 1000) for f in (*edges, onset))
-    # what the user adds up from rounded times may be off by a millisecond
-    window = Window("window", "w", start, stop)
-    times = [Fraction(round(1000 * (onset + f) / fps), 1000) - zero for f in edges]
-    exact = Window("window", "w", *times)
-    rows = summarize_window(recording(labels, fps), exact, NAMES, zero)
-    assert rows[2]["Bouts"] == 1
-    assert rows[3]["Bouts"] == 0
-    assert rows[0]["Observed_s"] == pytest.approx(float((edges[1] - edges[0]) / fps))
-    if not onset:
-        assert summarize_window(recording(labels, fps), window, NAMES) == [
-            row | {"Window_start_s": float(start), "Window_stop_s": float(stop)} for row in rows
-        ]

@@ -11,7 +11,7 @@ from mpar.formats.registry import read_label_file
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from tests.fixtures.helpers import run
 from tests.integration.test_lab_inputs import film
-from tests.unit.formats.test_exchange import ANNOT, EXPECTED, put, read
+from tests.unit.formats.label_files import ANNOT, EXPECTED, put, read
 
 TWO = ANNOT.replace("Ch1\n\nList", "Ch1\nCh2\nCh3\n\nList").rstrip() + (
     "\n\nCh2----------\n>walk\nStart\tStop\tDuration\n11\t20\t10\n\n"

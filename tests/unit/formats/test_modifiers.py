@@ -15,7 +15,8 @@ from mpar.formats.registry import read_label_file
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import ClassMap
 from mpar.video.timeline import TimeLine
-from tests.unit.formats.test_exchange import AGGREGATED, PROJECT, V8, put
+from tests.unit.formats.label_files import PROJECT, V8, put
+from tests.unit.formats.test_exchange import AGGREGATED
 
 LEFT_RIGHT = """\
 code,name,modifier,class,mirror

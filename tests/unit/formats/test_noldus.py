@@ -18,7 +18,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.matching.pairing import assign_label_files
 from mpar.video.timeline import TimeLine
 from tests.fixtures.helpers import raises_problem
-from tests.unit.formats.test_exchange import put
+from tests.unit.formats.label_files import put
 from tests.unit.formats.test_xlsx import write_book
 
 HEAD = {

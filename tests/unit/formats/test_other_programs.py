@@ -9,8 +9,8 @@ import json
 
 import pytest
 
+from tests.fixtures.mistakes import check
 from tests.integration.test_lab_inputs import LAID_THIRDS, film, preprocessed, read_labels, write
-from tests.integration.test_lab_mistakes import check
 
 UNSCORED = ["--unscored", "rest"]
 BOUTS = ("rest", 0, 1), ("paw_lick", 1, 2), ("walk", 2, 3)

@@ -24,7 +24,8 @@ from mpar.preprocess import preprocess
 from mpar.system.csv_text import read_text
 from tests.fixtures.helpers import raises_problem
 from tests.integration.test_lab_inputs import by_frame, film, write
-from tests.unit.formats.test_exchange import EXPECTED, WRITTEN_BY_HAND, read
+from tests.unit.formats.label_files import EXPECTED, read
+from tests.unit.formats.test_exchange import WRITTEN_BY_HAND
 
 TABLES = {k: v for k, v in WRITTEN_BY_HAND.items() if v[1] not in {"boris", "annot"}}
 

@@ -1,0 +1,150 @@
+"""Blind scorers, files that exist, and files that do not fit."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mpar.errors import InputError
+from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.reviewer import scoring_files
+from mpar.reviewer.history import SCORED
+from tests.fixtures.helpers import raises_problem
+from tests.fixtures.synthetic import (
+    write_annotation,
+)
+from tests.unit.reviewer.asking import (
+    LICK,
+    NUM_FRAMES,
+    WALK,
+    codes_of,
+    put_predictions,
+)
+
+
+def test_blind_scorers_get_nothing_of_others(ask, tmp_path):
+    """Neither predictions nor labels leave the server, and nothing can be accepted."""
+    out = tmp_path / "out"
+    out.mkdir()
+    write_annotation(out / "m1_ben.csv", [LICK] * NUM_FRAMES)
+    predictions = put_predictions(tmp_path / "predictions", np.full(NUM_FRAMES, 2))
+    asker = ask(predictions)
+    assert asker.state()["others"] == {"ben": [[0, NUM_FRAMES, LICK]]}
+    asker = ask(predictions, is_blind=True)
+    state = asker.state()
+    assert state["others"] == {}
+    assert state["predicted"] is None
+    assert asker.get("probability", **{"name": "m1", "class": 2}).status_code == 404
+    assert asker.edit("accept", start=0, stop=9).status_code == 400
+    assert asker.get("study").json["recordings"][0]["has_prediction"] is False
+    asker.edit("set", start=0, stop=9, code=WALK)
+    assert json.loads((out / "m1_anna.json").read_text())["is_blind"] is True
+
+
+def test_an_existing_file_is_continued(ask, tmp_path):
+    """Codes that share a class stay apart; undo leads back to the file as it was."""
+    out = tmp_path / "out"
+    out.mkdir()
+    codes = [3] * 30 + [1] * 30  # paw_guard counts as paw_withdraw
+    write_annotation(out / "m1_anna.csv", codes)
+    asker = ask()
+    assert [run_[:3] for run_ in asker.state()["runs"]] == [[0, 30, 3], [30, 60, 1]]
+    asker.edit("set", start=0, stop=5, code=LICK)
+    assert codes_of(out) == [LICK] * 5 + codes[5:]
+    asker.edit("undo")
+    assert codes_of(out) == codes
+
+
+def test_a_file_changed_by_hand_is_taken_over(ask, tmp_path):
+    """What somebody typed into the CSV counts, and can be undone."""
+    out = tmp_path / "out"
+    asker = ask()
+    asker.edit("set", start=0, stop=5, code=LICK)
+    table = out / "m1_anna.csv"
+    table.write_text(table.read_text().replace("7,-1", "7,walk"))
+    asker = ask()
+    assert [7, 8, WALK, SCORED] in asker.state()["runs"]
+    asker.edit("undo")
+    assert codes_of(out) == [LICK] * 5 + [-1] * 55
+
+
+def test_files_that_do_not_fit_are_refused_and_stay(ask, tmp_path):
+    """A CSV of another length, one that starts late, one that is no label file, a foreign JSON."""
+    out = tmp_path / "out"
+    out.mkdir()
+    table, record = out / "m1_anna.csv", out / "m1_anna.json"
+    write_annotation(table, [0] * 58)
+    asker = ask()
+    reply = asker.state()
+    assert "58 rows, expected one for each of 60 frames" in reply["error"]
+    assert (
+        asker.post(
+            "edit", {"kind": "set", "revision": 0, "start": 0, "stop": 1, "code": 2}, name="m1"
+        ).status_code
+        == 422
+    )
+    assert table.read_text().count("\n") == 59
+    for path, text, fragment in [
+        (table, "Frame,Action\n5,rest\n6,rest\n", "starts at frame 5"),
+        (table, "a,b\n1,2\n", "expected one Frame and one Action"),
+        (record, "{}", "was not written by this version of mpar-review"),
+        (record, "{", "was not written by this version of mpar-review"),
+        (record, '{"format": "mpar-review", "format_version": 2}', "this version"),
+    ]:
+        table.unlink(missing_ok=True)
+        path.write_text(text)
+        with pytest.raises(InputError, match=fragment):
+            ask()
+        assert path.read_text() == text
+
+
+def test_scoring_of_another_class_map_is_refused(ask, tmp_path):
+    """Codes would change their meaning."""
+    ask().edit("set", start=0, stop=5, code=LICK)
+    other = type(DEFAULT_CLASS_MAP)(((0, "sit", "sit"), (2, "run", "run")))
+    with raises_problem("other-classes"):
+        ask(class_map=other)
+
+
+def test_files_from_a_killed_process_are_completed(ask, tmp_path, monkeypatch):
+    """Killed between the two files, the JSON counts; a missing CSV is not silently made anew."""
+    out = tmp_path / "out"
+    asker = ask()
+    asker.edit("set", start=0, stop=5, code=LICK)
+    write_text = scoring_files.write_text
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring_files, "write_text", die)
+    with pytest.raises(KeyboardInterrupt):
+        asker.edit("set", start=5, stop=9, code=WALK)
+    monkeypatch.setattr(scoring_files, "write_text", write_text)
+    assert codes_of(out)[:9] == [LICK] * 5 + [-1] * 4
+    asker = ask()
+    assert asker.state()["runs"][:2] == [[0, 5, LICK, SCORED], [5, 9, WALK, SCORED]]
+    asker.edit("set", start=20, stop=21, code=LICK)
+    assert codes_of(out)[:9] == [LICK] * 5 + [WALK] * 4
+    (out / "m1_anna.csv").unlink()
+    asker = ask()
+    assert "put it back, or remove both" in asker.state()["error"]
+
+
+def test_what_cannot_be_saved_is_not_shown_as_saved(ask, tmp_path, monkeypatch):
+    """A full disk gives a message, and the lane stays as it was on the disk."""
+    asker = ask()
+    asker.edit("set", start=0, stop=5, code=LICK)
+
+    def fail(path, *_, **__):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(scoring_files, "write_record", fail)
+    reply = asker.edit("set", start=5, stop=9, code=WALK)
+    assert reply.status_code == 507
+    assert "No space left on device" in reply.json["error"]
+    monkeypatch.undo()
+    assert asker.state()["runs"][0] == [0, 5, LICK, SCORED]
+    assert asker.edit("set", start=5, stop=9, code=WALK).status_code == 200
+    assert codes_of(tmp_path / "out")[:9] == [LICK] * 5 + [WALK] * 4
