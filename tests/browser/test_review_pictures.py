@@ -220,7 +220,7 @@ def test_picture_from_before_its_proof_is_shown_anew(open_window, monkeypatch):
     monkeypatch.setattr(frames_module, "Counting", Slow)
     monkeypatch.setattr(FrameReader, "read", read_wrong)
     # the window opens on proven frames, then goes on to others
-    monkeypatch.setattr("tests.browser.test_review_page.NUM_FRAMES", 10)
+    monkeypatch.setattr("tests.browser.window.NUM_FRAMES", 10)
     window = open_window()
     grey = "() => review.player.context.getImageData(80, 120, 1, 1).data[0]"
     window.goes_to(5)
