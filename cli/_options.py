@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 import mpar
+from mpar.system.events import lines_of_json
 
 EXISTING = click.Path(exists=True, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
@@ -70,7 +72,30 @@ def _parse_rate(_ctx: click.Context, _param: click.Parameter, value: str | None)
 
 
 version = click.version_option(mpar.__version__, prog_name="mpar")
-quiet = click.option("--quiet", "-q", is_flag=True, help="Do not show progress bars or notes.")
+_quiet = click.option("--quiet", "-q", is_flag=True, help="Do not show progress bars or notes.")
+
+
+def _show_progress(ctx: click.Context, _param: click.Parameter, value: str) -> None:
+    if value == "json":
+        ctx.with_resource(lines_of_json(sys.stderr))
+
+
+_progress = click.option(
+    "--progress",
+    type=click.Choice(["bar", "json"]),
+    default="bar",
+    show_default=True,
+    expose_value=False,
+    callback=_show_progress,
+    help="Show progress and messages as text, or as lines of JSON for other programs.",
+)
+
+
+def quiet(function: Any) -> Any:
+    """Add --quiet and --progress."""
+    return _quiet(_progress(function))
+
+
 overwrite = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 precision = click.option(
     "--precision",

@@ -16,6 +16,7 @@ import click
 from mpar_cli._mapped import lost_pages_end_with_message
 
 from mpar.errors import InputError, MparError, Problem, counted
+from mpar.system.events import write_event
 from mpar.system.faults import is_out_of_memory, logged
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ class _EchoHandler(logging.Handler):
     """Print log records to the error stream, with a prefix for warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm  # prints above a progress bar
+        is_warning, text = record.levelno >= logging.WARNING, record.getMessage()
+        if not write_event("message", level="warning" if is_warning else "info", text=text):
+            from tqdm import tqdm  # prints above a progress bar
 
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+            tqdm.write("warning: " * is_warning + text, file=sys.stderr)
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -69,10 +71,10 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             code = ERROR_EXIT
         except MparError as error:
             if not hasattr(error, "is_reported"):
-                click.echo(f"error: {error}", err=True)
+                show_message(str(error), "error")
             code = 128 + error.signum if hasattr(error, "signum") else ERROR_EXIT
         except KeyboardInterrupt:
-            click.echo("interrupted; finished files are kept", err=True)
+            show_message("interrupted; finished files are kept")
             code = 130
         except BrokenPipeError:
             raise  # the reader closed the pipe (| head): click ends quietly
@@ -80,20 +82,25 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             text = str(error).partition("\n")[0]
             if not is_out_of_memory(error):
                 raise
-            click.echo(
-                f"error: not enough memory{text and f' ({text})'}; {_save_memory()}", err=True
-            )
+            show_message(f"not enough memory{text and f' ({text})'}; {_save_memory()}", "error")
             code = ERROR_EXIT
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"error: {where}{error.strerror or error}", err=True)
+            show_message(f"{where}{error.strerror or error}", "error")
             code = ERROR_EXIT
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+        write_event("end", code=code)
         sys.exit(code)
 
     return wrapper
+
+
+def show_message(text: str, level: str = "") -> None:
+    """Print a message to the error stream; the level is "error", "warning" or none."""
+    if not write_event("message", level=level or "info", text=text):
+        click.echo(f"{level}: {text}" if level else text, err=True)
 
 
 def _save_memory() -> str:
@@ -123,6 +130,12 @@ def show_problems(problems: Iterable[Problem], *, limit: int | None = MAX_PROBLE
         Number of messages to print; None for all.
     """
     problems = logged(problems, None)
+    shown = [
+        write_event("problem", file=p.path, line=p.line, code=p.code, text=p.message)
+        for p in problems
+    ]
+    if any(shown):
+        return
     click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", err=True)
     by_message: dict[str, list[Problem]] = {}
     for problem in problems:
@@ -149,7 +162,7 @@ def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
         files.setdefault(warning, []).append(file)
     for warning, names in files.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        click.echo(f"warning: {names[0]}{others}: {warning}", err=True)
+        show_message(f"{names[0]}{others}: {warning}", "warning")
 
 
 def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:

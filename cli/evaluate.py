@@ -12,7 +12,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @click.command(
     cls=_options.GroupedCommand,
     groups={
-        "Output": "output html overwrite quiet",
+        "Output": "output html overwrite quiet progress",
         "A checkpoint on a cache": "part raw device",
         "Predictions against label files": "class-map unscored group-pattern several",
     },

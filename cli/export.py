@@ -12,7 +12,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @click.command(
     cls=_options.GroupedCommand,
     groups={
-        "Output": "format output overwrite quiet",
+        "Output": "format output overwrite quiet progress",
         "Videos and their clips": "videos labels bouts",
         "Other formats": "unscored metadata",
     },

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import ERROR_EXIT, command, show_table, show_video_warnings
+from mpar_cli._run import ERROR_EXIT, command, show_message, show_table, show_video_warnings
 
 from mpar.errors import counted
+from mpar.system.progress import Bar
 
 if TYPE_CHECKING:
     from mpar.cache.store import Store
@@ -31,7 +32,6 @@ def main(path: Path, verify: bool, quiet: bool) -> int:
 
 
 def _show_store(path: Path, verify: bool, quiet: bool) -> int:
-    from tqdm import tqdm
 
     from mpar.cache.store import Store
 
@@ -61,10 +61,10 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
         show_video_warnings(store.recordings)
         if not verify:
             return 0
-        with tqdm(total=num_frames, unit="frame", disable=quiet or None) as bar:
+        with Bar(total=num_frames, unit="frame", quiet=quiet) as bar:
             problems = store.verify(bar.update)
     for problem in problems:
-        click.echo(problem, err=True)
+        show_message(problem)
     click.echo("damaged" if problems else "sound: every checksum matches")
     return ERROR_EXIT if problems else 0
 

@@ -13,7 +13,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_predicted, sh
 @click.command(
     cls=_options.GroupedCommand,
     groups={
-        "Output": "output overwrite format stride min-confidence quiet",
+        "Output": "output overwrite format stride min-confidence quiet progress",
         "Videos": "regions fps stream",
         "From probabilities to labels": "raw smooth close-gaps weight threshold",
     },

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 from mpar_cli import _options
 from mpar_cli._preprocess import draw_preview, show_report
-from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_problems
+from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show_problems
 
 
 @click.command(
     cls=_options.GroupedCommand,
     groups={
-        "Output": "output check preview overwrite allow-problems quiet",
+        "Output": "output check preview overwrite allow-problems quiet progress",
         "Videos": "size regions rate fps stream workers",
         "Labels": "class-map unscored group-pattern several",
     },
@@ -138,7 +138,7 @@ def main(
         if not check_only:
             show_problems(report.problems)
         num_problems = counted(len(report.problems), "problem")
-        click.echo(f"{num_problems}, also listed in {problems_path(cache_path)}", err=True)
+        show_message(f"{num_problems}, also listed in {problems_path(cache_path)}")
     if check_only:
         click.echo("checked only; no cache was written")
     elif report.is_written:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import command
+from mpar_cli._run import command, show_message
 
 
 @click.command(
@@ -93,7 +93,7 @@ def main(
         videos, output_folder, predictions_folder=predictions_folder, config=config, port=port
     ) as review:
         for warning in review.study.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            show_message(warning, "warning")
         if not quiet:
             click.echo(f"{review.study.describe()}; press Ctrl-C to stop, all edits are saved")
         click.echo(review.url)

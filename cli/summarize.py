@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 from mpar_cli import _options
-from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
+from mpar_cli._run import PROBLEMS_EXIT, command, show_message, show_problems
 
 
 @click.command(
     cls=_options.GroupedCommand,
     groups={
-        "Output": "output html wide xlsx overwrite quiet",
+        "Output": "output html wide xlsx overwrite quiet progress",
         "Animals and groups": "metadata group-by compare",
         "Time": "bin window onset-column",
         "Stimuli": "events response-window response force-column",
@@ -146,7 +146,7 @@ def main(
         quiet=quiet,
     )
     for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        show_message(warning, "warning")
     click.echo(
         f"{report.num_recordings} recordings of {report.num_animals} animals in "
         f"{len(report.groups)} groups ({', '.join(report.groups)})"

@@ -14,7 +14,7 @@ from mpar_cli._run import command
 @click.command(
     cls=_options.GroupedCommand,
     groups={
-        "Run": "output minutes epochs resume device access quiet",
+        "Run": "output minutes epochs resume device access quiet progress",
         "Animals": "val-fraction test-fraction split folds leave-one-out learning-curve seed",
         "Network and camera": "model clip-length view init recipe",
         "Report": "html version help",

@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import find_bouts
@@ -29,6 +28,7 @@ from mpar.scores.comparison import compare_folders
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files
+from mpar.system.progress import Bar
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding
 from mpar.video.writing import AddFrame, new_video
@@ -136,7 +136,7 @@ def export_videos(
     paths: list[Path] = []
     shown: list[_Bout] = []
     num_frames = sum(task.item.num_frames for task in tasks)
-    with tqdm(total=num_frames, desc="writing", unit="frame", disable=quiet or None) as bar:
+    with Bar(total=num_frames, desc="writing", unit="frame", quiet=quiet) as bar:
         for task in tasks:
             try:
                 with contained(task.video, with_disk=True):

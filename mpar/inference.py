@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
@@ -31,6 +30,7 @@ from mpar.predictions.writing import (
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import sha256_of
 from mpar.system.folders import find_files, warn_of_unread
+from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
@@ -212,11 +212,11 @@ def predict_inputs(
     own = team.share_of([rest for item in inputs if (rest := item.without(kept)).names])
     results: list[tuple[list[Recording], list[Problem]]] = [([], [])] * len(own)
     num_frames = 0
-    with tqdm(
+    with Bar(
         total=len(own),
         desc="predicting",
         unit="video",
-        disable=quiet or not team.is_leader or None,
+        quiet=quiet or not team.is_leader,
     ) as bar:
 
         def predict_one(item: Input, on_step: Callable[[], None]) -> list[Recording]:

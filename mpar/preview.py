@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.names import VIDEO_SUFFIXES
@@ -17,6 +16,7 @@ from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path
 from mpar.system.folders import find_files
+from mpar.system.progress import Bar
 from mpar.video.grey import UPRIGHT, GreyConverter
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding
@@ -81,7 +81,7 @@ def preview(
     if len(videos) > MAX_VIDEOS:
         log.warning("the preview shows the first %d of %d videos", MAX_VIDEOS, len(videos))
     rows = []
-    for video in tqdm(videos[:MAX_VIDEOS], desc="looking", unit="video", disable=quiet or None):
+    for video in Bar(videos[:MAX_VIDEOS], desc="looking", unit="video", quiet=quiet):
         try:
             with contained(video, with_disk=True):
                 rows.append(_look_at(video, found.get(video, ()), size, stream))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.cache.collecting import Video
 from mpar.cache.notes import (
@@ -26,6 +25,7 @@ from mpar.cache.staging import FrameWriter, count_frames, move_frames, stage_vid
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.system.faults import contained
+from mpar.system.progress import Bar
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
@@ -159,7 +159,7 @@ def copy_from_old(parts: Parts, plan: Plan, old: Store, staging: Path, quiet: bo
         if parts[sha256][number].in_old and not parts[sha256][number].fills(targets)
     ]
     total = sum(target.num_frames for _, _, targets in todo for target in targets)
-    with tqdm(total=total, desc="copying", unit="frame", disable=quiet or None) as bar:
+    with Bar(total=total, desc="copying", unit="frame", quiet=quiet) as bar:
         for sha256, number, targets in todo:
             if sha256 not in parts:  # another animal of this video is damaged
                 continue
@@ -247,7 +247,7 @@ def _decode_all(
     total = sum(video.info.num_packets for video in videos)
     decoded: Parts = {}
     problems: list[Problem] = []
-    with tqdm(total=total, desc="decoding", unit="frame", disable=quiet or None) as bar:
+    with Bar(total=total, desc="decoding", unit="frame", quiet=quiet) as bar:
 
         def decode_one(video: Video, on_step: Callable[[], None]) -> list[DecodedAnimal]:
             def on_frames(num_frames: int) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mpar.cache.clips import balanced_windows, labelled_frames, tile_windows
 from mpar.cache.drift import appearance_range
@@ -31,6 +30,7 @@ from mpar.network.checkpoint import SPLIT_KEYS, Checkpoint, save_checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.movement import MovementModel, movement_of
 from mpar.system.files import locked, remove_temporaries
+from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
 
 log = logging.getLogger(__name__)
@@ -128,11 +128,11 @@ class TrainingRun:
         if self.best_epoch and self.team.is_leader:
             self._remove_older_best()
         cuda = [self.device] if self.device.type == "cuda" else []
-        bar = tqdm(
+        bar = Bar(
             total=self.config.num_epochs * self.epoch_steps,
             initial=self.epoch * self.epoch_steps + self.step,
             unit="step",
-            disable=quiet or not self.team.is_leader or None,
+            quiet=quiet or not self.team.is_leader,
         )
         is_leader = self.team.is_leader
         try:
@@ -155,7 +155,7 @@ class TrainingRun:
         finally:
             board.close()
 
-    def _plan_minutes(self, bar: tqdm) -> None:
+    def _plan_minutes(self, bar: Bar) -> None:
         """Measure the time of a step and of a validation, undo them, and plan the run."""
         _ = self._moved  # needed once, so not a part of the time of a validation
         measured = time_steps(self.learner, self._samples(0), self.validate)
@@ -199,7 +199,7 @@ class TrainingRun:
         offset = int(rng.integers(window))
         return rng.permutation(tile_windows(self.store, recordings, window=window, offset=offset))
 
-    def _run_epoch(self, caught: list[int], bar: tqdm) -> float:
+    def _run_epoch(self, caught: list[int], bar: Bar) -> float:
         """Take the remaining steps of an epoch; return the seconds they took."""
         samples = self._samples(self.epoch)
         size = self.config.batch_size

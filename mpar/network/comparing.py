@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.classes import UNLABELLED
 from mpar.network.checkpoint import Checkpoint
 from mpar.network.predictor import ActionRecognitionInference
 from mpar.scores.comparison import Comparison, by_annotator
+from mpar.system.progress import Bar
 from mpar.video.timeline import is_same_tempo
 
 log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def compare_with_store(
             *(store.path, len(others), others[0], float(network.rate or 0), network.rate),
         )
     comparisons = []
-    for recording in tqdm(recordings, desc="predicting", unit="video", disable=quiet or None):
+    for recording in Bar(recordings, desc="predicting", unit="video", quiet=quiet):
         prediction = network.predict_recording(store, recording)
         comparisons.append(
             Comparison(

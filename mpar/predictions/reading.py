@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.formats.annotations import read_annotation
@@ -24,6 +23,7 @@ from mpar.predictions.writing import OUTPUT_ENDINGS, SUFFIX
 from mpar.system.csv_text import number_columns, read_text
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.folders import find_files, warn_of_unread
+from mpar.system.progress import Bar
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
 
@@ -323,7 +323,7 @@ def read_folder(
     found: dict[str, Item] = {}
     maps: set[ClassMap] = set()
     problems: list[Problem] = []
-    for name, path in tqdm(paths, desc="reading", unit="video", disable=quiet or None):
+    for name, path in Bar(paths, desc="reading", unit="video", quiet=quiet):
         try:
             with contained(path, with_disk=True):
                 stored = StoredPrediction.open(path)
