@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from subprocess import list2cmdline
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 import mpar
+from mpar.errors import ConfigError
+from mpar.studio.study import Study, is_study
 from mpar.system.events import lines_of_json
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -31,6 +36,8 @@ class GroupedCommand(click.Command):
         group names stand under `others`.
     others : str
         Heading of all further options.
+
+    If the first argument is a study (`mpar.studio.study`), its files and options take its place.
     """
 
     def __init__(
@@ -39,6 +46,21 @@ class GroupedCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.groups = {title: names.split() for title, names in groups.items()}
         self.others = others
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with those of a study in its place."""
+        if args and is_study(args[0]):
+            assert self.callback is not None
+            name = self.callback.__module__.rpartition(".")[2]
+            try:
+                args = [*Study.open(args[0]).arguments(name), *args[1:]]
+            except ConfigError as error:
+                raise click.UsageError(str(error), ctx) from None
+            if not {"-q", "--quiet", "--progress"} & {*args}:
+                command = [f"mpar-{name}", *args]
+                shown = list2cmdline(command) if os.name == "nt" else shlex.join(command)
+                click.echo(f"runs {shown}", err=True)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings, in the order of the groups."""
@@ -110,6 +132,14 @@ device = click.option(
     default="auto",
     show_default=True,
     help="Where to compute; auto uses a GPU if one works.",
+)
+videos = click.option(
+    "--videos",
+    "more_videos",
+    type=FOLDER,
+    multiple=True,
+    metavar="FOLDER",
+    help="A further folder of videos; may be given several times.",
 )
 class_map = click.option(
     "--class-map",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw_preview(
-    video_folder: Path,
+    video_folder: list[Path],
     path: Path,
     regions: RegionTable | None,
     size: tuple[int, int] | None,

@@ -15,7 +15,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
     cls=_options.GroupedCommand,
     groups={
         "Output": "output check preview overwrite allow-problems quiet progress",
-        "Videos": "size regions rate fps stream workers",
+        "Videos": "videos size regions rate fps stream workers",
         "Labels": "class-map unscored group-pattern several",
     },
     others="Unusual label files, and other options",
@@ -31,6 +31,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
     show_default=True,
     help="The cache to make; videos already in it are not decoded again.",
 )
+@_options.videos
 @_options.size
 @click.option(
     "--workers",
@@ -70,6 +71,7 @@ def main(
     video_folder: Path,
     annotation_folder: Path,
     cache_path: Path,
+    more_videos: tuple[Path, ...],
     size: tuple[int, int] | None,
     workers: int | None,
     class_map_path: Path | None,
@@ -102,11 +104,13 @@ def main(
 
     regions = _options.read_regions(regions_path)
     if preview_path is not None:
-        return draw_preview(video_folder, preview_path, regions, size, stream, overwrite, quiet)
+        return draw_preview(
+            [video_folder, *more_videos], preview_path, regions, size, stream, overwrite, quiet
+        )
     class_map = _options.read_class_map(class_map_path)
     with joined_team() as team:
         report = preprocess(
-            video_folder,
+            [video_folder, *more_videos],
             annotation_folder,
             cache_path,
             class_map=class_map,

@@ -13,7 +13,7 @@ from mpar_cli._run import command, show_message
     cls=_options.GroupedCommand,
     groups={
         "What to do": "output predictions annotator blind estimate",
-        "Videos and labels": "class-map regions stream group-pattern",
+        "Videos and labels": "videos class-map regions stream group-pattern",
     },
 )
 @click.argument("videos", type=_options.FOLDER)
@@ -43,6 +43,7 @@ from mpar_cli._run import command, show_message
     is_flag=True,
     help="Hand out stretches drawn at random, blind, and estimate how good the predictions are.",
 )
+@_options.videos
 @_options.class_map
 @_options.regions
 @_options.stream
@@ -59,6 +60,7 @@ from mpar_cli._run import command, show_message
 @command
 def main(
     videos: Path,
+    more_videos: tuple[Path, ...],
     output_folder: Path,
     predictions_folder: Path | None,
     annotator: str,
@@ -90,7 +92,11 @@ def main(
         group_pattern=group_pattern,
     )
     with opened_review(
-        videos, output_folder, predictions_folder=predictions_folder, config=config, port=port
+        [videos, *more_videos],
+        output_folder,
+        predictions_folder=predictions_folder,
+        config=config,
+        port=port,
     ) as review:
         for warning in review.study.warnings:
             show_message(warning, "warning")

@@ -39,6 +39,7 @@ from mpar.errors import InputError, Problem
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.system.faults import LOG_NAME, logged
 from mpar.system.files import locked, naming, publish, write_rows
+from mpar.system.folders import Folders, list_folders
 from mpar.system.team import ALONE, Team
 
 __all__ = ["PreprocessConfig", "PreprocessReport", "preprocess", "problems_path"]
@@ -76,7 +77,7 @@ class PreprocessReport:
 
 
 def preprocess(
-    video_folder: Path | str,
+    video_folder: Folders,
     annotation_folder: Path | str,
     cache_path: Path | str,
     *,
@@ -92,7 +93,8 @@ def preprocess(
 
     Parameters
     ----------
-    video_folder, annotation_folder : Path or str
+    video_folder : Path, str or sequence of them
+    annotation_folder : Path or str
         Searched with their subfolders; paired by name (`mpar.matching.pairing.find_recordings`).
     cache_path : Path or str
         The cache to make. An existing cache is replaced once the new one is complete; videos in it
@@ -131,9 +133,9 @@ def preprocess(
     check_unscored(config.unscored, class_map)
     cache_path = Path(cache_path)
     workers = max(1, workers or os.cpu_count() or 1)
-    places = video_folder, annotation_folder
+    places = (*list_folders(video_folder), Path(annotation_folder))
     quiet = quiet or not team.is_leader
-    videos, problems = collect(*places, class_map, config, workers, team)
+    videos, problems = collect(video_folder, annotation_folder, class_map, config, workers, team)
     run = _Run(cache_path, class_map, config, places, overwrite, workers, quiet, videos, problems)
     if not check_only:
         run.log = cache_path.with_name(f"{cache_path.name}.{LOG_NAME}")
@@ -164,7 +166,7 @@ class _Run:
     cache_path: Path
     class_map: ClassMap
     config: PreprocessConfig
-    places: tuple[Path | str, Path | str]
+    places: tuple[Path, ...]
     overwrite: bool
     workers: int
     quiet: bool

@@ -15,7 +15,7 @@ from mpar.matching.regions import RegionTable
 from mpar.report.preview_plot import PreviewRow, plot_preview
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path
-from mpar.system.folders import find_files
+from mpar.system.folders import Folders, find_files, list_folders
 from mpar.system.progress import Bar
 from mpar.video.grey import UPRIGHT, GreyConverter
 from mpar.video.regions import Region
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def preview(
-    video_folder: Path | str,
+    video_folder: Folders,
     path: Path | str,
     *,
     regions: RegionTable | None = None,
@@ -41,7 +41,7 @@ def preview(
 
     Parameters
     ----------
-    video_folder : Path or str
+    video_folder : Path, str or sequence of them
         Searched with its subfolders. The first 24 videos are drawn.
     path : Path or str
         The PNG to write.
@@ -76,7 +76,7 @@ def preview(
         raise ConfigError(f"{path}: already exists; pass --overwrite to replace it")
     videos = find_files(video_folder, VIDEO_SUFFIXES)
     if not videos:
-        raise ConfigError(f"{video_folder}: found no video; check the path")
+        raise ConfigError(f"{list_folders(video_folder)[0]}: found no video; check the path")
     found, problems = regions.by_video(videos) if regions else ({}, [])
     if len(videos) > MAX_VIDEOS:
         log.warning("the preview shows the first %d of %d videos", MAX_VIDEOS, len(videos))

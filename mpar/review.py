@@ -21,6 +21,7 @@ from mpar.reviewer.server import HOST, MAX_BODY_BYTES, make_app
 from mpar.reviewer.study import Study
 from mpar.reviewer.worklist import ESTIMATE_PAGE
 from mpar.system.files import locked, write_text
+from mpar.system.folders import Folders
 
 __all__ = ["Review", "ReviewConfig", "opened_review"]
 
@@ -88,7 +89,7 @@ class Review:
 
 @contextlib.contextmanager
 def opened_review(
-    video_folder: Path | str,
+    video_folder: Folders,
     output_folder: Path | str,
     *,
     predictions_folder: Path | str | None = None,
@@ -99,7 +100,7 @@ def opened_review(
 
     Parameters
     ----------
-    video_folder : Path or str
+    video_folder : Path, str or sequence of them
         Searched with its subfolders; nothing in it is changed.
     output_folder : Path or str
         Where scorings go, and where those of others are found; created if it does not exist.
@@ -140,7 +141,7 @@ def opened_review(
             ) from None
         listener = stack.enter_context(_listen(port))
         study = Study(
-            Path(video_folder),
+            video_folder,
             output_folder,
             None if predictions_folder is None else Path(predictions_folder),
             config or ReviewConfig(),

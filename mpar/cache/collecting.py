@@ -21,6 +21,7 @@ from mpar.matching.pairing import find_recordings, warn_of_unread_labels
 from mpar.matching.sources import Source
 from mpar.system.faults import contained
 from mpar.system.files import sha256_of
+from mpar.system.folders import Folders, list_folders
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.videos import VideoInfo, probe_video, squeeze_of
@@ -60,7 +61,7 @@ class Video:
 
 
 def collect(
-    video_folder: Path | str,
+    video_folder: Folders,
     annotation_folder: Path | str,
     class_map: ClassMap,
     config: PreprocessConfig,
@@ -77,7 +78,7 @@ def collect(
         Problems of all others.
     """
     if team.is_leader:
-        warn_of_unread_labels(video_folder, annotation_folder)
+        warn_of_unread_labels(*list_folders(video_folder), annotation_folder)
     sources, problems = find_recordings(
         video_folder,
         annotation_folder,

@@ -45,13 +45,13 @@ from mpar.matching.sources import (
     split_sources,
 )
 from mpar.system.faults import contained
-from mpar.system.folders import find_files, warn_of_unread
+from mpar.system.folders import Folders, find_files, list_folders, warn_of_unread
 
 log = logging.getLogger(__name__)
 
 
 def find_recordings(
-    video_folder: Path | str,
+    video_folder: Folders,
     annotation_folder: Path | str,
     class_map: ClassMap,
     *,
@@ -67,7 +67,8 @@ def find_recordings(
 
     Parameters
     ----------
-    video_folder, annotation_folder : Path or str
+    video_folder : Path, str or sequence of them
+    annotation_folder : Path or str
         Searched with their subfolders.
     class_map : ClassMap
         The names that may occur in label files.
@@ -94,9 +95,8 @@ def find_recordings(
     videos = find_files(video_folder, VIDEO_SUFFIXES)
     annotations = find_label_files(annotation_folder)
     if not videos:
-        raise ConfigError(
-            f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
-        )
+        where = ", ".join(map(str, list_folders(video_folder)))
+        raise ConfigError(f"{where}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path")
     problems = [
         Problem.of(path, "file-name", "has a name that is not UTF-8 text; rename it")
         for path in videos + annotations

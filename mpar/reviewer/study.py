@@ -29,7 +29,7 @@ from mpar.reviewer.review_config import ReviewConfig, login_name
 from mpar.reviewer.scoring_files import ScoringFiles
 from mpar.reviewer.worklist import ESTIMATE_NAME, Checking, Queue
 from mpar.system.files import write_rows
-from mpar.system.folders import find_files
+from mpar.system.folders import Folders, find_files, list_folders
 from mpar.video.regions import Region
 
 REGIONS_NAME = "regions.csv"
@@ -42,7 +42,7 @@ class Study:
 
     Parameters
     ----------
-    video_folder : Path
+    video_folder : Path, str or sequence of them
         Searched with its subfolders.
     output_folder : Path
         Where scorings are read and written.
@@ -59,7 +59,7 @@ class Study:
 
     def __init__(
         self,
-        video_folder: Path,
+        video_folder: Folders,
         output_folder: Path,
         predictions_folder: Path | None,
         config: ReviewConfig,
@@ -72,7 +72,8 @@ class Study:
         self.videos = find_files(video_folder, VIDEO_SUFFIXES)
         if not self.videos:
             raise ConfigError(
-                f"{video_folder}: found no video ({' '.join(VIDEO_SUFFIXES)}); check the path"
+                f"{list_folders(video_folder)[0]}: found no video ({' '.join(VIDEO_SUFFIXES)}); "
+                "check the path"
             )
         self._predicted: dict[str, StoredPrediction] = {}
         self.warnings: list[str] = []

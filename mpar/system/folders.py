@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from mpar.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+Folders: TypeAlias = Path | str | Sequence[Path | str]
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 _MIN_PICTURES = 10  # fewer pictures in a folder are figures, not a film
@@ -54,24 +57,29 @@ _NOT_NOTABLE = (
 )
 
 
-def find_files(folder: Path | str, suffixes: Iterable[str]) -> list[Path]:
-    """List the files below `folder` with one of `suffixes` (any case), sorted by path.
+def list_folders(folders: Folders) -> list[Path]:
+    """Return one or several folders as a list."""
+    return [Path(folders)] if isinstance(folders, (str, Path)) else [*map(Path, folders)]
 
-    This skips hidden files and folders, and does not follow links to folders. ConfigError if the
+
+def find_files(folders: Folders, suffixes: Iterable[str]) -> list[Path]:
+    """List the files below one or several folders with these suffixes (any case), by path.
+
+    This skips hidden files and folders, and does not follow links to folders. ConfigError if a
     folder does not exist, or cannot be listed.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: is not a folder; check the path")
     suffixes = set(suffixes)
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(_HIDDEN) and Path(name).suffix.lower() in suffixes
-        ]
+    found: set[Path] = set()
+    for folder in list_folders(folders):
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: is not a folder; check the path")
+        for parent, inside, names in os.walk(folder, onerror=_refuse_folder):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            found |= {
+                Path(parent, name)
+                for name in names
+                if not name.startswith(_HIDDEN) and Path(name).suffix.lower() in suffixes
+            }
     return sorted(found)
 
 

@@ -27,7 +27,7 @@ ROOMS = sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
 # Nothing that merely looks into inputs or at scores waits for torch to load.
 WITHOUT_TORCH = (
     *("labels", "formats", "matching", "aligning", "video", "predictions", "scores", "report"),
-    *("assay", "reviewer", "system"),
+    *("assay", "reviewer", "studio", "system"),
     *("cache.store", "cache.writer", "cache.clip_lengths", "network.config", "learning.recipe"),
 )
 DOORS_WITHOUT_TORCH = (*("errors", "preprocess", "summarize", "evaluation", "export", "review"),)

@@ -1,0 +1,218 @@
+"""A study: one folder with everything that belongs together, in fixed places.
+
+::
+
+    Study/study.json     where the videos are, options, and which run is in use
+    Study/Annotations/   label files
+    Study/classes.csv  regions.csv  animals.csv    if there are any
+    Study/cache.h5  runs/  predictions/RUN/  results/
+
+Commands take a study instead of files and folders. `Study.arguments` says which these are, so
+that everything can be done without a study, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpar.errors import ConfigError
+
+FILE_NAME = "study.json"
+VERSION = 1
+COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "review")
+_KEYS = {"version", "videos", "options", "in_use"}
+_BEST = "best_model_epoch*.pt"
+
+
+def is_study(path: Path | str) -> bool:
+    """Return True if a path is a folder with a ``study.json``."""
+    return Path(path, FILE_NAME).is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What ``study.json`` says, and where everything else is.
+
+    Parameters
+    ----------
+    folder : Path
+        The study.
+    videos : tuple of str
+        Folders with videos, as written: absolute, or from the study's folder.
+    options : mapping
+        By command, values of its options by their names without ``--``: true for a flag, a list
+        for an option that is given several times.
+    in_use : str, optional
+        Name of the run whose network predicts; by default the newest that has one.
+    """
+
+    folder: Path
+    videos: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    in_use: str | None = None
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Study:
+        """Read a study.
+
+        Raises
+        ------
+        ConfigError
+            ``study.json`` cannot be read, or says something unknown.
+        """
+        path = Path(folder, FILE_NAME)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise ConfigError(f"{path}: is not JSON ({error}); correct it") from None
+        if problem := _find_problem(data):
+            raise ConfigError(f"{path}: {problem}")
+        videos = data["videos"]
+        return cls(
+            Path(folder),
+            tuple([videos] if isinstance(videos, str) else videos),
+            data.get("options", {}),
+            data.get("in_use"),
+        )
+
+    @property
+    def video_folders(self) -> tuple[Path, ...]:
+        """The folders with videos."""
+        return tuple(self.folder / written for written in self.videos)
+
+    @property
+    def annotations(self) -> Path:
+        """The folder with label files."""
+        return self.folder / "Annotations"
+
+    @property
+    def cache(self) -> Path:
+        """The cache."""
+        return self.folder / "cache.h5"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the runs of training."""
+        return self.folder / "runs"
+
+    def predictions(self, run: str) -> Path:
+        """Return the folder of the predictions of a run."""
+        return self.folder / "predictions" / run
+
+    @property
+    def results(self) -> Path:
+        """The folder of tables, figures and exports."""
+        return self.folder / "results"
+
+    def trained_runs(self) -> list[str]:
+        """Return the names of the runs that have a network, the oldest first."""
+        found = self.runs.iterdir() if self.runs.is_dir() else ()
+        return sorted(path.name for path in found if any(path.glob(_BEST)))
+
+    def run_in_use(self) -> str:
+        """Return the name of the run whose network predicts.
+
+        Raises
+        ------
+        ConfigError
+            No run has a network, or that in use is gone.
+        """
+        known = self.trained_runs()
+        if self.in_use is not None and self.in_use not in known:
+            raise ConfigError(
+                f"{self.folder / FILE_NAME}: found the run {self.in_use} in use, expected one of "
+                f"{', '.join(known) or '(none)'}; correct it"
+            )
+        if not known:
+            raise ConfigError(f"{self.folder}: has no trained network; run mpar-train on it first")
+        return self.in_use or known[-1]
+
+    def arguments(self, command: str) -> list[str]:
+        """Return the arguments and options with which a command works on this study.
+
+        Raises
+        ------
+        ConfigError
+            Something that the command needs is not there yet.
+        """
+        places: dict[str, Callable[[], Sequence[Path | str]]] = {
+            "preprocess": self._of_preprocess,
+            "train": lambda: [self.cache, "--output", self.runs],
+            "predict": self._of_predict,
+            "evaluate": lambda: [
+                *(self.predictions(self.run_in_use()), self.annotations),
+                *("--output", self.results / "evaluation"),
+            ],
+            "export": lambda: [
+                *(self.predictions(self.run_in_use()), "--output", self.results / "export")
+            ],
+            "summarize": lambda: [
+                *(self.predictions(self.run_in_use()), "--output", self.results / "summary"),
+                *self._table("--metadata", "animals.csv"),
+            ],
+            "review": self._of_review,
+        }
+        found = [str(item) for item in places[command]()]
+        for name, value in self.options.get(command, {}).items():
+            for one in value if isinstance(value, list) else [value]:
+                found += [f"--{name}"] if one is True else [f"--{name}", str(one)]
+        return found
+
+    def _of_preprocess(self) -> list[Path | str]:
+        first, *others = self.video_folders
+        return [
+            *(first, self.annotations, "--output", self.cache),
+            *(part for folder in others for part in ("--videos", folder)),
+            *self._table("--class-map", "classes.csv"),
+            *self._table("--regions", "regions.csv"),
+        ]
+
+    def _of_predict(self) -> list[Path | str]:
+        run = self.run_in_use()
+        best = max((self.runs / run).glob(_BEST), key=lambda path: path.stat().st_mtime)
+        return [best, *self.video_folders, "--output", self.predictions(run)]
+
+    def _of_review(self) -> list[Path | str]:
+        first, *others = self.video_folders
+        known = self.trained_runs()
+        predictions = self.predictions(self.run_in_use()) if known else None
+        return [
+            *(first, "--output", self.annotations),
+            *(part for folder in others for part in ("--videos", folder)),
+            *(("--predictions", predictions) if predictions and predictions.is_dir() else ()),
+            *self._table("--class-map", "classes.csv"),
+            *self._table("--regions", "regions.csv"),
+        ]
+
+    def _table(self, option: str, name: str) -> list[Path | str]:
+        path = self.folder / name
+        return [option, path] if path.is_file() else []
+
+
+def _find_problem(data: Any) -> str:
+    """Return what is wrong with the content of ``study.json``, "" if nothing is."""
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        found = data.get("version") if isinstance(data, dict) else data
+        return f'found version {found!r}, expected "version": {VERSION}; correct it, or update mpar'
+    if unknown := sorted(data.keys() - _KEYS):
+        return f"found {unknown[0]!r}, expected some of {', '.join(sorted(_KEYS))}; remove it"
+    videos = data.get("videos")
+    videos = [videos] if isinstance(videos, str) else videos
+    if not isinstance(videos, list) or not videos or not all(isinstance(v, str) for v in videos):
+        return f'found "videos": {videos!r}, expected a list of folders; add them'
+    options = data.get("options", {})
+    if not isinstance(options, dict) or not all(isinstance(v, dict) for v in options.values()):
+        return f'found "options": {options!r}, expected options by command; correct them'
+    if unknown := sorted(options.keys() - {*COMMANDS}):
+        return (
+            f"found options of {unknown[0]!r}, expected those of {', '.join(COMMANDS)}; remove it"
+        )
+    if not isinstance(data.get("in_use"), (str, type(None))):
+        return f'found "in_use": {data["in_use"]!r}, expected the name of a run; correct it'
+    return ""

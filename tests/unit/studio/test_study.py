@@ -1,0 +1,132 @@
+"""A study: its file, and what commands make of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from mpar.cache.store import Store
+from mpar.errors import ConfigError
+from mpar.studio.study import COMMANDS, Study, is_study
+from tests.fixtures.helpers import run
+
+
+def put_study(folder, **data):
+    """Write a study.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": 1, "videos": ["Videos"], **data})
+    (folder / "study.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def put_network(folder, name, epoch=1):
+    """Pretend that a run has a network."""
+    path = folder / "runs" / name / f"best_model_epoch{epoch}.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"version": 2}, "found version 2"),
+        ({"video": "a"}, "found 'video'"),
+        ({"videos": []}, "expected a list of folders"),
+        ({"videos": [1]}, "expected a list of folders"),
+        ({"options": ["size"]}, "expected options by command"),
+        ({"options": {"size": 64}}, "expected options by command"),
+        ({"options": {"preproces": {}}}, "found options of 'preproces'"),
+        ({"in_use": 3}, "expected the name of a run"),
+    ],
+)
+def test_what_a_study_cannot_say(tmp_path, data, found):
+    """Nothing is guessed or passed over."""
+    with pytest.raises(ConfigError, match=found):
+        Study.open(put_study(tmp_path, **data))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff"])
+def test_a_file_that_is_no_study(tmp_path, text):
+    """A message, no traceback, also in the commands."""
+    (tmp_path / "study.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=r"study\.json: "):
+        Study.open(tmp_path)
+    result = run("preprocess", tmp_path)
+    assert result.exit_code == 2
+    assert "study.json: " in result.output
+
+
+def test_places_and_options(tmp_path):
+    """Files that are there are passed on; options come last, so that those of the user win."""
+    options = {"size": 64, "allow-problems": True, "unscored": "rest"}
+    study = Study.open(
+        put_study(tmp_path, videos=["V", str(tmp_path / "W")], options={"preprocess": options})
+    )
+    expected = [tmp_path / "V", tmp_path / "Annotations", "--output", tmp_path / "cache.h5"]
+    expected += ["--videos", tmp_path / "W"]
+    given = ["--size", "64", "--allow-problems", "--unscored", "rest"]
+    assert study.arguments("preprocess") == [*map(str, expected), *given]
+    (tmp_path / "classes.csv").write_text("")
+    (tmp_path / "regions.csv").write_text("")
+    expected += ["--class-map", tmp_path / "classes.csv", "--regions", tmp_path / "regions.csv"]
+    assert study.arguments("preprocess") == [*map(str, expected), *given]
+
+
+def test_the_run_in_use(tmp_path):
+    """The newest with a network, or the one that the study names."""
+    study = Study.open(put_study(tmp_path))
+    with pytest.raises(ConfigError, match="run mpar-train on it first"):
+        study.arguments("predict")
+    first, second = put_network(tmp_path, "run_1"), put_network(tmp_path, "run_2", 7)
+    (tmp_path / "runs" / "run_3").mkdir()
+    assert study.run_in_use() == "run_2"
+    assert study.arguments("predict")[0] == str(second)
+    study = Study.open(put_study(tmp_path, in_use="run_1"))
+    assert study.arguments("predict") == [
+        *(str(first), str(tmp_path / "Videos"), "--output", str(tmp_path / "predictions" / "run_1"))
+    ]
+    with pytest.raises(ConfigError, match="expected one of run_1, run_2"):
+        Study.open(put_study(tmp_path, in_use="run_3")).run_in_use()
+
+
+def test_every_command_takes_a_study(tmp_path):
+    """Each names its outputs."""
+    put_network(put_study(tmp_path), "run_1")
+    study = Study.open(tmp_path)
+    for command in COMMANDS:
+        arguments = study.arguments(command)
+        assert str(tmp_path) in arguments[arguments.index("--output") + 1]
+
+
+@pytest.mark.slow
+def test_a_study_from_videos_to_results(study, tmp_path):
+    """All commands on one folder give what they give with their files; a copy works elsewhere."""
+    folder = tmp_path / "Study"
+    options = {"preprocess": {"size": "32"}, "train": {"model": "light", "epochs": 1}}
+    put_study(folder, videos=["Videos/a", "Videos/b"], options=options)
+    shutil.copytree(study.annotations, folder / "Annotations")
+    for number, video in enumerate(sorted(study.videos.iterdir())):
+        place = folder / "Videos" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, place)
+    moved = tmp_path / "elsewhere"
+    assert is_study(folder)
+    for command in ("preprocess", "train"):
+        result = run(command, folder)
+        assert result.exit_code == 0, result.output
+        assert f"runs mpar-{command} {folder}" in result.stderr
+    with Store(folder / "cache.h5") as made, Store(study.cache) as expected:
+        assert made.frame_size == (32, 32)
+        assert {i.sha256 for i in made.recordings} == {i.sha256 for i in expected.recordings}
+    folder.rename(moved)
+    for command in ("predict", "evaluate", "summarize"):
+        result = run(command, moved, "--quiet")
+        assert result.exit_code == 0, result.output
+        assert "runs mpar" not in result.stderr
+    (name,) = Study.open(moved).trained_runs()
+    assert len([*(moved / "predictions" / name).glob("*_predictions.csv")]) == 6
+    assert (moved / "results" / "evaluation" / "metrics.json").is_file()
+    assert (moved / "results" / "summary" / "by_animal.csv").is_file()
