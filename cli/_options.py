@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 import re
-import shlex
 import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from subprocess import list2cmdline
 from typing import Any
 
 import click
@@ -17,7 +15,7 @@ from click.core import ParameterSource
 
 import mpar
 from mpar.errors import ConfigError
-from mpar.studio.study import Study, is_study
+from mpar.studio.study import Study, is_study, shown
 from mpar.system.events import lines_of_json
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -51,15 +49,14 @@ class GroupedCommand(click.Command):
         """Parse the arguments, with those of a study in its place."""
         if args and is_study(args[0]):
             assert self.callback is not None
-            name = self.callback.__module__.rpartition(".")[2]
+            # of its file: as a script, the module has another name
+            name = Path(inspect.unwrap(self.callback).__code__.co_filename).stem
             try:
                 args = [*Study.open(args[0]).arguments(name), *args[1:]]
             except ConfigError as error:
                 raise click.UsageError(str(error), ctx) from None
             if not {"-q", "--quiet", "--progress"} & {*args}:
-                command = [f"mpar-{name}", *args]
-                shown = list2cmdline(command) if os.name == "nt" else shlex.join(command)
-                click.echo(f"runs {shown}", err=True)
+                click.echo(f"runs {shown([f'mpar-{name}', *args])}", err=True)
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

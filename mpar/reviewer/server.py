@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-import json
 import math
 import struct
 from pathlib import Path
@@ -14,28 +12,16 @@ from mpar.labels.classes import UNLABELLED
 from mpar.reviewer.desk import Desk, StaleError
 from mpar.reviewer.study import Study
 from mpar.reviewer.worklist import plain
-from mpar.system.faults import LOG_NAME, logged, unexpected
+from mpar.system.serving import closed_app, json_body
 from mpar.video.regions import Region
 
 if TYPE_CHECKING:
-    from flask import Flask, Response
+    from flask import Flask
 
-HOST = "127.0.0.1"
-MAX_BODY_BYTES = 1 << 20
 _MAX_CHUNK = 512  # frames a request
 _WAIT_SECONDS = 2.0
 _LANES_SECONDS = 0.1  # to wait for what a recording is compared with, before it is shown
 _PAGE = Path(__file__).parent / "page"
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Flask:
@@ -44,72 +30,17 @@ def make_app(study: Study, token: str, port: int, colors: tuple[str, ...]) -> Fl
     `token` is the first part of every path; requests without it, and to another host or port, are
     refused.
     """
-    from flask import Flask, abort, request
-    from werkzeug.exceptions import HTTPException
-
-    app = Flask("mpar-review", static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    hosts = {f"{HOST}:{port}", f"localhost:{port}"}
-
-    @app.before_request
-    def check_link() -> None:
-        given = request.path.split("/", 2)[1].encode("utf-8", "replace")
-        if request.host not in hosts or not hmac.compare_digest(given, token.encode()):
-            abort(403)
-
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        response.headers.update(_HEADERS)
-        return response
+    app = closed_app("mpar-review", token, port, _PAGE, study.output_folder)
 
     @app.errorhandler(StaleError)
     def show_stale(error: StaleError) -> tuple[dict[str, str], int]:
         return {"error": str(error)}, 409
 
-    @app.errorhandler(InputError)
-    def show_problem(error: InputError) -> tuple[dict[str, str], int]:
-        problems = logged(error.problems, study.output_folder / LOG_NAME)
-        return {"error": str(problems[0])}, 422
-
-    @app.errorhandler(OSError)
-    def show_disk(error: OSError) -> tuple[dict[str, str], int]:
-        return {"error": f"not saved: {error.filename or ''} {error.strerror or error}"}, 507
-
-    @app.errorhandler(ValueError)
-    def show_bad(error: ValueError) -> tuple[dict[str, str], int]:
-        return {"error": str(error)}, 400
-
-    @app.errorhandler(Exception)
-    def show_failure(error: Exception) -> Any:
-        if isinstance(error, HTTPException):
-            return error
-        name = request.args.get("name", "the page")
-        path = study.output_folder / LOG_NAME
-        (problem,) = logged(unexpected(name, error).problems, path)
-        return {"error": str(problem)}, 500
-
-    _add_page(app, token)
     _add_reading(app, token, study, colors)
     _add_data(app, token, study)
     _add_writing(app, token, study)
     _add_stretches(app, token, study)
     return app
-
-
-def _add_page(app: Flask, token: str) -> None:
-    files = {path.name: path.read_bytes() for path in _PAGE.iterdir() if path.suffix in _TYPES}
-
-    @app.get(f"/{token}/")
-    def page() -> tuple[bytes, dict[str, str]]:
-        return send("index.html")
-
-    @app.get(f"/{token}/page/<name>")
-    def send(name: str) -> tuple[bytes, dict[str, str]]:
-        from flask import abort
-
-        if name not in files:
-            abort(404)
-        return files[name], {"Content-Type": f"{_TYPES[Path(name).suffix]}; charset=utf-8"}
 
 
 def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) -> None:
@@ -214,7 +145,7 @@ def _add_writing(app: Flask, token: str, study: Study) -> None:
     @app.post(f"/{token}/edit")
     def edit() -> dict[str, Any]:
         name = _name(study)
-        body = _body()
+        body = json_body()
         desk, frames = study.desk_of(name), study.frames_of(name)
         values = {
             key: _whole(body[key])
@@ -242,14 +173,14 @@ def _add_writing(app: Flask, token: str, study: Study) -> None:
     @app.post(f"/{token}/seen")
     def note_seen() -> dict[str, Any]:
         desk: Desk = study.desk_of(_name(study))
-        desk.note_seen(_spans(_body().get("seen", [])))
+        desk.note_seen(_spans(json_body().get("seen", [])))
         return {}
 
     @app.post(f"/{token}/regions")
     def save_regions() -> dict[str, Any]:
         recording = study.recordings[_name(study)]
         regions = []
-        for item in _list(_body().get("regions")):
+        for item in _list(json_body().get("regions")):
             numbers = [_whole(item.get(key)) for key in ("x", "y", "width", "height")]
             region = Region(str(item.get("animal", "")).strip(), *numbers)
             info = study.frames_of(recording.name).info
@@ -287,7 +218,7 @@ def _add_stretches(app: Flask, token: str, study: Study) -> None:
     def record_check() -> dict[str, Any]:
         if study.checking is None:
             abort(404)
-        body = _body()
+        body = json_body()
         place = _whole(body.get("place"))
         stretch = study.checking.stretch_at(place)
         codes = study.desk_of(stretch.recording).codes_of(stretch.start, stretch.stop)
@@ -320,18 +251,6 @@ def _progress(study: Study, name: str) -> dict[str, Any]:
 
 def _region(region: Region) -> dict[str, Any]:
     return {name: getattr(region, name) for name in ("animal", "x", "y", "width", "height")}
-
-
-def _body() -> dict[str, Any]:
-    from flask import request
-
-    try:
-        data = json.loads(request.get_data(cache=False))
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise ValueError("expected a JSON object")
-    return data
 
 
 def _whole(value: Any) -> int:

@@ -14,12 +14,16 @@ that everything can be done without a study, too.
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mpar.errors import ConfigError
+from mpar.system.files import locked, write_json
 
 FILE_NAME = "study.json"
 VERSION = 1
@@ -31,6 +35,11 @@ _BEST = "best_model_epoch*.pt"
 def is_study(path: Path | str) -> bool:
     """Return True if a path is a folder with a ``study.json``."""
     return Path(path, FILE_NAME).is_file()
+
+
+def shown(command: Sequence[str]) -> str:
+    """Return a command as people type it on this system."""
+    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,14 @@ class Study:
             data.get("options", {}),
             data.get("in_use"),
         )
+
+    def save(self) -> None:
+        """Write ``study.json``, atomically; ConfigError if another process is writing it."""
+        data: dict[str, Any] = {"version": VERSION, "videos": list(self.videos)}
+        data |= {"options": dict(self.options)} if self.options else {}
+        data |= {"in_use": self.in_use} if self.in_use else {}
+        with locked(self.folder / FILE_NAME, patience_seconds=5):
+            write_json(self.folder / FILE_NAME, data)
 
     @property
     def video_folders(self) -> tuple[Path, ...]:
@@ -193,6 +210,17 @@ class Study:
     def _table(self, option: str, name: str) -> list[Path | str]:
         path = self.folder / name
         return [option, path] if path.is_file() else []
+
+
+def new_study(folder: Path | str, videos: Sequence[Path]) -> Study:
+    """Make a study of videos, with a folder for label files; ConfigError if there is one."""
+    folder = Path(folder)
+    if is_study(folder):
+        raise ConfigError(f"{folder / FILE_NAME}: is there already; open it without --videos")
+    study = Study(folder, tuple(str(path.absolute()) for path in videos))
+    study.annotations.mkdir(parents=True, exist_ok=True)
+    study.save()
+    return study
 
 
 def _find_problem(data: Any) -> str:

@@ -21,7 +21,8 @@ from mpar.labels.scorings import Recording
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.review import Review, ReviewConfig, opened_review
-from mpar.reviewer.server import HOST, make_app
+from mpar.reviewer.server import make_app
+from mpar.system.serving import HOST
 from mpar.video.timeline import TimeLine
 from tests.benchmarks.inputs import NUM_FRAMES, make_video
 from tests.benchmarks.review import repeat

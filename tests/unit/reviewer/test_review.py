@@ -14,7 +14,7 @@ from mpar.reviewer import desk as desk_module
 from mpar.reviewer import scoring_files
 from mpar.reviewer import study as study_module
 from mpar.reviewer.history import SCORED
-from mpar.reviewer.server import MAX_BODY_BYTES
+from mpar.system.serving import MAX_BODY_BYTES
 from tests.fixtures.helpers import run
 from tests.fixtures.synthetic import (
     write_annotation,

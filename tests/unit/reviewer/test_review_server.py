@@ -20,7 +20,7 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.review import ReviewConfig, opened_review
-from mpar.reviewer.server import MAX_BODY_BYTES
+from mpar.system.serving import MAX_BODY_BYTES
 from tests.fixtures.helpers import recording_of, run
 from tests.unit.reviewer.asking import (
     LICK,
