@@ -39,7 +39,7 @@ class Job:
     command : str
         Such as "train".
     arguments : tuple of str
-        What follows its name.
+        What follows its name and the study, which may be moved.
     added : str
         When it was added, in UTC.
     state : {"waiting", "running", "done", "problems", "failed", "stopped", "broken"}
@@ -226,7 +226,8 @@ def run_job(path: Path, run: Callable[[str, list[str]], int]) -> int:
     with jobs.held(number):
         job = jobs.read(number)
         jobs.save(replace(job, state="running", pid=os.getpid()))
-        code = run(job.command, list(job.arguments))
+        study = path.absolute().parent.parent
+        code = run(job.command, [str(study), *job.arguments])
         jobs.save(replace(job, state=_STATE_OF_CODE.get(code, "failed"), code=code))
     return code
 

@@ -133,7 +133,7 @@ class Studio:
         progress, texts = self.jobs.output(job.number)
         return {
             "number": job.number,
-            "line": shown([f"mpar-{job.command}", *job.arguments]),
+            "line": shown([f"mpar-{job.command}", str(self.folder), *job.arguments]),
             "command": job.command,
             "state": job.state,
             "is_over": job.is_over,
@@ -166,7 +166,7 @@ class Studio:
         """Add a job on the study; return its number."""
         if command not in _COMMANDS:
             raise ValueError(f"found the command {command[:40]!r}, expected one of {_COMMANDS}")
-        return self.jobs.add(command, [str(self.folder), *options]).number
+        return self.jobs.add(command, options).number
 
     def use(self, run: str) -> None:
         """Let the network of a run predict from now on."""
@@ -288,7 +288,7 @@ def opened_studio(folder: Path | str, *, port: int = 0) -> Iterator[PageServer]:
         window of this study is open.
     """
     check_packages("studio")
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     Study.open(folder)
     with contextlib.ExitStack() as stack:
         try:

@@ -37,8 +37,8 @@ def wait_for(jobs, number, states, seconds=60):
 def test_jobs_run_in_order_and_say_how_they_end(folder):
     """The second waits for the first; each has its exit code and what it said."""
     jobs = Jobs(folder / "jobs")
-    first = jobs.add("preprocess", [str(folder)])
-    second = jobs.add("preprocess", [str(folder / "nothing")])
+    first = jobs.add("preprocess", [])
+    second = jobs.add("preprocess", ["--size", "nothing"])
     assert [job.state for job in jobs.all()] == ["waiting", "waiting"]
     assert jobs.start_next() is not None
     assert jobs.start_next() is None  # one runs
@@ -59,9 +59,9 @@ def test_a_job_outlives_who_started_it_and_is_stopped_by_another(folder):
     code = (
         "import sys, time; from pathlib import Path; from mpar.studio.jobs import Jobs\n"
         "jobs = Jobs(Path(sys.argv[1]) / 'jobs')\n"
-        "jobs.add('preprocess', [sys.argv[1]]); jobs.start_next()\n"
+        "jobs.add('preprocess', []); jobs.start_next()\n"
         "while not jobs.read(1).is_over: time.sleep(0.05)\n"
-        "jobs.add('train', [sys.argv[1], '--epochs', '500', '--model', 'light'])\n"
+        "jobs.add('train', ['--epochs', '500', '--model', 'light'])\n"
         "jobs.start_next(); print('started', flush=True); time.sleep(100)"
     )
     starter = subprocess.Popen(
@@ -88,11 +88,11 @@ def test_a_job_outlives_who_started_it_and_is_stopped_by_another(folder):
 def test_a_killed_job_is_broken_and_the_next_one_runs(folder):
     """Nothing hangs on the record of a process that is gone."""
     jobs = Jobs(folder / "jobs")
-    jobs.add("preprocess", [str(folder)])
+    jobs.add("preprocess", [])
     jobs.start_next()
     os.kill(wait_for(jobs, 1, {"running"}).pid, signal.SIGKILL)
     assert wait_for(jobs, 1, {"broken", "done"}).state == "broken"
-    jobs.add("preprocess", [str(folder)])
+    jobs.add("preprocess", [])
     runner = Runner(jobs)
     assert wait_for(jobs, 2, {"done", "failed"}).state == "done"
     runner.close()
