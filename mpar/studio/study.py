@@ -76,6 +76,11 @@ class Study:
         path = Path(folder, FILE_NAME)
         try:
             data = json.loads(path.read_text(encoding="utf-8-sig"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path}: is not there; check the path, or make a study with mpar-studio "
+                f"{shown([str(folder)])} --videos FOLDER"
+            ) from None
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
         except ValueError as error:

@@ -129,7 +129,7 @@ def test_one_window_a_study_and_no_study_by_accident(tmp_path):
     folder = put_study(tmp_path / "S")
     with opened_studio(folder), pytest.raises(ConfigError, match="another window"):
         opened_studio(folder).__enter__()
-    assert "cannot be read" in run("studio", tmp_path / "none").output
+    assert "--videos FOLDER" in run("studio", tmp_path / "none").output
     (tmp_path / "V").mkdir()
     result = run("studio", folder, "--videos", tmp_path / "V")
     assert result.exit_code == 2
