@@ -34,6 +34,7 @@ def main(path: Path, verify: bool, quiet: bool) -> int:
 def _show_store(path: Path, verify: bool, quiet: bool) -> int:
 
     from mpar.cache.store import Store
+    from mpar.video.following import describe_following
 
     with Store(path) as store:
         height, width = store.frame_size
@@ -43,6 +44,8 @@ def _show_store(path: Path, verify: bool, quiet: bool) -> int:
             f"{len({info.group for info in store.recordings})} animals, {num_frames:,} frames of "
             f"{width}x{height} px" + _rate_text(store)
         )
+        if store.following:
+            click.echo(f"the network sees {describe_following(store.following)}")
         click.echo(f"classes: {', '.join(store.class_names)}")
         click.echo(f"responses: {_responses_text(store.class_map)}")
         rows = [["recording", "animal", "fps", "annotators", "labelled", "frames"]]
@@ -81,6 +84,7 @@ def _rate_text(store: Store) -> str:
 def _show_checkpoint(path: Path) -> None:
     from mpar.network.checkpoint import load_checkpoint
     from mpar.network.predictor import fitted_post
+    from mpar.video.following import describe_following
 
     checkpoint = load_checkpoint(path)
     net = checkpoint.build_net()
@@ -93,6 +97,7 @@ def _show_checkpoint(path: Path) -> None:
         ["network", f"{net.config.model_type}, {net.num_parameters():,} parameters"],
         ["clip length", f"{net.config.clip_length} frames"],
         ["frames", f"{width}x{height} px"],
+        ["the network sees", describe_following(checkpoint.following)],
         ["mean grey level", _range_text(look["brightness"])],
         ["contrast", _range_text(look["contrast"])],
         ["frames per second", _range_text(look["fps"])],

@@ -15,7 +15,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
     cls=_options.GroupedCommand,
     groups={
         "Output": "output check preview overwrite allow-problems quiet progress",
-        "Videos": "videos size regions rate fps stream workers",
+        "Videos": "videos size follow follow-size regions rate fps stream workers",
         "Labels": "class-map unscored group-pattern several",
     },
     others="Unusual label files, and other options",
@@ -49,6 +49,17 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
 @_options.rate
 @_options.fps
 @_options.regions
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Show the network a square that follows the animal instead of the whole picture.",
+)
+@click.option(
+    "--follow-size",
+    type=click.IntRange(min=16),
+    metavar="PIXELS",
+    help="Side of this square in the videos; by default 1.8 times the length of an animal.",
+)
 @click.option(
     "--preview",
     "preview_path",
@@ -85,6 +96,8 @@ def main(
     rate: Fraction | None,
     fps: Fraction | None,
     regions_path: Path | None,
+    follow: bool,
+    follow_size: int | None,
     preview_path: Path | None,
     check_only: bool,
     allow_problems: bool,
@@ -126,6 +139,8 @@ def main(
                 rate=rate,
                 fps=fps,
                 regions=regions,
+                follow=follow or follow_size is not None,
+                follow_size=follow_size,
             ),
             workers=workers,
             check_only=check_only,

@@ -14,11 +14,11 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from mpar.aligning.laying import check_unscored
-from mpar.cache.collecting import Video, collect, usual_rate
+from mpar.cache.collecting import Video, collect, follow_size, usual_rate
 from mpar.cache.decoding import (
     copy_from_old,
     count_all,
@@ -140,7 +140,7 @@ def preprocess(
     if not check_only:
         run.log = cache_path.with_name(f"{cache_path.name}.{LOG_NAME}")
     else:
-        run.config = dataclasses.replace(config, rate=config.rate or usual_rate(videos, None))
+        run.settle_config(None)
         decoded, bad = count_all(videos, run.config, workers, quiet, team)
         found = join_labels(videos, decoded, class_map, run.config)
         report = run.report(found, bad, len(decoded))
@@ -149,8 +149,7 @@ def preprocess(
                 _write_problems(cache_path, list(report.problems))
         return report
     with contextlib.ExitStack() as stack:
-        rate, run.plan, todo = team.on_leader(lambda: run.begin(stack))
-        run.config = dataclasses.replace(config, rate=rate)
+        run.config, run.plan, todo = team.on_leader(lambda: run.begin(stack))
         share = team.share_of([video for video in videos if video.sha256 in todo])
         with run.naming():
             decoded, bad = decode_into(run.staging, share, run.plan, run.config, workers, quiet)
@@ -186,13 +185,18 @@ class _Run:
         """Let errors of the disk name the cache."""
         return naming(self.cache_path, new_cache(self.staging))
 
-    def begin(self, stack: contextlib.ExitStack) -> tuple[Fraction | None, Plan, list[str]]:
-        """Lock the cache; return its rate, its plan and the videos to decode."""
+    def settle_config(self, old_config: dict[str, Any] | None) -> None:
+        """Complete the options that depend on the videos, or on the existing cache."""
+        rate = self.config.rate or usual_rate(self.videos, old_config)
+        side = follow_size(self.videos, self.config, old_config)
+        self.config = dataclasses.replace(self.config, rate=rate, follow_size=side)
+
+    def begin(self, stack: contextlib.ExitStack) -> tuple[PreprocessConfig, Plan, list[str]]:
+        """Lock the cache; return its options, its plan and the videos to decode."""
         stack.enter_context(locked(self.cache_path))
         stack.callback(self._tidy)
         old = self.old = open_old(self.cache_path, self.overwrite)
-        rate = usual_rate(self.videos, old.config if old and not self.overwrite else None)
-        self.config = dataclasses.replace(self.config, rate=self.config.rate or rate)
+        self.settle_config(old.config if old and not self.overwrite else None)
         if old is not None:
             stack.enter_context(old)
             if not self.overwrite:
@@ -209,7 +213,7 @@ class _Run:
             todo = [*unknown, *self._find_lacking()]
             if todo:
                 self._make_file(joined)
-        return self.config.rate, self.plan, [video.sha256 for video in todo]
+        return self.config, self.plan, [video.sha256 for video in todo]
 
     def _tidy(self) -> None:
         """Remove a new cache that no later run can use; it may be what fills the disk."""
@@ -225,8 +229,9 @@ class _Run:
     def _make_file(self, joined: Joined) -> None:
         """Make sure that the file of the new cache exists and that the disk has room for it."""
         lengths = [target.num_frames for targets in self.plan.values() for target in targets]
-        taken = make_new_cache(self.staging, self.plan, joined.frame_size)
-        check_room(self.cache_path, lengths, joined.frame_size, taken)
+        sizes = joined.frame_size, joined.square_px
+        taken = make_new_cache(self.staging, self.plan, *sizes)
+        check_room(self.cache_path, lengths, *sizes, taken)
 
     def finish(self, decoded: Parts, staged: set[str], bad: list[Problem]) -> PreprocessReport:
         """Join all recordings with their labels, and publish the cache."""

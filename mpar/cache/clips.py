@@ -283,7 +283,7 @@ class MouseActionDataset(Dataset):
     Parameters
     ----------
     cache : Path, str or Store
-        A cache made by mpar-preprocess.
+        A cache made by mpar-preprocess. Clips show what mpar's network sees (`Store.seen`).
     clip_length : int
         L, even, 8 to 32.
     recordings : sequence of int, optional
@@ -312,7 +312,7 @@ class MouseActionDataset(Dataset):
         check_clip_length(clip_length)
         if stride < 1:
             raise ConfigError(f"stride: found {stride}, expected 1 or more")
-        self.store = cache if isinstance(cache, Store) else Store(cache)
+        self.store = cache.seen if isinstance(cache, Store) else Store(cache, film="seen")
         self.clip_length = clip_length
         self.transform = transform
         chosen = range(len(self.store)) if recordings is None else recordings

@@ -21,7 +21,7 @@ from mpar.cache.notes import (
     save_note,
 )
 from mpar.cache.preprocess_config import PreprocessConfig
-from mpar.cache.staging import FrameWriter, count_frames, move_frames, stage_video
+from mpar.cache.staging import ViewWriter, count_frames, move_frames, stage_video
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.system.faults import contained
@@ -63,7 +63,7 @@ def _find_in_old(
 ) -> DecodedAnimal | None:
     """Return a part that the existing cache holds completely, else None."""
     new = config.to_dict()
-    if any(old.config.get(key) != new[key] for key in ("size", "stream", "fps")):
+    if any(old.config.get(key) != new[key] for key in ("size", "stream", "fps", "follow_size")):
         return None
     where = "" if region is None else str(region)
     pieces = [
@@ -79,8 +79,10 @@ def _find_in_old(
         return None
     try:
         times = np.concatenate([old.times(i) for i in pieces])
+        corners = [corner for i in pieces for corner in old.corners(i).tolist()]
         for i in pieces:
             old.chunk_hashes(i)
+            old.seen.chunk_hashes(i)
     except StoreError:  # damaged: decode it again
         return None
     line = line_from_times(times, infos[0].fps)
@@ -88,7 +90,15 @@ def _find_in_old(
         video.info.is_rate_guessed and config.fps is None
     ):  # its rate in the cache may come from labels
         line = TimeLine(line.num_frames, video.info.fps, is_guess=True)
-    return DecodedAnimal(line, old.frame_size, infos[0].warnings, in_old=tuple(pieces))
+    following = config.decoding.following
+    return DecodedAnimal(
+        line,
+        old.frame_size,
+        infos[0].warnings,
+        in_old=tuple(pieces),
+        square_px=following.size if following else 0,
+        corners=tuple((x, y) for x, y in corners),
+    )
 
 
 def settle(
@@ -103,7 +113,8 @@ def settle(
     interruption costs one recording at most.
     """
     settled = {sha256: list(found) for sha256, found in parts.items()}
-    moves: list[tuple[int, int, tuple[Video, int, int]]] = []  # from, to, stretch of a part
+    # from, to, number of bytes, film of a stretch of a part
+    moves: list[tuple[int, int, int, tuple[Video, int, int, str]]] = []
     reached = 0
     for video in videos:
         for number, part in enumerate(parts.get(video.sha256, ())):
@@ -115,20 +126,30 @@ def settle(
                 settled[video.sha256][number] = part = replace(part, stretches=())
                 save_note(part, video.sha256, staging, config.decoding, video.regions[number])
                 continue
-            reached = part.stretches[-1].place + part.num_bytes(part.stretches[-1])
+            last = part.films(part.stretches[-1])[-1]
+            reached = last.place + last.num_bytes(part.stretches[-1].num_frames)
             moves += [
-                (stretch.place, target.place, (video, number, i))
+                (
+                    film.place,
+                    getattr(target, film.field),
+                    film.num_bytes(stretch.num_frames),
+                    (video, number, i, film.field),
+                )
                 for i, (stretch, target) in enumerate(zip(part.stretches, targets, strict=True))
+                for film in part.films(stretch)
             ]
     # a block that moves down cannot meet one before it, nor one that moves up a later one
     down = [move for move in moves if move[1] < move[0]]
     up = [move for move in moves if move[1] > move[0]]
-    for old, new, (video, number, i) in (*down, *reversed(up)):
+    for old, new, num_bytes, (video, number, i, field) in (*down, *reversed(up)):
         part, region = settled[video.sha256][number], video.regions[number]
         remove_note(video.sha256, staging, config.decoding, region)
-        move_frames(new_cache(staging), old, new, part.num_bytes(part.stretches[i]))
+        move_frames(new_cache(staging), old, new, num_bytes)
         stretches = list(part.stretches)
-        stretches[i] = replace(stretches[i], place=new)
+        moved = stretches[i]
+        stretches[i] = (
+            replace(moved, place=new) if field == "place" else replace(moved, square_place=new)
+        )
         settled[video.sha256][number] = part = replace(part, stretches=tuple(stretches))
         save_note(part, video.sha256, staging, config.decoding, region)
     return settled
@@ -165,10 +186,11 @@ def copy_from_old(parts: Parts, plan: Plan, old: Store, staging: Path, quiet: bo
                 continue
             part = parts[sha256][number]
             try:
-                with FrameWriter(new_cache(staging), targets) as writer:
+                with ViewWriter(new_cache(staging), targets) as writer:
                     for i in part.in_old:
-                        for frames in old.stream_chunks(i):
-                            writer.add(frames)
+                        chunks = zip(old.stream_chunks(i), old.seen.stream_chunks(i), strict=True)
+                        for frames, squares in chunks:
+                            writer.add(frames, squares)
                             bar.update(len(frames))
                     parts[sha256][number] = replace(part, stretches=writer.end())
             except StoreError:
@@ -188,11 +210,11 @@ def decode_into(
     new = new_cache(staging)
     if videos and not new.exists():
         raise ConfigError(f"{staging}: {_SHARE}")
-    writers: dict[str, list[FrameWriter]] = {}
+    writers: dict[str, list[ViewWriter]] = {}
 
     def decode(video: Video, **how: Any) -> list[DecodedAnimal]:
         mine = writers[video.sha256] = [
-            FrameWriter(new, plan.get((video.sha256, number), []))
+            ViewWriter(new, plan.get((video.sha256, number), []))
             for number in range(len(video.sources))
         ]
         return stage_video(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mpar.cache.store import Store
+from mpar.video.videos import View
 
 _EVERY = 10  # frames of a video from one sampled frame to the next
 _MAX_LOOKS = 100  # frames sampled per recording of a cache
@@ -46,12 +47,12 @@ class AppearanceMeter:
         self._means: list[float] = []
         self._deviations: list[float] = []
 
-    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the frames, (H, W) uint8, as they come."""
-        for number, frame in enumerate(frames):
+    def watch(self, views: Iterable[View]) -> Iterator[View]:
+        """Yield the views as they come, and measure what the network sees of them."""
+        for number, view in enumerate(views):
             if number % _EVERY == 0:
-                self.add(frame)
-            yield frame
+                self.add(view.seen)
+            yield view
 
     def add(self, frame: np.ndarray) -> None:
         """Measure one frame."""
@@ -75,7 +76,7 @@ def appearance_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
     Parameters
     ----------
     store : Store
-        Cache with the frames; at most 100 per recording are measured.
+        Cache whose frames are measured, at most 100 per recording; usually `Store.seen`.
     recordings : sequence of int
         Positions in the cache, at least one.
 

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpar.cache.layout import (
+    FOLLOWING_VERSION,
     FORMAT,
     MAX_INDEX_BYTES,
     READABLE_VERSIONS,
@@ -20,6 +21,7 @@ from mpar.cache.layout import (
     arrays_of,
     chunk_offsets,
     end_to_end,
+    films_of,
     hash_bytes,
     num_chunks,
     places_of,
@@ -29,6 +31,7 @@ from mpar.cache.layout import (
 from mpar.cache.opening import opened
 from mpar.errors import StoreError
 from mpar.labels.classes import ClassMap
+from mpar.video.following import Following
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +67,30 @@ class Index:
     recordings: tuple[RecordingInfo, ...]
     entries: list[dict[str, int]]
 
+    @property
+    def following(self) -> Following | None:
+        """The squares, if it has any."""
+        return Following.of(self.config) if self.version == FOLLOWING_VERSION else None
+
+    def film_size(self, film: str) -> tuple[int, int]:
+        """Return height and width in px of a film: "frames" or "squares"."""
+        side = self.following.size if self.following else 0
+        return self.frame_size if film == "frames" else (side, side)
+
     def extents(self, info: RecordingInfo) -> dict[str, int]:
         """Return the size of each data set of a recording in bytes."""
+        films = films_of(self.version)
         extents = {
-            "frames": stored_frames(info.num_frames) * math.prod(self.frame_size),
+            **{f: stored_frames(info.num_frames) * math.prod(self.film_size(f)) for f in films},
             "labels": info.num_frames,
             "codes": 2 * len(info.annotators) * info.num_frames,
             "chunk_hashes": 8 * num_chunks(info.num_frames),
             "times": 8 * info.num_frames,
             "source_frame": 8 * info.num_steps,
+            "square_hashes": 8 * num_chunks(info.num_frames),
+            "corners": 8 * info.num_frames,
         }
-        return {key: extents[key] for key in ("frames", *arrays_of(self.version))}
+        return {key: extents[key] for key in (*films, *arrays_of(self.version))}
 
 
 def read_index(path: Path, status: os.stat_result) -> Index:
@@ -140,6 +156,8 @@ def _parse(path: Path, text: bytes, fingerprint: str, version: int, size_bytes: 
             tuple(RecordingInfo.from_dict(entry) for entry in data["recordings"]),
             [{key: int(e[key]) for key in places_of(version)} for e in data["recordings"]],
         )
+        if version == FOLLOWING_VERSION and index.following is None:
+            raise ValueError("squares of unknown size")
         for info, entry in zip(index.recordings, index.entries, strict=True):
             for key, num_bytes in index.extents(info).items():
                 if not 0 <= entry[f"{key}_offset"] <= size_bytes - num_bytes:
@@ -189,10 +207,15 @@ def compare_with_hdf5(path: Path, index: Index) -> list[str]:
                 attrs = read_attributes(group, group.attrs)
                 is_same = (
                     RecordingInfo.from_dict(attrs) == info
-                    and group["frames"].shape == (info.num_frames, *index.frame_size)
-                    and group["frames"].dtype == np.uint8
-                    and chunk_offsets(group["frames"].id)
-                    == end_to_end(entry["frames_offset"], info.num_frames, index.frame_size)
+                    and all(
+                        group[film].shape == (info.num_frames, *index.film_size(film))
+                        and group[film].dtype == np.uint8
+                        and chunk_offsets(group[film].id)
+                        == end_to_end(
+                            entry[f"{film}_offset"], info.num_frames, index.film_size(film)
+                        )
+                        for film in films_of(index.version)
+                    )
                     and all(
                         group[key].id.get_offset() == entry[f"{key}_offset"]
                         for key in arrays_of(index.version)

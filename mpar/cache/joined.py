@@ -79,16 +79,22 @@ class JoinedStore(Store):
     The same animal in two caches counts as one animal.
     """
 
-    def __init__(self, paths: Sequence[Path], *, access: str = "mmap") -> None:
+    def __init__(
+        self, paths: Sequence[Path], *, access: str = "mmap", film: str = "frames"
+    ) -> None:
         self.paths, self.access = tuple(paths), access
+        self._seen = None
         self.path = Path(" and ".join(map(str, paths)))
         with contextlib.ExitStack() as stack:
-            self._stores = [stack.enter_context(Store(path, access=access)) for path in paths]
+            self._stores = [
+                stack.enter_context(Store(path, access=access, film=film)) for path in paths
+            ]
             _check_alike(self._stores)
             self.recordings = _rename(self._stores)
             stack.pop_all()  # all is well: they stay open
         first = self._stores[0]
         self.frame_size, self.config = first.frame_size, first.config
+        self.following, self._film = first.following, first._film
         self.class_map = agree_on(store.class_map for store in self._stores) or first.class_map
         self.class_names = first.class_names
         prints = "".join(store.fingerprint for store in self._stores)
@@ -101,9 +107,14 @@ class JoinedStore(Store):
         """Close all files."""
         for store in self._stores:
             store.close()
+        if self._seen is not None:
+            self._seen.close()
+
+    def _open_seen(self) -> Store:
+        return JoinedStore(self.paths, access=self.access, film="seen")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.paths, "access": self.access, "fingerprint": self.fingerprint}
+        return super().__getstate__() | {"path": self.paths}
 
     def _find(self, recording: int) -> tuple[Store, int]:
         return self._stores[self._owner[recording]], int(self._position[recording])
@@ -122,6 +133,11 @@ class JoinedStore(Store):
         """Return the frame of each step of a recording, (N,) int64, increasing."""
         store, position = self._find(recording)
         return store.source_frame(position)
+
+    def corners(self, recording: int) -> np.ndarray:
+        """Return the corners of the squares of a recording, as `Store.corners`."""
+        store, position = self._find(recording)
+        return store.corners(position)
 
     def times(self, recording: int) -> np.ndarray:
         """Return the second of the video at which each frame is shown, (T,) float64."""
@@ -190,13 +206,13 @@ def _check_alike(stores: Sequence[Store]) -> None:
             ("size", list(store.frame_size), list(first.frame_size)),
             *(
                 (name, store.config.get(name), first.config.get(name))
-                for name in ("rate", "regions", "stream")
+                for name in ("rate", "regions", "stream", "follow_size")
             ),
         ):
             if mine != other:
                 raise ConfigError(
                     f"{store.path}: found {name} {mine}, expected {other} as in {first.path}; "
-                    f"preprocess both with the same --{name}"
+                    f"preprocess both with the same --{name.replace('_', '-')}"
                 )
         for info in store.recordings:
             places = seen.setdefault(info.sha256, [])

@@ -22,6 +22,7 @@ from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Recording, Scoring
 from mpar.matching.sources import Source
 from mpar.system.faults import contained
+from mpar.video.following import WHOLE
 from mpar.video.oddities import tells_of_loss
 from mpar.video.timeline import TimeLine, find_grid
 
@@ -38,6 +39,8 @@ class Joined:
         SHA-256 of the video of each, and number of its source.
     frame_size : (int, int)
         Height and width in px; (0, 0) without a recording.
+    square_px : int
+        Side of the squares that follow the animals, as stored; 0 without.
     problems, warnings : tuple of Problem
         Why others were left out, and what to check in those that are used.
     """
@@ -47,14 +50,16 @@ class Joined:
     frame_size: tuple[int, int] = (0, 0)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    square_px: int = 0
 
     def plan(self) -> Plan:
         """Return where the frames of each source lie in the cache."""
         infos = [recording.info for recording in self.recordings]
-        places = find_places([info.num_frames for info in infos], self.frame_size)
+        lengths = [info.num_frames for info in infos]
+        places = find_places(lengths, self.frame_size, self.square_px)
         plan: Plan = {}
-        for origin, info, place in zip(self.origins, infos, places, strict=True):
-            stretch = FrameRun(info.start_frame, info.num_frames, place)
+        for origin, info, (place, *squares) in zip(self.origins, infos, places, strict=True):
+            stretch = FrameRun(info.start_frame, info.num_frames, place, square_place=sum(squares))
             plan.setdefault(origin, []).append(stretch)
         return plan
 
@@ -67,7 +72,8 @@ def with_hashes(joined: Joined, parts: Parts) -> list[NewRecording]:
         for stretch in parts[sha256][number].stretches:
             if stretch.span == span:
                 hashes = np.array(stretch.chunk_hashes, np.uint64)
-                recording = dataclasses.replace(recording, chunk_hashes=hashes)
+                more = np.array(stretch.square_hashes, np.uint64) if joined.square_px else None
+                recording = dataclasses.replace(recording, chunk_hashes=hashes, square_hashes=more)
         recordings.append(recording)
     return recordings
 
@@ -95,7 +101,16 @@ def _guess(video: Video, num_frames: int, config: PreprocessConfig) -> list[Deco
     fps = config.fps or info.fps if info.is_rate_guessed else info.fps
     line = TimeLine(num_frames, fps, is_guess=is_guess)
     shown = [(r.height, r.width) if r else (info.height, info.width) for r in video.regions]
-    return [DecodedAnimal(line, config.size or size) for size in shown]
+    following = config.decoding.following
+    return [
+        DecodedAnimal(
+            line,
+            config.size or size,
+            square_px=following.size if following else 0,
+            corners=((WHOLE, WHOLE),) * (num_frames if following else 0),
+        )
+        for size in shown
+    ]
 
 
 def join_labels(
@@ -142,6 +157,7 @@ def join_labels(
         frame_size=size,
         problems=(*problems, *odd),
         warnings=tuple(warnings),
+        square_px=config.decoding.following.size if config.decoding.following else 0,
     )
 
 
@@ -184,7 +200,7 @@ def _join(
         several=config.several,
         label_offset=config.label_offset,
     )
-    made = [_make(video, line, part.warnings, recording, config.rate) for recording in recordings]
+    made = [_make(video, line, part, recording, config.rate) for recording in recordings]
     warnings = [
         Problem.of(item.path, "warning", text) for item in scorings for text in item.warnings
     ]
@@ -246,7 +262,7 @@ def _with_rate_of_labels(source: Source, line: TimeLine, scorings: Sequence[Scor
 def _make(
     video: Video,
     line: TimeLine,
-    warnings: tuple[str, ...],
+    part: DecodedAnimal,
     recording: Recording,
     rate: Fraction | None,
 ) -> NewRecording:
@@ -270,7 +286,7 @@ def _make(
         sha256=video.sha256,
         region=recording.region,
         annotators=recording.annotators,
-        warnings=warnings,
+        warnings=part.warnings,
     )
     return NewRecording(
         info=info,
@@ -278,4 +294,5 @@ def _make(
         codes=recording.codes,
         times=line.starts[span],
         source_frame=steps,
+        corners=np.array(part.corners[span], np.int32) if part.square_px else None,
     )

@@ -18,8 +18,19 @@ Layout, format version 2::
         source_frame      (N,) int64, which of the T frames is shown in each step, increasing
         chunk_hashes      (ceil(T/16),) uint64, XXH3 of each chunk as stored
 
-The frames of all recordings come first in the file, in order, so their lengths decide where they
-lie. Older files of version 2 have other data between them; readers go by the offsets.
+Version 3 is version 2 with squares that follow the animal (`mpar.video.following`)::
+
+        squares           (T, S, S) uint8, in chunks as `frames`: what the network sees
+        square_hashes     (ceil(T/16),) uint64, XXH3 of each of their chunks
+        corners           (T, 2) int32, left and upper edge of each square in px of the video; -1
+                                 where it is the whole region, since no animal was seen yet
+
+mpar writes version 3 only if it follows. The side of the squares in the video is the option
+`follow_size` in `config`; S is the shorter side of `size`.
+
+The frames of all recordings come first in the file, in order, each followed by its squares, so
+their lengths decide where they lie. Older files of version 2 have other data between them; readers
+go by the offsets.
 
 Frame i here is frame `start_frame` + i of the video. The network reads a recording in steps at the
 rate of the cache. Usually a step is a frame. A video at another rate, or with lost frames, has N
@@ -49,7 +60,8 @@ import xxhash
 
 FORMAT = "mpar-cache"
 FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+FOLLOWING_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
 CHUNK_FRAMES = 16
 PAGE_BYTES = 4096
 MAX_INDEX_BYTES = 1 << 28
@@ -158,17 +170,26 @@ _PLAIN_FIELDS = [
 
 _ARRAYS = ("labels", "codes", "chunk_hashes")
 _TIME_ARRAYS = ("times", "source_frame")
+_SQUARE_ARRAYS = ("square_hashes", "corners")
 
 
 def arrays_of(version: int) -> tuple[str, ...]:
-    """Return the data sets of a recording besides its frames, in a version of the format."""
-    return _ARRAYS if version == 1 else (*_ARRAYS, *_TIME_ARRAYS)
+    """Return the data sets of a recording besides its films, in a version of the format."""
+    times = () if version == 1 else _TIME_ARRAYS
+    return (*_ARRAYS, *times, *(_SQUARE_ARRAYS if version == FOLLOWING_VERSION else ()))
+
+
+def films_of(version: int) -> tuple[str, ...]:
+    """Return the data sets of a recording that hold pictures."""
+    return ("frames", "squares") if version == FOLLOWING_VERSION else ("frames",)
 
 
 def places_of(version: int) -> tuple[str, ...]:
     """Return the index keys of each recording besides its attributes."""
     hashed = arrays_of(version)
-    return ("frames_offset", *(f"{n}_offset" for n in hashed), *(f"{n}_hash" for n in hashed))
+    return tuple(f"{n}_offset" for n in (*films_of(version), *hashed)) + tuple(
+        f"{n}_hash" for n in hashed
+    )
 
 
 def num_chunks(num_frames: int) -> int:

@@ -14,6 +14,7 @@ from mpar.errors import ConfigError
 from mpar.formats.registry import AUTO, READABLE
 from mpar.labels.scorings import MAX_FPS
 from mpar.matching.regions import RegionTable
+from mpar.video.following import Following
 from mpar.video.videos import MAX_PIXELS, MIN_SIDE_PX
 
 
@@ -51,6 +52,10 @@ class PreprocessConfig:
         Frames per second of videos that do not state their rate.
     regions : RegionTable, optional
         Where animals live in videos with several; by default a video shows one animal.
+    follow : bool
+        The network sees a square that follows the animal (`mpar.video.following`).
+    follow_size : int, optional
+        Side of this square in px of the videos; by default measured.
     """
 
     size: tuple[int, int] | None = None
@@ -64,6 +69,8 @@ class PreprocessConfig:
     rate: Fraction | None = None
     fps: Fraction | None = None
     regions: RegionTable | None = None
+    follow: bool = False
+    follow_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and (
@@ -81,6 +88,11 @@ class PreprocessConfig:
             )
         if self.label_offset is not None and self.label_offset < 0:
             raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
+        if self.follow_size is not None and (not self.follow or self.follow_size < MIN_SIDE_PX):
+            raise ConfigError(
+                f"follow_size: found {self.follow_size}, expected at least {MIN_SIDE_PX} px, and "
+                "follow"
+            )
         if self.stream is not None and self.stream < 0:
             raise ConfigError(f"stream: found {self.stream}, expected 0 or more")
         for name, rate in (("rate", self.rate), ("fps", self.fps)):
@@ -112,5 +124,5 @@ class PreprocessConfig:
 
     @property
     def decoding(self) -> DecodingOptions:
-        """The options for decoding."""
-        return DecodingOptions(self.size, self.stream, self.fps)
+        """The options for decoding; complete once `follow_size` is known."""
+        return DecodingOptions(self.size, self.stream, self.fps, Following.of(self.to_dict()))

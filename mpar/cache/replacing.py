@@ -144,10 +144,15 @@ def is_same(
             and np.array_equal(old.codes(i), recording.codes)
             and np.array_equal(old.times(i), recording.times)
             and np.array_equal(old.source_frame(i), recording.source_frame)
+            and (recording.corners is None or np.array_equal(old.corners(i), recording.corners))
             # without, the frames are those of the old cache
             and (
                 recording.chunk_hashes is None
                 or np.array_equal(old.chunk_hashes(i), recording.chunk_hashes)
+            )
+            and (
+                recording.square_hashes is None
+                or np.array_equal(old.seen.chunk_hashes(i), recording.square_hashes)
             )
             for i, recording in enumerate(new)
         )

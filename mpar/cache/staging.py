@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -17,7 +18,7 @@ import xxhash
 from mpar.cache.layout import CHUNK_FRAMES, bytes_of
 from mpar.cache.notes import DecodedAnimal, DecodingOptions, FrameRun, Regions, save_note
 from mpar.cache.writer import write_all
-from mpar.video.regions import Region
+from mpar.video.following import WHOLE, find_warnings
 from mpar.video.videos import Decoding, squeeze_of
 
 _BUFFER_BYTES = 1 << 17
@@ -25,15 +26,25 @@ _FLUSHED_BYTES = 1 << 24
 _MOVED_BYTES = 1 << 22
 
 
-def make_part(decoding: Decoding, region: Region | None, options: DecodingOptions) -> DecodedAnimal:
-    """Return what a completed decoding found."""
-    info, line = decoding.info, decoding.line
+def make_part(decoding: Decoding, number: int, options: DecodingOptions) -> DecodedAnimal:
+    """Return what a completed decoding found in a region, given by its number."""
+    info, line, region = decoding.info, decoding.line, decoding.regions[number]
     if line.is_guess and options.fps is not None:
         line = replace(line, fps=options.fps, is_guess=False)
     shown = (info.height, info.width) if region is None else (region.height, region.width)
     squeeze = squeeze_of(shown, options.size) if options.size else ""
-    warnings = (*decoding.warnings, *([squeeze] if squeeze else []))
-    return DecodedAnimal(line, options.size or shown, warnings)
+    squares, following = decoding.squares[number], options.following
+    warnings = (*decoding.warnings, *([squeeze] if squeeze else []), *find_warnings(squares))
+    left, top = (0, 0) if region is None else (region.x, region.y)
+    return DecodedAnimal(
+        line,
+        options.size or shown,
+        warnings,
+        square_px=following.size if following else 0,
+        corners=tuple(
+            (left + x, top + y) if x != WHOLE else (WHOLE, WHOLE) for x, y, *_ in squares
+        ),
+    )
 
 
 class FrameWriter:
@@ -130,13 +141,62 @@ class FrameWriter:
         return tuple(self._done)
 
 
+class ViewWriter:
+    """Takes all views of a region in order, and writes its frames and squares to their places.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which exists.
+    targets : sequence of FrameRun
+        As for `FrameWriter`.
+    """
+
+    def __init__(self, path: Path, targets: Sequence[FrameRun]) -> None:
+        self._frames = FrameWriter(path, targets)
+        squares = [replace(t, place=t.square_place) for t in targets if t.square_place]
+        self._squares = FrameWriter(path, squares) if squares else None
+
+    def __enter__(self) -> ViewWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for writer in self._writers:
+            writer.__exit__(*error)
+
+    @property
+    def _writers(self) -> list[FrameWriter]:
+        return [self._frames, *([self._squares] if self._squares else [])]
+
+    def abandon(self) -> None:
+        """Close the file, as `FrameWriter.abandon`."""
+        for writer in self._writers:
+            writer.abandon()
+
+    def add(self, frames: np.ndarray, squares: np.ndarray) -> None:
+        """Write the next (T, H, W) frames and, if they have places, (T, h, w) squares."""
+        self._frames.add(frames)
+        if self._squares:
+            self._squares.add(squares)
+
+    def end(self) -> tuple[FrameRun, ...]:
+        """Complete the last stretch, as `FrameWriter.end`."""
+        done = self._frames.end()
+        if not self._squares:
+            return done
+        return tuple(
+            replace(run, square_place=squares.place, square_hashes=squares.chunk_hashes)
+            for run, squares in zip(done, self._squares.end(), strict=True)
+        )
+
+
 def stage_video(
     path: Path,
     sha256: str,
     folder: Path,
     options: DecodingOptions,
     regions: Regions,
-    writers: Sequence[FrameWriter],
+    writers: Sequence[ViewWriter],
     *,
     threads: int,
     on_frames: Callable[[int], object],
@@ -155,7 +215,7 @@ def stage_video(
         Options for decoding.
     regions : sequence of (Region or None)
         Regions to cut out, None for the whole picture.
-    writers : sequence of FrameWriter
+    writers : sequence of ViewWriter
         Where the frames of each region go; closed at the end.
     threads : int
         Threads that resize, 0 for one per processor core.
@@ -172,19 +232,17 @@ def stage_video(
     InputError
         The video cannot be decoded, or a region extends beyond its picture.
     """
-    decoding = Decoding(
-        path, size=options.size, threads=threads, stream=options.stream, regions=regions
-    )
+    decoding = _open(path, options, regions, threads)
     with contextlib.ExitStack() as stack:
         for writer in writers:
             stack.enter_context(writer)
-        for pictures in decoding.pictures():
+        for views in decoding.views():
             on_frames(1)  # first: it raises if nobody waits for these frames any more
-            for writer, picture in zip(writers, pictures, strict=True):
-                writer.add(picture[None])
+            for writer, view in zip(writers, views, strict=True):
+                writer.add(view.picture[None], view.seen[None])
         parts = [
-            replace(make_part(decoding, region, options), stretches=writer.end())
-            for region, writer in zip(regions, writers, strict=True)
+            replace(make_part(decoding, number, options), stretches=writer.end())
+            for number, writer in enumerate(writers)
         ]
     for part, region in zip(parts, regions, strict=True):
         save_note(part, sha256, folder, options, region)
@@ -200,12 +258,21 @@ def count_frames(
     on_frames: Callable[[int], object],
 ) -> list[DecodedAnimal]:
     """Decode a video as `stage_video` does, without storing its frames."""
-    decoding = Decoding(
-        path, size=options.size, threads=threads, stream=options.stream, regions=regions
-    )
-    for _ in decoding.pictures():
+    decoding = _open(path, options, regions, threads)
+    for _ in decoding.views():
         on_frames(1)
-    return [make_part(decoding, region, options) for region in regions]
+    return [make_part(decoding, number, options) for number in range(len(regions))]
+
+
+def _open(path: Path, options: DecodingOptions, regions: Regions, threads: int) -> Decoding:
+    return Decoding(
+        path,
+        size=options.size,
+        threads=threads,
+        stream=options.stream,
+        regions=regions,
+        following=options.following,
+    )
 
 
 def move_frames(path: Path, old: int, new: int, num_bytes: int) -> None:

@@ -21,6 +21,7 @@ from mpar.cache.layout import (
 from mpar.cache.watched import WatchedFile
 from mpar.errors import ConfigError, StoreError
 from mpar.video.timeline import TimeLine, line_from_times, take
+from mpar.video.videos import View
 
 
 class Store:
@@ -33,6 +34,8 @@ class Store:
     access : {"mmap", "pread"}
         Map the file, or read it with positioned reads. The latter are slower, but if a network
         disk fails, they raise an error, where a map ends the process.
+    film : {"frames", "seen"}
+        What counts as its frames: whole pictures, or what the network sees.
 
     Attributes
     ----------
@@ -46,6 +49,8 @@ class Store:
         Names of the classes, in order of class index.
     config : dict
         The options that the cache was made with.
+    following : Following or None
+        The squares that follow the animals, if it has them.
     fingerprint : str
         Checksum of the index, equal for caches with equal content.
 
@@ -61,12 +66,13 @@ class Store:
     path, so spawned processes open the file themselves.
     """
 
-    def __init__(self, path: Path | str, *, access: str = "mmap") -> None:
+    def __init__(self, path: Path | str, *, access: str = "mmap", film: str = "frames") -> None:
         if access not in {"mmap", "pread"}:
             raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
         self.path = Path(path)
         self.paths: tuple[Path, ...] = (self.path,)
         self.access = access
+        self._seen: Store | None = None
         self._file = WatchedFile(self.path)
         try:
             self._index = index = read_index(self.path, self._file.stat())
@@ -76,12 +82,13 @@ class Store:
             raise
         self.fingerprint, self.config = index.fingerprint, index.config
         self.class_map, self.recordings = index.class_map, index.recordings
-        self.frame_size, self.class_names = index.frame_size, index.class_map.class_names
-        self._entries = index.entries
+        self.following, self.class_names = index.following, index.class_map.class_names
+        self._film = film = "squares" if film == "seen" and index.following else "frames"
+        self.frame_size, self._entries = index.film_size(film), index.entries
         self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
         self._num_steps = np.array([info.num_steps for info in self.recordings])
         self._has_own_steps = np.array([info.has_own_steps for info in self.recordings])
-        self._offsets = np.array([entry["frames_offset"] for entry in self._entries])
+        self._offsets = np.array([entry[f"{film}_offset"] for entry in self._entries])
         self._forget_checks()
 
     def _forget_checks(self) -> None:
@@ -112,12 +119,36 @@ class Store:
         self._frames = [None] * len(self.recordings)
         self._map = None
         self._file.close()
+        if self._seen is not None:
+            self._seen.close()
+
+    @property
+    def seen(self) -> Store:
+        """The same recordings as the network sees them.
+
+        Its frames are the squares that follow the animals; without squares, it is this store.
+        """
+        if self.following is None or self._film == "squares":
+            return self
+        if self._seen is None:
+            self._seen = self._open_seen()
+            if self._seen.fingerprint != self.fingerprint:
+                raise StoreError(f"{self.path}: was replaced by another cache; open it again")
+        return self._seen
+
+    def _open_seen(self) -> Store:
+        return Store(self.path, access=self.access, film="seen")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "access": self.access, "fingerprint": self.fingerprint}
+        return {
+            "path": self.path,
+            "access": self.access,
+            "film": "frames" if self._film == "frames" else "seen",
+            "fingerprint": self.fingerprint,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], access=state["access"])  # type: ignore[misc]
+        self.__init__(state["path"], access=state["access"], film=state["film"])  # type: ignore[misc]
         if self.fingerprint != state["fingerprint"]:
             self.close()  # its recordings may be in another order
             raise StoreError(
@@ -162,6 +193,15 @@ class Store:
         has_own_steps = self.recordings[recording].has_own_steps
         return self.labels(recording)[self.source_frame(recording) if has_own_steps else ...]
 
+    def corners(self, recording: int) -> np.ndarray:
+        """Return left and upper edge of the square of each frame, (T, 2) int32 in px of the video.
+
+        They are -1 where the square is the whole region; without squares, the array is (0, 2).
+        """
+        if self.following is None:
+            return np.empty((0, 2), np.int32)
+        return self._read_small(recording, "corners", np.int32).reshape(-1, 2)
+
     def times(self, recording: int) -> np.ndarray:
         """Return the second of the video at which each frame is shown, (T,) float64."""
         info = self.recordings[recording]
@@ -188,7 +228,8 @@ class Store:
     def chunk_hashes(self, recording: int) -> np.ndarray:
         """Return the (ceil(T / 16),) uint64 checksums of a recording's chunks."""
         if recording not in self._hashes:
-            self._hashes[recording] = self._read_small(recording, "chunk_hashes", np.uint64)
+            key = "chunk_hashes" if self._film == "frames" else "square_hashes"
+            self._hashes[recording] = self._read_small(recording, key, np.uint64)
         return self._hashes[recording]
 
     def _read_small(self, recording: int, key: str, dtype: type[np.generic]) -> np.ndarray:
@@ -271,6 +312,13 @@ class Store:
         """Yield the frame of each step of a recording, as `stream` yields its frames."""
         return take(self.stream(recording), self.source_frame(recording))
 
+    def stream_views(self, recording: int) -> Iterator[View]:
+        """Yield each step of a recording as the whole picture and what the network sees of it."""
+        pictures = self.stream_steps(recording)
+        if self.seen is self:
+            return (View(picture, picture) for picture in pictures)
+        return map(View, pictures, self.seen.stream_steps(recording))
+
     def copy_steps(self, recording: int, start: int, stop: int, out: np.ndarray) -> None:
         """Copy the frames of steps `start` to `stop` - 1, as `copy_frames` copies frames."""
         if not self._has_own_steps[recording]:
@@ -332,7 +380,8 @@ class Store:
                 return
 
     def _frame_offset(self, recording: int, frame: int) -> int:
-        return self._entries[recording]["frames_offset"] + frame * math.prod(self.frame_size)
+        offset = self._entries[recording][f"{self._film}_offset"]
+        return offset + frame * math.prod(self.frame_size)
 
     def _view(self, recording: int) -> np.ndarray:
         view = self._frames[recording]
@@ -374,7 +423,7 @@ class Store:
             info, first = self.recordings[recording], chunk * CHUNK_FRAMES
             last = min(first + CHUNK_FRAMES, info.num_frames) - 1
             raise StoreError(
-                f"{self.path}: frames {first}-{last} of recording {info.name} do not match "
+                f"{self.path}: {self._film} {first}-{last} of recording {info.name} do not match "
                 "their checksum: they were changed or damaged; make it again with mpar-preprocess"
             )
 
@@ -389,11 +438,12 @@ class Store:
         problems = []
         for number, info in enumerate(self.recordings):
             try:
-                for read in (self.labels, self.codes, self.line, self.source_frame):
+                for read in (self.labels, self.codes, self.line, self.source_frame, self.corners):
                     read(number)
                 for start in range(0, info.num_frames, CHUNK_FRAMES):
                     stop = min(start + CHUNK_FRAMES, info.num_frames)
-                    self._check_chunks(number, start, stop)
+                    for store in {id(s): s for s in (self, self.seen)}.values():
+                        store._check_chunks(number, start, stop)
                     on_frames(stop - start)
             except StoreError as error:
                 problems.append(str(error))

@@ -23,6 +23,7 @@ import numpy as np
 import mpar
 from mpar.cache.layout import (
     CHUNK_FRAMES,
+    FOLLOWING_VERSION,
     FORMAT,
     FORMAT_VERSION,
     PAGE_BYTES,
@@ -32,6 +33,7 @@ from mpar.cache.layout import (
     chunk_length,
     chunk_offsets,
     end_to_end,
+    films_of,
     hash_bytes,
     hash_chunks,
     num_chunks,
@@ -42,6 +44,7 @@ from mpar.cache.store import Store
 from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
 from mpar.system.files import atomic_path
+from mpar.video.following import Following
 
 _BLOCK_BYTES = 1 << 22
 _SPARE_BYTES = 1 << 24  # for labels, times and the index
@@ -75,6 +78,12 @@ class NewRecording:
         video.
     source_frame : (N,) int64 array, optional
         Frame shown in each step; by default a step is a frame.
+    squares : (T, S, S) uint8 array, optional
+        The squares that follow the animal, as `frames`.
+    square_hashes : (ceil(T / 16),) uint64 array, optional
+        Their checksums, as `chunk_hashes`.
+    corners : (T, 2) int32 array, optional
+        Where they lie (`mpar.cache.layout`); None in a cache without squares.
     """
 
     info: RecordingInfo
@@ -84,6 +93,9 @@ class NewRecording:
     frames: np.ndarray | None = None
     times: np.ndarray = None  # type: ignore[assignment]
     source_frame: np.ndarray = None  # type: ignore[assignment]
+    squares: np.ndarray | None = None
+    square_hashes: np.ndarray | None = None
+    corners: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         num_frames, num_annotators = self.info.num_frames, len(self.info.annotators)
@@ -95,6 +107,9 @@ class NewRecording:
         size = () if self.frames is None else self.frames.shape[-2:]
         if self.chunk_hashes is None and self.frames is not None:
             object.__setattr__(self, "chunk_hashes", hash_chunks(self.frames))
+        if self.square_hashes is None and self.squares is not None:
+            object.__setattr__(self, "square_hashes", hash_chunks(self.squares))
+        side = 0 if self.squares is None else self.squares.shape[-1]
         expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
             "frames": ((num_frames, *size), np.uint8),
             "labels": ((num_frames,), np.int8),
@@ -102,6 +117,9 @@ class NewRecording:
             "chunk_hashes": ((num_chunks(num_frames),), np.uint64),
             "times": ((num_frames,), np.float64),
             "source_frame": ((self.info.num_steps,), np.int64),
+            "squares": ((num_frames, side, side), np.uint8),
+            "square_hashes": ((num_chunks(num_frames),), np.uint64),
+            "corners": ((num_frames, 2), np.int32),
         }
         for key, (shape, dtype) in expected.items():
             array = getattr(self, key)
@@ -149,33 +167,52 @@ def write_store(
     path = Path(path)
     if not recordings or len({r.info.name for r in recordings}) < len(recordings):
         raise ValueError("expected at least one recording, each with a different name")
-    films = [r.frames for r in recordings if r.frames is not None]
-    shapes = {frames.shape[1:] for frames in films}
-    if len(shapes) > 1 or len(films) < len(recordings):
+    square_px = _square_px(config)
+    names = films_of(FOLLOWING_VERSION if square_px else FORMAT_VERSION)
+    films = [[film for name in names if (film := getattr(r, name)) is not None] for r in recordings]
+    shapes = {tuple(film.shape[1:] for film in both) for both in films}
+    if len(shapes) > 1 or any(len(both) < len(names) for both in films):
         raise ValueError(f"found frames of sizes {sorted(shapes)}, expected one size for all")
-    (frame_size,) = shapes
+    ((frame_size, *_),) = shapes
     path.parent.mkdir(parents=True, exist_ok=True)
-    check_room(path, [len(frames) for frames in films], frame_size)
-    places = find_places([len(frames) for frames in films], frame_size)
+    lengths = [len(both[0]) for both in films]
+    check_room(path, lengths, frame_size, square_px)
+    places = find_places(lengths, frame_size, square_px)
     with atomic_path(path) as temporary:
         with temporary.open("xb", buffering=0) as file:
-            for frames, place in zip(films, places, strict=True):
-                file.seek(place)
-                for start in range(0, len(frames), CHUNK_FRAMES):
-                    write_all(file, frames[start : start + CHUNK_FRAMES])
-                num_missing = stored_frames(len(frames)) - len(frames)
-                write_all(file, np.zeros((num_missing, *frame_size), np.uint8))
+            for both, there in zip(films, places, strict=True):
+                for film, place in zip(both, there, strict=True):
+                    file.seek(place)
+                    for start in range(0, len(film), CHUNK_FRAMES):
+                        write_all(file, film[start : start + CHUNK_FRAMES])
+                    num_missing = stored_frames(len(film)) - len(film)
+                    write_all(file, np.zeros((num_missing, *film.shape[1:]), np.uint8))
         write_structure(temporary, recordings, frame_size, class_map, config)
 
 
+def _square_px(config: dict[str, Any]) -> int:
+    following = Following.of(config)
+    return following.size if following else 0
+
+
+def _film_sizes(frame_size: tuple[int, ...], square_px: int) -> list[tuple[int, ...]]:
+    """Return height and width of the frames and, if there are any, of the squares."""
+    return [frame_size, (square_px, square_px)] if square_px else [frame_size]
+
+
 def check_room(
-    path: Path, lengths: Sequence[int], frame_size: tuple[int, ...], taken: int = 0
+    path: Path,
+    lengths: Sequence[int],
+    frame_size: tuple[int, ...],
+    square_px: int = 0,
+    taken: int = 0,
 ) -> None:
     """Raise ConfigError if the disk has no room for recordings of so many frames each.
 
     `taken` bytes on the disk belong to the new cache already.
     """
-    num_bytes = sum(map(stored_frames, lengths)) * math.prod(frame_size) + _SPARE_BYTES - taken
+    frame_bytes = math.prod(frame_size) + square_px**2
+    num_bytes = sum(map(stored_frames, lengths)) * frame_bytes + _SPARE_BYTES - taken
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
         raise ConfigError(
@@ -184,8 +221,10 @@ def check_room(
         )
 
 
-def find_places(lengths: Sequence[int], frame_size: tuple[int, ...]) -> list[int]:
-    """Return the byte at which the frames of each recording start in a cache.
+def find_places(
+    lengths: Sequence[int], frame_size: tuple[int, ...], square_px: int = 0
+) -> list[list[int]]:
+    """Return the bytes at which the frames of each recording, and its squares, start in a cache.
 
     Parameters
     ----------
@@ -193,9 +232,14 @@ def find_places(lengths: Sequence[int], frame_size: tuple[int, ...]) -> list[int
         Number of frames of each recording, in the order of the cache.
     frame_size : (int, int)
         Height and width in px.
+    square_px : int
+        Side of the squares; 0 without.
     """
     with h5py.File(_SparseFile(), "w", **_HOW) as file:
-        return [_allocate_frames(file, i, num, frame_size) for i, num in enumerate(lengths)]
+        return [
+            _allocate_films(file, i, num, _film_sizes(frame_size, square_px))
+            for i, num in enumerate(lengths)
+        ]
 
 
 def write_structure(
@@ -210,10 +254,14 @@ def write_structure(
     The file is then a cache. It is opened once, so that no invalid file is published.
     """
     structure, places = _lay_out(recordings, frame_size, class_map, config)
-    num_bytes = [stored_frames(r.info.num_frames) * math.prod(frame_size) for r in recordings]
-    frames = [(place, place + num) for place, num in zip(places, num_bytes, strict=True)]
+    sizes = _film_sizes(frame_size, _square_px(config))
+    kept = [
+        (place, place + stored_frames(recording.info.num_frames) * math.prod(size))
+        for recording, there in zip(recordings, places, strict=True)
+        for place, size in zip(there, sizes, strict=True)
+    ]
     with path.open("r+b", buffering=0) as file:
-        structure.save(file, frames)
+        structure.save(file, kept)
     Store(path).close()
 
 
@@ -290,21 +338,25 @@ def _lay_out(
     frame_size: tuple[int, ...],
     class_map: ClassMap,
     config: dict[str, Any],
-) -> tuple[_SparseFile, list[int]]:
-    """Lay out everything but the frames; also return the byte offset of each recording's frames."""
+) -> tuple[_SparseFile, list[list[int]]]:
+    """Lay out everything but the films; also return the byte offsets of each recording's films."""
     entries = []
     structure = _SparseFile()
+    square_px = _square_px(config)
+    version = FOLLOWING_VERSION if square_px else FORMAT_VERSION
     with h5py.File(structure, "w", **_HOW) as file:
+        sizes = _film_sizes(frame_size, square_px)
         places = [  # first, as in `find_places`
-            _allocate_frames(file, number, recording.info.num_frames, frame_size)
+            _allocate_films(file, number, recording.info.num_frames, sizes)
             for number, recording in enumerate(recordings)
         ]
-        for number, (recording, place) in enumerate(zip(recordings, places, strict=True)):
+        for number, (recording, there) in enumerate(zip(recordings, places, strict=True)):
             group = file[_group_name(number)]
             entry = recording.info.to_dict()
             set_attributes(group, entry)
-            entry["frames_offset"] = place
-            for name in arrays_of(FORMAT_VERSION):
+            for film, place in zip(films_of(version), there, strict=True):
+                entry[f"{film}_offset"] = place
+            for name in arrays_of(version):
                 array = getattr(recording, name)
                 dataset = group.create_dataset(name, data=array)
                 entry[f"{name}_offset"] = dataset.id.get_offset()
@@ -322,7 +374,7 @@ def _lay_out(
             file,
             {
                 "format": FORMAT,
-                "format_version": FORMAT_VERSION,
+                "format_version": version,
                 "generator": f"mpar {mpar.__version__}",
                 "created_utc": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "class_names": list(class_map.class_names),
@@ -338,19 +390,28 @@ def _group_name(number: int) -> str:
     return f"recordings/{number:06d}"
 
 
-def _allocate_frames(
-    file: h5py.File, number: int, num_frames: int, frame_size: tuple[int, ...]
-) -> int:
-    """Create `frames` with all its chunks end to end, unwritten; return the first byte's offset."""
+def _allocate_films(
+    file: h5py.File, number: int, num_frames: int, sizes: Sequence[tuple[int, ...]]
+) -> list[int]:
+    """Create the group of a recording with its films, unwritten; return their byte offsets."""
     group = file.create_group(_group_name(number))
+    names = films_of(FOLLOWING_VERSION)[: len(sizes)]
+    return [
+        _allocate_film(group, name, num_frames, size)
+        for name, size in zip(names, sizes, strict=True)
+    ]
+
+
+def _allocate_film(group: h5py.Group, name: str, num_frames: int, size: tuple[int, ...]) -> int:
+    """Create a film with all its chunks end to end, unwritten; return the first byte's offset."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_chunk((chunk_length(num_frames), *frame_size))
+    properties.set_chunk((chunk_length(num_frames), *size))
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     properties.set_obj_track_times(False)  # equal frames give equal bytes at any time
-    space = h5py.h5s.create_simple((num_frames, *frame_size))
-    dataset = h5py.h5d.create(group.id, b"frames", h5py.h5t.STD_U8LE, space, properties)
+    space = h5py.h5s.create_simple((num_frames, *size))
+    dataset = h5py.h5d.create(group.id, name.encode(), h5py.h5t.STD_U8LE, space, properties)
     offsets = chunk_offsets(dataset)
-    if offsets != end_to_end(offsets[0], num_frames, frame_size):
+    if offsets != end_to_end(offsets[0], num_frames, size):
         raise StoreError("HDF5 did not lay the chunks end to end; please report this")
     return offsets[0]

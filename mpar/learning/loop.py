@@ -58,7 +58,7 @@ class TrainingRun:
         self.config, self.epoch_steps = config, 0
         if resumed is None:
             self.config, self.epoch_steps = plan_steps(config, self._one_pass)
-        self.learner = Learner(store, split.train, self.config, device, init, team)
+        self.learner = Learner(store.seen, split.train, self.config, device, init, team)
         self._can_choose = can_choose(self.learner.counts, class_counts(store, split.val))
         self.init = {} if init is None else init.as_init()
         self.epoch = 0  # number of finished epochs
@@ -82,7 +82,7 @@ class TrainingRun:
     @cached_property
     def appearance(self) -> dict[str, Any]:
         """How the training recordings look."""
-        return appearance_range(self.store, self.split.train)
+        return appearance_range(self.store.seen, self.split.train)
 
     @cached_property
     def _moved(self) -> list[np.ndarray] | None:
@@ -282,7 +282,7 @@ class TrainingRun:
             save_checkpoint(self.best_path(), self._checkpoint(scores.to_dict(), {}))
         write_history(self.folder / "metrics.csv", self.history)
         draw = partial(
-            draw_validation, self.store, self.split.val, validation, self.config.clip_length
+            draw_validation, self.store.seen, self.split.val, validation, self.config.clip_length
         )
         # before last.pt: a run killed in between repeats the epoch, so curves have no gap
         board.add(self.epoch, self.history[-1], draw)
@@ -325,7 +325,7 @@ class TrainingRun:
         self.learner.renew_norms(self._samples(self.epoch), self.epoch)
         predictor = DensePredictor(self.learner.judged_net())
         own = self.team.share_of(self.split.val)
-        made = {i: predictor.predict(self.store.stream_steps(i)) for i in own}
+        made = {i: predictor.predict(self.store.seen.stream_steps(i)) for i in own}
         found = {i: array for part in self.team.gather(made) for i, array in part.items()}
         return score_validation(
             self.store,

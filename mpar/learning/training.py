@@ -28,6 +28,8 @@ from mpar.network.checkpoint import Checkpoint, is_of_video, load_checkpoint
 from mpar.network.devices import find_device, select_device
 from mpar.system.files import write_json
 from mpar.system.team import joined_team, local_device
+from mpar.video.following import describe_following
+from mpar.video.streams import show_size
 
 log = logging.getLogger(__name__)
 
@@ -159,11 +161,16 @@ def _log_start(run: TrainingRun, warnings: Sequence[str]) -> None:
 def _warnings_of_init(init: Checkpoint, store: Store, split: Split) -> list[str]:
     """Return warnings about a start from another network, such as videos that it learnt from."""
     warnings = []
-    if init.frame_size != store.frame_size:
-        sizes = [f"{width}x{height}" for height, width in (store.frame_size, init.frame_size)]
+    shown, before = store.seen.frame_size, init.seen_size
+    if shown != before:
         warnings.append(
-            f"frames are {sizes[0]} px, but the network of --init learnt from {sizes[1]} px, so "
-            "every movement has another size"
+            f"frames are {show_size(shown)} px, but the network of --init learnt from "
+            f"{show_size(before)} px, so every movement has another size"
+        )
+    if store.following != init.following:
+        warnings.append(
+            f"the network will see {describe_following(store.following)}, but that of --init "
+            f"learnt from {describe_following(init.following)}, so animals have another size"
         )
     learnt = init.as_init()["learnt"]
     for part in ("val", "test"):

@@ -24,6 +24,7 @@ from mpar.labels.classes import ClassMap
 from mpar.network.config import ModelConfig
 from mpar.network.model import ClipNet
 from mpar.system.files import atomic_path
+from mpar.video.following import Following
 from mpar.video.regions import share_pixels
 
 FORMAT = "mpar-checkpoint"
@@ -94,6 +95,17 @@ class Checkpoint:
         """Height and width in px of the frames it was trained on."""
         height, width = self.data["frame_size"]
         return int(height), int(width)
+
+    @property
+    def following(self) -> Following | None:
+        """The squares that follow the animals; None if it sees whole pictures."""
+        return Following.of(self.data["config"])
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """Height and width in px of what the network sees."""
+        following = self.following
+        return (following.size, following.size) if following else self.frame_size
 
     def learnt_part(self, *, sha256: str, region: str = "", group: str | None = None) -> str:
         """Return "train" or "val" if the network learnt from a video or animal, else "".

@@ -18,6 +18,8 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from mpar.cache.store import Store
+from mpar.network.dense import DensePredictor
+from mpar.video.videos import View
 
 LAG_SECONDS = (0.0, 0.3, 1.0)  # 0: one step
 WINDOW_SECONDS = (0.1, 0.3, 1.0)
@@ -45,17 +47,17 @@ class MovementMeter:
         self._lags = [max(1, round(seconds * rate)) for seconds in LAG_SECONDS]
         self._measured: list[np.ndarray] = []
 
-    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the frames, (H, W) uint8, as they come."""
+    def watch(self, views: Iterable[View]) -> Iterator[np.ndarray]:
+        """Measure whole pictures as they come; yield what the network sees of each."""
         longest = max(self._lags)
         before = np.empty((0, 0, 0), np.int16)
         waiting: list[np.ndarray] = []
-        for frame in frames:
-            waiting.append(frame.astype(np.int16))
+        for view in views:
+            waiting.append(view.picture.astype(np.int16))
             if len(waiting) == _CHUNK:
                 before = self._measure(before, waiting)[-longest:]
                 waiting = []
-            yield frame
+            yield view.seen
         if waiting:
             self._measure(before, waiting)
 
@@ -140,7 +142,7 @@ def movement_of(
     """Return the movement features of steps of a recording in a cache, (T, D) float32."""
     stop = store.recordings[recording].num_steps if stop is None else stop
     meter = MovementMeter(rate)
-    for _ in meter.watch(_read_steps(store, recording, start, stop)):
+    for _ in meter.watch(View(step, step) for step in _read_steps(store, recording, start, stop)):
         pass
     return meter.features()
 
@@ -244,35 +246,34 @@ class Predictor(Protocol):
 
     def predict(
         self,
-        frames: Iterable[np.ndarray],
+        views: Iterable[View],
         on_frames: Callable[[int], object] = ...,
     ) -> np.ndarray:
-        """Return (T, K) float32 probabilities of T (H, W) uint8 frames."""
+        """Return (T, K) float32 probabilities of T views."""
         ...
 
 
 class MixedPredictor:
-    """The network and the movement model together.
+    """The network, which sees squares, and the movement model, which sees whole pictures.
 
     Parameters
     ----------
-    network : Predictor
-        `mpar.network.dense.DensePredictor`.
-    movement : MovementModel
+    network : DensePredictor
+    movement : MovementModel, optional
     """
 
-    def __init__(self, network: Predictor, movement: MovementModel) -> None:
+    def __init__(self, network: DensePredictor, movement: MovementModel | None) -> None:
         self._network, self._movement = network, movement
 
     def predict(
         self,
-        frames: Iterable[np.ndarray],
+        views: Iterable[View],
         on_frames: Callable[[int], object] = lambda num_frames: None,
     ) -> np.ndarray:
         """Predict every frame of a recording, as `mpar.network.dense.DensePredictor.predict`."""
-        if not self._movement.powers[1]:  # nothing to measure; x to the power of 0 is 1
-            found = self._network.predict(frames, on_frames)
-            return self._movement.mix(found, found)
+        if not self._movement or not self._movement.powers[1]:  # nothing to measure
+            found = self._network.predict((view.seen for view in views), on_frames)
+            return self._movement.mix(found, found) if self._movement else found
         meter = MovementMeter(self._movement.rate)
-        found = self._network.predict(meter.watch(frames), on_frames)
+        found = self._network.predict(meter.watch(views), on_frames)
         return self._movement.mix(found, self._movement.probabilities(meter.features()))

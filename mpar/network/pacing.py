@@ -13,15 +13,16 @@ import numpy as np
 
 from mpar.cache.drift import Appearance, AppearanceMeter
 from mpar.network.movement import Predictor
+from mpar.video.following import Following, find_warnings
 from mpar.video.regions import Region
 from mpar.video.streams import VideoInfo
 from mpar.video.timeline import MAX_STEPS, TimeLine, find_grid, find_steps, is_same_tempo, take
-from mpar.video.videos import Decoding
+from mpar.video.videos import Decoding, View
 
 _WAITING_FRAMES = 64  # of each region, between the decoder and the network
 _PATIENCE_SECONDS = 1.0
 
-Pictures = list[np.ndarray]  # one frame: one picture per region
+Views = list[View]  # one frame: one view per region
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,14 @@ class Walk:
         Step nearest to each frame of the video.
     appearance : Appearance
         Appearance of the frames that the network saw.
+    warnings : tuple of str
+        Warnings about the squares that follow its animal.
     """
 
     probabilities: np.ndarray
     steps: np.ndarray
     appearance: Appearance
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def walk_video(
     rate: Fraction | None,
     fps: Fraction | None = None,
     regions: Sequence[Region | None] = (None,),
+    following: Following | None = None,
     on_frames: Callable[[int], object] = lambda num_frames: None,
 ) -> WalkedVideo:
     """Predict a video in steps of a rate, all regions in one pass.
@@ -84,7 +89,7 @@ def walk_video(
         Gives the probabilities.
     path : Path
         The video.
-    size, stream, regions
+    size, stream, regions, following
         As for `Decoding`.
     rate : Fraction, optional
         Steps per second. By default, or if the video does not state its rate, each frame is one
@@ -107,7 +112,7 @@ def walk_video(
     """
 
     def walk(source: np.ndarray | None) -> tuple[Decoding, np.ndarray, list[np.ndarray]]:
-        decoding = Decoding(path, size=size, stream=stream, regions=regions)
+        decoding = Decoding(path, size=size, stream=stream, regions=regions, following=following)
         meters[:] = [AppearanceMeter() for _ in regions]
         chosen = _Chosen(decoding, rate, fps, source)
         found = _predict_each(predictor, chosen, meters, on_frames)
@@ -123,8 +128,8 @@ def walk_video(
         decoding, _, found = walk(source)
     steps = find_steps(line, step_rate, len(source))
     walks = tuple(
-        Walk(probabilities, steps, meter.appearance(step_rate))
-        for probabilities, meter in zip(found, meters, strict=True)
+        Walk(probabilities, steps, meter.appearance(step_rate), tuple(find_warnings(squares)))
+        for probabilities, meter, squares in zip(found, meters, decoding.squares, strict=True)
     )
     return WalkedVideo(decoding.info, line, decoding.warnings, walks)
 
@@ -146,20 +151,20 @@ class _Chosen:
     def used(self) -> np.ndarray:
         return np.array(self._used, np.int64)
 
-    def __iter__(self) -> Iterator[Pictures]:
-        pictures = self._decoding.pictures()
+    def __iter__(self) -> Iterator[Views]:
+        views = self._decoding.views()
         if self._source is not None:
-            yield from take(pictures, self._source)
+            yield from take(views, self._source)
             return
-        before: tuple[int, Pictures] | None = None
-        for number, frame in enumerate(pictures):
+        before: tuple[int, Views] | None = None
+        for number, frame in enumerate(views):
             if before is not None:
                 yield from self._steps(*before)
             before = number, frame
         if before is not None:
             yield from self._steps(*before, is_last=True)
 
-    def _steps(self, number: int, frame: Pictures, *, is_last: bool = False) -> Iterator[Pictures]:
+    def _steps(self, number: int, frame: Views, *, is_last: bool = False) -> Iterator[Views]:
         """Yield a frame as often as `find_grid` chooses it at a constant frame rate."""
         info = self._decoding.info
         fps = self._fps if info.is_rate_guessed else info.fps
@@ -181,36 +186,36 @@ class _Chosen:
 
 def _predict_each(
     predictor: Predictor,
-    frames: Iterable[Pictures],
+    frames: Iterable[Views],
     meters: Sequence[AppearanceMeter],
     on_frames: Callable[[int], object],
 ) -> list[np.ndarray]:
     """Predict all regions in one pass over the frames."""
     if len(meters) == 1:
-        return [predictor.predict(meters[0].watch(p[0] for p in frames), on_frames)]
-    waiting: list[queue.Queue[np.ndarray | None]] = [queue.Queue(_WAITING_FRAMES) for _ in meters]
+        return [predictor.predict(meters[0].watch(views[0] for views in frames), on_frames)]
+    waiting: list[queue.Queue[View | None]] = [queue.Queue(_WAITING_FRAMES) for _ in meters]
     with ThreadPoolExecutor(len(meters)) as pool:
         found = [
             pool.submit(predictor.predict, meter.watch(_emptied(line)), on_frames)
             for meter, line in zip(meters, waiting, strict=True)
         ]
         try:
-            for pictures in frames:
-                for place, picture in enumerate(pictures):
-                    _put(waiting[place], picture, found[place])
+            for views in frames:
+                for place, view in enumerate(views):
+                    _put(waiting[place], view, found[place])
         finally:
             for place, line in enumerate(waiting):
                 _put(line, None, found[place])
     return [future.result() for future in found]
 
 
-def _emptied(line: queue.Queue[np.ndarray | None]) -> Iterator[np.ndarray]:
+def _emptied(line: queue.Queue[View | None]) -> Iterator[View]:
     """Yield the items of a queue until None comes."""
     while (item := line.get()) is not None:
         yield item
 
 
-def _put(line: queue.Queue[np.ndarray | None], item: np.ndarray | None, user: Future) -> None:
+def _put(line: queue.Queue[View | None], item: View | None, user: Future) -> None:
     """Put an item into a queue when there is room, unless its reader is done or has failed."""
     while not user.done():
         try:

@@ -23,6 +23,7 @@ from mpar.network.pacing import walk_video
 from mpar.predictions.postprocess import PostConfig, postprocess
 from mpar.system.files import sha256_of
 from mpar.system.team import local_device
+from mpar.video.following import Following, describe_following
 from mpar.video.regions import Region
 from mpar.video.timeline import find_steps
 from mpar.video.videos import probe_video, squeeze_of
@@ -99,11 +100,10 @@ class ActionRecognitionInference:
         self.device = local_device(select_device(device))
         self.precision = precision
         network = DensePredictor(self.checkpoint.build_net().to(self.device), precision)
-        self._predictor: Predictor = network
         self.movement: MovementModel | None = None
         if self.checkpoint.movement:
             self.movement = MovementModel.from_dict(self.checkpoint.movement)
-            self._predictor = MixedPredictor(network, self.movement)
+        self._predictor: Predictor = MixedPredictor(network, self.movement)
 
     def predict_video(
         self, video_path: Path | str, stride: int = 1, return_probs: bool = False
@@ -204,6 +204,7 @@ class ActionRecognitionInference:
             rate=self.rate,
             fps=self.fps,
             regions=regions,
+            following=self.checkpoint.following,
             on_frames=on_frames,
         )
         sha256 = sha256_of(path, lambda: on_frames(0))
@@ -223,6 +224,7 @@ class ActionRecognitionInference:
                     warnings=(
                         *_find_resizing(shown, size),
                         *walked.warnings,
+                        *walk.warnings,
                         *find_drift(walk.appearance, self.checkpoint.data["look"]),
                     ),
                     learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
@@ -243,8 +245,14 @@ class ActionRecognitionInference:
         Raises
         ------
         ConfigError
-            Its frames have another size than those of training.
+            Its frames have another size than those of training, or other squares.
         """
+        if store.following != self.checkpoint.following:
+            raise ConfigError(
+                f"{store.path}: shows {describe_following(store.following)}, expected "
+                f"{describe_following(self.checkpoint.following)}, which the network learnt from; "
+                f"preprocess {_how_to_follow(self.checkpoint.following)} into another --output"
+            )
         if store.frame_size != self.checkpoint.frame_size:
             height, width = self.checkpoint.frame_size
             raise ConfigError(
@@ -259,7 +267,7 @@ class ActionRecognitionInference:
                 "make the cache again with mpar-preprocess"
             )
         meter = AppearanceMeter()
-        found = self._predictor.predict(meter.watch(store.stream_steps(recording)), on_frames)
+        found = self._predictor.predict(meter.watch(store.stream_views(recording)), on_frames)
         labels, probabilities = postprocess(found, self.post)
         line = store.line(recording)
         assert info.rate is not None
@@ -308,6 +316,8 @@ def digest_of(store: Store, recording: int) -> str:
     """Return a hash of the frames of a recording in a cache, and of the video they come from."""
     digest = hashlib.sha256(store.recordings[recording].sha256.encode())
     digest.update(store.chunk_hashes(recording).astype("<u8").tobytes())
+    if store.seen is not store:
+        digest.update(store.seen.chunk_hashes(recording).astype("<u8").tobytes())
     return f"cache:{digest.hexdigest()}"
 
 
@@ -318,6 +328,10 @@ def _steps_of(store: Store, recording: int) -> np.ndarray:
         return np.arange(info.num_frames)
     assert info.rate is not None
     return find_steps(store.line(recording), info.rate, info.num_steps)
+
+
+def _how_to_follow(following: Following | None) -> str:
+    return f"with --follow-size {following.side}" if following else "without --follow"
 
 
 def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:

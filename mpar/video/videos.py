@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -17,7 +19,8 @@ import numpy as np
 from mpar.errors import InputError, Problem
 from mpar.video.decoding import can_decode_ahead, decode, decode_ahead, holds_picture
 from mpar.video.endings import is_cut_short
-from mpar.video.grey import GreyConverter, Turner
+from mpar.video.following import Follower, Following, Square, block_length
+from mpar.video.grey import UPRIGHT, GreyConverter, Turner
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
 from mpar.video.pictures import PictureMeter
 from mpar.video.regions import Region
@@ -45,6 +48,7 @@ __all__ = [
     "MIN_SIDE_PX",
     "Decoding",
     "VideoInfo",
+    "View",
     "probe_video",
     "squeeze_of",
 ]
@@ -104,6 +108,21 @@ def _count(packets: Iterable[av.Packet[av.VideoStream]], on_packets: Callable[[]
     return num_packets
 
 
+class View(NamedTuple):
+    """One frame of a region.
+
+    Parameters
+    ----------
+    picture : (H, W) uint8 array
+        The whole region.
+    seen : (h, w) uint8 array
+        What the network sees: the square that follows the animal, without following the same.
+    """
+
+    picture: np.ndarray
+    seen: np.ndarray
+
+
 class Decoding:
     """One pass over a video, which yields its frames and collects warnings.
 
@@ -122,9 +141,15 @@ class Decoding:
         Index of the video stream in the file; by default the one that players show.
     regions : sequence of (Region or None)
         Regions that `pictures` cuts out, None for the whole picture.
+    following : Following, optional
+        Also cut out a square that follows the animal in each region.
 
     Attributes
     ----------
+    regions : sequence of (Region or None)
+        As given.
+    squares : list of lists of Square
+        By region, the square of each frame that `views` has yielded.
     info : VideoInfo
         Known from the first frame on.
     line : TimeLine
@@ -149,10 +174,12 @@ class Decoding:
         threads: int = 0,
         stream: int | None = None,
         regions: Sequence[Region | None] = (None,),
+        following: Following | None = None,
     ) -> None:
         self._path = Path(path)
         self._size, self._threads, self._stream = size, threads, stream
-        self._regions = regions
+        self.regions, self._following = regions, following
+        self.squares: list[list[Square]] = [[] for _ in regions]
         self.info: VideoInfo
         self.line: TimeLine
         self.warnings: tuple[str, ...] = ()
@@ -163,6 +190,57 @@ class Decoding:
 
     def pictures(self) -> Iterator[list[np.ndarray]]:
         """Yield each frame as a list of (H, W) uint8 arrays, one per region."""
+        for views in self.views():
+            yield [view.picture for view in views]
+
+    def views(self) -> Iterator[list[View]]:
+        """Yield each frame as a list of views, one per region.
+
+        With following, frames wait until their squares are known (`mpar.video.following`).
+        """
+        if self._following is None:
+            for _, pictures, _ in self._decode():
+                yield [View(picture, picture) for picture in pictures]
+        else:
+            yield from self._follow(self._following)
+
+    def _follow(self, following: Following) -> Iterator[list[View]]:
+        """Yield views with squares."""
+        to_square = GreyConverter((following.size, following.size))
+        followers: list[Follower] = []
+        waiting: deque[tuple[list[np.ndarray], list[np.ndarray], bool]] = deque()
+        known: list[deque[Square]] = [deque() for _ in self.regions]
+
+        def take() -> list[View]:
+            pictures, parts, is_limited = waiting.popleft()
+            views = []
+            for place, (picture, part) in enumerate(zip(pictures, parts, strict=True)):
+                square = known[place].popleft()
+                self.squares[place].append(square)
+                inner = square.region(Region("", 0, 0, *part.shape[::-1]), following.side)
+                views.append(View(picture, to_square.cut(part, is_limited, UPRIGHT, inner)))
+            return views
+
+        for upright, pictures, is_limited in self._decode():
+            parts = [  # copies, since the decoder reuses its memory
+                np.array(upright if region is None else region.part_of(upright), order="C")
+                for region in self.regions
+            ]
+            if not followers:
+                block = block_length(upright.size)
+                followers = [Follower(part.shape, following.side, block) for part in parts]
+            waiting.append((pictures, parts, is_limited))
+            for squares, follower, picture in zip(known, followers, pictures, strict=True):
+                squares.extend(follower.add(picture))
+            while known[0]:
+                yield take()
+        for squares, follower in zip(known, followers, strict=True):
+            squares.extend(follower.end())
+        while waiting:
+            yield take()
+
+    def _decode(self) -> Iterator[tuple[np.ndarray, list[np.ndarray], bool]]:
+        """Yield each frame: a view of its upright luma, its pictures, is its range limited."""
         to_grey = GreyConverter(self._size, self._threads)
         meter, tally = PictureMeter(), Tally()
         shown: tuple[int, int] | None = None
@@ -186,12 +264,13 @@ class Decoding:
                 tally.is_odd_angle |= orientation.is_odd
                 luma, is_limited = to_grey.luma(frame)
                 meter.add(luma, is_limited=is_limited, is_flagged=frame.interlaced_frame)
-                yield [
+                pictures = [
                     to_grey.convert(frame, luma, is_limited, orientation)
                     if region is None
                     else to_grey.cut(luma, is_limited, orientation, region)
-                    for region in self._regions
+                    for region in self.regions
                 ]
+                yield orientation.turn(luma), pictures, is_limited
                 tally.num_frames += 1
             if shown is None:
                 raise no_frame(self._path)
@@ -201,7 +280,7 @@ class Decoding:
 
     def _check_regions(self, size: tuple[int, int]) -> None:
         """Raise InputError if a region extends beyond the picture of (height, width) px."""
-        beyond = [r for r in self._regions if r is not None and not r.is_inside(*size)]
+        beyond = [r for r in self.regions if r is not None and not r.is_inside(*size)]
         if beyond:
             raise InputError(
                 Problem.of(
@@ -212,6 +291,15 @@ class Decoding:
                     "that fits",
                 )
                 for region in beyond
+            )
+        shown = [(r.height, r.width) if r else size for r in self.regions]
+        if self._following and (small := [s for s in shown if min(s) < self._following.side]):
+            what = "picture" if self.regions[0] is None else "region"
+            raise InputError.of(
+                self._path,
+                "frame-size",
+                f"its {what} of {show_size(small[0])} px is smaller than the square that follows "
+                f"the animal ({self._following.side} px); preprocess with a smaller --follow-size",
             )
 
     def _finish(

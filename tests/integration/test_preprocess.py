@@ -36,6 +36,7 @@ from mpar.cache.notes import (
 )
 from mpar.cache.staging import (
     FrameWriter,
+    ViewWriter,
     count_frames,
     move_frames,
     stage_video,
@@ -1011,7 +1012,7 @@ def stage(video, folder, options=NATIVE, regions=(None,), num_frames=40, counts=
     folder.mkdir(exist_ok=True)
     new_cache(folder).touch()
     writers = [
-        FrameWriter(new_cache(folder), [FrameRun(0, num_frames, PLACE + 10**6 * i)])
+        ViewWriter(new_cache(folder), [FrameRun(0, num_frames, PLACE + 10**6 * i)])
         for i in range(len(regions))
     ]
     counts = [] if counts is None else counts

@@ -13,6 +13,7 @@ from mpar.inference import ActionRecognitionInference
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.network.comparing import compare_with_store
 from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.video.videos import View
 from tests.fixtures.helpers import make_checkpoint, read_frames
 from tests.fixtures.synthetic import (
     draw_frame_numbers,
@@ -26,12 +27,13 @@ LIKE = {"brightness": 60.0, "contrast": 15.0, "fps": 30.0}
 
 
 def test_every_tenth_frame_is_looked_at():
-    """By hand: frames 0, 10 and 20 of half black and half grey; all frames pass unchanged."""
+    """By hand: frames 0, 10 and 20 of half black and half grey; all views pass unchanged."""
     frames = np.full((25, 4, 6), 255, np.uint8)
     frames[::10] = 0
     frames[::10, :2] = np.array([40, 60, 80])[:, None, None]
     meter = AppearanceMeter()
-    assert (np.stack(list(meter.watch(frames))) == frames).all()
+    views = [View(np.zeros((8, 8), np.uint8), frame) for frame in frames]
+    assert all(one is other for one, other in zip(meter.watch(views), views, strict=True))
     look = meter.appearance(Fraction(30000, 1001))
     assert (look.brightness, look.contrast) == (30, 30)
     assert look.fps == pytest.approx(29.97, abs=1e-3)

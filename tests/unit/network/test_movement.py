@@ -14,6 +14,7 @@ from mpar.network.movement import (
     mix,
     movement_of,
 )
+from mpar.video.videos import View
 
 RATE = 30.0
 # columns of the first window: 3 energies, 3 spreads, 3 elongations, maximum, deviation, 2 travels
@@ -22,10 +23,11 @@ NUM_OF_WINDOW = 13
 
 
 def features_of(frames, rate=RATE):
-    """Return the features of frames, which must pass unchanged."""
+    """Return the features of whole pictures; what the network sees must pass unchanged."""
     meter = MovementMeter(rate)
-    passed = list(meter.watch(iter(frames)))
-    assert all(one is other for one, other in zip(passed, frames, strict=True))
+    seen = np.random.default_rng(0).integers(0, 256, (len(frames), 8, 8), dtype=np.uint8)
+    passed = list(meter.watch(map(View, frames, seen)))
+    np.testing.assert_array_equal(passed, seen)
     return meter.features()
 
 
@@ -171,10 +173,25 @@ def test_prediction_mixes_both_models(study):
     with Store(study.cache) as store:
         frames = list(store.stream_steps(0))
         own = model.probabilities(movement_of(store, 0, model.rate))
-    found = MixedPredictor(network, model).predict(frames)
+    views = [View(frame, frame) for frame in frames]
+    found = MixedPredictor(network, model).predict(views)
     np.testing.assert_allclose(found, model.mix(network.predict(frames), own), atol=1e-6)
-    alone = MixedPredictor(network, model.with_powers((1.0, 0.0))).predict(frames)
-    np.testing.assert_array_equal(alone, network.predict(frames))
-    sharp = MixedPredictor(network, model.with_powers((2.0, 0.0))).predict(frames)
+    for movement in (None, model.with_powers((1.0, 0.0))):
+        alone = MixedPredictor(network, movement).predict(views)
+        np.testing.assert_array_equal(alone, network.predict(frames))
+    sharp = MixedPredictor(network, model.with_powers((2.0, 0.0))).predict(views)
     squared = network.predict(frames) ** 2
     np.testing.assert_allclose(sharp, squared / squared.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_the_network_sees_squares_and_the_movement_model_whole_pictures(study):
+    """Each gets its own half of a view."""
+    checkpoint = load_checkpoint(study.checkpoint)
+    model = MovementModel.from_dict(checkpoint.movement).with_powers((0.7, 0.4))
+    network = DensePredictor(checkpoint.build_net())
+    with Store(study.cache) as store:
+        frames = list(store.stream_steps(0))
+        own = model.probabilities(movement_of(store, 0, model.rate))
+    squares = [np.ascontiguousarray(frame[::-1, ::-1]) for frame in frames]
+    found = MixedPredictor(network, model).predict(map(View, frames, squares))
+    np.testing.assert_allclose(found, model.mix(network.predict(squares), own), atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpar.cache.notes import DecodingOptions, FrameRun, new_cache
-from mpar.cache.staging import FrameWriter, count_frames, stage_video
+from mpar.cache.staging import ViewWriter, count_frames, stage_video
 from mpar.errors import InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.video.endings import is_cut_short
@@ -117,7 +117,7 @@ def test_one_result_everywhere(drawn, tmp_path, kind, damage):
         staging = tmp_path / f"parts{k}"
         staging.mkdir()
         new_cache(staging).touch()
-        writer = FrameWriter(new_cache(staging), [FrameRun(0, NUM_FRAMES, 0)])
+        writer = ViewWriter(new_cache(staging), [FrameRun(0, NUM_FRAMES, 0)])
         (staged,) = stage_video(path, "ab", staging, DecodingOptions(), [None], [writer], **how)
         (counted,) = count_frames(path, DecodingOptions(), **how)
         assert staged.line.num_frames == counted.line.num_frames == len(frames)

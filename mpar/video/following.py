@@ -1,0 +1,362 @@
+"""Follow one animal through a region of a video, with a square of one size.
+
+The animal is where the picture changes and where it differs from the background, the median of the
+frames so far. Both are looked for in small pictures. A video is decoded only once, so frames wait
+until there are enough to know the background and to smooth the path. Where a square lies depends
+only on the frames and the sizes. So preprocessing and prediction find the same squares.
+
+Shapes: T frames, h x w px of the small pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from scipy.ndimage import median_filter, uniform_filter1d
+
+from mpar.video.regions import Region
+
+# Our choice, on real recordings of mice and people
+SIDE_PER_LENGTH = 1.8
+_SMALL_PX = 64  # longer side of the pictures in which the animal is looked for
+_EVERY = 2  # frames from one that is looked at to the next
+_NOISE_FLOOR, _NOISE_FACTOR = 4.0, 2.0  # grey levels that do not count, as in the movement model
+_CHANGE_WEIGHT = 2.0  # of the change since the last look, beside the difference from background
+_SPOT_PX = 3
+_LEAST = 4.0  # grey levels of a spot; less is no evidence
+_ENOUGH = 20.0  # grey levels of a pixel; more counts no more: a bright spot is not all of an animal
+_BODY_SHARE = 0.25  # of the strongest evidence; less is not the animal's body
+_FAR_SHARE = 0.7  # what counts of evidence far from where the animal was
+_NEAR_SHARE = 0.25  # of the longer side of the picture; less is near
+_MEDIAN_LOOKS, _MEAN_FRAMES = 5, 15  # windows that smooth the path
+_REACH = _EVERY * (_MEDIAN_LOOKS // 2 + 1) + _MEAN_FRAMES // 2  # frames that they reach, at most
+_SLACK = 0.1  # of the side: how far an animal that runs may be from the even path
+_NUM_SAMPLES = 64  # looks for the background
+_WAITING_BYTES = 1 << 26  # of frames that wait for their squares
+_MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
+_LENGTH_PERCENTILE = 75  # of the frames of a video; in others the animal is curled up, or still
+
+_MAX_TOUCHING = 0.2  # share of the frames
+
+WHOLE = -1  # in place of a corner: no evidence yet, so the whole region is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The squares of a cache.
+
+    Parameters
+    ----------
+    side : int
+        Side of a square in px of the video.
+    size : int
+        Side in px that squares are resized to.
+    """
+
+    side: int
+    size: int
+
+    def __post_init__(self) -> None:
+        if min(self.side, self.size) < 1:
+            raise ValueError(f"found squares of {self.side} px, resized to {self.size} px")
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Following | None:
+        """Return the squares that options of preprocessing ask for (plain types), if any."""
+        if not config.get("follow"):
+            return None
+        side, size = int(config["follow_size"]), config.get("size")
+        return cls(side, min(map(int, size)) if size else side)
+
+
+def describe_following(following: Following | None) -> str:
+    """Describe what a network sees."""
+    if following is None:
+        return "whole pictures"
+    return f"squares of {following.side} px that follow the animal, resized to {following.size} px"
+
+
+class Square(NamedTuple):
+    """The square of one frame.
+
+    Parameters
+    ----------
+    x, y : int
+        Its left and upper edge in px, from those of the region; -1 if it is the whole region.
+    evidence : float
+        How clearly the animal was seen, in grey levels; 0 if not at all.
+    touches : bool
+        The animal reaches the edge of the square.
+    """
+
+    x: int
+    y: int
+    evidence: float
+    touches: bool
+
+    def region(self, around: Region, side: int) -> Region:
+        """Return the square as a region of the picture."""
+        if self.x == WHOLE:
+            return around
+        return Region(around.animal, around.x + self.x, around.y + self.y, side, side)
+
+
+class _Seen(NamedTuple):
+    """The animal in one picture, in px of the region: middle, half its extent, length."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+    length: float
+    evidence: float
+
+
+Place = tuple[float, float] | None
+
+
+def block_length(num_bytes: int) -> int:
+    """Return how many frames of so many bytes are looked at together."""
+    block = min(max(_WAITING_BYTES // num_bytes, _MIN_BLOCK), _MAX_BLOCK)
+    return block - block % _EVERY
+
+
+class Follower:
+    """Finds the square of each frame of a region; takes the frames in order.
+
+    Parameters
+    ----------
+    shape : (height, width)
+        Of the region in px.
+    side : int
+        Side of the square in px, at most the shorter side of the region.
+    block : int
+        Frames that are looked at together (`block_length`).
+    """
+
+    def __init__(self, shape: tuple[int, int], side: int, block: int) -> None:
+        self._shape, self._side, self._block = shape, side, block
+        self._num_added = self._num_placed = 0
+        self._looks: list[np.ndarray] = []  # of the block that is filled now
+        self._before: np.ndarray | None = None
+        self._samples: list[np.ndarray] = []
+        self._sample_every = 1
+        self._last: Place = None
+        self._seen: list[_Seen | None] = []  # what smoothing still needs
+        self._first_look = 0  # number of its first
+
+    def add(self, picture: np.ndarray) -> list[Square]:
+        """Take the next frame, (H, W) uint8 of any size; return the squares known since."""
+        if self._num_added % _EVERY == 0:
+            look = _shrink(picture)
+            if self._num_added // _EVERY % self._sample_every == 0:
+                self._sample(look)
+            self._looks.append(look)
+        self._num_added += 1
+        return [] if self._num_added % self._block else self._place(self._num_added - _REACH)
+
+    def end(self) -> list[Square]:
+        """Return the squares of the remaining frames."""
+        return self._place(self._num_added)
+
+    def _sample(self, look: np.ndarray) -> None:
+        """Keep a look for the background; of many, only every second."""
+        self._samples.append(look)
+        if len(self._samples) > _NUM_SAMPLES:
+            self._samples = self._samples[::2]
+            self._sample_every *= 2
+
+    def _place(self, stop: int) -> list[Square]:
+        """Return the squares of the frames that have none yet, up to `stop`."""
+        if self._looks:
+            looks = np.stack(self._looks)
+            evidence = _find_evidence(looks, np.stack(self._samples), self._before)
+            self._before, self._looks = looks[-1], []
+            for one in evidence:
+                seen = _see(one, self._shape, self._side, self._last)
+                self._last = (seen.x, seen.y) if seen else self._last
+                self._seen.append(seen)
+        start, self._num_placed = self._num_placed, max(stop, self._num_placed)
+        if self._num_placed == start:
+            return []
+        first = self._first_look * _EVERY
+        looks_of = (np.arange(first, self._num_added) - first) // _EVERY
+        squares = _place_all([self._seen[i] for i in looks_of], self._shape, self._side)
+        # what was seen before is needed to smooth, or to stay where the animal was
+        kept = max(self._first_look, (self._num_placed - 2 * _REACH) // _EVERY)
+        self._forget(kept - self._first_look)
+        return squares[start - first : self._num_placed - first]
+
+    def _forget(self, number: int) -> None:
+        """Forget the first of what was seen, but not where the animal was last."""
+        known = [seen for seen in self._seen[: number + 1] if seen is not None]
+        self._seen = self._seen[number:]
+        self._first_look += number
+        if known and self._seen[0] is None:
+            self._seen[0] = known[-1]._replace(evidence=0.0)
+
+
+def find_warnings(squares: Sequence[Square]) -> list[str]:
+    """Return warnings about the squares of all frames of a video; none without squares."""
+    if not squares:
+        return []
+    num_whole = sum(square.x == WHOLE for square in squares)
+    num_touching = sum(square.touches for square in squares)
+    warnings = []
+    if num_whole:
+        which = "all" if num_whole == len(squares) else f"the first {num_whole:,}"
+        warnings.append(
+            f"shows no animal that moves in {which} of {len(squares):,} frames, so the network "
+            "sees the whole region there"
+        )
+    if num_touching > _MAX_TOUCHING * len(squares):
+        warnings.append(
+            f"the animal reaches the edge of its square in {100 * num_touching / len(squares):.0f} "
+            "% of the frames; look at --preview, and choose a larger --follow-size if it is cut off"
+        )
+    return warnings
+
+
+def _place_all(found: Sequence[_Seen | None], shape: tuple[int, int], side: int) -> list[Square]:
+    """Return the square of each frame: the smoothed path, which stays where nothing is seen."""
+    known = np.flatnonzero([seen is not None for seen in found])
+    if not len(known):
+        return [Square(WHOLE, WHOLE, 0.0, touches=False)] * len(found)
+    at = known[np.maximum(np.searchsorted(known, np.arange(len(found)), "right") - 1, 0)]
+    held = [found[i] for i in at]
+    path = np.array([(seen.x, seen.y) for seen in held if seen])
+    path = median_filter(path, (_EVERY * (_MEDIAN_LOOKS - 1) + 1, 1), mode="nearest")
+    even = uniform_filter1d(path, _MEAN_FRAMES, axis=0, mode="nearest")
+    path = even.clip(path - _SLACK * side, path + _SLACK * side)
+    limits = np.array(shape)[::-1] - side
+    corners = np.rint(path - side / 2).clip(0, limits).astype(int).tolist()
+    return [
+        Square(x, y, seen.evidence, _touches(seen, x, y, side, shape))
+        if seen and seen.evidence
+        else Square(x, y, 0.0, touches=False)
+        for seen, (x, y) in zip(found, corners, strict=True)
+    ]
+
+
+def _touches(seen: _Seen, x: int, y: int, side: int, shape: tuple[int, int]) -> bool:
+    """Return True if the animal reaches an edge of the square that is not one of the region."""
+    height, width = shape
+    return (
+        (x > 0 and seen.x - seen.half_width < x)
+        or (y > 0 and seen.y - seen.half_height < y)
+        or (x + side < width and seen.x + seen.half_width > x + side)
+        or (y + side < height and seen.y + seen.half_height > y + side)
+    )
+
+
+def measure_length(pictures: Iterable[np.ndarray], shape: tuple[int, int]) -> float | None:
+    """Return the length of the animal in a region, in px of the region.
+
+    Parameters
+    ----------
+    pictures : iterable of (H, W) uint8 arrays
+        Frames of the region, resized or not.
+    shape : (height, width)
+        Of the region in px.
+
+    Returns
+    -------
+    float or None
+        The length that three quarters of the frames in which it is seen do not exceed; None if it
+        is never seen.
+    """
+    looks = np.stack([_shrink(picture) for picture in pictures][::_EVERY])
+    lengths, last = [], None
+    for one in _find_evidence(looks, looks, None):
+        seen = _see(one, shape, min(shape) / 2, last)
+        if seen:
+            last = seen.x, seen.y
+            lengths.append(seen.length)
+    return float(np.percentile(lengths, _LENGTH_PERCENTILE)) if lengths else None
+
+
+def _shrink(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape
+    scale = max(1, max(height, width) / _SMALL_PX)
+    size = max(1, round(width / scale)), max(1, round(height / scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def _find_evidence(
+    looks_Thw: np.ndarray, samples: np.ndarray, before: np.ndarray | None
+) -> np.ndarray:
+    """Return how clearly each pixel shows an animal, (T, h, w) float32, in grey levels."""
+    now = _without_light(looks_Thw)
+    background = np.median(_without_light(samples), axis=0).astype(np.int16)
+    change = np.diff(
+        now, axis=0, prepend=now[:1] if before is None else _without_light(before[None])
+    )
+    evidence = np.minimum(_excess(now - background), _ENOUGH)
+    evidence += _CHANGE_WEIGHT * np.minimum(_excess(change), _ENOUGH)
+    return evidence
+
+
+def _without_light(looks_Thw: np.ndarray) -> np.ndarray:
+    """Return looks less their usual grey level, int16: most of a picture shows the background."""
+    return looks_Thw.astype(np.int16) - _middle(looks_Thw)
+
+
+def _excess(difference_Thw: np.ndarray) -> np.ndarray:
+    """Return by how much differences exceed the noise of their picture, (T, h, w) float32."""
+    size = np.abs(difference_Thw)
+    noise = _NOISE_FLOOR + _NOISE_FACTOR * _middle(size)
+    return np.maximum(size - noise.astype(np.float32), 0)
+
+
+def _middle(looks_Thw: np.ndarray) -> np.ndarray:
+    """Return the median of a sixteenth of the pixels of each look, (T, 1, 1)."""
+    sparse = looks_Thw[:, ::4, ::4].reshape(len(looks_Thw), -1)
+    middle = sparse.shape[1] // 2
+    return np.partition(sparse, middle, axis=1)[:, middle, None, None]
+
+
+def _see(evidence_hw: np.ndarray, shape: tuple[int, int], side: float, last: Place) -> _Seen | None:
+    """Return the animal where a square holds most evidence; rather near its last place than far."""
+    spots = cv2.blur(evidence_hw, (_SPOT_PX, _SPOT_PX))
+    spots[spots < _LEAST] = 0
+    (h, w), px = spots.shape, (shape[1] / spots.shape[1], shape[0] / spots.shape[0])
+    reach = [max(1, round(side / 2 / size)) for size in px]
+    sums: np.ndarray = cv2.boxFilter(
+        spots,
+        -1,
+        (2 * reach[0] + 1, 2 * reach[1] + 1),
+        normalize=False,
+        borderType=cv2.BORDER_CONSTANT,
+    )
+    if last is not None:
+        near = _NEAR_SHARE * max(h, w)
+        x, y = (place / size for place, size in zip(last, px, strict=True))
+        part = sums[max(0, int(y - near)) : int(y + near) + 1, :]
+        part[:, max(0, int(x - near)) : int(x + near) + 1] /= _FAR_SHARE
+    _, most, _, (x, y) = cv2.minMaxLoc(sums)
+    if not most:
+        return None
+    left, top = max(0, x - reach[0]), max(0, y - reach[1])
+    part = spots[top : y + reach[1] + 1, left : x + reach[0] + 1]
+    peak = float(part.max())
+    part[part < _BODY_SHARE * peak] = 0
+    moments = cv2.moments(part)
+    total = moments["m00"]
+    xx, yy = (
+        moments[key] / total * size**2 for key, size in zip(("mu20", "mu02"), px, strict=True)
+    )
+    xy = moments["mu11"] / total * px[0] * px[1]
+    # an even ellipse reaches twice as far as its standard deviation
+    longest = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    return _Seen(
+        x=(left + moments["m10"] / total + 0.5) * px[0],
+        y=(top + moments["m01"] / total + 0.5) * px[1],
+        half_width=2 * xx**0.5,
+        half_height=2 * yy**0.5,
+        length=4 * float(longest) ** 0.5,
+        evidence=peak,
+    )

@@ -1,0 +1,274 @@
+"""From preprocessing with --follow to predictions: the network sees the same squares everywhere."""
+
+from __future__ import annotations
+
+import csv
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+import mpar.cache.decoding
+import mpar.network.predictor
+from mpar.cache.joined import JoinedStore
+from mpar.cache.store import Store
+from mpar.errors import ConfigError
+from mpar.inference import ActionRecognitionInference
+from mpar.learning.networks import begin_folds, run_folds
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.signals import TrainingInterruptedError
+from mpar.matching.regions import read_regions
+from mpar.network.checkpoint import load_checkpoint
+from mpar.network.comparing import compare_with_store
+from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.train import best_checkpoint, resume_training, train
+from mpar.video.following import Following
+from mpar.video.regions import Region
+from tests.fixtures.helpers import assert_equal_weights, interrupt_after
+from tests.fixtures.synthetic import write_annotation, write_video
+
+NUM_FRAMES, HEIGHT, WIDTH, SIDE = 70, 96, 128, 40
+FOLLOW = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE)
+TRAINING = TrainConfig(model_type="light", num_epochs=2, batch_size=4, window=12)
+
+
+def draw(seed):
+    """Draw an ellipse that crosses a textured floor, (T, H, W), and its codes."""
+    rng = np.random.default_rng(seed)
+    floor = cv2.GaussianBlur(rng.uniform(0, 120, (HEIGHT, WIDTH)), None, 3) + 40
+    places = np.linspace(rng.uniform(25, 40, 2), rng.uniform(70, 85, 2), NUM_FRAMES)
+    codes = np.repeat([0, 2], [NUM_FRAMES // 2, NUM_FRAMES - NUM_FRAMES // 2])
+    frames = []
+    for code, (x, y) in zip(codes, places, strict=True):
+        frame = floor.copy()
+        cv2.ellipse(frame, (round(x), round(y)), (10, 5), 90 * code, 0, 360, 220, -1)
+        frames.append((frame + rng.normal(0, 1, frame.shape)).clip(0, 255).astype(np.uint8))
+    return np.stack(frames), codes
+
+
+def write_study(folder, names, first_seed=0):
+    """Write a video and its labels for each name."""
+    for part in ("Videos", "Annotations"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names, start=first_seed):
+        frames, codes = draw(seed)
+        write_video(folder / "Videos" / f"{name}.mp4", frames)
+        write_annotation(folder / "Annotations" / f"{name}.csv", codes)
+    return folder / "Videos", folder / "Annotations"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Six videos, a followed cache of them, and a run."""
+    folder = tmp_path_factory.mktemp("followed")
+    places = write_study(folder, [f"m{i}" for i in range(6)])
+    preprocess(*places, folder / "cache.h5", config=FOLLOW)
+    train(folder / "cache.h5", folder, config=TRAINING, run_name="run", device="cpu")
+    return folder
+
+
+def spy_on(monkeypatch, network):
+    """Let a network note the frames that it sees."""
+    seen = []
+    original = network._predictor._network.predict
+
+    def predict(frames, *arguments):
+        return original((seen.append(np.array(frame)) or frame for frame in frames), *arguments)
+
+    monkeypatch.setattr(network._predictor._network, "predict", predict)
+    return seen
+
+
+def test_prediction_sees_the_squares_of_preprocessing(study, monkeypatch):
+    """By value: those of the cache, of the cache predicted, and of the video."""
+    network = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
+    assert network.checkpoint.following == Following(SIDE, 32)
+    assert network.checkpoint.seen_size == (32, 32)
+    seen = spy_on(monkeypatch, network)
+    with Store(study / "cache.h5") as store:
+        assert (store.frame_size, store.seen.frame_size) == ((32, 48), (32, 32))
+        squares = store.seen.frames(2)
+        assert len(np.unique(store.corners(2), axis=0)) > 20  # it does follow
+        of_cache = network.predict_recording(store, 2)
+        np.testing.assert_array_equal(seen, squares)
+        seen.clear()
+        of_video = network.predict(study / "Videos" / "m2.mp4")
+        np.testing.assert_array_equal(seen, squares)
+    np.testing.assert_array_equal(of_video.probabilities, of_cache.probabilities)
+
+
+def test_the_movement_model_sees_whole_pictures(study, tmp_path):
+    """It is the one that a cache without squares gives."""
+    plain = tmp_path / "plain.h5"
+    preprocess(
+        study / "Videos", study / "Annotations", plain, config=PreprocessConfig(size=(32, 48))
+    )
+    run = train(
+        plain, tmp_path, config=TRAINING, split_path=study / "run" / "split.csv", device="cpu"
+    )
+    with_squares, without = (
+        load_checkpoint(best_checkpoint(folder)).movement for folder in (study / "run", run)
+    )
+    assert with_squares["coefficients"] == without["coefficients"]
+
+
+def test_training_resumes_to_the_same_weights(study, tmp_path, monkeypatch):
+    """An interrupted run on squares ends like one that was not."""
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        with pytest.raises(TrainingInterruptedError):
+            train(study / "cache.h5", tmp_path, config=TRAINING, run_name="run", device="cpu")
+    resume_training(tmp_path / "run", device="cpu")
+    assert_equal_weights(best_checkpoint(tmp_path / "run"), best_checkpoint(study / "run"))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_folds_follow_without_being_told(study, tmp_path):
+    """Each fold learns from squares, and is scored on them."""
+    config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
+    folds = begin_folds(study / "cache.h5", tmp_path, num_folds=3, config=config, device="cpu")
+    run_folds(folds, device="cpu")
+    assert load_checkpoint(best_checkpoint(folds / "fold_1")).following == Following(SIDE, 32)
+
+
+def test_a_cache_that_shows_something_else_is_refused(study, tmp_path):
+    """A network of squares does not predict from whole pictures or other squares."""
+    network = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
+    for number, config in enumerate(
+        (
+            PreprocessConfig(size=(32, 48)),
+            PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE + 2),
+        )
+    ):
+        other = tmp_path / f"{number}.h5"
+        preprocess(study / "Videos", study / "Annotations", other, config=config)
+        with Store(other) as store:
+            shown = "whole pictures" if number == 0 else "squares of 42 px"
+            message = f"shows {shown}.*expected squares of 40 px.*--follow-size 40"
+            with pytest.raises(ConfigError, match=message):
+                compare_with_store(network, store, [0])
+        with pytest.raises(ConfigError, match="follow_size"):
+            JoinedStore([study / "cache.h5", other])
+        with pytest.raises(ConfigError, match="follow_size was 40"):
+            preprocess(study / "Videos", study / "Annotations", study / "cache.h5", config=config)
+
+
+def test_joined_caches_show_their_squares(study, tmp_path):
+    """In the order of the caches."""
+    places = write_study(tmp_path, ["x", "y"], first_seed=6)
+    preprocess(*places, tmp_path / "b.h5", config=FOLLOW)
+    with JoinedStore([tmp_path / "b.h5", study / "cache.h5"][::-1]) as both:
+        with Store(tmp_path / "b.h5") as store:
+            np.testing.assert_array_equal(both.seen.frames(6), store.seen.frames(0))
+            np.testing.assert_array_equal(both.corners(6), store.corners(0))
+        assert both.seen.frame_size == (32, 32)
+
+
+def test_a_killed_run_continues_with_the_same_squares(study, tmp_path, monkeypatch):
+    """What is there is not decoded again, and the cache is the same, byte for byte."""
+    original = mpar.cache.decoding.stage_video
+
+    def stage(path, *arguments, on_frames, **keywords):
+        def counting(num_frames):
+            on_frames(num_frames)
+            if path.stem == "m3":
+                raise KeyboardInterrupt
+
+        return original(path, *arguments, on_frames=counting, **keywords)
+
+    places, cache = (study / "Videos", study / "Annotations"), tmp_path / "cache.h5"
+    monkeypatch.setattr(mpar.cache.decoding, "stage_video", stage)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(*places, cache, config=FOLLOW, workers=1)
+    monkeypatch.setattr(mpar.cache.decoding, "stage_video", original)
+    assert preprocess(*places, cache, config=FOLLOW).num_decoded == 3
+    with Store(cache) as store, Store(study / "cache.h5") as whole:
+        assert store.fingerprint == whole.fingerprint
+        assert store.verify() == []
+
+
+def test_a_new_video_keeps_the_squares_of_the_others(study, tmp_path):
+    """They are copied, with the side that the cache has; only the new video is decoded."""
+    places = write_study(tmp_path, ["a0", "m0", "m1"])
+    (places[0] / "a0.mp4").rename(tmp_path / "a0.mp4")
+    (places[1] / "a0.csv").rename(tmp_path / "a0.csv")
+    measured = PreprocessConfig(size=(32, 48), follow=True)
+    cache = tmp_path / "cache.h5"
+    preprocess(*places, cache, config=measured)
+    with Store(cache) as store:
+        before, side = store.seen.frames(0).copy(), store.following.side
+        corners = store.corners(0)
+    assert 30 <= side <= 60  # the ellipse is 20 px long
+    (tmp_path / "a0.mp4").rename(places[0] / "a0.mp4")
+    (tmp_path / "a0.csv").rename(places[1] / "a0.csv")
+    report = preprocess(*places, cache, config=measured)
+    assert report.num_decoded == 1
+    with Store(cache) as store:
+        assert store.following.side == side
+        assert store.recordings[1].name == "m0"
+        np.testing.assert_array_equal(store.seen.frames(1), before)
+        np.testing.assert_array_equal(store.corners(1), corners)
+        assert store.verify() == []
+    assert not preprocess(*places, cache, config=measured).is_written
+
+
+def test_each_region_has_its_own_square(study, tmp_path, monkeypatch):
+    """In a rack, a square stays in its chamber, and prediction finds the same."""
+    both = [draw(seed) for seed in (0, 1)]
+    folder = tmp_path / "rack"
+    for part in ("Videos", "Annotations"):
+        (folder / part).mkdir(parents=True)
+    write_video(folder / "Videos" / "r.mp4", np.concatenate([f for f, _ in both], axis=2))
+    for animal, (_, codes) in zip("ab", both, strict=True):
+        write_annotation(folder / "Annotations" / f"r__{animal}.csv", codes)
+    with (folder / "regions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ["Video", "Animal", "X", "Y", "Width", "Height"],
+                ["*", "a", 0, 0, WIDTH, HEIGHT],
+                ["*", "b", WIDTH, 0, WIDTH, HEIGHT],
+            ]
+        )
+    regions = read_regions(folder / "regions.csv")
+    config = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE, regions=regions)
+    preprocess(folder / "Videos", folder / "Annotations", folder / "c.h5", config=config)
+    network = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
+    with Store(folder / "c.h5") as store:
+        assert [info.name for info in store.recordings] == ["r__a", "r__b"]
+        left, right = store.corners(0)[:, 0], store.corners(1)[:, 0]
+        assert ((left >= 0) & (left <= WIDTH - SIDE)).all()
+        assert ((right >= WIDTH) & (right <= 2 * WIDTH - SIDE)).all()
+        seen = spy_on(monkeypatch, network)
+        network.predict_regions(folder / "Videos" / "r.mp4", [Region("b", WIDTH, 0, WIDTH, HEIGHT)])
+        np.testing.assert_array_equal(seen, store.seen.frames(1))
+
+
+def test_an_animal_that_never_moves_is_reported(study, tmp_path, caplog):
+    """Preprocessing warns, and without any other video there is no size to measure."""
+    places = write_study(tmp_path, ["still"])
+    frames, _ = draw(0)
+    write_video(places[0] / "still.mp4", np.repeat(frames[:1], NUM_FRAMES, axis=0))
+    report = preprocess(*places, tmp_path / "c.h5", config=FOLLOW)
+    assert "shows no animal that moves in all of 70 frames" in report.recordings[0].warnings[-1]
+    with Store(tmp_path / "c.h5") as store:
+        assert (store.corners(0) == -1).all()
+    with pytest.raises(ConfigError, match=r"no animal moves .*--follow-size"):
+        preprocess(*places, tmp_path / "d.h5", config=PreprocessConfig(size=(32, 32), follow=True))
+
+
+def test_starting_from_a_network_of_whole_pictures_is_reported(study, tmp_path, caplog):
+    """Animals have another size for it."""
+    plain = tmp_path / "plain.h5"
+    preprocess(
+        study / "Videos", study / "Annotations", plain, config=PreprocessConfig(size=(32, 48))
+    )
+    with caplog.at_level(logging.WARNING):
+        train(
+            plain,
+            tmp_path,
+            config=TRAINING,
+            init_path=best_checkpoint(study / "run"),
+            device="cpu",
+        )
+    assert "will see whole pictures, but that of --init learnt from squares of 40 px" in caplog.text

@@ -1,0 +1,191 @@
+"""A square stays with the animal, and where it lies depends on the frames alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+import mpar.video.following
+import mpar.video.videos
+from mpar.errors import InputError
+from mpar.video.following import (
+    WHOLE,
+    Follower,
+    Following,
+    block_length,
+    find_warnings,
+    measure_length,
+)
+from mpar.video.regions import Region
+from mpar.video.videos import Decoding
+from tests.fixtures.synthetic import write_video
+
+HEIGHT, WIDTH, SIDE = 96, 128, 40
+NUM_FRAMES = 200
+
+
+def walk(num_frames, start=(30, 30), stop=(100, 60)):
+    """Return the middle of an animal that walks from one place to another, (T, 2)."""
+    return np.linspace(start, stop, num_frames)
+
+
+def draw(path_T2, *, length=20, noise=2.0, light=0.0, seed=0, shape=(HEIGHT, WIDTH)):
+    """Draw a bright ellipse along a path on a textured, noisy floor, (T, H, W) uint8."""
+    rng = np.random.default_rng(seed)
+    floor = cv2.GaussianBlur(rng.uniform(0, 120, shape), None, 3) + 40
+    frames = []
+    for t, (x, y) in enumerate(path_T2):
+        frame = floor.copy()
+        axes = (round(length / 2), round(length / 4))
+        cv2.ellipse(frame, (round(x), round(y)), axes, 20, 0, 360, 200, -1)
+        frame += light * np.sin(t / 7) + rng.normal(0, noise, shape)
+        frames.append(frame.clip(0, 255).astype(np.uint8))
+    return np.stack(frames)
+
+
+def follow(frames, *, side=SIDE, block=64, shape=None):
+    """Return the square of each frame."""
+    follower = Follower(shape or frames.shape[1:], side, block)
+    found = [square for frame in frames for square in follower.add(frame)]
+    return found + follower.end()
+
+
+def middles(squares, side=SIDE):
+    """Return the middle of each square, (T, 2)."""
+    return np.array([(s.x, s.y) for s in squares]) + side / 2
+
+
+@pytest.mark.parametrize("block", [16, 64, 512])
+@pytest.mark.parametrize("light", [0, 25], ids=["steady light", "light that comes and goes"])
+def test_the_square_stays_with_an_animal_that_walks(block, light):
+    """Its middle is that of the animal to within a third of its length."""
+    path = walk(NUM_FRAMES)
+    squares = follow(draw(path, light=light), block=block)
+    assert len(squares) == NUM_FRAMES
+    assert np.abs(middles(squares) - path).max() < 7
+    assert all(square.evidence for square in squares)
+    assert find_warnings(squares) == []
+
+
+def test_frames_may_be_resized_to_another_shape():
+    """Squares are in px of the region, whatever the size of the pictures."""
+    path = walk(NUM_FRAMES)
+    frames = draw(path)
+    small = np.stack([cv2.resize(f, (48, 48), interpolation=cv2.INTER_AREA) for f in frames])
+    assert np.abs(middles(follow(small, shape=(HEIGHT, WIDTH))) - path).max() < 7
+
+
+def test_a_still_animal_keeps_its_place():
+    """It is longer still than frames wait, so it becomes part of the background."""
+    path = np.concatenate(
+        [walk(60), np.tile(walk(60)[-1], (400, 1)), walk(60, (100, 60), (40, 60))]
+    )
+    squares = follow(draw(path, noise=0), block=32)
+    # 10 px: all of it is in the square; where it lay, the background is wrong for a while
+    assert np.abs(middles(squares) - path).max() < 10
+
+
+def test_an_animal_that_moves_late_was_there_before():
+    """As far as frames wait for their squares, the first place counts backwards."""
+    path = np.concatenate([np.tile([30, 30], (40, 1)), walk(60)])
+    still = draw(path, noise=0)
+    assert np.abs(middles(follow(still, block=100))[:40] - (30, 30)).max() < 6
+    early = follow(still, block=16)
+    whole = [square.x == WHOLE for square in early]
+    assert (whole[0], whole[-1]) == (True, False)
+    (warning,) = find_warnings(early)
+    assert f"in the first {sum(whole)} of 100 frames" in warning
+
+
+def test_a_picture_without_an_animal_is_shown_whole():
+    """Noise is no evidence."""
+    floor = draw(np.tile([-99, -99], (NUM_FRAMES, 1)), noise=3, light=10)
+    squares = follow(floor)
+    assert {(square.x, square.y) for square in squares} == {(WHOLE, WHOLE)}
+    (warning,) = find_warnings(squares)
+    assert warning.startswith("shows no animal that moves in all of 200 frames")
+
+
+def test_the_square_does_not_leave_the_region():
+    """At a wall the animal is off its middle, and does not count as cut off."""
+    squares = follow(draw(walk(NUM_FRAMES, (12, 12), (116, 84))))
+    corners = np.array([(s.x, s.y) for s in squares])
+    assert (corners.min(axis=0) >= 0).all()
+    assert (corners.max(axis=0) <= (WIDTH - SIDE, HEIGHT - SIDE)).all()
+    assert find_warnings(squares) == []
+
+
+def test_an_animal_larger_than_its_square_is_reported():
+    """The warning names the share and the way out."""
+    (warning,) = find_warnings(follow(draw(walk(NUM_FRAMES), length=70)))
+    assert "reaches the edge of its square in" in warning
+    assert "--follow-size" in warning
+
+
+@pytest.mark.parametrize("length", [20, 40])
+def test_the_length_of_an_animal_is_measured(length):
+    """It is at most half too long, from frames of any size: what it has just left counts, too."""
+    frames = draw(walk(NUM_FRAMES), length=length)
+    for pictures in (frames, frames[:, ::2, ::2]):
+        assert 0.9 * length < measure_length(pictures, (HEIGHT, WIDTH)) < 1.5 * length
+    assert measure_length(draw(np.tile([-99, -99], (50, 1))), (HEIGHT, WIDTH)) is None
+
+
+def test_frames_wait_in_bounded_memory():
+    """Large frames wait in small numbers, and blocks begin with a look."""
+    assert [block_length(n) for n in (1, 640 * 480, 1 << 26)] == [512, 218, 32]
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A video of two chambers side by side, and the frames that went in."""
+    both = [
+        draw(walk(150, *ends), seed=i)
+        for i, ends in enumerate([((30, 30), (100, 60)), ((99, 20), (20, 70))])
+    ]
+    path = tmp_path / "film.mp4"
+    write_video(path, np.concatenate(both, axis=2), options={"crf": "10", "g": "25"})
+    return path
+
+
+REGIONS = [Region("a", 0, 0, WIDTH, HEIGHT), Region("b", WIDTH, 0, WIDTH, HEIGHT)]
+
+
+def views(path, regions, **options):
+    """Return the squares of each region, and what the network sees, (R, T, h, w)."""
+    decoding = Decoding(path, regions=regions, following=Following(SIDE, 32), **options)
+    seen = np.stack([[view.seen for view in one] for one in decoding.views()], axis=1)
+    return decoding.squares, seen
+
+
+def test_squares_are_the_same_however_a_video_is_read(film, monkeypatch):
+    """In one thread or side by side, all regions or one, and always those of the pictures."""
+    monkeypatch.setattr(mpar.video.videos, "can_decode_ahead", lambda *_: True)
+    squares, seen = views(film, REGIONS, size=(64, 64), threads=1)
+    again, same = views(film, REGIONS, size=(64, 64), threads=2)
+    assert again == squares
+    np.testing.assert_array_equal(same, seen)
+    (one,), other = views(film, REGIONS[1:], size=(64, 64), threads=1)
+    assert one == squares[1]
+    np.testing.assert_array_equal(other[0], seen[1])
+    pictures = [p[0] for p in Decoding(film, regions=REGIONS[:1], size=(64, 64)).pictures()]
+    block = block_length(HEIGHT * WIDTH * 2)
+    assert follow(pictures, block=block, shape=(HEIGHT, WIDTH)) == squares[0]
+
+
+@pytest.mark.parametrize("size", [None, (64, 64)])
+def test_the_network_sees_the_square(film, size):
+    """What it sees equals a fixed region of that place, at full resolution."""
+    (squares, _), (seen, _) = views(film, REGIONS, size=size)
+    for t in (0, 70, 149):
+        where = Region("", squares[t].x, squares[t].y, SIDE, SIDE)
+        cut = [*Decoding(film, regions=[where], size=(32, 32))][t]
+        np.testing.assert_array_equal(seen[t], cut)
+
+
+def test_a_picture_smaller_than_the_square_is_refused(film):
+    """The message names both sizes and the way out."""
+    decoding = Decoding(film, following=Following(97, 32))
+    with pytest.raises(InputError, match=r"256x96 px is smaller .*\(97 px\).*--follow-size"):
+        next(decoding.views())
