@@ -20,6 +20,8 @@ def draw_preview(
     regions: RegionTable | None,
     size: tuple[int, int] | None,
     stream: int | None,
+    follow: bool,
+    follow_size: int | None,
     overwrite: bool,
     quiet: bool,
 ) -> int:
@@ -32,6 +34,8 @@ def draw_preview(
         regions=regions,
         size=size,
         stream=stream,
+        follow=follow,
+        follow_size=follow_size,
         overwrite=overwrite,
         quiet=quiet,
     )

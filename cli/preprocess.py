@@ -115,10 +115,19 @@ def main(
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
     from mpar.system.team import joined_team
 
+    follow = follow or follow_size is not None
     regions = _options.read_regions(regions_path)
     if preview_path is not None:
         return draw_preview(
-            [video_folder, *more_videos], preview_path, regions, size, stream, overwrite, quiet
+            [video_folder, *more_videos],
+            preview_path,
+            regions,
+            size,
+            stream,
+            follow,
+            follow_size,
+            overwrite,
+            quiet,
         )
     class_map = _options.read_class_map(class_map_path)
     with joined_team() as team:
@@ -139,7 +148,7 @@ def main(
                 rate=rate,
                 fps=fps,
                 regions=regions,
-                follow=follow or follow_size is not None,
+                follow=follow,
                 follow_size=follow_size,
             ),
             workers=workers,

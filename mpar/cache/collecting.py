@@ -12,11 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mpar.cache.notes import Regions
 from mpar.cache.preprocess_config import PreprocessConfig
-from mpar.errors import ConfigError, InputError, Problem
+from mpar.errors import InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.matching.groups import find_group, warn_of_groups
 from mpar.matching.pairing import find_recordings, warn_of_unread_labels
@@ -26,10 +24,8 @@ from mpar.system.files import sha256_of
 from mpar.system.folders import Folders, list_folders
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
-from mpar.video.following import SIDE_PER_LENGTH, measure_length
-from mpar.video.videos import MIN_SIDE_PX, Decoding, VideoInfo, probe_video, squeeze_of
-
-_MEASURED_VIDEOS, _MEASURED_FRAMES = 6, 150
+from mpar.video.animal_size import Filmed, measure_side
+from mpar.video.videos import VideoInfo, probe_video, squeeze_of
 
 log = logging.getLogger(__name__)
 
@@ -190,54 +186,18 @@ def follow_size(
 ) -> int | None:
     """Return the side of the squares of a cache in px of the videos; None without following.
 
-    It is the one given, else that of the existing cache, else 1.8 times the length of the animals
-    in the first frames of some videos, as far as that fits into all pictures and regions.
-
-    Raises
-    ------
-    ConfigError
-        No animal moves there.
+    It is the one given, else that of the existing cache, else measured
+    (`mpar.video.animal_size.measure_side`).
     """
     if not config.follow or config.follow_size:
         return config.follow_size
     if old_config and old_config.get("follow_size"):
         return int(old_config["follow_size"])
-    chosen = [
-        videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, _MEASURED_VIDEOS, dtype=int))
-    ]
-    lengths = [length for video in chosen for length in _measure_lengths(video, config)]
-    if not lengths:
-        raise ConfigError(
-            f"follow: no animal moves in the first {_MEASURED_FRAMES} frames of {len(chosen)} "
-            "videos; pass --follow-size, twice the length of an animal in px"
-        )
-    room = min(
-        side
-        for video in videos
-        for region in video.regions
-        for side in (
-            (region.height, region.width) if region else (video.info.height, video.info.width)
-        )
+    return measure_side(
+        [Filmed(video.path, video.info, video.regions) for video in videos],
+        size=config.size,
+        stream=config.stream,
     )
-    side = min(room, max(MIN_SIDE_PX, round(SIDE_PER_LENGTH * float(np.median(lengths)))))
-    log.info(
-        "squares of %d px follow the animals, which are %.0f px long", side, np.median(lengths)
-    )
-    return side
-
-
-def _measure_lengths(video: Video, config: PreprocessConfig) -> list[float]:
-    """Return the length in px of each animal of a video that is seen to move."""
-    decoding = Decoding(video.path, size=config.size, stream=config.stream, regions=video.regions)
-    try:
-        frames = list(itertools.islice(decoding.pictures(), _MEASURED_FRAMES))
-    except InputError:  # reported when the video is decoded for the cache
-        return []
-    info, found = video.info, []
-    for region, pictures in zip(video.regions, zip(*frames, strict=True), strict=True):
-        shape = (region.height, region.width) if region else (info.height, info.width)
-        found.append(measure_length(pictures, shape))
-    return [length for length in found if length]
 
 
 def _warn_of_shapes(videos: Sequence[Video], config: PreprocessConfig) -> None:

@@ -20,8 +20,7 @@ from scipy.ndimage import median_filter, uniform_filter1d
 
 from mpar.video.regions import Region
 
-# Our choice, on real recordings of mice and people
-SIDE_PER_LENGTH = 1.8
+# our choice, on real recordings of mice and people
 _SMALL_PX = 64  # longer side of the pictures in which the animal is looked for
 _EVERY = 2  # frames from one that is looked at to the next
 _NOISE_FLOOR, _NOISE_FACTOR = 4.0, 2.0  # grey levels that do not count, as in the movement model
@@ -89,14 +88,17 @@ class Square(NamedTuple):
         Its left and upper edge in px, from those of the region; -1 if it is the whole region.
     evidence : float
         How clearly the animal was seen, in grey levels; 0 if not at all.
+    length : float
+        Length in px of what was seen of it.
     touches : bool
-        The animal reaches the edge of the square.
+        It reaches the edge of the square.
     """
 
     x: int
     y: int
-    evidence: float
-    touches: bool
+    evidence: float = 0.0
+    length: float = 0.0
+    touches: bool = False
 
     def region(self, around: Region, side: int) -> Region:
         """Return the square as a region of the picture."""
@@ -152,7 +154,7 @@ class Follower:
     def add(self, picture: np.ndarray) -> list[Square]:
         """Take the next frame, (H, W) uint8 of any size; return the squares known since."""
         if self._num_added % _EVERY == 0:
-            look = _shrink(picture)
+            look = shrink(picture)
             if self._num_added // _EVERY % self._sample_every == 0:
                 self._sample(look)
             self._looks.append(look)
@@ -225,7 +227,7 @@ def _place_all(found: Sequence[_Seen | None], shape: tuple[int, int], side: int)
     """Return the square of each frame: the smoothed path, which stays where nothing is seen."""
     known = np.flatnonzero([seen is not None for seen in found])
     if not len(known):
-        return [Square(WHOLE, WHOLE, 0.0, touches=False)] * len(found)
+        return [Square(WHOLE, WHOLE)] * len(found)
     at = known[np.maximum(np.searchsorted(known, np.arange(len(found)), "right") - 1, 0)]
     held = [found[i] for i in at]
     path = np.array([(seen.x, seen.y) for seen in held if seen])
@@ -235,9 +237,9 @@ def _place_all(found: Sequence[_Seen | None], shape: tuple[int, int], side: int)
     limits = np.array(shape)[::-1] - side
     corners = np.rint(path - side / 2).clip(0, limits).astype(int).tolist()
     return [
-        Square(x, y, seen.evidence, _touches(seen, x, y, side, shape))
+        Square(x, y, seen.evidence, seen.length, _touches(seen, x, y, side, shape))
         if seen and seen.evidence
-        else Square(x, y, 0.0, touches=False)
+        else Square(x, y)
         for seen, (x, y) in zip(found, corners, strict=True)
     ]
 
@@ -269,7 +271,7 @@ def measure_length(pictures: Iterable[np.ndarray], shape: tuple[int, int]) -> fl
         The length that three quarters of the frames in which it is seen do not exceed; None if it
         is never seen.
     """
-    looks = np.stack([_shrink(picture) for picture in pictures][::_EVERY])
+    looks = np.stack([shrink(picture) for picture in pictures][::_EVERY])
     lengths, last = [], None
     for one in _find_evidence(looks, looks, None):
         seen = _see(one, shape, min(shape) / 2, last)
@@ -279,7 +281,8 @@ def measure_length(pictures: Iterable[np.ndarray], shape: tuple[int, int]) -> fl
     return float(np.percentile(lengths, _LENGTH_PERCENTILE)) if lengths else None
 
 
-def _shrink(picture: np.ndarray) -> np.ndarray:
+def shrink(picture: np.ndarray) -> np.ndarray:
+    """Return a picture in the size in which an animal is looked for, at most 64 px."""
     height, width = picture.shape
     scale = max(1, max(height, width) / _SMALL_PX)
     size = max(1, round(width / scale)), max(1, round(height / scale))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import mpar.cache.decoding
-import mpar.network.predictor
+import mpar.preview
 from mpar.cache.joined import JoinedStore
 from mpar.cache.store import Store
-from mpar.errors import ConfigError
+from mpar.errors import ConfigError, InputError
 from mpar.inference import ActionRecognitionInference
 from mpar.learning.networks import begin_folds, run_folds
 from mpar.learning.recipe import TrainConfig
@@ -22,6 +22,8 @@ from mpar.matching.regions import read_regions
 from mpar.network.checkpoint import load_checkpoint
 from mpar.network.comparing import compare_with_store
 from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.preview import preview
+from mpar.report.preview_plot import plot_following
 from mpar.train import best_checkpoint, resume_training, train
 from mpar.video.following import Following
 from mpar.video.regions import Region
@@ -272,3 +274,49 @@ def test_starting_from_a_network_of_whole_pictures_is_reported(study, tmp_path, 
             device="cpu",
         )
     assert "will see whole pictures, but that of --init learnt from squares of 40 px" in caplog.text
+
+
+def test_preview_draws_the_squares_of_preprocessing(study, tmp_path, monkeypatch):
+    """Evenly spaced frames, then the frames with the smallest, largest and least sure animal."""
+    strips = []
+
+    def plot(rows):
+        strips.extend(rows)
+        return plot_following(rows)
+
+    monkeypatch.setattr(mpar.preview, "plot_following", plot)
+    how = {"size": (32, 48), "follow": True, "follow_size": SIDE}
+    assert preview(study / "Videos", tmp_path / "p.png", **how) == []
+    with Store(study / "cache.h5") as store:
+        for number, row in enumerate(strips):
+            corners, squares = store.corners(number), store.seen.frames(number)
+            assert [shown.caption for shown in row.frames] == [
+                f"frame {i}" for i in (0, 23, 46, 69)
+            ]
+            for i, shown in zip((0, 23, 46, 69), row.frames, strict=True):
+                assert shown.square[:2] == tuple(corners[i])
+                assert shown.picture.shape == (HEIGHT, WIDTH)
+            kinds, frames = zip(
+                *(shown.caption.split(": frame ") for shown in row.cuts), strict=True
+            )
+            assert kinds == ("smallest", "largest", "least sure")
+            for i, shown in zip(map(int, frames), row.cuts, strict=True):
+                np.testing.assert_array_equal(shown.picture, squares[i])
+            lengths = [shown.square.length for shown in row.cuts]
+            assert lengths[0] <= lengths[2] <= lengths[1] or lengths[2] == 0
+    picture = cv2.imread(str(tmp_path / "p.png"))
+    edge = np.array([16, 176, 248])  # of the squares, in OpenCV's order
+    assert (np.abs(picture.astype(int) - edge).max(axis=2) < 20).sum() > 500
+
+
+def test_preview_measures_the_square_and_shows_what_never_moves(study, tmp_path, caplog):
+    """A video without movement is shown whole."""
+    places = write_study(tmp_path, ["a", "still"])
+    frames, _ = draw(0)
+    write_video(places[0] / "still.mp4", np.repeat(frames[:1], NUM_FRAMES, axis=0))
+    with caplog.at_level(logging.INFO):
+        assert preview(places[0], tmp_path / "p.png", size=(32, 32), follow=True) == []
+    assert "the network sees squares of" in caplog.text
+    with pytest.raises(InputError, match="is smaller than the square"):
+        preview(places[0], tmp_path / "q.png", follow=True, follow_size=HEIGHT + 1)
+    assert not (tmp_path / "q.png").exists()

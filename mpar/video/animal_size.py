@@ -1,0 +1,84 @@
+"""Choose the side of the squares that follow the animals, from how long the animals are."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mpar.errors import ConfigError, InputError
+from mpar.video.following import measure_length, shrink
+from mpar.video.regions import Region
+from mpar.video.streams import MIN_SIDE_PX, VideoInfo
+from mpar.video.videos import Decoding
+
+_SIDE_PER_LENGTH = 1.8  # our choice, on real recordings of mice and people
+_NUM_VIDEOS, _NUM_FRAMES = 6, 150
+
+log = logging.getLogger(__name__)
+
+
+class Filmed(NamedTuple):
+    """A video with its properties and the regions of its animals (None: the whole picture)."""
+
+    path: Path
+    info: VideoInfo
+    regions: Sequence[Region | None]
+
+    def shapes(self) -> list[tuple[int, int]]:
+        """Return height and width in px of each region."""
+        whole = self.info.height, self.info.width
+        return [(r.height, r.width) if r else whole for r in self.regions]
+
+
+def measure_side(
+    videos: Sequence[Filmed], *, size: tuple[int, int] | None, stream: int | None
+) -> int:
+    """Return the side of the squares in px of the videos.
+
+    It is 1.8 times the median length of the animals in the first 150 frames of six videos, as far
+    as that fits into all pictures and regions.
+
+    Parameters
+    ----------
+    videos : sequence of Filmed
+        All videos of a cache.
+    size, stream
+        As for `Decoding`.
+
+    Raises
+    ------
+    ConfigError
+        No animal moves there.
+    """
+    places = np.unique(np.linspace(0, len(videos) - 1, _NUM_VIDEOS).astype(int))
+    lengths = [length for i in places for length in _measure(videos[i], size, stream)]
+    if not lengths:
+        raise ConfigError(
+            f"follow: no animal moves in the first {_NUM_FRAMES} frames of {len(places)} videos; "
+            "pass --follow-size, about twice the length of an animal in px"
+        )
+    length = float(np.median(lengths))
+    room = min(side for video in videos for shape in video.shapes() for side in shape)
+    side = min(room, max(MIN_SIDE_PX, round(_SIDE_PER_LENGTH * length)))
+    log.info("the network sees squares of %d px; the animals are about %.0f px long", side, length)
+    return side
+
+
+def _measure(video: Filmed, size: tuple[int, int] | None, stream: int | None) -> list[float]:
+    """Return the length in px of each animal of a video that is seen to move."""
+    decoding = Decoding(video.path, size=size, stream=stream, regions=video.regions)
+    try:
+        pictures = itertools.islice(decoding.pictures(), _NUM_FRAMES)
+        frames = [[shrink(picture) for picture in one] for one in pictures]
+    except InputError:  # reported when the video is decoded for the cache
+        return []
+    found = [
+        measure_length(looks, shape)
+        for looks, shape in zip(zip(*frames, strict=True), video.shapes(), strict=True)
+    ]
+    return [length for length in found if length]
