@@ -226,6 +226,13 @@ regions = click.option(
     help="CSV with Video,Animal,X,Y,Width,Height in px: where each animal lives if a video shows "
     "several; * stands for every video.",
 )
+tracks = click.option(
+    "--tracks",
+    "tracks_path",
+    type=FOLDER,
+    help="Folder with key points of DeepLabCut (.h5, .csv) or SLEAP (.slp, .analysis.h5) for each "
+    "video: squares follow these, and each animal in them becomes a recording.",
+)
 raw = click.option(
     "--raw",
     is_flag=True,
@@ -233,10 +240,18 @@ raw = click.option(
 )
 
 
-def read_regions(path: Path | None) -> Any:
-    """Return the regions in a file, None without a file."""
+def read_regions(
+    path: Path | None, tracks_path: Path | None = None, points: tuple[str, ...] = ()
+) -> Any:
+    """Return the regions in a file, or the tracks in a folder; None without either."""
+    from mpar.errors import ConfigError
     from mpar.matching.regions import read_regions
+    from mpar.matching.tracks import TrackFolder
 
+    if path is not None and tracks_path is not None:
+        raise ConfigError("regions: found both --regions and --tracks; pass one of them")
+    if tracks_path is not None:
+        return TrackFolder(tracks_path, points)
     return None if path is None else read_regions(path)
 
 

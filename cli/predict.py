@@ -14,7 +14,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_predicted, sh
     cls=_options.GroupedCommand,
     groups={
         "Output": "output overwrite format stride min-confidence quiet progress",
-        "Videos": "regions fps stream",
+        "Videos": "regions tracks fps stream",
         "From probabilities to labels": "raw smooth close-gaps weight threshold",
     },
 )
@@ -54,6 +54,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_predicted, sh
 @_options.stream
 @_options.fps
 @_options.regions
+@_options.tracks
 @_options.raw
 @click.option(
     "--smooth",
@@ -95,6 +96,7 @@ def main(
     stream: int | None,
     fps: Fraction | None,
     regions_path: Path | None,
+    tracks_path: Path | None,
     raw: bool,
     smooth_frames: int | None,
     close_gaps: int | None,
@@ -131,7 +133,9 @@ def main(
             weights=weights,
             thresholds=thresholds,
         )
-        regions = _options.read_regions(regions_path) or network.regions
+        following = network.checkpoint.following
+        points = following.points or () if following else ()
+        regions = _options.read_regions(regions_path, tracks_path, points) or network.regions
         found, problems = find_inputs(sources, regions)
         done = predict_inputs(
             *(network, found, output_folder),

@@ -15,7 +15,8 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
     cls=_options.GroupedCommand,
     groups={
         "Output": "output check preview overwrite allow-problems quiet progress",
-        "Videos": "videos size follow follow-size regions rate fps stream workers",
+        "Videos": "videos size regions rate fps stream workers",
+        "A square that follows the animal": "follow follow-size tracks track-points",
         "Labels": "class-map unscored group-pattern several",
     },
     others="Unusual label files, and other options",
@@ -60,6 +61,12 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
     metavar="PIXELS",
     help="Side of this square in the videos; by default 1.8 times the length of an animal.",
 )
+@_options.tracks
+@click.option(
+    "--track-points",
+    metavar="A,B,...",
+    help="With --tracks: the key points that the square is around; by default all.",
+)
 @click.option(
     "--preview",
     "preview_path",
@@ -98,6 +105,8 @@ def main(
     regions_path: Path | None,
     follow: bool,
     follow_size: int | None,
+    tracks_path: Path | None,
+    track_points: str | None,
     preview_path: Path | None,
     check_only: bool,
     allow_problems: bool,
@@ -115,8 +124,11 @@ def main(
     from mpar.preprocess import PreprocessConfig, preprocess, problems_path
     from mpar.system.team import joined_team
 
-    follow = follow or follow_size is not None
-    regions = _options.read_regions(regions_path)
+    follow = follow or follow_size is not None or tracks_path is not None
+    points = tuple(point.strip() for point in (track_points or "").split(",") if point.strip())
+    if points and tracks_path is None:
+        raise click.UsageError("--track-points needs --tracks")
+    regions = _options.read_regions(regions_path, tracks_path, points)
     if preview_path is not None:
         return draw_preview(
             [video_folder, *more_videos],

@@ -17,6 +17,7 @@ from mpar.formats.registry import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
 from mpar.labels.scorings import Recording
 from mpar.matching.regions import RegionTable, recording_name
+from mpar.matching.tracks import TrackFolder
 from mpar.network.predictor import ActionRecognitionInference, digest_of
 from mpar.predictions.standing import look_at
 from mpar.predictions.writing import (
@@ -34,6 +35,7 @@ from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.regions import Region
+from mpar.video.videos import probe_video
 
 STORE_SUFFIXES = (".h5", ".hdf5")
 
@@ -89,7 +91,7 @@ class Predicted:
 
 
 def find_inputs(
-    paths: Iterable[Path | str], regions: RegionTable | Sequence[Region] = ()
+    paths: Iterable[Path | str], regions: RegionTable | TrackFolder | Sequence[Region] = ()
 ) -> tuple[list[Input], list[Problem]]:
     """List the inputs to predict: videos, the videos of folders, the recordings of caches.
 
@@ -97,8 +99,8 @@ def find_inputs(
     ----------
     paths : iterable of Path or str
         Videos, folders and caches.
-    regions : RegionTable or sequence of Region
-        Regions of the animals by video, or the same for all videos.
+    regions : RegionTable, TrackFolder or sequence of Region
+        Regions or tracks of the animals by video, or the same regions for all videos.
 
     Returns
     -------
@@ -132,9 +134,13 @@ def find_inputs(
                 problems.append(Problem(path.name, 0, str(error), "damaged"))
         else:
             videos.append(path)
-    if isinstance(regions, RegionTable):
+    num_videos = len(videos)
+    if isinstance(regions, (RegionTable, TrackFolder)):
         found, more = regions.by_video(videos)
         problems += more
+        if isinstance(regions, TrackFolder):
+            videos = [*found]
+            found = {video: _sized(video, mine) for video, mine in found.items()}
     else:
         found = {video: tuple(regions) for video in videos if regions}
     inputs = [*(_of_video(video, found.get(video, (None,))) for video in videos), *recordings]
@@ -155,9 +161,17 @@ def find_inputs(
                 "one, or predict one into another folder",
             )
         )
-    if not inputs and not problems:
+    if not inputs and not num_videos and not problems:
         raise ConfigError("sources: found no video, expected at least one; check the paths")
     return good, problems
+
+
+def _sized(video: Path, regions: Sequence[Region]) -> tuple[Region, ...]:
+    """Return tracked regions of a video with their size, if it can be opened."""
+    with contextlib.suppress(InputError):  # reported when it is predicted
+        info = probe_video(video)
+        return tuple(replace(r, height=info.height, width=info.width) for r in regions)
+    return tuple(regions)
 
 
 def _of_video(video: Path, regions: Sequence[Region | None]) -> Input:

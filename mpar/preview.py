@@ -13,6 +13,7 @@ import numpy as np
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.matching.regions import RegionTable
+from mpar.matching.tracks import TrackFolder
 from mpar.report.preview_plot import FollowRow, PreviewRow, Shown, plot_following, plot_preview
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path
@@ -21,7 +22,7 @@ from mpar.system.progress import Bar
 from mpar.video.animal_size import Filmed, measure_side
 from mpar.video.following import Following, Square
 from mpar.video.grey import UPRIGHT, GreyConverter
-from mpar.video.regions import Region
+from mpar.video.regions import Region, sized
 from mpar.video.timeline import take
 from mpar.video.videos import Decoding, probe_video
 
@@ -36,7 +37,7 @@ def preview(
     video_folder: Folders,
     path: Path | str,
     *,
-    regions: RegionTable | None = None,
+    regions: RegionTable | TrackFolder | None = None,
     size: tuple[int, int] | None = None,
     stream: int | None = None,
     follow: bool = False,
@@ -95,8 +96,11 @@ def preview(
     if follow:
         filmed = _probe_all(videos, found, stream) if follow_size is None else []
         side = follow_size or measure_side(filmed, size=size, stream=stream)
-        following = Following(side, min(size) if size else side)
+        points = regions.points if isinstance(regions, TrackFolder) else None
+        following = Following(side, min(size) if size else side, points)
     rows, strips = [], []
+    if isinstance(regions, TrackFolder):
+        videos = [*found]
     for video in Bar(videos[:MAX_VIDEOS], desc="looking", unit="video", quiet=quiet):
         try:
             with contained(video, with_disk=True):
@@ -123,7 +127,8 @@ def _probe_all(
     for video in videos:
         with contextlib.suppress(InputError):  # reported when it is drawn
             info = probe_video(video, stream=stream)
-            filmed.append(Filmed(video, info, regions.get(video, (None,))))
+            mine = regions.get(video, (None,))
+            filmed.append(Filmed(video, info, [sized(r, info.height, info.width) for r in mine]))
     return filmed
 
 
@@ -135,6 +140,8 @@ def _follow(
     following: Following,
 ) -> list[FollowRow]:
     """Return the strip of each animal of a video."""
+    info = probe_video(video, stream=stream)
+    regions = [sized(region, info.height, info.width) for region in regions]
     decoding = Decoding(video, size=size, stream=stream, regions=regions, following=following)
     views = itertools.islice(decoding.views(), _NUM_FRAMES)
     seen = [[view.seen for view in one] for one in views]

@@ -25,6 +25,7 @@ from mpar.system.folders import Folders, list_folders
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
 from mpar.video.animal_size import Filmed, measure_side
+from mpar.video.regions import sized
 from mpar.video.videos import VideoInfo, probe_video, squeeze_of
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ def collect(
             problems.append(Problem.of(path, "same-content", message))
             continue
         first[sha256] = path
+        for source in good:
+            source.region = sized(source.region, info.height, info.width)
         videos.append(Video(tuple(good), tuple(groups), sha256, path.stat().st_size, info))
     if team.is_leader:
         sources = [source for video in videos for source in video.sources]

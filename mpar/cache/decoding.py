@@ -28,6 +28,7 @@ from mpar.system.faults import contained
 from mpar.system.progress import Bar
 from mpar.system.team import Team
 from mpar.system.workers import HangError, run_parallel
+from mpar.video.following import TrackFollower
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, line_from_times
 
@@ -53,9 +54,18 @@ def _find_part(
     video: Video, region: Region | None, old: Store | None, staging: Path, config: PreprocessConfig
 ) -> DecodedAnimal | None:
     part = load_part(video.sha256, staging, config.decoding, region)
-    if part is not None or old is None:
-        return part
-    return _find_in_old(video, region, old, config)
+    if part is None and old is not None:
+        part = _find_in_old(video, region, old, config)
+    return part if part is None or _follows(part, region, config) else None
+
+
+def _follows(part: DecodedAnimal, region: Region | None, config: PreprocessConfig) -> bool:
+    """Return True if the squares of a part are those of the track of its animal, if it has one."""
+    following = config.decoding.following
+    if following is None or region is None or region.track is None:
+        return True
+    follower = TrackFollower(region.track, (region.height, region.width), following.side)
+    return part.corners == tuple(follower.square(i)[:2] for i in range(part.line.num_frames))
 
 
 def _find_in_old(

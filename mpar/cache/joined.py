@@ -206,7 +206,7 @@ def _check_alike(stores: Sequence[Store]) -> None:
             ("size", list(store.frame_size), list(first.frame_size)),
             *(
                 (name, store.config.get(name), first.config.get(name))
-                for name in ("rate", "regions", "stream", "follow_size")
+                for name in ("rate", "regions", "stream", "follow_size", "tracks")
             ),
         ):
             if mine != other:

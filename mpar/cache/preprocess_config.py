@@ -14,6 +14,7 @@ from mpar.errors import ConfigError
 from mpar.formats.registry import AUTO, READABLE
 from mpar.labels.scorings import MAX_FPS
 from mpar.matching.regions import RegionTable
+from mpar.matching.tracks import TrackFolder
 from mpar.video.following import Following
 from mpar.video.videos import MAX_PIXELS, MIN_SIDE_PX
 
@@ -50,8 +51,9 @@ class PreprocessConfig:
         rate, or with lost frames, are sampled at this rate, with the frame nearest in time.
     fps : Fraction, optional
         Frames per second of videos that do not state their rate.
-    regions : RegionTable, optional
-        Where animals live in videos with several; by default a video shows one animal.
+    regions : RegionTable or TrackFolder, optional
+        Where animals live in videos with several, or where they are; by default a video shows one
+        animal.
     follow : bool
         The network sees a square that follows the animal (`mpar.video.following`).
     follow_size : int, optional
@@ -68,7 +70,7 @@ class PreprocessConfig:
     stream: int | None = None
     rate: Fraction | None = None
     fps: Fraction | None = None
-    regions: RegionTable | None = None
+    regions: RegionTable | TrackFolder | None = None
     follow: bool = False
     follow_size: int | None = None
 
@@ -93,6 +95,8 @@ class PreprocessConfig:
                 f"follow_size: found {self.follow_size}, expected at least {MIN_SIDE_PX} px, and "
                 "follow"
             )
+        if isinstance(self.regions, TrackFolder) and not self.follow:
+            raise ConfigError("follow: found False with tracks, which are for following; set it")
         if self.stream is not None and self.stream < 0:
             raise ConfigError(f"stream: found {self.stream}, expected 0 or more")
         for name, rate in (("rate", self.rate), ("fps", self.fps)):
@@ -120,6 +124,7 @@ class PreprocessConfig:
             "rate": None if self.rate is None else str(self.rate),
             "fps": None if self.fps is None else str(self.fps),
             "regions": [[region.animal, str(region)] for region in star] or None,
+            "tracks": list(self.regions.points) if isinstance(self.regions, TrackFolder) else None,
         }
 
     @property

@@ -44,6 +44,7 @@ from mpar.matching.sources import (
     note_number,
     split_sources,
 )
+from mpar.matching.tracks import TrackFolder
 from mpar.system.faults import contained
 from mpar.system.folders import Folders, find_files, list_folders, warn_of_unread
 
@@ -57,7 +58,7 @@ def find_recordings(
     *,
     label_format: str = AUTO,
     channel: str | None = None,
-    regions: RegionTable | None = None,
+    regions: RegionTable | TrackFolder | None = None,
     warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
     """Pair the videos of one folder with the label files of another.
@@ -74,8 +75,8 @@ def find_recordings(
         The names that may occur in label files.
     label_format, channel
         As for `mpar.formats.registry.read_label_file`.
-    regions : RegionTable, optional
-        Where the animals of each video live; each animal then has its own source.
+    regions : RegionTable or TrackFolder, optional
+        Where the animals of each video live, or are; each animal then has its own source.
     warns : bool
         Name the tables that hold no labels.
 

@@ -128,13 +128,19 @@ def _read_row(row: Mapping[str, str], line: int) -> RegionRow:
             )
         numbers.append(number)
     animal = row["animal"]
-    is_name = Path(animal).name == animal.strip(". ") and animal.isprintable()
-    is_short = len(animal.encode()) <= MAX_NAME_BYTES
-    if animal and not (is_name and is_short and not set(animal) & set('\\/:*?"<>|')):
+    if animal and not is_file_name(animal):
         raise ValueError(f"animal {animal[:40]!r} cannot be part of a file name; rename it")
     if not row["video"]:
         raise ValueError("names no video, expected one or *; fix the row")
-    return RegionRow(line, row["video"], Region(animal, *numbers))
+    x, y, width, height = numbers
+    return RegionRow(line, row["video"], Region(animal, x, y, width, height))
+
+
+def is_file_name(animal: str) -> bool:
+    """Return True if the name of an animal can be part of a file name everywhere."""
+    is_name = Path(animal).name == animal.strip(". ") and animal.isprintable()
+    is_short = len(animal.encode()) <= MAX_NAME_BYTES
+    return is_name and is_short and not set(animal) & set('\\/:*?"<>|')
 
 
 def _compare_rows(path: Path, rows: Sequence[RegionRow]) -> list[Problem]:

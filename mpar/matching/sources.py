@@ -11,6 +11,7 @@ from mpar.errors import Problem
 from mpar.labels.names import added_to, normal
 from mpar.labels.scorings import JOINT, Scoring
 from mpar.matching.regions import RegionTable, recording_name, share_labels
+from mpar.matching.tracks import TrackFolder
 from mpar.system import xlsx
 from mpar.video.regions import Region
 
@@ -48,7 +49,7 @@ class Source:
 
 
 def split_sources(
-    sources: Sequence[Source], regions: RegionTable
+    sources: Sequence[Source], regions: RegionTable | TrackFolder
 ) -> tuple[list[Source], list[Problem]]:
     """Split each source whose video has regions into one source per animal."""
     found, problems = regions.by_video([source.video for source in sources])
@@ -57,9 +58,11 @@ def split_sources(
         if source.video in found:
             mine, more = split_source(source, found[source.video])
             split += mine
-        else:
+        elif isinstance(regions, RegionTable):
             more = _find_named_animals(source, regions)
             split += [] if more else [source]
+        else:  # the problem is known
+            more = []
         problems += more
     return split, problems
 

@@ -24,7 +24,7 @@ from mpar.predictions.postprocess import PostConfig, postprocess
 from mpar.system.files import sha256_of
 from mpar.system.team import local_device
 from mpar.video.following import Following, describe_following
-from mpar.video.regions import Region
+from mpar.video.regions import Region, sized
 from mpar.video.timeline import find_steps
 from mpar.video.videos import probe_video, squeeze_of
 
@@ -194,6 +194,8 @@ class ActionRecognitionInference:
         """
         path, size = Path(video_path), self.checkpoint.frame_size
         info = probe_video(path, stream=self.stream)
+        regions = [sized(region, info.height, info.width) for region in regions]
+        self._check_tracks(path, regions)
         is_whole = all(region is None for region in regions)
         keeps_size = is_whole and (info.height, info.width) == size
         walked = walk_video(
@@ -233,6 +235,16 @@ class ActionRecognitionInference:
                 )
             )
         return predictions
+
+    def _check_tracks(self, path: Path, regions: Sequence[Region | None]) -> None:
+        """Raise ConfigError if tracks are missing, or given to a network that does not use them."""
+        following = self.checkpoint.following
+        learnt = following is not None and following.points is not None
+        if any((region is not None and region.track is not None) != learnt for region in regions):
+            raise ConfigError(
+                f"{path.name}: the network learnt from {describe_following(following)}; "
+                + ("pass --tracks with those of this video" if learnt else "drop --tracks")
+            )
 
     def predict_recording(
         self,

@@ -182,7 +182,8 @@ def _add_writing(app: Flask, token: str, study: Study) -> None:
         regions = []
         for item in _list(json_body().get("regions")):
             numbers = [_whole(item.get(key)) for key in ("x", "y", "width", "height")]
-            region = Region(str(item.get("animal", "")).strip(), *numbers)
+            x, y, width, height = numbers
+            region = Region(str(item.get("animal", "")).strip(), x, y, width, height)
             info = study.frames_of(recording.name).info
             if not region.is_inside(info.height, info.width):
                 raise ValueError(f"region {region} extends beyond the picture")

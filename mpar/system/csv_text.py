@@ -109,6 +109,19 @@ def number_columns(text: str, names: Sequence[str]) -> np.ndarray:
     return values
 
 
+def number_rows(text: str, num_head: int) -> np.ndarray:
+    """Read a long comma-separated table quickly, (N, K) float64; an empty cell is NaN.
+
+    ValueError if a cell below the `num_head` rows of the header is not a number.
+    """
+    import pandas as pd
+
+    rows: np.ndarray = pd.read_csv(
+        io.StringIO(text), skiprows=num_head, header=None, dtype=np.float64
+    ).to_numpy()
+    return rows
+
+
 def header_of(text: str) -> str:
     """Return the first line of a table that is not blank, "" if there is none."""
     start = 0

@@ -40,8 +40,8 @@ def measure_side(
 ) -> int:
     """Return the side of the squares in px of the videos.
 
-    It is 1.8 times the median length of the animals in the first 150 frames of six videos, as far
-    as that fits into all pictures and regions.
+    It is 1.8 times the median length of the animals in the first 150 frames of six videos, or of
+    all tracks, as far as that fits into all pictures and regions.
 
     Parameters
     ----------
@@ -55,8 +55,17 @@ def measure_side(
     ConfigError
         No animal moves there.
     """
+    tracks = [r.track for video in videos for r in video.regions if r and r.track]
     places = np.unique(np.linspace(0, len(videos) - 1, _NUM_VIDEOS).astype(int))
-    lengths = [length for i in places for length in _measure(videos[i], size, stream)]
+    if tracks:
+        lengths = [length for track in tracks if (length := track.length())]
+    else:
+        lengths = [length for i in places for length in _measure(videos[i], size, stream)]
+    if not lengths and tracks:
+        raise ConfigError(
+            "follow: the key points are all at one place, so no animal has a length; choose more "
+            "--track-points, or pass --follow-size, about twice the length of an animal in px"
+        )
     if not lengths:
         raise ConfigError(
             f"follow: no animal moves in the first {_NUM_FRAMES} frames of {len(places)} videos; "

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from mpar.video.regions import Region
+from mpar.video.regions import LENGTH_PERCENTILE, Region, Track
 
 # our choice, on real recordings of mice and people
 _SMALL_PX = 64  # longer side of the pictures in which the animal is looked for
@@ -37,7 +37,6 @@ _SLACK = 0.1  # of the side: how far an animal that runs may be from the even pa
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
-_LENGTH_PERCENTILE = 75  # of the frames of a video; in others the animal is curled up, or still
 
 _MAX_TOUCHING = 0.2  # share of the frames
 
@@ -54,10 +53,14 @@ class Following:
         Side of a square in px of the video.
     size : int
         Side in px that squares are resized to.
+    points : tuple of str, optional
+        The key points that tracks of other programs give squares around, all if there are none; by
+        default mpar finds the animal.
     """
 
     side: int
     size: int
+    points: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if min(self.side, self.size) < 1:
@@ -69,14 +72,23 @@ class Following:
         if not config.get("follow"):
             return None
         side, size = int(config["follow_size"]), config.get("size")
-        return cls(side, min(map(int, size)) if size else side)
+        points = config.get("tracks")
+        return cls(
+            side,
+            min(map(int, size)) if size else side,
+            None if points is None else tuple(map(str, points)),
+        )
 
 
 def describe_following(following: Following | None) -> str:
     """Describe what a network sees."""
     if following is None:
         return "whole pictures"
-    return f"squares of {following.side} px that follow the animal, resized to {following.size} px"
+    if following.points is None:
+        what = "the animal"
+    else:
+        what = f"tracks ({', '.join(following.points) or 'all key points'})"
+    return f"squares of {following.side} px that follow {what}, resized to {following.size} px"
 
 
 class Square(NamedTuple):
@@ -202,6 +214,35 @@ class Follower:
             self._seen[0] = known[-1]._replace(evidence=0.0)
 
 
+class TrackFollower:
+    """Gives the square of each frame around a track, as `Follower` does."""
+
+    def __init__(self, track: Track, shape: tuple[int, int], side: int) -> None:
+        found = [
+            None
+            if np.isnan(x)
+            else _Seen(x, y, half_width, half_height, 2 * max(half_width, half_height), 1.0)
+            for (x, y), (half_width, half_height) in zip(
+                track.middle.tolist(), track.half_extent.tolist(), strict=True
+            )
+        ]
+        self._found = _place_all(found, shape, side)
+        self._num_added = 0
+
+    def square(self, frame: int) -> Square:
+        """Return the square of a frame; behind the track, it stays."""
+        return self._found[min(frame, len(self._found) - 1)]
+
+    def add(self, picture: np.ndarray) -> list[Square]:
+        """Take the next frame; return its square."""
+        self._num_added += 1
+        return [self.square(self._num_added - 1)]
+
+    def end(self) -> list[Square]:
+        """Return nothing: all squares are known."""
+        return []
+
+
 def find_warnings(squares: Sequence[Square]) -> list[str]:
     """Return warnings about the squares of all frames of a video; none without squares."""
     if not squares:
@@ -278,7 +319,7 @@ def measure_length(pictures: Iterable[np.ndarray], shape: tuple[int, int]) -> fl
         if seen:
             last = seen.x, seen.y
             lengths.append(seen.length)
-    return float(np.percentile(lengths, _LENGTH_PERCENTILE)) if lengths else None
+    return float(np.percentile(lengths, LENGTH_PERCENTILE)) if lengths else None
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:

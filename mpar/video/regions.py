@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from mpar.errors import ConfigError
+
+LENGTH_PERCENTILE = 75  # of the frames of a video; in others an animal is curled up, or still
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Where key points show one animal of a video.
+
+    Parameters
+    ----------
+    path : Path
+        The file that holds them.
+    middle : (T, 2) float32 array
+        Middle of its key points in px of the picture, x and y; NaN where none was found.
+    half_extent : (T, 2) float32 array
+        Half the distance between the outermost ones, across and down.
+    is_sparse : bool
+        The file lists only frames in which something was found, so the video may be longer.
+    """
+
+    path: Path
+    middle: np.ndarray
+    half_extent: np.ndarray
+    is_sparse: bool = False
+
+    def length(self) -> float:
+        """Return the extent in px that three quarters of the frames do not exceed; 0 without."""
+        extents = 2 * self.half_extent.max(axis=1)
+        extents = extents[~np.isnan(extents)]
+        return float(np.percentile(extents, LENGTH_PERCENTILE)) if len(extents) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +52,9 @@ class Region:
         Its left and upper edge in px, from those of the picture.
     width, height : int
         In px.
+    track : Track, optional
+        The path of the animal, known from key points; the region is then the whole picture, and
+        other animals may be in it.
     """
 
     animal: str
@@ -28,15 +62,17 @@ class Region:
     y: int
     width: int
     height: int
+    track: Track | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.x},{self.y},{self.width},{self.height}"
+        text = f"{self.x},{self.y},{self.width},{self.height}"
+        return text if self.track is None else f"{text},{self.animal}"
 
     @classmethod
     def parse(cls, text: str, animal: str = "") -> Region:
         """Rebuild a region from its text; raise ConfigError if the text is invalid."""
         try:
-            x, y, width, height = map(int, text.split(","))
+            x, y, width, height = map(int, text.split(",")[:4])
         except ValueError:
             raise ConfigError(f"region: found {text!r}, expected x,y,width,height in px") from None
         return cls(animal, x, y, width, height)
@@ -57,6 +93,13 @@ class Region:
     def part_of(self, picture: np.ndarray) -> np.ndarray:
         """Return a view of its part of an (H, W) picture."""
         return picture[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+def sized(region: Region | None, height: int, width: int) -> Region | None:
+    """Return the region of a track as the whole picture of that size; others as they are."""
+    if region is None or region.track is None:
+        return region
+    return replace(region, width=width, height=height)
 
 
 def share_pixels(one: str, other: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from mpar.errors import InputError, Problem
 from mpar.video.decoding import can_decode_ahead, decode, decode_ahead, holds_picture
 from mpar.video.endings import is_cut_short
-from mpar.video.following import Follower, Following, Square, block_length
+from mpar.video.following import Follower, Following, Square, TrackFollower, block_length
 from mpar.video.grey import UPRIGHT, GreyConverter, Turner
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
 from mpar.video.pictures import PictureMeter
@@ -207,7 +207,7 @@ class Decoding:
     def _follow(self, following: Following) -> Iterator[list[View]]:
         """Yield views with squares."""
         to_square = GreyConverter((following.size, following.size))
-        followers: list[Follower] = []
+        followers: list[Follower | TrackFollower] = []
         waiting: deque[tuple[list[np.ndarray], list[np.ndarray], bool]] = deque()
         known: list[deque[Square]] = [deque() for _ in self.regions]
 
@@ -228,16 +228,37 @@ class Decoding:
             ]
             if not followers:
                 block = block_length(upright.size)
-                followers = [Follower(part.shape, following.side, block) for part in parts]
+                followers = [
+                    TrackFollower(region.track, part.shape, following.side)
+                    if region is not None and region.track is not None
+                    else Follower(part.shape, following.side, block)
+                    for region, part in zip(self.regions, parts, strict=True)
+                ]
             waiting.append((pictures, parts, is_limited))
             for squares, follower, picture in zip(known, followers, pictures, strict=True):
                 squares.extend(follower.add(picture))
-            while known[0]:
+            while all(known):
                 yield take()
+        self._check_tracks(len(self.squares[0]) + len(waiting))
         for squares, follower in zip(known, followers, strict=True):
             squares.extend(follower.end())
         while waiting:
             yield take()
+
+    def _check_tracks(self, num_frames: int) -> None:
+        """Raise InputError if the tracks of an animal have another number of frames."""
+        for region in self.regions:
+            track = region.track if region else None
+            number = num_frames if track is None else len(track.middle)
+            if track is not None and (
+                number > num_frames or (number < num_frames and not track.is_sparse)
+            ):
+                raise InputError.of(
+                    self._path,
+                    "row-count",
+                    f"has {num_frames:,} frames, its tracks in {track.path.name} {number:,}; track "
+                    "this very video, or remove the file",
+                )
 
     def _decode(self) -> Iterator[tuple[np.ndarray, list[np.ndarray], bool]]:
         """Yield each frame: a view of its upright luma, its pictures, is its range limited."""

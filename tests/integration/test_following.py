@@ -14,11 +14,12 @@ import mpar.preview
 from mpar.cache.joined import JoinedStore
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
-from mpar.inference import ActionRecognitionInference
+from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
 from mpar.learning.networks import begin_folds, run_folds
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError
 from mpar.matching.regions import read_regions
+from mpar.matching.tracks import TrackFolder
 from mpar.network.checkpoint import load_checkpoint
 from mpar.network.comparing import compare_with_store
 from mpar.preprocess import PreprocessConfig, preprocess
@@ -27,8 +28,9 @@ from mpar.report.preview_plot import plot_following
 from mpar.train import best_checkpoint, resume_training, train
 from mpar.video.following import Following
 from mpar.video.regions import Region
-from tests.fixtures.helpers import assert_equal_weights, interrupt_after
+from tests.fixtures.helpers import assert_equal_weights, interrupt_after, run
 from tests.fixtures.synthetic import write_annotation, write_video
+from tests.fixtures.tracks import write_dlc_csv
 
 NUM_FRAMES, HEIGHT, WIDTH, SIDE = 70, 96, 128, 40
 FOLLOW = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE)
@@ -106,11 +108,11 @@ def test_the_movement_model_sees_whole_pictures(study, tmp_path):
     preprocess(
         study / "Videos", study / "Annotations", plain, config=PreprocessConfig(size=(32, 48))
     )
-    run = train(
+    folder = train(
         plain, tmp_path, config=TRAINING, split_path=study / "run" / "split.csv", device="cpu"
     )
     with_squares, without = (
-        load_checkpoint(best_checkpoint(folder)).movement for folder in (study / "run", run)
+        load_checkpoint(best_checkpoint(folder)).movement for folder in (study / "run", folder)
     )
     assert with_squares["coefficients"] == without["coefficients"]
 
@@ -320,3 +322,165 @@ def test_preview_measures_the_square_and_shows_what_never_moves(study, tmp_path,
     with pytest.raises(InputError, match="is smaller than the square"):
         preview(places[0], tmp_path / "q.png", follow=True, follow_size=HEIGHT + 1)
     assert not (tmp_path / "q.png").exists()
+
+
+GREYS = {"left": 230, "right": 15}
+
+
+def write_chamber(folder, *, num_videos=1):
+    """Write videos of a chamber with a bright and a dark animal whose paths cross.
+
+    Returns the folders of videos, labels and tracks, and the codes by animal.
+    """
+    folders = [folder / name for name in ("Videos", "Annotations", "Tracks")]
+    for one in folders:
+        one.mkdir(parents=True)
+    codes = {
+        "left": np.repeat([0, 2], [NUM_FRAMES // 2, NUM_FRAMES - NUM_FRAMES // 2]),
+        "right": np.repeat([6, 0, 6], [20, 20, NUM_FRAMES - 40]),
+    }
+    across = np.linspace(25, 100, NUM_FRAMES)
+    for seed in range(num_videos):
+        rng = np.random.default_rng(seed)
+        floor = cv2.GaussianBlur(rng.uniform(80, 160, (HEIGHT, WIDTH)), None, 3)
+        middles = np.stack([[across, np.full_like(across, 35)], [across[::-1], across * 0 + 60]])
+        frames = []
+        for t in range(NUM_FRAMES):
+            frame = floor.copy()
+            for (x, y), grey in zip(middles[:, :, t], GREYS.values(), strict=True):
+                cv2.ellipse(frame, (round(x), round(y)), (9, 6), 0, 0, 360, grey, -1)
+            frames.append(frame.clip(0, 255).astype(np.uint8))
+        write_video(folders[0] / f"c{seed}.mp4", np.stack(frames), options={"crf": "5"})
+        for animal, own in codes.items():
+            write_annotation(folders[1] / f"c{seed}__{animal}.csv", own)
+        places_TA2 = middles.transpose(2, 0, 1)
+        reach = np.array([9, 0])
+        ends = np.stack([places_TA2 - reach, places_TA2 + reach], axis=2)
+        write_dlc_csv(folders[2] / f"c{seed}DLC_net_1.csv", ends, tuple(codes))
+    return *folders, codes
+
+
+def tracked(tracks, **changes):
+    return PreprocessConfig(
+        size=(32, 48), follow=True, follow_size=SIDE, regions=TrackFolder(tracks), **changes
+    )
+
+
+def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
+    """Labels, squares and predictions by value, though their paths cross."""
+    videos, labels, tracks, codes = write_chamber(tmp_path, num_videos=3)
+    cache = tmp_path / "cache.h5"
+    report = preprocess(videos, labels, cache, config=tracked(tracks))
+    assert report.problems == ()
+    config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
+    folder = train(cache, tmp_path, config=config, device="cpu")
+    network = ActionRecognitionInference(best_checkpoint(folder), "cpu")
+    with Store(cache) as store:
+        names = [info.name for info in store.recordings]
+        assert names == [f"c{i}__{animal}" for i in range(3) for animal in GREYS]
+        for i, name in enumerate(names):
+            animal = name.split("__")[1]
+            np.testing.assert_array_equal(store.codes(i)[0], codes[animal])
+            # the middle of the square is the animal, give or take a wall
+            middle = store.seen.frames(i)[12:-12, 15:17, 15:17]
+            assert np.abs(middle.astype(int) - GREYS[animal]).max() < 40
+            x = store.corners(i)[:, 0]
+            assert (np.diff(x) >= 0).all() if animal == "left" else (np.diff(x) <= 0).all()
+        inputs, problems = find_inputs([videos], TrackFolder(tracks))
+        assert problems == []
+        done = predict_inputs(network, inputs, tmp_path / "predictions")
+        assert [item.name for item in done.written] == names
+        for i, name in enumerate(names):
+            of_cache = network.predict_recording(store, i)
+            with (tmp_path / "predictions" / f"{name}_predictions.csv").open() as file:
+                rows = list(csv.DictReader(file))
+            found = [float(row["rest_prob"]) for row in rows]
+            np.testing.assert_allclose(found, of_cache.probabilities[:, 0], atol=1e-6)
+        both = [network.predict_recording(store, i).probabilities for i in (0, 1)]
+        assert np.abs(both[0] - both[1]).max() > 1e-3  # a swap would show
+    again = predict_inputs(network, inputs, tmp_path / "predictions")
+    assert sorted(again.kept) == names
+
+
+def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):
+    """Caches, networks and predictions with and without tracks do not mix."""
+    videos, labels, tracks, _ = write_chamber(tmp_path)
+    cache = tmp_path / "cache.h5"
+    preprocess(videos, labels, cache, config=tracked(tracks))
+    found = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
+    with Store(cache) as store, pytest.raises(ConfigError, match=r"follow tracks \(all key points"):
+        found.predict_recording(store, 0)
+    with pytest.raises(ConfigError, match="found tracks"):
+        JoinedStore([study / "cache.h5", cache])
+    inputs, _ = find_inputs([videos], TrackFolder(tracks))
+    (problem,) = predict_inputs(found, inputs, tmp_path / "p").problems
+    assert "learnt from squares of 40 px that follow the animal" in problem.message
+    assert "drop --tracks" in problem.message
+
+
+def test_changed_tracks_are_followed_anew(tmp_path):
+    """Frames of unchanged tracks are copied; those of others are decoded again."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
+    cache = tmp_path / "cache.h5"
+    preprocess(videos, labels, cache, config=tracked(tracks))
+    with Store(cache) as store:
+        before = [store.corners(i) for i in range(4)]
+    places = np.full((NUM_FRAMES, 2, 2, 2), 50.0)
+    places[:, 1] = 70
+    write_dlc_csv(tracks / "c1DLC_net_1.csv", places, tuple(GREYS))
+    assert preprocess(videos, labels, cache, config=tracked(tracks)).num_decoded == 1
+    with Store(cache) as store:
+        np.testing.assert_array_equal(store.corners(0), before[0])
+        assert (store.corners(2) == 50 - SIDE / 2).all()
+        assert store.verify() == []
+
+
+def test_tracks_of_another_length_are_a_problem(tmp_path):
+    """A video cut after tracking would shift every place, so it is left out."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
+    path = tracks / "c1DLC_net_1.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    (tracks / "c0DLC_net_1.csv").rename(tracks / "c0.csv")
+    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
+    assert [info.name for info in report.recordings] == ["c0__left", "c0__right"]
+    (problem,) = report.problems
+    assert "has 70 frames, its tracks in c1DLC_net_1.csv 69" in problem.message
+
+
+def test_the_side_comes_from_the_tracks(tmp_path, caplog):
+    """The ends of an animal are 18 px apart; one point alone has no length."""
+    videos, labels, tracks, _ = write_chamber(tmp_path)
+    folder = TrackFolder(tracks)
+    config = PreprocessConfig(size=(32, 48), follow=True, regions=folder)
+    preprocess(videos, labels, tmp_path / "c.h5", config=config)
+    with Store(tmp_path / "c.h5") as store:
+        assert store.following == Following(32, 32, ())  # 1.8 times 18 px
+    config = PreprocessConfig(size=(32, 48), follow=True, regions=TrackFolder(tracks, ("nose",)))
+    with pytest.raises(ConfigError, match=r"all at one place.*--follow-size"):
+        preprocess(videos, labels, tmp_path / "d.h5", config=config)
+    strips = tmp_path / "p.png"
+    assert preview(videos, strips, size=(32, 48), follow=True, regions=folder) == []
+    assert strips.exists()
+
+
+def test_commands_take_tracks(tmp_path):
+    """Preprocess and predict, from the command line; without tracks, prediction says what to do."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=3)
+    cache = tmp_path / "cache.h5"
+    how = ["--size", "32", "--tracks", tracks, "--track-points", "nose,tail"]
+    result = run("preprocess", videos, labels, "-o", cache, *how)
+    assert result.exit_code == 0, result.output
+    config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
+    best = best_checkpoint(train(cache, tmp_path, config=config, device="cpu"))
+    assert load_checkpoint(best).following.points == ("nose", "tail")
+    out = tmp_path / "predictions"
+    result = run("predict", best, videos, "-o", out, "--tracks", tracks)
+    assert result.exit_code == 0, result.output
+    assert (out / "c2__right_predictions.csv").exists()
+    result = run("predict", best, videos, "-o", tmp_path / "other")
+    assert result.exit_code == 2
+    assert "pass --tracks with those of this video" in result.output
+    result = run("info", cache)
+    assert "follow tracks (nose, tail)" in result.output
+    result = run("preprocess", videos, labels, "-o", cache, "--track-points", "nose")
+    assert result.exit_code == 2

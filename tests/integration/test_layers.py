@@ -158,8 +158,9 @@ def test_module_leaves_the_terminal_to_the_commands(module):
 
 
 def test_one_room_knows_hdf5():
-    """The cache format is the business of one room."""
-    assert {name.partition(".")[0] for name in importers_of("h5py")} == {"cache"}
+    """The cache format is the business of one room; DeepLabCut, too, writes HDF5."""
+    others = [name for name in importers_of("h5py") if name != "matching.tracks"]
+    assert {name.partition(".")[0] for name in others} == {"cache"}
 
 
 def test_one_module_decodes():
