@@ -10,6 +10,7 @@ Shapes: T frames, h x w px of the small pictures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ _NEAR_SHARE = 0.25  # of the longer side of the picture; less is near
 _MEDIAN_LOOKS, _MEAN_FRAMES = 5, 15  # windows that smooth the path
 _REACH = _EVERY * (_MEDIAN_LOOKS // 2 + 1) + _MEAN_FRAMES // 2  # frames that they reach, at most
 _SLACK = 0.1  # of the side: how far an animal that runs may be from the even path
+_PLAY = 0.1  # of the side: how far it may be from the middle before the square moves
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
@@ -131,6 +133,7 @@ class _Seen(NamedTuple):
 
 
 Place = tuple[float, float] | None
+Corner = tuple[int, int] | None
 
 
 def block_length(num_bytes: int) -> int:
@@ -160,6 +163,7 @@ class Follower:
         self._samples: list[np.ndarray] = []
         self._sample_every = 1
         self._last: Place = None
+        self._corner: Corner = None
         self._seen: list[_Seen | None] = []  # what smoothing still needs
         self._first_look = 0  # number of its first
 
@@ -199,11 +203,17 @@ class Follower:
             return []
         first = self._first_look * _EVERY
         looks_of = (np.arange(first, self._num_added) - first) // _EVERY
-        squares = _place_all([self._seen[i] for i in looks_of], self._shape, self._side)
+        path = _smooth([self._seen[i] for i in looks_of], self._side)
+        squares = []
+        for frame in range(start - first, self._num_placed - first):
+            seen = self._seen[looks_of[frame]]
+            at = None if path is None else path[frame]
+            squares.append(_frame_at(at, seen, self._shape, self._side, self._corner))
+            self._corner = _corner_of(squares[-1])
         # what was seen before is needed to smooth, or to stay where the animal was
         kept = max(self._first_look, (self._num_placed - 2 * _REACH) // _EVERY)
         self._forget(kept - self._first_look)
-        return squares[start - first : self._num_placed - first]
+        return squares
 
     def _forget(self, number: int) -> None:
         """Forget the first of what was seen, but not where the animal was last."""
@@ -226,7 +236,13 @@ class TrackFollower:
                 track.middle.tolist(), track.half_extent.tolist(), strict=True
             )
         ]
-        self._found = _place_all(found, shape, side)
+        path = _smooth(found, side)
+        self._found: list[Square] = []
+        corner: Corner = None
+        for frame, seen in enumerate(found):
+            at = None if path is None else path[frame]
+            self._found.append(_frame_at(at, seen, shape, side, corner))
+            corner = _corner_of(self._found[-1])
         self._num_added = 0
 
     def square(self, frame: int) -> Square:
@@ -264,25 +280,45 @@ def find_warnings(squares: Sequence[Square]) -> list[str]:
     return warnings
 
 
-def _place_all(found: Sequence[_Seen | None], shape: tuple[int, int], side: int) -> list[Square]:
-    """Return the square of each frame: the smoothed path, which stays where nothing is seen."""
+def _smooth(found: Sequence[_Seen | None], side: int) -> np.ndarray | None:
+    """Return the smooth path of an animal, (T, 2) px; None if it is never seen.
+
+    Where it is not seen, it is where it was last, or first.
+    """
     known = np.flatnonzero([seen is not None for seen in found])
     if not len(known):
-        return [Square(WHOLE, WHOLE)] * len(found)
+        return None
     at = known[np.maximum(np.searchsorted(known, np.arange(len(found)), "right") - 1, 0)]
     held = [found[i] for i in at]
     path = np.array([(seen.x, seen.y) for seen in held if seen])
     path = median_filter(path, (_EVERY * (_MEDIAN_LOOKS - 1) + 1, 1), mode="nearest")
     even = uniform_filter1d(path, _MEAN_FRAMES, axis=0, mode="nearest")
-    path = even.clip(path - _SLACK * side, path + _SLACK * side)
-    limits = np.array(shape)[::-1] - side
-    corners = np.rint(path - side / 2).clip(0, limits).astype(int).tolist()
-    return [
-        Square(x, y, seen.evidence, seen.length, _touches(seen, x, y, side, shape))
-        if seen and seen.evidence
-        else Square(x, y)
-        for seen, (x, y) in zip(found, corners, strict=True)
-    ]
+    return even.clip(path - _SLACK * side, path + _SLACK * side)
+
+
+def _frame_at(
+    at: np.ndarray | None, seen: _Seen | None, shape: tuple[int, int], side: int, before: Corner
+) -> Square:
+    """Return the square for an animal at a place, where the one before is if that will do.
+
+    A square that moved with every step would make the floor move for the network.
+    """
+    if at is None:
+        return Square(WHOLE, WHOLE)
+    corner = []
+    for axis, middle in enumerate(at.tolist()):
+        ideal = middle - side / 2
+        least, most = math.ceil(ideal - _PLAY * side), math.floor(ideal + _PLAY * side)
+        place = min(max(before[axis], least), most) if before else round(ideal)
+        corner.append(min(max(place, 0), shape[1 - axis] - side))
+    x, y = corner
+    if seen is None or not seen.evidence:
+        return Square(x, y)
+    return Square(x, y, seen.evidence, seen.length, _touches(seen, x, y, side, shape))
+
+
+def _corner_of(square: Square) -> Corner:
+    return None if square.x == WHOLE else (square.x, square.y)
 
 
 def _touches(seen: _Seen, x: int, y: int, side: int, shape: tuple[int, int]) -> bool:

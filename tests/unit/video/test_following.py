@@ -59,11 +59,11 @@ def middles(squares, side=SIDE):
 @pytest.mark.parametrize("block", [16, 64, 512])
 @pytest.mark.parametrize("light", [0, 25], ids=["steady light", "light that comes and goes"])
 def test_the_square_stays_with_an_animal_that_walks(block, light):
-    """Its middle is that of the animal to within a third of its length."""
+    """The whole animal, 20 px long, is in the square of 40 px."""
     path = walk(NUM_FRAMES)
     squares = follow(draw(path, light=light), block=block)
     assert len(squares) == NUM_FRAMES
-    assert np.abs(middles(squares) - path).max() < 7
+    assert np.abs(middles(squares) - path).max() < 10
     assert all(square.evidence for square in squares)
     assert find_warnings(squares) == []
 
@@ -73,7 +73,7 @@ def test_frames_may_be_resized_to_another_shape():
     path = walk(NUM_FRAMES)
     frames = draw(path)
     small = np.stack([cv2.resize(f, (48, 48), interpolation=cv2.INTER_AREA) for f in frames])
-    assert np.abs(middles(follow(small, shape=(HEIGHT, WIDTH))) - path).max() < 7
+    assert np.abs(middles(follow(small, shape=(HEIGHT, WIDTH))) - path).max() < 10
 
 
 def test_a_still_animal_keeps_its_place():
@@ -82,8 +82,19 @@ def test_a_still_animal_keeps_its_place():
         [walk(60), np.tile(walk(60)[-1], (400, 1)), walk(60, (100, 60), (40, 60))]
     )
     squares = follow(draw(path, noise=0), block=32)
-    # 10 px: all of it is in the square; where it lay, the background is wrong for a while
-    assert np.abs(middles(squares) - path).max() < 10
+    # where it lay, the background is wrong for a while, so a tip may leave the square
+    assert np.abs(middles(squares) - path).max() < 12
+
+
+def test_the_square_stands_still_while_the_animal_moves_on_the_spot():
+    """It would otherwise make the floor move; then it moves no further than it must."""
+    path = np.concatenate(
+        [30 + 2 * np.sin(np.arange(200)[:, None] * [0.7, 0.5]), walk(60, (30, 30), (90, 30))]
+    )
+    corners = [square[:2] for square in follow(draw(path), block=512)]
+    assert len(set(corners[20:180])) == 1
+    steps = np.diff(np.array(corners)[200:, 0])
+    assert (steps >= 0).all()
 
 
 def test_an_animal_that_moves_late_was_there_before():
@@ -94,7 +105,7 @@ def test_an_animal_that_moves_late_was_there_before():
     early = follow(still, block=16)
     whole = [square.x == WHOLE for square in early]
     assert (whole[0], whole[-1]) == (True, False)
-    (warning,) = find_warnings(early)
+    warning = find_warnings(early)[0]
     assert f"in the first {sum(whole)} of 100 frames" in warning
 
 
