@@ -250,6 +250,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             raise ValueError("a part has the wrong type")
         if missing := _DATA_KEYS - content["data"].keys():
             raise ValueError(f"its data lack {', '.join(sorted(missing))}")
+        Following.of(content["data"]["config"])  # raises if it makes no sense
         return Checkpoint(
             model_config=ModelConfig(**content["model_config"]),
             class_map=ClassMap.from_dict(content["class_map"]),

@@ -484,6 +484,25 @@ def test_an_index_that_makes_no_sense_is_refused(tmp_path, small_cache, key, val
         Store(change_index(tmp_path, small_cache, key, value))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"follow": False}, id="squares without following"),
+        pytest.param({"follow_size": 0}, id="no side"),
+        pytest.param({"follow_size": "x"}, id="side not a number"),
+        pytest.param({"follow_size": None}, id="side missing"),
+        pytest.param({"size": [0, 7]}, id="no size"),
+        pytest.param({"size": 5}, id="size not a pair"),
+        pytest.param({"size": [10**6, 10**6]}, id="squares beyond the file"),
+        pytest.param({"tracks": 5}, id="points not a list"),
+    ],
+)
+def test_squares_that_make_no_sense_are_refused(tmp_path, followed, changes):
+    """Their size is in the options, which may be forged, too."""
+    with pytest.raises(StoreError, match=r"changed\.h5: "):
+        Store(change_index(tmp_path, followed[0], "config", FOLLOWING | changes))
+
+
 @pytest.mark.parametrize("text", [b"{", b"[]", b"7", b"\xff", b"[" * 100_000])
 def test_an_index_that_is_no_json_table_is_refused(tmp_path, small_cache, text):
     """Whatever the index holds, opening ends in a StoreError."""
