@@ -198,9 +198,9 @@ def copy_from_old(parts: Parts, plan: Plan, old: Store, staging: Path, quiet: bo
             try:
                 with ViewWriter(new_cache(staging), targets) as writer:
                     for i in part.in_old:
-                        chunks = zip(old.stream_chunks(i), old.seen.stream_chunks(i), strict=True)
-                        for frames, squares in chunks:
-                            writer.add(frames, squares)
+                        seen = old.seen.stream_chunks(i) if old.following else None
+                        for frames in old.stream_chunks(i):
+                            writer.add(frames, next(seen) if seen else frames)
                             bar.update(len(frames))
                     parts[sha256][number] = replace(part, stretches=writer.end())
             except StoreError:
