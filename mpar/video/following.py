@@ -39,7 +39,6 @@ _PLAY = 0.1  # of the side: how far it may be from the middle before the square 
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
-
 _MAX_TOUCHING = 0.2  # share of the frames
 
 WHOLE = -1  # in place of a corner: no evidence yet, so the whole region is shown
@@ -203,13 +202,10 @@ class Follower:
             return []
         first = self._first_look * _EVERY
         looks_of = (np.arange(first, self._num_added) - first) // _EVERY
-        path = _smooth([self._seen[i] for i in looks_of], self._side)
-        squares = []
-        for frame in range(start - first, self._num_placed - first):
-            seen = self._seen[looks_of[frame]]
-            at = None if path is None else path[frame]
-            squares.append(_frame_at(at, seen, self._shape, self._side, self._corner))
-            self._corner = _corner_of(squares[-1])
+        found = [self._seen[i] for i in looks_of]
+        new = range(start - first, self._num_placed - first)
+        squares = _place_all(found, new, self._shape, self._side, self._corner)
+        self._corner = _corner_of(squares[-1])
         # what was seen before is needed to smooth, or to stay where the animal was
         kept = max(self._first_look, (self._num_placed - 2 * _REACH) // _EVERY)
         self._forget(kept - self._first_look)
@@ -236,13 +232,7 @@ class TrackFollower:
                 track.middle.tolist(), track.half_extent.tolist(), strict=True
             )
         ]
-        path = _smooth(found, side)
-        self._found: list[Square] = []
-        corner: Corner = None
-        for frame, seen in enumerate(found):
-            at = None if path is None else path[frame]
-            self._found.append(_frame_at(at, seen, shape, side, corner))
-            corner = _corner_of(self._found[-1])
+        self._found = _place_all(found, range(len(found)), shape, side)
         self._num_added = 0
 
     def square(self, frame: int) -> Square:
@@ -278,6 +268,23 @@ def find_warnings(squares: Sequence[Square]) -> list[str]:
             "% of the frames; look at --preview, and choose a larger --follow-size if it is cut off"
         )
     return warnings
+
+
+def _place_all(
+    found: Sequence[_Seen | None],
+    frames: range,
+    shape: tuple[int, int],
+    side: int,
+    before: Corner = None,
+) -> list[Square]:
+    """Return the squares of some of the frames in which an animal was looked for."""
+    path = _smooth(found, side)
+    squares = []
+    for frame in frames:
+        at = None if path is None else path[frame]
+        squares.append(_frame_at(at, found[frame], shape, side, before))
+        before = _corner_of(squares[-1])
+    return squares
 
 
 def _smooth(found: Sequence[_Seen | None], side: int) -> np.ndarray | None:
