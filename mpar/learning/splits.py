@@ -6,6 +6,7 @@ shows how well the network remembers animals, not how well it recognizes actions
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from mpar.cache.clips import count_classes
+from mpar.cache.layout import RecordingInfo
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.system.files import read_rows, write_rows
+from mpar.video.regions import share_pixels
 
 PARTS = ("train", "val", "test")
 _NUM_TRIES = 2000
@@ -231,11 +234,29 @@ def fold_splits(
     return splits
 
 
+def kept_together(store: Store) -> list[str]:
+    """Return what a split keeps together, by a name for each recording: usually its animal.
+
+    Animals that are in one picture, as tracks tell them apart, are seen in each other's recordings.
+    """
+    name_of = {info.group: info.group for info in store.recordings}
+    by_video: dict[str, list[RecordingInfo]] = {}
+    for info in store.recordings:
+        by_video.setdefault(info.sha256, []).append(info)
+    for infos in by_video.values():
+        for one, other in itertools.combinations(infos, 2):
+            names = name_of[one.group], name_of[other.group]
+            if names[0] != names[1] and share_pixels(one.region, other.region):
+                both = " + ".join(names)
+                name_of |= {group: both for group, name in name_of.items() if name in names}
+    return [name_of[info.group] for info in store.recordings]
+
+
 def _labelled_groups(store: Store) -> tuple[dict[str, list[int]], np.ndarray]:
     """Return the recordings of each labelled group by name, and their class counts (G, K)."""
     members: dict[str, list[int]] = {}
-    for i, info in enumerate(store.recordings):
-        members.setdefault(info.group, []).append(i)
+    for i, group in enumerate(kept_together(store)):
+        members.setdefault(group, []).append(i)
     counts = {group: class_counts(store, members[group]) for group in sorted(members)}
     labelled = [group for group, count in counts.items() if count.any()]
     counts_GK = np.array([counts[group] for group in labelled]).reshape(-1, len(store.class_names))
@@ -348,6 +369,7 @@ def read_split(path: Path | str, store: Store) -> Split:
     typed = {name.strip(): i for name, i in exact.items()}  # people omit spaces
     part_of: dict[int, str] = {}
     part_of_group: dict[str, str] = {}
+    groups = kept_together(store)
     problems = []
     for line, row in enumerate(rows[1:], start=2):
         if not any(cell.strip() for cell in row):
@@ -363,7 +385,7 @@ def read_split(path: Path | str, store: Store) -> Split:
         elif position in part_of:
             message = f"recording {name!r} is listed twice; remove one row"
         else:
-            group = store.recordings[position].group
+            group = groups[position]
             if part_of_group.setdefault(group, part) != part:
                 message = (
                     f"found group {group!r} in the parts {part_of_group[group]} and {part}, "

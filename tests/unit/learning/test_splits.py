@@ -1,5 +1,7 @@
 """Splits never let one animal into two parts, and hold every class where they can."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from mpar.learning.splits import (
     check_learnable,
     check_split,
     class_counts,
+    kept_together,
     read_split,
     split_store,
     write_split,
@@ -30,6 +33,29 @@ def store(tmp_path):
         recordings += [(f"animal{animal}", labels), (f"animal{animal}", [0, 0, 5, -1])]
     with make_store(tmp_path / "c.h5", recordings) as opened:
         yield opened
+
+
+def test_animals_of_one_picture_stay_together(store, tmp_path):
+    """Tracks tell two animals of a video apart, but each is seen in the recording of the other."""
+    infos = list(store.recordings)  # two of each animal, all of different videos
+    whole = {"region": "0,0,16,16,a", "sha256": "1" * 64}
+    infos[0] = dataclasses.replace(infos[0], **whole)
+    infos[2] = dataclasses.replace(infos[2], **whole | {"region": "0,0,16,16,b"})
+    apart = {"sha256": "2" * 64}
+    infos[4] = dataclasses.replace(infos[4], **apart, region="0,0,8,16")
+    infos[6] = dataclasses.replace(infos[6], **apart, region="8,0,8,16")
+    store.recordings = tuple(infos)
+    names = kept_together(store)
+    assert names[:4] == ["animal0 + animal1"] * 4
+    assert names[4:8] == ["animal2", "animal2", "animal3", "animal3"]
+    for seed in range(20):
+        split = split_store(store, val_fraction=0.2, test_fraction=0.2, seed=seed)
+        (part,) = {p for p in ("train", "val", "test") if {0, 1, 2, 3} & {*split.part(p)}}
+        assert {0, 1, 2, 3} <= {*split.part(part)}
+    path = tmp_path / "split.csv"
+    write_split(path, Split((0, 1, 4, 5), (2, 3), ()), store)
+    with raises_problem("split", "split.csv"):
+        read_split(path, store)
 
 
 @pytest.mark.slow
