@@ -226,6 +226,12 @@ regions = click.option(
     help="CSV with Video,Animal,X,Y,Width,Height in px: where each animal lives if a video shows "
     "several; * stands for every video.",
 )
+features = click.option(
+    "--features",
+    metavar="FILE.onnx",
+    type=FILE,
+    help="Where the image network of a checkpoint with features is, if it was moved.",
+)
 raw = click.option(
     "--raw",
     is_flag=True,
