@@ -271,7 +271,8 @@ def embeddings_of(
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     path = store.paths[0].with_name(f".{store.paths[0].name}.features") / f"{name[:32]}.npz"
     try:
-        with np.load(path) as kept:  # a zip file: compares checksums, and unpickles nothing
+        # a zip file: compares checksums, and unpickles nothing
+        with np.load(io.BytesIO(path.read_bytes())) as kept:
             found = kept["embedded"]
             on_frames(stop - start)
             return found
