@@ -25,6 +25,7 @@ from mpar.learning.stacking import (
     fold_by_scene,
     predict_out_of_fold,
 )
+from mpar.network.config import NO_NETWORK
 from mpar.network.experts import EXPERTS
 from mpar.network.features import ViewEmbedder, load_embedder
 from mpar.network.mixture import Experts
@@ -69,6 +70,7 @@ class Beside:
         experts: Experts | None = None,
     ) -> None:
         self._store, self._split, self._view, self._team = store, split, config.view, team
+        self._has_network = config.model_type != NO_NETWORK
         self.names = [n for n in EXPERTS if n != "network" and getattr(config, n)]
         self.quiet = True
         self._embedder: ViewEmbedder | None = None
@@ -111,17 +113,24 @@ class Beside:
 
     @cached_property
     def experts(self) -> Experts:
-        """The models, with no powers yet."""
-        train = self._split.train
+        """The models, fitted on the training recordings, with no powers yet."""
+        return self._fit(self._split.train)
+
+    def _fit(self, recordings: Sequence[int]) -> Experts:
         features = None
         if self._embedder is not None:
             _ = self.powers  # chooses the number of components
-            features = self._features.fit(train)
-        return Experts(movement=self._movement.fit(train), features=features, powers={})
+            features = self._features.fit(recordings)
+        return Experts(movement=self._movement.fit(recordings), features=features, powers={})
 
     def with_powers(self, powers: Mapping[str, float]) -> None:
-        """Let each expert count from now on with its power."""
-        self.experts = replace(self.experts, powers={n: powers.get(n, 0.0) for n in EXPERTS})
+        """Let each expert count from now on with its power.
+
+        Without a network, the models learn from the validation recordings, too, once these have
+        scored models that did not.
+        """
+        experts = self.experts if self._has_network else self._fit(self._known)
+        self.experts = replace(experts, powers={n: powers.get(n, 0.0) for n in EXPERTS})
 
     @cached_property
     def _out_of_fold(self) -> tuple[list[np.ndarray], dict[str, list[np.ndarray]]]:

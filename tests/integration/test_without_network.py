@@ -8,14 +8,17 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from mpar_cli import evaluate, info, predict, train
 
 from mpar.cache.store import Store
+from mpar.learning.recipe import TrainConfig
 from mpar.network.checkpoint import load_checkpoint, save_checkpoint
 from mpar.network.predictor import ActionRecognitionInference
 from mpar.train import best_checkpoint
-from tests.fixtures.helpers import write_onnx
+from mpar.train import train as train_cache
+from tests.fixtures.helpers import CornerEmbedder, write_onnx
 
 COMMANDS = {"evaluate": evaluate, "info": info, "predict": predict, "train": train}
 
@@ -148,6 +151,38 @@ def test_features_beside_a_network(study, onnx, tmp_path):
     for name in ("the network alone", "the movement model alone", "frozen features alone"):
         assert name in report
     assert "the score: macro-F1" in output
+
+
+def test_interrupted_embedding_goes_on(study, tmp_path, monkeypatch):
+    """Ctrl-C while frames are embedded: a new run embeds only the rest, and ends the same."""
+
+    class Stopping(CornerEmbedder):
+        calls_left = 6
+
+        def embed(self, pictures_NSS):
+            self.calls_left -= 1
+            if not self.calls_left:
+                raise KeyboardInterrupt
+            return super().embed(pictures_NSS)
+
+    config = TrainConfig(model_type="none", features="corners.onnx", view="side")
+    stopping, steady = Stopping(), CornerEmbedder()
+    caches = [shutil.copy(study.cache, tmp_path / name) for name in ("a.h5", "b.h5")]
+    monkeypatch.setattr("mpar.learning.beside.load_embedder", lambda *_: stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train_cache(caches[0], tmp_path / "a", config=config, device="cpu")
+    embedded, stopping.num_embedded = stopping.num_embedded, 0
+    assert embedded == 2 * 32  # two views of a whole recording and of a part of one
+    run_folder = train_cache(caches[0], tmp_path / "a", config=config, device="cpu")
+    monkeypatch.setattr("mpar.learning.beside.load_embedder", lambda *_: steady)
+    undisturbed = train_cache(caches[1], tmp_path / "b", config=config, device="cpu")
+    assert stopping.num_embedded == steady.num_embedded - 2 * 24
+    found, expected = (
+        load_checkpoint(best_checkpoint(run)).experts for run in (run_folder, undisturbed)
+    )
+    assert found["powers"] == expected["powers"]
+    assert found["features"]["linear"] == expected["features"]["linear"]
+    assert torch.equal(found["features"]["components"], expected["features"]["components"])
 
 
 def test_nothing_to_learn_is_refused(study, tmp_path):
