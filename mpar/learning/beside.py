@@ -113,7 +113,7 @@ class Beside:
 
     @cached_property
     def experts(self) -> Experts:
-        """The models, fitted on the training recordings, with no powers yet."""
+        """The models, fitted on the training recordings; they do not count yet."""
         return self._fit(self._split.train)
 
     def _fit(self, recordings: Sequence[int]) -> Experts:
@@ -121,7 +121,9 @@ class Beside:
         if self._embedder is not None:
             _ = self.powers  # chooses the number of components
             features = self._features.fit(recordings)
-        return Experts(movement=self._movement.fit(recordings), features=features, powers={})
+        return Experts(
+            movement=self._movement.fit(recordings), features=features, powers={"network": 1.0}
+        )
 
     def with_powers(self, powers: Mapping[str, float]) -> None:
         """Let each expert count from now on with its power.

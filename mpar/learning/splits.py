@@ -296,8 +296,8 @@ def check_split(split: Split, store: Store) -> list[str]:
     if not can_choose(*(class_counts(store, split.part(part)) for part in ("train", "val"))):
         warnings.append(
             "the val part lacks more than half of the classes, so mpar cannot choose an epoch by "
-            "it: it keeps the last one, leaves the network out if another expert can take its "
-            "place, and fits no post-processing"
+            "it: it keeps the last one, fits no post-processing, and leaves the network out if "
+            "another expert can take its place (--model none saves its time)"
         )
     return warnings
 

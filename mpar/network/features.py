@@ -9,6 +9,7 @@ embedding, C components, K classes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import itertools
@@ -286,8 +287,13 @@ def embeddings_of(
         with atomic_path(path, durable=False) as temporary:
             np.savez(temporary, embedded=embedded)
     except OSError as error:
-        log.warning("%s: features cannot be kept (%s)", path.parent, error.strerror)
+        _warn_once(path.parent, error.strerror or str(error))
     return embedded
+
+
+@functools.cache
+def _warn_once(folder: Path, reason: str) -> None:
+    log.warning("%s: features cannot be kept (%s), so each run embeds all frames", folder, reason)
 
 
 def _seen_steps(store: Store, recording: int, start: int, stop: int) -> Iterator[np.ndarray]:

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from mpar.cache.store import Store
 from mpar.learning import stacking
+from mpar.learning.beside import Beside
+from mpar.learning.expert_fitting import MovementFitting, find_stretches
+from mpar.learning.recipe import TrainConfig
+from mpar.learning.splits import split_store
 from mpar.learning.stacking import (
     fit_powers,
     fit_powers_with_network,
@@ -117,3 +122,33 @@ def test_out_of_fold_predictions_come_from_the_other_folds():
 
     found = predict_out_of_fold([[0, 1], [2], [3, 4]], Fitting())
     assert {i: int(n[0]) for i, n in found.items()} == {0: 3, 1: 3, 2: 4, 3: 3, 4: 3}
+
+
+def test_a_network_that_nothing_can_judge_does_not_count(study):
+    """If validation cannot tell, the movement model counts alone; without it, the network."""
+    with Store(study.cache) as store:
+        split = split_store(store, val_fraction=0.2, test_fraction=0.2, seed=0)
+        uniform = [np.full((info.num_steps, 6), 1 / 6) for info in store.recordings]
+        network = [uniform[i] for i in split.val]
+        cpu = torch.device("cpu")
+        powers = Beside(store, split, TrainConfig(), cpu).powers_with(network, can_choose=False)
+        assert powers["network"] == 0
+        assert powers["movement"] > 0
+        alone = Beside(store, split, TrainConfig(movement=False), cpu)
+        assert alone.powers_with(network, can_choose=False) == {"network": 1.0}
+
+
+def test_without_a_network_models_learn_from_validation_recordings_in_the_end(study):
+    """They are validated without these recordings, and fitted anew with them."""
+    with Store(study.cache) as store:
+        split = split_store(store, val_fraction=0.2, test_fraction=0.2, seed=0)
+        config = TrainConfig(model_type="none")
+        beside = Beside(store, split, config, torch.device("cpu"))
+        before = beside.experts.movement
+        _ = beside.validation
+        beside.with_powers(beside.powers_with(None, can_choose=True))
+        known = sorted((*split.train, *split.val))
+        expected = MovementFitting(store, find_stretches(store, known)).fit(known)
+    np.testing.assert_array_equal(beside.experts.movement.linear.mean, expected.linear.mean)
+    assert not np.array_equal(before.linear.mean, expected.linear.mean)
+    assert beside.experts.powers["movement"] > 0
