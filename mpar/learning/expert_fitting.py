@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
 from mpar.cache.store import Store
 from mpar.labels.classes import UNLABELLED
@@ -20,6 +19,7 @@ from mpar.learning.splits import class_counts
 from mpar.network.experts import LinearModel
 from mpar.network.features import FeatureModel, ViewEmbedder, embeddings_of, pool, stride_of
 from mpar.network.movement import MovementModel, movement_of
+from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
 
 MAX_STEPS = 100_000  # of all recordings, a minute of reading at 64 x 64 px
@@ -200,16 +200,14 @@ def embed_recordings(
 ) -> dict[int, np.ndarray]:
     """Return the embeddings of stretches of recordings, and keep them beside the cache."""
 
-    def embed(recording: int, bar: tqdm) -> np.ndarray:
+    def embed(recording: int, bar: Bar) -> np.ndarray:
         return embeddings_of(
             store, recording, embedder, stride, *stretches[recording], on_frames=bar.update
         )
 
     def embed_all(recordings: Sequence[int], *, quiet: bool) -> dict[int, np.ndarray]:
         num_frames = sum(stop - start for start, stop in (stretches[i] for i in recordings))
-        with tqdm(
-            total=num_frames, desc="features", unit="frame", disable=quiet or None, leave=False
-        ) as bar:
+        with Bar(total=num_frames, desc="features", unit="frame", quiet=quiet) as bar:
             return {i: embed(i, bar) for i in recordings}
 
     if team.size > 1:  # each makes its share, and all read what is kept
