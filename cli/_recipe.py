@@ -37,7 +37,7 @@ def _option(field: dataclasses.Field[Any]) -> Command:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value or "none")
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 def recipe_options(command: Command) -> Command:

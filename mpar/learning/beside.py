@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mpar.cache.store import Store
+from mpar.labels.classes import UNLABELLED
 from mpar.learning.expert_fitting import (
     FeatureFitting,
     MovementFitting,
@@ -23,6 +24,7 @@ from mpar.learning.stacking import (
     fit_powers,
     fit_powers_with_network,
     fold_by_scene,
+    hide_unlearnt,
     predict_out_of_fold,
 )
 from mpar.network.config import NO_NETWORK
@@ -145,6 +147,9 @@ class Beside:
             for fold in folds
             for i in fold
         }
+        truths = hide_unlearnt(folds, truths)
+        if all((truth == UNLABELLED).all() for truth in truths.values()):
+            return [], {}
         found = {}
         if "movement" in self.names:
             found["movement"] = predict_out_of_fold(folds, self._movement)

@@ -76,6 +76,22 @@ def _cluster(recordings: Sequence[int], links: Sequence[Mapping[int, object]]) -
     return [sorted(cluster) for cluster in clusters]
 
 
+def hide_unlearnt(
+    folds: Sequence[Sequence[int]], truths: Mapping[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """Return the labels without those of classes that the other folds do not show.
+
+    No expert can tell a class that it never saw, so these labels would only say that all are bad.
+    """
+    shown = {}
+    for fold in folds:
+        others = [truths[i] for other in folds if other is not fold for i in other]
+        for i in fold:
+            is_learnt = np.isin(truths[i], np.concatenate(others))
+            shown[i] = np.where(is_learnt, truths[i], UNLABELLED)
+    return shown
+
+
 def predict_out_of_fold(folds: Sequence[Sequence[int]], fitting: Fitting) -> dict[int, np.ndarray]:
     """Return the probabilities of each recording by an expert that learnt from the other folds."""
     found: dict[int, np.ndarray] = {}
@@ -126,8 +142,8 @@ def fit_powers(truths: Sequence[np.ndarray], found: Found) -> dict[str, float]:
 
     Notes
     -----
-    An expert that lowers the loss by less than the standard error of its gain over recordings
-    does not count: the simplest mixture that may be as good.
+    As long as the expert that matters least lowers the loss by less than the standard error of its
+    gain over recordings, it is left out: the simplest mixture that may be as good.
     Source: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3.
     """
     names = [*found]
@@ -136,13 +152,19 @@ def fit_powers(truths: Sequence[np.ndarray], found: Found) -> dict[str, float]:
         gains = {}
         for name in names if len(names) > 1 else ():
             rest = {other: found[other] for other in names if other != name}
-            gain = _minimize_loss(truths, rest)[1] - losses
-            error = np.sqrt(len(gain)) * gain.std(ddof=1) if len(gain) > 1 else 0.0
-            gains[name] = gain.sum() - error
-        worst = min(gains, key=lambda name: gains[name], default="")
-        if not worst or gains[worst] > 0:
-            return {name: powers.get(name, 0.0) for name in found}
-        names.remove(worst)
+            gains[name] = _minimize_loss(truths, rest)[1] - losses
+        least = min(gains, key=lambda name: gains[name].sum(), default="")
+        if not least or gains[least].sum() > _error_of_sum(gains[least]):
+            break
+        names.remove(least)
+    if not any(powers.values()):  # all are worse than no opinion, and nothing says which to trust
+        return dict.fromkeys(found, _LEAST_POWER)
+    return {name: powers.get(name, 0.0) for name in found}
+
+
+def _error_of_sum(gains: np.ndarray) -> float:
+    """Return the standard error of the sum of gains by recording; 0 of a single one."""
+    return float(np.sqrt(len(gains)) * gains.std(ddof=1)) if len(gains) > 1 else 0.0
 
 
 def _minimize_loss(
@@ -155,8 +177,6 @@ def _minimize_loss(
         loss.of, np.full(num, 0.5), jac=True, method="L-BFGS-B", bounds=[(0, _MAX_POWER)] * num
     )
     best = np.round(result.x, 3)
-    if not best.any():  # all are worse than no opinion; labels still follow the best of them
-        best[np.argmin([loss.of(row)[0] for row in np.eye(num)])] = _LEAST_POWER
     return dict(zip(found, best.tolist(), strict=True)), loss.by_recording(best)
 
 
