@@ -233,6 +233,12 @@ tracks = click.option(
     help="Folder with key points of DeepLabCut (.h5, .csv) or SLEAP (.slp, .analysis.h5) for each "
     "video: squares follow these, and each animal in them becomes a recording.",
 )
+features = click.option(
+    "--features",
+    metavar="FILE.onnx",
+    type=FILE,
+    help="Where the image network of a checkpoint with features is, if it was moved.",
+)
 raw = click.option(
     "--raw",
     is_flag=True,

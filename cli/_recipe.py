@@ -26,6 +26,9 @@ def _option(field: dataclasses.Field[Any]) -> Command:
     name = _SHORT_NAMES.get(field.name, field.name).replace("_", "-")
     if field.type == "bool":
         return click.option(f"--{name}/--no-{name}", field.name, default=None, **kind)
+    if field.name == "features":  # alone, it means the network of the extra
+        kind |= {"is_flag": False, "flag_value": "lite0", "metavar": "[FILE.onnx]"}
+        return click.option(f"--{name}", field.name, default=None, **kind)
     choices = field.metadata["choices"]
     kind["type"] = click.Choice(choices) if choices else _TYPES[str(field.type)]
     return click.option(f"--{name}", field.name, **kind)
@@ -34,7 +37,7 @@ def _option(field: dataclasses.Field[Any]) -> Command:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 def recipe_options(command: Command) -> Command:

@@ -48,6 +48,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 @_options.group_pattern
 @_options.raw
 @click.option("--html", is_flag=True, help="Also write report.html, the whole report on one page.")
+@_options.features
 @_options.device
 @_options.overwrite
 @_options.quiet
@@ -67,6 +68,7 @@ def main(
     group_pattern: str | None,
     raw: bool,
     html: bool,
+    features: Path | None,
     device: str,
     overwrite: bool,
     quiet: bool,
@@ -87,7 +89,7 @@ def main(
         is_of_files=bool(class_map_path or several or channel or unscored or group_pattern)
         or label_format != "auto"
         or label_offset is not None,
-        is_of_networks=selection != "held-out" or raw,
+        is_of_networks=selection != "held-out" or raw or features is not None,
     )
     problems: list[Problem] = []
     if predictions.is_dir():
@@ -118,6 +120,7 @@ def main(
             device=device,
             overwrite=overwrite,
             quiet=quiet,
+            features=features,
         )
     click.echo((output_folder / "classification_report.txt").read_text(encoding="utf-8"))
     click.echo(f"{len(result['recordings'])} recordings: {headline(result)}")
@@ -148,7 +151,8 @@ def _check_options(
         )
     if predictions.is_dir() and is_of_networks:
         raise ConfigError(
-            "--part and --raw apply to a checkpoint and a cache, but found folders; drop them"
+            "--part, --raw and --features apply to a checkpoint and a cache, but found folders; "
+            "drop them"
         )
 
 

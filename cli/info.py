@@ -83,19 +83,25 @@ def _rate_text(store: Store) -> str:
 
 def _show_checkpoint(path: Path) -> None:
     from mpar.network.checkpoint import load_checkpoint
+    from mpar.network.config import NO_NETWORK
+    from mpar.network.mixture import Experts
     from mpar.network.predictor import fitted_post
     from mpar.video.following import describe_following
 
     checkpoint = load_checkpoint(path)
-    net = checkpoint.build_net()
+    kind = "none"
+    if checkpoint.model_config.model_type != NO_NETWORK:
+        net = checkpoint.build_net()
+        kind = f"{net.config.model_type}, {net.num_parameters():,} parameters"
+    experts = Experts.from_dict(checkpoint.experts)
     height, width = checkpoint.frame_size
     look = checkpoint.data["look"]
     classes = checkpoint.class_map.class_names
     click.echo(f"{path}: mpar checkpoint, made by mpar {checkpoint.version}")
     rows = [
         ["what", "value"],
-        ["network", f"{net.config.model_type}, {net.num_parameters():,} parameters"],
-        ["clip length", f"{net.config.clip_length} frames"],
+        ["network", kind],
+        ["clip length", f"{checkpoint.model_config.clip_length} frames"],
         ["frames", f"{width}x{height} px"],
         ["the network sees", describe_following(checkpoint.following)],
         ["mean grey level", _range_text(look["brightness"])],
@@ -116,9 +122,11 @@ def _show_checkpoint(path: Path) -> None:
             [f"  validation {name}", f"macro-F1 {x['macro_f1']:.3f}, bouts F1 {x['event_f1']:.3f}"]
             for name, x in checkpoint.post["effect"].items()
         ]
-    if checkpoint.movement:
-        network, movement = checkpoint.movement["powers"]
-        rows.append(["counts as", f"network to the power {network:g}, movement to {movement:g}"])
+    powers = (f"{name} to the power {power:g}" for name, power in experts.powers.items() if power)
+    rows.append(["counts as", ", ".join(powers) or "nothing yet"])
+    if experts.features is not None:
+        rows.append(["features", f"{experts.features.source}, not part of this file"])
+        rows.append(["  sha256", experts.features.digest])
     rows += [[f"{part} recordings", str(len(items))] for part, items in checkpoint.split.items()]
     rows.append(["sha256", checkpoint.digest])
     show_table(rows)

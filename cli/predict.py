@@ -80,6 +80,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_predicted, sh
     multiple=True,
     help="Assign a class only where its probability is at least P; may be repeated.",
 )
+@_options.features
 @_options.device
 @_options.precision
 @_options.overwrite
@@ -102,6 +103,7 @@ def main(
     close_gaps: int | None,
     weights: tuple[str, ...],
     thresholds: tuple[str, ...],
+    features: Path | None,
     device: str,
     precision: str,
     overwrite: bool,
@@ -123,7 +125,12 @@ def main(
     config = OutputConfig(stride=stride, min_confidence=min_confidence, action_format=action_format)
     with joined_team() as team:
         network = ActionRecognitionInference(
-            checkpoint, device, stream=stream, fps=fps, precision=precision
+            checkpoint,
+            device,
+            stream=stream,
+            fps=fps,
+            precision=precision,
+            features=None if features is None else str(features),
         )
         network.post = change_post(
             PostConfig() if raw else network.post,

@@ -99,6 +99,8 @@ def main(
         if init_path is not None:
             _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
         given = {name: value for name, value in recipe.items() if value is not None}
+        if (features := given.get("features", "")).lower().endswith(".onnx"):
+            given["features"] = str(Path(features).absolute())  # for --resume from elsewhere
         config = named_recipe(recipe_name, **given)
         if has_curve:
             _options.refuse_given(["num_folds", "leave_one_out", "html"], "--learning-curve")

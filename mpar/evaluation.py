@@ -109,6 +109,7 @@ def evaluate_checkpoint(
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = True,
+    features: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on recordings of a cache.
 
@@ -127,7 +128,7 @@ def evaluate_checkpoint(
         Take the most probable class of each frame, without post-processing.
     html : bool
         As for `write_evaluation`; with frames of the worst disagreements.
-    device
+    device, features
         As for `ActionRecognitionInference`.
     overwrite, quiet
         As for `write_evaluation` and `compare_with_store`.
@@ -143,7 +144,12 @@ def evaluate_checkpoint(
     )
 
     check_output(Path(output_folder), overwrite)
-    network = ActionRecognitionInference(checkpoint_path, device, PostConfig() if raw else None)
+    network = ActionRecognitionInference(
+        checkpoint_path,
+        device,
+        PostConfig() if raw else None,
+        features=None if features is None else str(features),
+    )
     checkpoint = network.checkpoint
     data = checkpoint.data
     with open_store(cache_path or data["path"], access=data.get("access", "mmap")) as store:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mpar.cache.store import Store
+from mpar.cache.store import Store, digest_of
 from mpar.errors import ConfigError, InputError, Problem, StoreError
 from mpar.formats.registry import ANNOTATION_SUFFIXES
 from mpar.labels.names import VIDEO_SUFFIXES, folded
 from mpar.labels.scorings import Recording
 from mpar.matching.regions import RegionTable, recording_name
 from mpar.matching.tracks import TrackFolder
-from mpar.network.predictor import ActionRecognitionInference, digest_of
+from mpar.network.predictor import ActionRecognitionInference
 from mpar.predictions.standing import look_at
 from mpar.predictions.writing import (
     SUMMARY_NAME,

@@ -62,7 +62,7 @@ def check_scenes(store: Store, learnt: Sequence[int], tested: Sequence[int]) -> 
             f"pieces of one film lie on both sides of the split ({_some(pieces)}), so the score "
             "flatters; keep them together with --group-pattern, or with a --split of your own"
         )
-    scenes = _number_scenes({i: look[0] for i, look in looks.items()})
+    scenes = _number_alike({i: look[0] for i, look in looks.items()})
     known = {scenes[i] for i in learnt}
     same = [names[i] for i in tested if scenes[i] in known]
     if len(same) >= _MIN_SHARE * len(tested) and len(set(scenes.values())) > 1:
@@ -116,7 +116,12 @@ def _continues(before: Look, after: Look) -> bool:
     return usual > 0 and change <= _MAX_JUMP * usual
 
 
-def _number_scenes(medians: dict[int, np.ndarray]) -> dict[int, int]:
+def number_scenes(store: Store, recordings: Sequence[int]) -> dict[int, int]:
+    """Return a number for each recording, the same for all that show the same background."""
+    return _number_alike({i: _look(store, i)[0] for i in recordings})
+
+
+def _number_alike(medians: dict[int, np.ndarray]) -> dict[int, int]:
     """Return a number for each recording, the same for all that show the same scene."""
     scenes: dict[int, int] = {}
     first: list[np.ndarray] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -448,3 +449,12 @@ class Store:
             except StoreError as error:
                 problems.append(str(error))
         return problems + compare_with_hdf5(self.path, self._index)
+
+
+def digest_of(store: Store, recording: int) -> str:
+    """Return a hash of the frames of a recording in a cache, and of the video they come from."""
+    digest = hashlib.sha256(store.recordings[recording].sha256.encode())
+    digest.update(store.chunk_hashes(recording).astype("<u8").tobytes())
+    if store.seen is not store:
+        digest.update(store.seen.chunk_hashes(recording).astype("<u8").tobytes())
+    return f"cache:{digest.hexdigest()}"

@@ -6,7 +6,7 @@ frames, so mpar first reads a scoring and later lays it on the frames (`mpar.ali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -194,6 +194,8 @@ class Recording:
         What the user should check in the video.
     source_digest : str
         Of what was predicted: the SHA-256 of the video, or a hash of the frames in a cache.
+    alone : mapping of str to (T,) int8 array
+        Labels of each expert of a prediction alone, before post-processing, if asked for.
     """
 
     name: str
@@ -211,6 +213,7 @@ class Recording:
     learnt_part: str = ""
     warnings: tuple[str, ...] = ()
     source_digest: str = ""
+    alone: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, shape, expected in (

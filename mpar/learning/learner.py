@@ -366,6 +366,15 @@ class Learner:
         with self._autocast():
             update_bn(batches, self.average.module)
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizers[-1].param_groups[0]["lr"])
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return the weights of `judged_net`, on the CPU."""
+        return {k: v.detach().cpu() for k, v in self.judged_net().state_dict().items()}
+
     def state(self) -> dict[str, Any]:
         """Return everything needed to continue, except the weights of `judged_net`."""
         return {

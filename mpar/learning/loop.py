@@ -17,18 +17,20 @@ from mpar.cache.clips import balanced_windows, labelled_frames, tile_windows
 from mpar.cache.drift import appearance_range
 from mpar.cache.joined import as_text
 from mpar.cache.store import Store
+from mpar.learning.beside import Beside
 from mpar.learning.board import TrainingBoard, draw_validation
 from mpar.learning.history import by_class, write_history
 from mpar.learning.learner import Learner, derive_seeds
-from mpar.learning.movement_fitting import fit_movement
+from mpar.learning.no_network import NoLearner
 from mpar.learning.planning import plan_minutes, plan_steps, steps_of_one_pass, time_steps
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError, caught_signals
 from mpar.learning.splits import PARTS, Split, can_choose, class_counts
 from mpar.learning.validation import Validation, fit_post, score_validation
 from mpar.network.checkpoint import SPLIT_KEYS, Checkpoint, save_checkpoint
+from mpar.network.config import NO_NETWORK
 from mpar.network.dense import DensePredictor
-from mpar.network.movement import MovementModel, movement_of
+from mpar.network.mixture import Experts
 from mpar.system.files import locked, remove_temporaries
 from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
@@ -58,7 +60,12 @@ class TrainingRun:
         self.config, self.epoch_steps = config, 0
         if resumed is None:
             self.config, self.epoch_steps = plan_steps(config, self._one_pass)
-        self.learner = Learner(store.seen, split.train, self.config, device, init, team)
+        self._has_network = config.model_type != NO_NETWORK
+        self.learner = (
+            Learner(store.seen, split.train, self.config, device, init, team)
+            if self._has_network
+            else NoLearner(store, split.train, self.config)
+        )
         self._can_choose = can_choose(self.learner.counts, class_counts(store, split.val))
         self.init = {} if init is None else init.as_init()
         self.epoch = 0  # number of finished epochs
@@ -67,32 +74,16 @@ class TrainingRun:
         self.best_epoch = 0
         self.history: list[dict[str, float]] = []
         self.post: dict[str, Any] = {}
-        self.is_planned = resumed is not None or not config.minutes
+        self.is_planned = resumed is not None or not self.config.minutes
+        experts = None if resumed is None else Experts.from_dict(resumed.experts)
+        self.beside = Beside(store, split, self.config, device, team, experts)
         if resumed is not None:
-            self.movement = MovementModel.from_dict(resumed.movement)
             self._restore(resumed)
-
-    # what reads many frames waits until a checkpoint or a validation needs it
-
-    @cached_property
-    def movement(self) -> MovementModel:
-        """The movement model, with its share as of the best epoch."""
-        return fit_movement(self.store, self.split.train)
 
     @cached_property
     def appearance(self) -> dict[str, Any]:
         """How the training recordings look."""
         return appearance_range(self.store.seen, self.split.train)
-
-    @cached_property
-    def _moved(self) -> list[np.ndarray] | None:
-        """The probabilities of the movement model for the validation recordings."""
-        if not self.config.movement:
-            return None
-        return [
-            self.movement.probabilities(movement_of(self.store, i, self.movement.rate))
-            for i in self.split.val
-        ]
 
     def describe(self) -> list[str]:
         """Return lines about the network, the split, and classes that cannot be learnt."""
@@ -103,8 +94,12 @@ class TrainingRun:
         )
         counts = zip(self.store.class_names, self.learner.counts, strict=True)
         absent = [name for name, count in counts if not count]
+        network = "no network"
+        if self._has_network:
+            num_parameters = self.learner.net.num_parameters()
+            network = f"{num_parameters:,} parameters ({self.config.model_type})"
         lines = [
-            f"{self.learner.net.num_parameters():,} parameters ({self.config.model_type}); {sizes}",
+            f"{network}; {sizes}",
             f"run folder {self.folder}",
         ]
         if self.init:
@@ -124,6 +119,9 @@ class TrainingRun:
 
     def execute(self, *, quiet: bool) -> None:
         """Train until the last epoch, early stopping or a signal."""
+        self.beside.quiet = quiet
+        if self.config.features:
+            _ = self.beside.validation  # takes minutes, in which Ctrl-C should end the command
         board = TrainingBoard(self.folder)
         if self.best_epoch and self.team.is_leader:
             self._remove_older_best()
@@ -157,7 +155,7 @@ class TrainingRun:
 
     def _plan_minutes(self, bar: Bar) -> None:
         """Measure the time of a step and of a validation, undo them, and plan the run."""
-        _ = self._moved  # needed once, so not a part of the time of a validation
+        _ = self.beside.validation  # needed once, so not a part of the time of a validation
         measured = time_steps(self.learner, self._samples(0), self.validate)
         step_seconds, validation_seconds = self.team.gather(measured)[0]
         self.config, self.epoch_steps = plan_minutes(
@@ -201,10 +199,12 @@ class TrainingRun:
 
     def _run_epoch(self, caught: list[int], bar: Bar) -> float:
         """Take the remaining steps of an epoch; return the seconds they took."""
+        started = saved = time.monotonic()
+        if not self._has_network:
+            return 0.0
         samples = self._samples(self.epoch)
         size = self.config.batch_size
         num_steps = -(-len(samples) // size)
-        started = saved = time.monotonic()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self.learner.begin_epoch(is_frozen=self.epoch < self.config.freeze_backbone_epochs)
@@ -244,7 +244,7 @@ class TrainingRun:
 
     def _finish_epoch(self, seconds: float, board: TrainingBoard) -> None:
         """Validate; add to the history; save and log."""
-        num_steps = max(1, self.step)
+        train_loss = self.loss_sum / self.step if self.step else np.nan
         learner = self.learner
         # if the run was stopped after the last step of the epoch, there is no time to report
         num_learnt = sum(self.team.gather(learner.num_learnt))
@@ -256,13 +256,13 @@ class TrainingRun:
         self.history.append(
             {
                 "Epoch": self.epoch,
-                "Train_loss": self.loss_sum / num_steps,
+                "Train_loss": train_loss,
                 "Val_loss": validation.loss,
                 "Val_macro_F1": scores.macro_f1,
                 "Val_accuracy": scores.accuracy,
                 **by_class("Val_F1", scores.class_names, scores.f1),
                 **by_class("Val_recall", scores.class_names, scores.recall),
-                "Learning_rate": float(learner.optimizers[-1].param_groups[0]["lr"]),
+                "Learning_rate": learner.learning_rate,
                 "Seconds": seconds,
                 "Frames_per_second": num_learnt / seconds if is_timed else np.nan,
                 "Percent_waiting_for_data": 100 * waited / seconds if is_timed else np.nan,
@@ -275,7 +275,7 @@ class TrainingRun:
             self.best_epoch = self.epoch
             if self._can_choose:
                 self.post = fit_post(self.store, self.split.train, validation)
-            self.movement = self.movement.with_powers(validation.powers)
+            self.beside.with_powers(validation.powers)
         if not self.team.is_leader:
             return
         if is_best:
@@ -289,9 +289,9 @@ class TrainingRun:
         self.save_last()
         self._remove_older_best()
         log.info(
-            "epoch %d: loss %.3f, validation macro-F1 %.3f%s",
+            "epoch %d: %svalidation macro-F1 %.3f%s",
             self.epoch,
-            self.history[-1]["Train_loss"],
+            f"loss {self.history[-1]['Train_loss']:.3f}, " if self._has_network else "",
             scores.macro_f1,
             " (best)" if self.best_epoch == self.epoch else "",
         )
@@ -299,7 +299,8 @@ class TrainingRun:
     def _is_best(self) -> bool:
         """Return True if the last epoch is the best: by macro-F1; if equal, by the loss.
 
-        If validation cannot tell, every epoch is better than the one before.
+        If validation cannot tell, or nothing differs because the network does not count, every
+        epoch is better than the one before.
         """
         if not self.best_epoch or not self._can_choose:
             return True
@@ -307,7 +308,7 @@ class TrainingRun:
             (row["Val_macro_F1"], -row["Val_loss"])
             for row in (self.history[self.best_epoch - 1], self.history[-1])
         )
-        return last > best
+        return last >= best
 
     def _remove_older_best(self) -> None:
         """Delete older best checkpoints, after last.pt names the new one, so one always remains."""
@@ -322,18 +323,20 @@ class TrainingRun:
 
     def validate(self) -> Validation:
         """Score every labelled step of the validation recordings."""
-        self.learner.renew_norms(self._samples(self.epoch), self.epoch)
-        predictor = DensePredictor(self.learner.judged_net())
-        own = self.team.share_of(self.split.val)
-        made = {i: predictor.predict(self.store.seen.stream_steps(i)) for i in own}
-        found = {i: array for part in self.team.gather(made) for i, array in part.items()}
+        network = None
+        if self._has_network:
+            self.learner.renew_norms(self._samples(self.epoch), self.epoch)
+            predictor = DensePredictor(self.learner.judged_net())
+            own = self.team.share_of(self.split.val)
+            made = {i: predictor.predict(self.store.seen.stream_steps(i)) for i in own}
+            found = {i: array for part in self.team.gather(made) for i, array in part.items()}
+            network = [found[i] for i in self.split.val]
         return score_validation(
             self.store,
             self.split.val,
-            [found[i] for i in self.split.val],
-            self._moved,
+            ({} if network is None else {"network": network}) | self.beside.validation,
+            self.beside.powers_with(network, can_choose=self._can_choose),
             clip_length=self.config.clip_length,
-            has_enough_classes=self._can_choose,
         )
 
     def best_path(self) -> Path:
@@ -370,9 +373,7 @@ class TrainingRun:
     def _checkpoint(self, scores: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
             model_config=self.learner.model_config,
-            weights={
-                k: v.detach().cpu() for k, v in self.learner.judged_net().state_dict().items()
-            },
+            weights=self.learner.weights(),
             class_map=self.store.class_map,
             data={
                 "path": as_text(self.store.paths),
@@ -393,6 +394,6 @@ class TrainingRun:
             scores={"epoch": self.epoch, "validation": scores},
             init=self.init,
             post=self.post,
-            movement=self.movement.to_dict(),
+            experts=self.beside.experts.to_dict(),
             state=state,
         )

@@ -16,6 +16,7 @@ from mpar.errors import ConfigError
 from mpar.learning.learner import Learner
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import class_counts
+from mpar.network.config import NO_NETWORK
 
 # By default a run has 30 epochs of this many steps in all. Our choice: the loss of small studies
 # still fell at 480 steps, and about 1,100 learn drawn animals well; more was not measured.
@@ -48,15 +49,17 @@ def plan_steps(config: TrainConfig, one_pass: int) -> tuple[TrainConfig, int]:
     Returns
     -------
     TrainConfig
-        With the number of epochs.
+        With the number of epochs; without a network, one.
     int
-        Steps of an epoch.
+        Steps of an epoch; without a network, none.
 
     Raises
     ------
     ConfigError
         Both epochs and minutes are given.
     """
+    if config.model_type == NO_NETWORK:
+        return dataclasses.replace(config, num_epochs=1, minutes=0.0), 0
     if config.num_epochs and config.minutes:
         raise ConfigError(
             f"epochs, minutes: found {config.num_epochs} and {config.minutes:g}, expected only one "

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mpar.cache.clip_lengths import check_clip_length
 from mpar.errors import ConfigError
-from mpar.network.config import MODEL_TYPES
+from mpar.network.config import MODEL_TYPES, NO_NETWORK
 
 VIEWS = ("bottom", "side")
 AUTO = "auto"  # the model type that suits the device (`mpar.learning.training.resolve_model`)
@@ -63,8 +63,8 @@ class TrainConfig:
     model_type: str = _field(
         "standard",
         "About 3.0 (standard), 0.6 (light) or 0.4 million parameters (fast, for CPUs); auto: "
-        "standard on a GPU, else fast.",
-        choices=(AUTO, *MODEL_TYPES),
+        "standard on a GPU, else fast; none: only movement and --features, in minutes.",
+        choices=(AUTO, *MODEL_TYPES, NO_NETWORK),
     )
     clip_length: int = _field(16, "Frames of a clip, even, 8-32.")
     num_epochs: int = _field(
@@ -127,7 +127,11 @@ class TrainConfig:
     )
     movement: bool = _field(
         True,
-        "Mix in a linear model of movement, as much as it helps on the validation animals.",
+        "Mix in a linear model of movement, as much as it helps on animals it did not learn from.",
+    )
+    features: str = _field(
+        "",
+        "Mix in frozen features of an image network: that of mpar[features], or FILE.onnx.",
     )
     use_amp: bool = _field(
         True, "Mixed precision where it is faster: CUDA, and CPUs with bfloat16."
@@ -148,6 +152,11 @@ class TrainConfig:
                 raise ConfigError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
             if within and not (isinstance(value, within.kind) and within.holds(value)):
                 raise ConfigError(f"{name}: found {value}, expected {within.text}")
+        if self.model_type == NO_NETWORK and not (self.movement or self.features):
+            raise ConfigError(
+                "model_type: found none without movement and features, expected one of them; pass "
+                "--features or --movement"
+            )
         if self.val_fraction + self.test_fraction >= 1:
             raise ConfigError(
                 f"val_fraction, test_fraction: found {self.val_fraction} and "

@@ -252,6 +252,11 @@ def kept_together(store: Store) -> list[str]:
     return [name_of[info.group] for info in store.recordings]
 
 
+def shares_pictures(store: Store) -> bool:
+    """Return True if a picture shows several animals, which only their squares tell apart."""
+    return kept_together(store) != [info.group for info in store.recordings]
+
+
 def _labelled_groups(store: Store) -> tuple[dict[str, list[int]], np.ndarray]:
     """Return the recordings of each labelled group by name, and their class counts (G, K)."""
     members: dict[str, list[int]] = {}
@@ -317,8 +322,8 @@ def check_split(split: Split, store: Store) -> list[str]:
     if not can_choose(*(class_counts(store, split.part(part)) for part in ("train", "val"))):
         warnings.append(
             "the val part lacks more than half of the classes, so mpar cannot choose an epoch by "
-            "it: it keeps the last one, lets the movement model count more than the network, and "
-            "fits no post-processing"
+            "it: it keeps the last one, fits no post-processing, and leaves the network out if "
+            "another expert can take its place (--model none saves its time)"
         )
     return warnings
 

@@ -25,6 +25,7 @@ from mpar.learning.splits import (
     write_split,
 )
 from mpar.network.checkpoint import Checkpoint, is_of_video, load_checkpoint
+from mpar.network.config import NO_NETWORK
 from mpar.network.devices import find_device, select_device
 from mpar.system.files import write_json
 from mpar.system.team import joined_team, local_device
@@ -146,6 +147,8 @@ def resolve_model(config: TrainConfig, device: str = "auto") -> TrainConfig:
 
 def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:
     """Return the recipe with the network architecture of a checkpoint."""
+    if init.model_config.model_type == NO_NETWORK:
+        raise ConfigError("init: found a checkpoint without a network; pass one with a network")
     names = ("model_type", "clip_length", "centre_frames")
     return dataclasses.replace(config, **{name: getattr(init.model_config, name) for name in names})
 

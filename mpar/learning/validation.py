@@ -1,16 +1,16 @@
-"""Score the network, mixed with the movement model, on the validation recordings."""
+"""Score all experts together on the validation recordings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mpar.cache.store import Store
-from mpar.learning.movement_fitting import fit_powers
-from mpar.network.movement import NETWORK_ONLY, UNMEASURED, mix
+from mpar.learning.stacking import Found
+from mpar.network.experts import mix
 from mpar.scores.metrics import (
     FrameScores,
     WorstFrame,
@@ -35,32 +35,31 @@ class Validation:
         Mean negative log-likelihood of these frames, without class weights.
     worst : list of WorstFrame
         The worst frames; `recording` is a position in the validation part.
-    powers : (float, float)
-        Powers of the network and of the movement model, fitted on these frames.
+    powers : mapping of str to float
+        Powers of the experts.
     truths : sequence of (T,) int8 arrays
         Labels of the validation recordings.
     probabilities : sequence of (T, K) float arrays
-        Mixed output of network and movement model for the same frames.
+        Their mixture for the same frames.
     """
 
     scores: FrameScores
     loss: float
     worst: list[WorstFrame]
-    powers: tuple[float, float] = NETWORK_ONLY
-    truths: Sequence[np.ndarray] = ()
-    probabilities: Sequence[np.ndarray] = ()
+    powers: Mapping[str, float]
+    truths: Sequence[np.ndarray]
+    probabilities: Sequence[np.ndarray]
 
 
 def score_validation(
     store: Store,
     recordings: Sequence[int],
-    network: Sequence[np.ndarray],
-    movement: Sequence[np.ndarray] | None,
+    found: Found,
+    powers: Mapping[str, float],
     *,
     clip_length: int,
-    has_enough_classes: bool,
 ) -> Validation:
-    """Mix the probabilities of both models and score them.
+    """Mix the probabilities of the experts and score them.
 
     Parameters
     ----------
@@ -68,22 +67,17 @@ def score_validation(
         Holds the labels.
     recordings : sequence of int
         The validation recordings.
-    network : sequence of (T, K) float arrays
-        Probabilities of the network for every step of them.
-    movement : sequence of (T, K) float arrays, optional
-        Those of the movement model; None leaves it out.
+    found : mapping of str to sequence of (T, K) float arrays
+        Probabilities by each expert for every step of them.
+    powers : mapping of str to float
+        How much each expert counts.
     clip_length : int
         The worst frames lie at least so far apart.
-    has_enough_classes : bool
-        The labels can tell how much each model should count; otherwise the movement model counts
-        more.
     """
     truths = [store.step_labels(recording) for recording in recordings]
-    powers = NETWORK_ONLY
-    probabilities = list(network)
-    if movement is not None:
-        powers = fit_powers(truths, network, movement) if has_enough_classes else UNMEASURED
-        probabilities = [mix(*pair, powers) for pair in zip(network, movement, strict=True)]
+    probabilities = [
+        mix(dict(zip(found, row, strict=True)), powers) for row in zip(*found.values(), strict=True)
+    ]
     return Validation(
         scores=frame_scores(
             np.concatenate(truths),

@@ -28,8 +28,9 @@ from mpar.video.following import Following
 from mpar.video.regions import share_pixels
 
 FORMAT = "mpar-checkpoint"
-# 2: networks may centre frames, training may use two optimizers; 3: post-processing; 4: movement
-FORMAT_VERSION = 4
+# 2: networks may centre frames, training may use two optimizers; 3: post-processing; 4: movement;
+# 5: experts
+FORMAT_VERSION = 5
 MAX_BYTES = 1 << 31
 _PLACE = ("sha256", "region", "start_frame")
 SPLIT_KEYS = ("name", "group", *_PLACE)
@@ -45,7 +46,7 @@ class Checkpoint:
     model_config : ModelConfig
         Architecture of the network.
     weights : dict of str to tensor
-        State of the network.
+        State of the network; empty with the model type none.
     class_map : ClassMap
         Classes of its outputs.
     data : dict
@@ -66,8 +67,8 @@ class Checkpoint:
         How probabilities become labels: ``config``
         (`mpar.predictions.postprocess.PostConfig`) and its ``effect`` on the validation recordings
         it was fitted on. Empty without post-processing.
-    movement : dict
-        The movement model (`mpar.network.movement.MovementModel`) and its share in predictions.
+    experts : dict
+        The experts beside the network, and how much each counts (`mpar.network.mixture.Experts`).
     state : dict
         State of the optimizer and progress; only in ``last.pt``.
     version : str
@@ -85,7 +86,7 @@ class Checkpoint:
     scores: dict[str, Any]
     init: dict[str, Any] = field(default_factory=dict)
     post: dict[str, Any] = field(default_factory=dict)
-    movement: dict[str, Any] = field(default_factory=dict)
+    experts: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     version: str = mpar.__version__
     digest: str = ""
@@ -204,7 +205,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "scores": checkpoint.scores,
         "init": checkpoint.init,
         "post": checkpoint.post,
-        "movement": checkpoint.movement,
+        "experts": checkpoint.experts,
         "state": checkpoint.state,
     }
     buffer = io.BytesIO()  # torch would write the file name into the archive
@@ -245,7 +246,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 f"{FORMAT_VERSION}; use the version of mpar that made it ({content['version']})"
             )
         tables = [content[key] for key in ("weights", "data", "split", "training", "scores")]
-        tables += [content[key] for key in ("init", "post", "movement", "state")]
+        tables += [content[key] for key in ("init", "post", "experts", "state")]
         if not all(isinstance(table, dict) for table in tables):
             raise ValueError("a part has the wrong type")
         if missing := _DATA_KEYS - content["data"].keys():
@@ -259,7 +260,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
                 key: content[key]
                 for key in (
                     *("weights", "data", "split", "training", "scores"),
-                    *("init", "post", "movement", "state", "version"),
+                    *("init", "post", "experts", "state", "version"),
                 )
             },
         )

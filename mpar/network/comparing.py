@@ -103,7 +103,7 @@ def compare_with_store(
         )
     comparisons = []
     for recording in Bar(recordings, desc="predicting", unit="video", quiet=quiet):
-        prediction = network.predict_recording(store, recording)
+        prediction = network.predict_recording(store, recording, with_each=True)
         comparisons.append(
             Comparison(
                 name=prediction.name,
@@ -114,7 +114,7 @@ def compare_with_store(
                 group=store.recordings[recording].group,
                 confidence=prediction.confidence(),
                 raw=prediction.raw,
-                movement=network.predict_movement(store, recording),
+                alone=prediction.alone,
                 annotators=by_annotator(
                     store.recordings[recording].annotators, store.codes(recording), store.class_map
                 ),

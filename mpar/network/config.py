@@ -17,6 +17,7 @@ BLOCKS = {
     "fast": ((32, 3, True), (64, 3, True), (128, 3, True), (192, 3, False)),
 }
 MIN_SIDE_PX = 16  # four poolings by 2 leave one pixel
+NO_NETWORK = "none"  # other experts alone
 MODEL_TYPES = tuple(BLOCKS)
 
 
@@ -26,8 +27,8 @@ class ModelConfig:
 
     Parameters
     ----------
-    model_type : {"standard", "light", "fast"}
-        About 3.0, 0.6 or 0.4 million parameters.
+    model_type : {"standard", "light", "fast", "none"}
+        About 3.0, 0.6 or 0.4 million parameters; or no network.
     num_classes : int
         2 to 127.
     clip_length : int
@@ -46,7 +47,7 @@ class ModelConfig:
     centre_frames: bool = True
 
     def __post_init__(self) -> None:
-        if self.model_type not in BLOCKS:
+        if self.model_type not in (*BLOCKS, NO_NETWORK):
             raise ConfigError(
                 f"model_type: found {self.model_type!r}, expected one of {', '.join(BLOCKS)}"
             )

@@ -1,8 +1,7 @@
 """A linear model of how much, how widely and how steadily the picture moves.
 
 With few labelled animals, a network remembers what those animals looked like. A few numbers about
-the movement carry over better, but can tell fewer actions apart. mpar multiplies the
-probabilities of both, each raised to a power that was fitted on the validation recordings.
+the movement carry over better, but can tell fewer actions apart.
 
 Shapes: T steps, H x W px, G lags, D features, K classes.
 """
@@ -10,15 +9,15 @@ Shapes: T steps, H x W px, G lags, D features, K classes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from mpar.cache.store import Store
-from mpar.network.dense import DensePredictor
+from mpar.network.experts import LinearModel
 from mpar.video.videos import View
 
 LAG_SECONDS = (0.0, 0.3, 1.0)  # 0: one step
@@ -26,11 +25,8 @@ WINDOW_SECONDS = (0.1, 0.3, 1.0)
 # Grey levels that do not count as movement: the noise of the camera and of compression. The
 # median over pixels measures it, since most pixels show the background.
 _NOISE_FLOOR, _NOISE_FACTOR = 3.0, 2.0
-# powers of network and movement model; the second pair if no recordings can tell: with so few
-# animals, movement carries over better
-NETWORK_ONLY, UNMEASURED = (1.0, 0.0), (0.3, 1.0)
 _CHUNK, _PIECE = 16, 64  # steps measured and read at once
-_LEAST_ENERGY, _LEAST_PROBABILITY = 1e-5, 1e-7
+_LEAST_ENERGY = 1e-5
 
 
 class MovementMeter:
@@ -164,116 +160,28 @@ def _moments(height: int, width: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovementModel:
-    """A linear classifier of movement, and how much it counts beside the network.
+    """A linear classifier of movement.
 
     Parameters
     ----------
     rate : float
         Steps per second of the recordings that it was fitted on.
-    mean, scale : (D,) float arrays
-        Mean and standard deviation of the features.
-    coefficients : (K, D) float array
-    intercepts : (K,) float array
-    counts : (K,) int64 array
-        Labelled training frames of each class.
-    powers : (float, float)
-        Powers of the probabilities of the network and of this model, 0 or more.
+    linear : LinearModel
+        Classifies the features of `MovementMeter`.
     """
 
     rate: float
-    mean: np.ndarray
-    scale: np.ndarray
-    coefficients: np.ndarray
-    intercepts: np.ndarray
-    counts: np.ndarray
-    powers: tuple[float, float] = NETWORK_ONLY
+    linear: LinearModel
 
     def probabilities(self, features_TD: np.ndarray) -> np.ndarray:
         """Return the probabilities of this model alone, (T, K) float64."""
-        z = (features_TD - self.mean) / self.scale
-        return _softmax(z @ self.coefficients.T + self.intercepts)
-
-    def mix(self, network_TK: np.ndarray, own_TK: np.ndarray) -> np.ndarray:
-        """Return the product of two sets of probabilities, with the fitted powers, (T, K) float32.
-
-        Notes
-        -----
-        Source: Hinton 2002, "Training Products of Experts by Minimizing Contrastive Divergence",
-        eq. 1, with a power for each expert.
-        """
-        return mix(network_TK, own_TK, self.powers)
-
-    def with_powers(self, powers: tuple[float, float]) -> MovementModel:
-        """Return the same model with other powers."""
-        return replace(self, powers=powers)
+        return self.linear.probabilities(features_TD)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the model as plain types."""
-        return {
-            "rate": self.rate,
-            "powers": list(self.powers),
-            **{key: getattr(self, key).tolist() for key in _ARRAYS},
-        }
+        return {"rate": self.rate, "linear": self.linear.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> MovementModel:
         """Rebuild from `to_dict`."""
-        network, own = data["powers"]
-        arrays = {key: np.array(data[key], np.float64) for key in _ARRAYS}
-        return cls(rate=float(data["rate"]), powers=(float(network), float(own)), **arrays)
-
-
-_ARRAYS = ("mean", "scale", "coefficients", "intercepts", "counts")
-
-
-def mix(network_TK: np.ndarray, own_TK: np.ndarray, powers: tuple[float, float]) -> np.ndarray:
-    """Return the normalized product of two sets of probabilities with powers, (T, K) float32."""
-    if powers == NETWORK_ONLY:
-        return network_TK
-    both = (np.log(np.maximum(p, _LEAST_PROBABILITY)) for p in (network_TK, own_TK))
-    return _softmax(sum(power * log for power, log in zip(powers, both, strict=True))).astype(
-        np.float32
-    )
-
-
-def _softmax(logits_TK: np.ndarray) -> np.ndarray:
-    exp = np.exp(logits_TK - logits_TK.max(axis=1, keepdims=True))
-    return exp / exp.sum(axis=1, keepdims=True)
-
-
-class Predictor(Protocol):
-    """Gives class probabilities for every frame of a recording."""
-
-    def predict(
-        self,
-        views: Iterable[View],
-        on_frames: Callable[[int], object] = ...,
-    ) -> np.ndarray:
-        """Return (T, K) float32 probabilities of T views."""
-        ...
-
-
-class MixedPredictor:
-    """The network, which sees squares, and the movement model, which sees whole pictures.
-
-    Parameters
-    ----------
-    network : DensePredictor
-    movement : MovementModel, optional
-    """
-
-    def __init__(self, network: DensePredictor, movement: MovementModel | None) -> None:
-        self._network, self._movement = network, movement
-
-    def predict(
-        self,
-        views: Iterable[View],
-        on_frames: Callable[[int], object] = lambda num_frames: None,
-    ) -> np.ndarray:
-        """Predict every frame of a recording, as `mpar.network.dense.DensePredictor.predict`."""
-        if not self._movement or not self._movement.powers[1]:  # nothing to measure
-            found = self._network.predict((view.seen for view in views), on_frames)
-            return self._movement.mix(found, found) if self._movement else found
-        meter = MovementMeter(self._movement.rate)
-        found = self._network.predict(meter.watch(views), on_frames)
-        return self._movement.mix(found, self._movement.probabilities(meter.features()))
+        return cls(rate=float(data["rate"]), linear=LinearModel.from_dict(data["linear"]))

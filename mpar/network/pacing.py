@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.cache.drift import Appearance, AppearanceMeter
-from mpar.network.movement import Predictor
+from mpar.network.mixture import Predictor
 from mpar.video.following import Following, find_warnings
 from mpar.video.regions import Region
 from mpar.video.streams import VideoInfo

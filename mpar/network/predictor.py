@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from mpar.cache.drift import AppearanceMeter, find_drift
-from mpar.cache.store import Store
+from mpar.cache.store import Store, digest_of
 from mpar.errors import ConfigError
 from mpar.labels.scorings import Recording
 from mpar.matching.regions import recording_name
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
+from mpar.network.config import NO_NETWORK
 from mpar.network.dense import DensePredictor
 from mpar.network.devices import select_device
-from mpar.network.movement import MixedPredictor, MovementModel, Predictor, movement_of
+from mpar.network.experts import EXPERTS, mix
+from mpar.network.features import embeddings_of
+from mpar.network.mixture import Experts, MixedPredictor
 from mpar.network.pacing import walk_video
 from mpar.predictions.postprocess import PostConfig, postprocess
 from mpar.system.files import sha256_of
@@ -50,6 +52,9 @@ class ActionRecognitionInference:
     precision : {"fp32", "tf32", "bf16", "fp16"}
         Type in which the network computes. All but float32 are faster on some devices only, and
         change probabilities slightly.
+    features : str, optional
+        Where the image network of a checkpoint with features is now; by default where it was in
+        training.
 
     Attributes
     ----------
@@ -65,8 +70,8 @@ class ActionRecognitionInference:
         Steps per second of the network (`mpar.cache.layout`).
     regions : tuple of Region
         Regions that preprocessing cut out of every video.
-    movement : MovementModel or None
-        The movement model that is mixed in.
+    experts : Experts
+        The experts beside the network, and how much each counts.
     device : torch.device
         The device that computes.
 
@@ -75,7 +80,8 @@ class ActionRecognitionInference:
     CheckpointError
         The file is not a checkpoint of mpar, or is damaged.
     ConfigError
-        The device cannot be used, or does not compute faster in this precision.
+        The device cannot be used, or does not compute faster in this precision; or the weights of
+        the image network are not there.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class ActionRecognitionInference:
         stream: int | None = None,
         fps: Fraction | None = None,
         precision: str = "fp32",
+        features: str | None = None,
     ) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint_path)
         self.post = fitted_post(self.checkpoint) if post is None else post
@@ -99,11 +106,20 @@ class ActionRecognitionInference:
         )
         self.device = local_device(select_device(device))
         self.precision = precision
-        network = DensePredictor(self.checkpoint.build_net().to(self.device), precision)
-        self.movement: MovementModel | None = None
-        if self.checkpoint.movement:
-            self.movement = MovementModel.from_dict(self.checkpoint.movement)
-        self._predictor: Predictor = MixedPredictor(network, self.movement)
+        network = None
+        if self.checkpoint.model_config.model_type != NO_NETWORK:
+            network = DensePredictor(self.checkpoint.build_net().to(self.device), precision)
+        self.experts = Experts.from_dict(self.checkpoint.experts)
+        self._embedder = None
+        if self.experts.features is not None:
+            try:
+                self._embedder = self.experts.features.load_embedder(
+                    self.checkpoint.seen_size, features, self.device
+                )
+            except ConfigError as error:
+                if self.experts.powers["features"]:  # else only a report of each alone lacks it
+                    raise ConfigError(f"{checkpoint_path}: {error}") from None
+        self._predictor = MixedPredictor(self.experts, network, self._embedder)
 
     def predict_video(
         self, video_path: Path | str, stride: int = 1, return_probs: bool = False
@@ -222,7 +238,7 @@ class ActionRecognitionInference:
                     line=walked.line,
                     probabilities=probabilities[walk.steps],
                     labels=labels[walk.steps],
-                    raw=walk.probabilities.argmax(axis=1).astype(np.int8)[walk.steps],
+                    raw=labels_of(walk.probabilities)[walk.steps],
                     warnings=(
                         *_find_resizing(shown, size),
                         *walked.warnings,
@@ -251,8 +267,10 @@ class ActionRecognitionInference:
         store: Store,
         recording: int,
         on_frames: Callable[[int], object] = lambda num_frames: None,
+        *,
+        with_each: bool = False,
     ) -> Recording:
-        """Predict a recording of a cache.
+        """Predict a recording of a cache; if `with_each`, also with each expert alone.
 
         Raises
         ------
@@ -279,7 +297,15 @@ class ActionRecognitionInference:
                 "make the cache again with mpar-preprocess"
             )
         meter = AppearanceMeter()
-        found = self._predictor.predict(meter.watch(store.stream_views(recording)), on_frames)
+        powers = self.experts.powers
+        names = {n for n in self._predictor.names() if with_each or powers[n]}
+        each = self._predictor.predict_each(
+            meter.watch(store.stream_views(recording)),
+            on_frames,
+            names,
+            self._embedded(store, recording) if "features" in names else None,
+        )
+        found = mix(each, powers)
         labels, probabilities = postprocess(found, self.post)
         line = store.line(recording)
         assert info.rate is not None
@@ -290,7 +316,7 @@ class ActionRecognitionInference:
             line=line,
             probabilities=probabilities[steps],
             labels=labels[steps],
-            raw=found.argmax(axis=1).astype(np.int8)[steps],
+            raw=labels_of(found)[steps],
             warnings=(
                 *info.warnings,
                 *find_drift(meter.appearance(info.rate), self.checkpoint.data["look"]),
@@ -303,7 +329,14 @@ class ActionRecognitionInference:
             region=info.region,
             group=info.group,
             source_digest=digest_of(store, recording),
+            alone={n: labels_of(each[n])[steps] for n in EXPERTS if n in each and with_each},
         )
+
+    def _embedded(self, store: Store, recording: int) -> np.ndarray:
+        """Return the embedded frames of a recording, as they are kept beside the cache."""
+        assert self.experts.features is not None
+        assert self._embedder is not None
+        return embeddings_of(store, recording, self._embedder, self.experts.features.stride)
 
     def how(self) -> dict[str, Any]:
         """Return plain values that identify the network and its options in predictions."""
@@ -315,22 +348,10 @@ class ActionRecognitionInference:
             "postprocessing": self.post.to_dict(),
         }
 
-    def predict_movement(self, store: Store, recording: int) -> np.ndarray | None:
-        """Return the labels of the movement model alone, (T,) int8; None if there is no model."""
-        if self.movement is None:
-            return None
-        features = movement_of(store, recording, self.movement.rate)
-        labels = self.movement.probabilities(features).argmax(axis=1).astype(np.int8)
-        return labels[_steps_of(store, recording)]
 
-
-def digest_of(store: Store, recording: int) -> str:
-    """Return a hash of the frames of a recording in a cache, and of the video they come from."""
-    digest = hashlib.sha256(store.recordings[recording].sha256.encode())
-    digest.update(store.chunk_hashes(recording).astype("<u8").tobytes())
-    if store.seen is not store:
-        digest.update(store.seen.chunk_hashes(recording).astype("<u8").tobytes())
-    return f"cache:{digest.hexdigest()}"
+def labels_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return the most probable class of each step, (T,) int8."""
+    return probabilities.argmax(axis=1).astype(np.int8)
 
 
 def _steps_of(store: Store, recording: int) -> np.ndarray:

@@ -93,12 +93,14 @@ def _baseline_block(baselines: Mapping[str, Any], responses: Collection[str]) ->
     rows += [
         [
             BASELINE_NAMES[key],
-            *(score_text(scores[name]) for name in ("macro_f1", "accuracy")),
+            _with_interval(scores["macro_f1"], scores["interval"]),
+            score_text(scores["accuracy"]),
             *(score_text(scores["f1"][name]) for name in shown),
         ]
         for key, scores in found.items()
     ]
-    return "\n".join([*text_table(rows), baselines["verdict"]])
+    says = filter(None, (baselines["carried"], baselines["verdict"]))
+    return "\n".join([*text_table(rows), *says])
 
 
 def _event_block(events: EventScores) -> str:
@@ -136,6 +138,10 @@ def _rater_block(raters: Sequence[RaterPair], class_names: Sequence[str]) -> str
     return "\n".join([*text_table(rows), *notes])
 
 
-def _with_interval(score: float, interval: NDArray[np.float64]) -> str:
-    ends = "" if np.isnan(interval).any() else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+def _with_interval(score: float, interval: NDArray[np.float64] | list[float] | None) -> str:
+    ends = (
+        ""
+        if interval is None or np.isnan(interval).any()
+        else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    )
     return f"{score_text(score)}{ends}"

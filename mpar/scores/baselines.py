@@ -1,8 +1,8 @@
-"""Is mpar better than something simple? Baselines on the same frames."""
+"""Is mpar better than something simple, and what carries it? Scores on the same frames."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,15 @@ from mpar.scores.bootstrap import bootstrap_intervals
 from mpar.scores.comparison import Comparison, confusion_by_animal
 from mpar.scores.metrics import FrameScores, none_for_nan
 
+# mpar mixes these experts; each of them alone is a baseline
+_EXPERTS = {
+    "network": "the network",
+    "movement": "the movement model",
+    "features": "frozen features",
+}
 BASELINE_NAMES = {
     "mpar": "mpar",
-    "movement": "the movement model alone",
+    **{key: f"{name} alone" for key, name in _EXPERTS.items()},
     "most_frequent": "always the most frequent class",
 }
 
@@ -23,7 +29,7 @@ BASELINE_NAMES = {
 def measure_baselines(
     comparisons: Sequence[Comparison], class_names: Sequence[str], *, responses: Collection[str]
 ) -> dict[str, Any]:
-    """Score mpar and two baselines on the same frames.
+    """Score mpar, each of its experts alone, and a constant on the same frames.
 
     Parameters
     ----------
@@ -37,12 +43,14 @@ def measure_baselines(
     Returns
     -------
     dict
-        ``scores``: for ``mpar``, ``movement`` (a linear model of movement, absent if not known)
-        and ``most_frequent`` (the most frequent class of these very labels, the best that a
-        constant can do) the ``macro_f1``, ``accuracy`` and ``f1`` by class; ``gain``: the
-        macro-F1 of mpar minus that of the movement model, or, without one, of the constant;
-        ``interval``: its 95 % confidence interval over animals, None with fewer than two;
-        ``verdict``: a sentence that says what this means.
+        ``scores``: for ``mpar``, its experts ``network``, ``movement`` and ``features`` alone
+        (absent if not known) and ``most_frequent`` (the most frequent class of these very labels,
+        the best that a constant can do) the ``macro_f1``, its 95 % confidence ``interval`` over
+        animals, ``accuracy`` and ``f1`` by class; ``gain``: the macro-F1 of mpar minus that of the
+        movement model, or, if mpar is nothing else, of the constant; ``interval``: that of the
+        gain; intervals are None with fewer than two animals; ``verdict``: a sentence that says
+        what this means; ``carried``: one that says which expert carried the score, "" if mpar has
+        only one.
     """
     truths = [c.truth for c in comparisons]
     counts = np.bincount(np.concatenate([t[t != UNLABELLED] for t in truths]))
@@ -51,10 +59,9 @@ def measure_baselines(
         "mpar": [c.predicted for c in comparisons],
         "most_frequent": [np.full(len(truth), frequent) for truth in truths],
     }
-    rival = "most_frequent"
-    if all(c.movement is not None for c in comparisons):
-        rival = "movement"
-        labels[rival] = [np.asarray(c.movement) for c in comparisons]
+    experts = [key for key in _EXPERTS if all(key in c.alone for c in comparisons)]
+    labels |= {key: [c.alone[key] for c in comparisons] for key in experts}
+    rival = "movement" if "movement" in experts and len(experts) > 1 else "most_frequent"
     confusions = {
         name: np.stack([*confusion_by_animal(comparisons, predicted, class_names).values()])
         for name, predicted in labels.items()
@@ -63,34 +70,51 @@ def measure_baselines(
         name: FrameScores(class_names=tuple(class_names), confusion=found.sum(axis=0))
         for name, found in confusions.items()
     }
-    pairs = np.stack([confusions["mpar"], confusions[rival]], axis=1)
-    low, high = bootstrap_intervals(pairs, lambda pair: _gain(pair, class_names))[:, 0].tolist()
-    gain = scores["mpar"].macro_f1 - scores[rival].macro_f1
-    interval = None if np.isnan(low) else [low, high]
+    names = [name for name in BASELINE_NAMES if name in scores]
+
+    def measure(parts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the macro-F1 of each, then the gain."""
+        found = [FrameScores(class_names=tuple(class_names), confusion=c).macro_f1 for c in parts]
+        return np.array([*found, found[0] - found[names.index(rival)]])
+
+    together = np.stack([confusions[name] for name in names], axis=1)
+    ends = [
+        None if np.isnan(pair).any() else pair.tolist()
+        for pair in bootstrap_intervals(together, measure).T
+    ]
+    gain, interval = scores["mpar"].macro_f1 - scores[rival].macro_f1, ends[-1]
     return {
         "scores": {
             name: {
                 "macro_f1": scores[name].macro_f1,
+                "interval": ends[i],
                 "accuracy": scores[name].accuracy,
                 "f1": dict(zip(class_names, none_for_nan(scores[name].f1), strict=True)),
             }
-            for name in BASELINE_NAMES
-            if name in scores
+            for i, name in enumerate(names)
         },
         "most_frequent_class": class_names[frequent],
         "rival": rival,
         "gain": gain,
         "interval": interval,
-        "verdict": _verdict(gain, interval, rival, scores["mpar"], responses),
+        "verdict": _verdict(gain, interval, rival, scores["mpar"], responses, experts),
+        "carried": _carried({name: scores[name].macro_f1 for name in ("mpar", *experts)}),
     }
 
 
-def _gain(pair: NDArray[np.int64], class_names: Sequence[str]) -> NDArray[np.float64]:
-    ours, rival = (
-        FrameScores(class_names=tuple(class_names), confusion=confusion).macro_f1
-        for confusion in pair
+def _carried(macro_f1: Mapping[str, float]) -> str:
+    """Say which expert carried the score, by the macro-F1 of mpar (first) and of each alone."""
+    together, *alone = macro_f1.values()
+    if len(alone) < 2:
+        return ""
+    best = max([*macro_f1][1:], key=lambda name: macro_f1[name])
+    name = _EXPERTS[best]
+    verb = "carry" if name.endswith("s") else "carries"
+    difference = round(together, 3) - round(macro_f1[best], 3)
+    return (
+        f"{name[0].upper()}{name[1:]} {verb} the score: macro-F1 {macro_f1[best]:.3f} alone, "
+        f"{together:.3f} together with the others ({difference:+.3f})."
     )
-    return np.array([ours - rival])
 
 
 def _verdict(
@@ -99,6 +123,7 @@ def _verdict(
     rival: str,
     ours: FrameScores,
     responses: Collection[str],
+    experts: Collection[str],
 ) -> str:
     """Say in plain words whether the network is worth using."""
     what = BASELINE_NAMES[rival]
@@ -121,7 +146,8 @@ def _verdict(
     f1 = f"{ours.f1[worst]:.2f}"
     # where nothing is left to gain, more of the class would not help
     above_all = "" if f1 == "1.00" else f", above all bouts of {ours.class_names[worst]} (F1 {f1})"
+    own = "the rest of it" if experts and "network" not in experts else "its network"
     return (
-        f"On these animals mpar is not measurably better than {what} ({difference}), so its "
-        f"network is not worth using yet. Score more animals{above_all}."
+        f"On these animals mpar is not measurably better than {what} ({difference}), so {own} "
+        f"is not worth using yet. Score more animals{above_all}."
     )

@@ -79,8 +79,8 @@ class Comparison:
         Predicted labels before post-processing.
     annotators : mapping of str to (T,) integer array
         The labels of each annotator, if there are several.
-    movement : (T,) integer array, optional
-        Labels of the movement model alone, a baseline.
+    alone : mapping of str to (T,) integer array
+        Labels of each expert alone, before post-processing.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Comparison:
     confidence: np.ndarray | None = None
     raw: np.ndarray | None = None
     annotators: Mapping[str, np.ndarray] = field(default_factory=dict)
-    movement: np.ndarray | None = None
+    alone: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def animal(self) -> str:

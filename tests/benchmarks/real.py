@@ -9,7 +9,6 @@ What RESULTS holds already is not done again.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -24,9 +23,9 @@ from mpar.errors import ConfigError
 from mpar.inference import ActionRecognitionInference
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.learning.recipe import TrainConfig, named_recipe
-from mpar.network.checkpoint import load_checkpoint, save_checkpoint
+from mpar.network.checkpoint import load_checkpoint
 from mpar.network.comparing import compare_with_store
-from mpar.network.movement import NETWORK_ONLY, MovementModel
+from mpar.network.experts import EXPERTS
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json, write_rows
@@ -95,18 +94,18 @@ def measure(cache: Path, split: Path, work: Path, config: TrainConfig, *, origin
         test = [i for i, info in enumerate(store.recordings) if info.name in test_names]
         if original:
             return {"original recipe": score(best, store, test)}
-        movement = MovementModel.from_dict(checkpoint.movement)
-        alone = work / "network_alone.pt"
-        network_only = movement.with_powers(NETWORK_ONLY).to_dict()
-        save_checkpoint(alone, dataclasses.replace(checkpoint, movement=network_only))
-        network = ActionRecognitionInference(best, "cpu")
-        truth = np.concatenate([store.labels(i) for i in test])
-        moved = np.concatenate([network.predict_movement(store, i) for i in test])
+        comparisons = compare_with_store(ActionRecognitionInference(best, "cpu"), store, test)
+        truth = np.concatenate([c.truth for c in comparisons])
         frequent = np.full(len(truth), np.bincount(truth[truth != UNLABELLED]).argmax())
+        labels = {"mpar": [c.predicted if c.raw is None else c.raw for c in comparisons]}
+        for name in EXPERTS:
+            if all(name in c.alone for c in comparisons):
+                labels[f"{name} alone"] = [c.alone[name] for c in comparisons]
         return {
-            "mpar": score(best, store, test),
-            "network alone": score(alone, store, test),
-            "movement model alone": scores_of(truth, moved, store.class_names),
+            **{
+                name: scores_of(truth, np.concatenate(found), store.class_names)
+                for name, found in labels.items()
+            },
             "most frequent class": scores_of(truth, frequent, store.class_names),
         }
 

@@ -93,8 +93,11 @@ def test_help_shows_what_both_recipes_have():
     text = " ".join(run("train", "--help").output.split())
     for line in (
         "--recipe [mpar|original]",
-        "--model [auto|standard|light|fast] About 3.0 (standard), 0.6 (light) or 0.4 million "
-        "parameters (fast, for CPUs); auto: standard on a GPU, else fast. [default: standard]",
+        "--model [auto|standard|light|fast|none] About 3.0 (standard), 0.6 (light) or 0.4 million "
+        "parameters (fast, for CPUs); auto: standard on a GPU, else fast; none: only movement and "
+        "--features, in minutes. [default: standard]",
+        "--features [FILE.onnx] Mix in frozen features of an image network: that of "
+        "mpar[features], or FILE.onnx. [default: none]",
         "--epochs INTEGER Maximum number of epochs of one pass each; 0: 30 epochs of 1,000 to "
         "30,000 steps in all. [default: 0; original: 100]",
         "--learning-rate FLOAT Highest learning rate. [default: 0.003; original: 0.001]",
@@ -451,8 +454,9 @@ def test_predictions_say_how_they_were_processed(study, tmp_path):
     best = table.filter(like="_prob").idxmax(axis=1).str.removesuffix("_prob")
     assert (best == table["Action"]).all()
     result = run("info", study.checkpoint)
-    network, movement = load_checkpoint(study.checkpoint).movement["powers"]
-    assert f"network to the power {network:g}, movement to {movement:g}" in result.output
+    powers = load_checkpoint(study.checkpoint).experts["powers"]
+    counting = [f"{name} to the power {power:g}" for name, power in powers.items() if power]
+    assert ", ".join(counting) in result.output
     assert "post-processing" in result.output
     assert "validation raw" in result.output
     result = run("predict", *arguments, "-o", tmp_path / "x", "--threshold", "jump=1")
@@ -471,7 +475,7 @@ def test_options_without_effect_are_refused(study, tmp_path):
     result = run("evaluate", study.checkpoint, study.cache, "--group-pattern", "m")
     assert "--group-pattern and --label-offset apply to label files" in result.output
     result = run("evaluate", study.videos, study.annotations, "--part", "val")
-    assert "--part and --raw apply to a checkpoint and a cache" in result.output
+    assert "--part, --raw and --features apply to a checkpoint and a cache" in result.output
 
 
 def test_info_finds_damage(study, tmp_path):

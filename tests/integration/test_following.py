@@ -22,6 +22,7 @@ from mpar.matching.regions import read_regions
 from mpar.matching.tracks import TrackFolder
 from mpar.network.checkpoint import load_checkpoint
 from mpar.network.comparing import compare_with_store
+from mpar.network.movement import MovementModel
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.preview import preview
 from mpar.report.preview_plot import plot_following
@@ -112,9 +113,10 @@ def test_the_movement_model_sees_whole_pictures(study, tmp_path):
         plain, tmp_path, config=TRAINING, split_path=study / "run" / "split.csv", device="cpu"
     )
     with_squares, without = (
-        load_checkpoint(best_checkpoint(folder)).movement for folder in (study / "run", folder)
+        MovementModel.from_dict(load_checkpoint(best_checkpoint(run)).experts["movement"])
+        for run in (study / "run", folder)
     )
-    assert with_squares["coefficients"] == without["coefficients"]
+    np.testing.assert_array_equal(with_squares.linear.coefficients, without.linear.coefficients)
 
 
 def test_training_resumes_to_the_same_weights(study, tmp_path, monkeypatch):
@@ -398,6 +400,8 @@ def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
             np.testing.assert_allclose(found, of_cache.probabilities[:, 0], atol=1e-6)
         both = [network.predict_recording(store, i).probabilities for i in (0, 1)]
         assert np.abs(both[0] - both[1]).max() > 1e-3  # a swap would show
+        # the movement model sees both animals in every picture, so it cannot tell them apart
+        assert network.experts.powers == {"network": 1.0, "movement": 0.0, "features": 0.0}
     again = predict_inputs(network, inputs, tmp_path / "predictions")
     assert sorted(again.kept) == names
 

@@ -32,7 +32,9 @@ from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import split_store
 from mpar.learning.training import resolve_model
 from mpar.network.checkpoint import load_checkpoint
-from mpar.network.movement import MovementModel, movement_of
+from mpar.network.experts import mix
+from mpar.network.mixture import Experts
+from mpar.network.movement import movement_of
 from mpar.scores.metrics import WorstFrame, frame_scores
 from mpar.system.files import locked
 from mpar.train import best_checkpoint, resume_training, train, train_model
@@ -146,7 +148,8 @@ def test_validation_loss_is_that_of_the_mixed_probabilities(study):
     net = checkpoint.build_net()
     names = {item["name"] for item in checkpoint.split["val"]}
     losses = []
-    movement = MovementModel.from_dict(checkpoint.movement)
+    experts = Experts.from_dict(checkpoint.experts)
+    movement = experts.movement
     with Store(study.cache) as store:
         recordings = [i for i, info in enumerate(store.recordings) if info.name in names]
         sampler = ClipSampler(store, clip_length=16)
@@ -156,7 +159,8 @@ def test_validation_loss_is_that_of_the_mixed_probabilities(study):
             with torch.inference_mode():
                 found = torch.softmax(net(clips / 255), dim=1).numpy()
             recording, frame = sample.tolist()
-            mixed = movement.mix(found, own[recording][frame : frame + 1])
+            both = {"network": found, "movement": own[recording][frame : frame + 1]}
+            mixed = mix(both, experts.powers)
             losses.append(-np.log(mixed[0, int(labels)]))
     with (study.run / "metrics.csv").open(newline="") as file:
         row = list(csv.DictReader(file))[checkpoint.scores["epoch"] - 1]

@@ -1,17 +1,14 @@
-"""The movement model: measures of known pictures, its fit, and mixing it with the network."""
+"""The movement model: measures of known pictures, and its fit."""
 
 import numpy as np
 import pytest
 
 from mpar.cache.store import Store
-from mpar.learning.movement_fitting import fit_movement, fit_powers
+from mpar.learning.expert_fitting import MovementFitting, find_stretches
 from mpar.network.checkpoint import load_checkpoint
-from mpar.network.dense import DensePredictor
 from mpar.network.movement import (
-    MixedPredictor,
     MovementMeter,
     MovementModel,
-    mix,
     movement_of,
 )
 from mpar.video.videos import View
@@ -99,17 +96,16 @@ def test_model_learns_what_moves(study):
     """It tells classes that differ in movement apart better than chance, on its own recordings."""
     with Store(study.cache) as store:
         recordings = range(len(store.recordings))
-        model = fit_movement(store, recordings)
+        model = MovementFitting(store, find_stretches(store, recordings)).fit(recordings)
         truth = np.concatenate([store.step_labels(i) for i in recordings])
         found = np.concatenate(
             [model.probabilities(movement_of(store, i, model.rate)) for i in recordings]
         )
-    assert found.shape == (len(truth), len(model.counts))
+    assert found.shape == (len(truth), 6)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     is_known = truth >= 0
     recalls = [(found.argmax(axis=1)[truth == k] == k).mean() for k in np.unique(truth[is_known])]
     assert np.mean(recalls) > 2 / len(recalls)
-    np.testing.assert_array_equal(model.counts, np.bincount(truth[is_known], minlength=6))
 
 
 def test_long_recordings_are_read_in_part(study, monkeypatch):
@@ -123,75 +119,16 @@ def test_long_recordings_are_read_in_part(study, monkeypatch):
 
     monkeypatch.setattr(Store, "copy_steps", counting)
     with Store(study.cache) as store:
-        num_recordings = len(store.recordings)
-        model = fit_movement(store, range(num_recordings), max_steps=20 * num_recordings)
-    assert 0 < sum(read) <= 20 * num_recordings
-    assert (model.counts > 0).any()
+        recordings = range(len(store.recordings))
+        stretches = find_stretches(store, recordings, max_steps=20 * len(recordings))
+        MovementFitting(store, stretches).fit(recordings)
+    assert 0 < sum(read) <= 20 * len(recordings)
 
 
 def test_model_survives_a_checkpoint(study):
     """Saved in a checkpoint and loaded, it gives the same probabilities."""
     checkpoint = load_checkpoint(study.checkpoint)
-    model = MovementModel.from_dict(checkpoint.movement)
+    model = MovementModel.from_dict(checkpoint.experts["movement"])
     again = MovementModel.from_dict(model.to_dict())
-    features = np.random.default_rng(0).normal(size=(7, len(model.mean)))
+    features = np.random.default_rng(0).normal(size=(7, len(model.linear.mean)))
     np.testing.assert_array_equal(again.probabilities(features), model.probabilities(features))
-    assert again.powers == model.powers
-
-
-def test_product_of_experts():
-    """Powers 1 and 0 leave the network alone; 0 and 1 give the model; 1 and 1 the product."""
-    network = np.array([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]], np.float32)
-    own = np.array([[0.1, 0.8, 0.1], [0.6, 0.2, 0.2]])
-    assert mix(network, own, (1.0, 0.0)) is network
-    np.testing.assert_allclose(mix(network, own, (0.0, 1.0)), own, atol=1e-6)
-    np.testing.assert_allclose(
-        mix(network, own, (1.0, 1.0))[0], np.array([0.07, 0.16, 0.01]) / 0.24, atol=1e-6
-    )
-
-
-def test_powers_follow_the_better_expert():
-    """On validation frames, a perfect expert counts and one that guesses does not."""
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 3, 500)
-    right = np.full((500, 3), 0.05)
-    right[np.arange(500), truth] = 0.9
-    guess = rng.dirichlet([1, 1, 1], 500)
-    network, own = fit_powers([truth], [right], [guess])
-    assert network > 0.5
-    assert own < 0.1
-    network, own = fit_powers([truth], [guess], [right])
-    assert network < 0.1
-    assert own > 0.5
-
-
-def test_prediction_mixes_both_models(study):
-    """The predictor multiplies what the network and the movement model say of the same frames."""
-    checkpoint = load_checkpoint(study.checkpoint)
-    model = MovementModel.from_dict(checkpoint.movement).with_powers((0.7, 0.4))
-    network = DensePredictor(checkpoint.build_net())
-    with Store(study.cache) as store:
-        frames = list(store.stream_steps(0))
-        own = model.probabilities(movement_of(store, 0, model.rate))
-    views = [View(frame, frame) for frame in frames]
-    found = MixedPredictor(network, model).predict(views)
-    np.testing.assert_allclose(found, model.mix(network.predict(frames), own), atol=1e-6)
-    for movement in (None, model.with_powers((1.0, 0.0))):
-        alone = MixedPredictor(network, movement).predict(views)
-        np.testing.assert_array_equal(alone, network.predict(frames))
-    sharp = MixedPredictor(network, model.with_powers((2.0, 0.0))).predict(views)
-    squared = network.predict(frames) ** 2
-    np.testing.assert_allclose(sharp, squared / squared.sum(axis=1, keepdims=True), atol=1e-6)
-
-
-def test_the_network_sees_squares_and_the_movement_model_whole_pictures(study):
-    """Each gets its own half of a view."""
-    checkpoint = load_checkpoint(study.checkpoint)
-    model = MovementModel.from_dict(checkpoint.movement).with_powers((0.7, 0.4))
-    network = DensePredictor(checkpoint.build_net())
-    with Store(study.cache) as store:
-        frames = list(store.stream_steps(0))
-        own = model.probabilities(movement_of(store, 0, model.rate))
-    squares = [np.ascontiguousarray(frame[::-1, ::-1]) for frame in frames]
-    found = MixedPredictor(network, model).predict(map(View, frames, squares))
-    np.testing.assert_allclose(found, model.mix(network.predict(squares), own), atol=1e-6)

@@ -129,8 +129,9 @@ def test_numbers_are_those_of_the_json(written):
     found = metrics["baselines"]["scores"]
     assert [row[0] for row in baselines[1:]] == ["mpar", "always the most frequent class"]
     for row, one in zip(baselines[1:], found.values(), strict=True):
-        shown = [one["macro_f1"], one["accuracy"], one["f1"]["paw_lick"]]
-        assert row[1:] == [text(score) for score in shown]
+        assert row[1] == text(one["macro_f1"], one["interval"])
+        shown = [one["accuracy"], one["f1"]["paw_lick"]]
+        assert row[2:] == [text(score) for score in shown]
     assert [row[0] for row in pain[1:]] == ["paw_lick"]
     for row, name in zip(frames[1:], NAMES, strict=True):
         mine, ends = scores["classes"][name], intervals["classes"][name]

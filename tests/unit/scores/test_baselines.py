@@ -19,7 +19,9 @@ def compare(name, truth, predicted, movement=None):
         truth=np.array(truth),
         predicted=np.array(predicted),
         line=TimeLine(len(truth), Fraction(30)),
-        movement=None if movement is None else np.array(movement),
+        alone={}
+        if movement is None
+        else {"network": np.array(predicted), "movement": np.array(movement)},
     )
 
 
@@ -103,7 +105,7 @@ def test_pieces_of_one_animal_count_once():
     pieces = [
         Comparison(
             name=f"p{i}", truth=c.truth, predicted=c.predicted, line=c.line, group="m1",
-            movement=c.movement,
+            alone=c.alone,
         )
         for i, c in enumerate(animals(6, is_better=True))
     ]  # fmt: skip
