@@ -299,8 +299,7 @@ class TrainingRun:
     def _is_best(self) -> bool:
         """Return True if the last epoch is the best: by macro-F1; if equal, by the loss.
 
-        If validation cannot tell, or nothing differs because the network does not count, every
-        epoch is better than the one before.
+        If validation cannot tell, every epoch is better than the one before.
         """
         if not self.best_epoch or not self._can_choose:
             return True
@@ -308,7 +307,7 @@ class TrainingRun:
             (row["Val_macro_F1"], -row["Val_loss"])
             for row in (self.history[self.best_epoch - 1], self.history[-1])
         )
-        return last >= best
+        return last > best
 
     def _remove_older_best(self) -> None:
         """Delete older best checkpoints, after last.pt names the new one, so one always remains."""

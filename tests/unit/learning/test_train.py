@@ -72,7 +72,7 @@ def test_run_folder_holds_what_the_readme_says(study):
 
 
 def test_metrics_agree_with_the_best_checkpoint(study):
-    """The best checkpoint carries the highest score of metrics.csv; of equal ones, the last."""
+    """The best checkpoint carries the highest score of metrics.csv; if equal, the lowest loss."""
     with (study.run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["Epoch"] for row in rows] == ["1", "2"]
@@ -535,7 +535,12 @@ def test_early_stopping(study, tmp_path, monkeypatch, losses, best):
     """Training ends `patience` epochs after the best one: at equal macro-F1 that of less loss."""
     scores = frame_scores([0, 1], [0, 0], ["a", "b"])
     worst = [WorstFrame(0, 0, 0, 1, 0.2)]
-    found = [Validation(scores=scores, loss=loss, worst=worst) for loss in losses]
+    more = {
+        "powers": {"network": 1.0},
+        "truths": [np.zeros(4, np.int8)],
+        "probabilities": [np.full((4, 6), 1 / 6)],
+    }
+    found = [Validation(scores=scores, loss=loss, worst=worst, **more) for loss in losses]
     monkeypatch.setattr(TrainingRun, "validate", lambda self: found[self.epoch])
     config = TrainConfig(
         model_type="light", num_epochs=9, batch_size=8, window=48, patience=2, seed=1
