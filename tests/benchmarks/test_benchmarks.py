@@ -192,7 +192,7 @@ def test_real_sets_are_scored(tmp_path):
     assert result.exit_code == 0, result.output
     found = {line.split(" mean ")[1].split(":")[0] for line in result.output.splitlines()[-5:]}
     assert found == {
-        *("mpar", "network alone", "movement model alone", "most frequent class"),
+        *("mpar", "network alone", "movement alone", "most frequent class"),
         "original recipe",
     }
     again = CliRunner().invoke(real.main, ["--data", str(tmp_path / "data"), *options])

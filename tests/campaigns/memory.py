@@ -197,9 +197,10 @@ def measure_memory(seed: int, size: int, folder: Path, plant: Plant = nothing) -
 def with_whole_videos_in_memory() -> None:
     """Keep all frames of a video before the first one is used."""
     from mpar.cache import staging
+    from mpar.video.videos import View
 
     class Whole(staging.Decoding):
-        def pictures(self) -> Iterator[list[np.ndarray]]:
-            return iter([*super().pictures()])
+        def views(self) -> Iterator[list[View]]:
+            return iter([*super().views()])
 
     staging.Decoding = Whole  # type: ignore[misc]

@@ -491,14 +491,14 @@ def change_note(change):
 
 
 def flip_frame(new, note):
-    (((_, _, place, _),)) = json.loads(note.read_text())["stretches"]
+    ((_, _, place, *_),) = json.loads(note.read_text())["stretches"]
     data = bytearray(new.read_bytes())
     data[place] ^= 1
     new.write_bytes(data)
 
 
 def cut_short(new, note):
-    (((_, num_frames, place, _),)) = json.loads(note.read_text())["stretches"]
+    ((_, num_frames, place, *_),) = json.loads(note.read_text())["stretches"]
     new.write_bytes(new.read_bytes()[: place + num_frames * 64 * 64 - 1])
 
 
