@@ -115,6 +115,15 @@ def quiet(function: Any) -> Any:
     return _quiet(_progress(function))
 
 
+port = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on this computer; by default, any that is free.",
+)
+no_browser = click.option(
+    "--no-browser", is_flag=True, help="Print the link, but do not open a browser."
+)
 overwrite = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 precision = click.option(
     "--precision",

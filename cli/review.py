@@ -48,13 +48,8 @@ from mpar_cli._run import command, show_message
 @_options.regions
 @_options.stream
 @_options.group_pattern
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port on this computer; by default, any that is free.",
-)
-@click.option("--no-browser", is_flag=True, help="Print the link, but do not open a browser.")
+@_options.port
+@_options.no_browser
 @_options.quiet
 @_options.version
 @command

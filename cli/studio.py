@@ -18,13 +18,8 @@ from mpar_cli._run import command
     metavar="FOLDER",
     help="Make a new study of the videos in this folder; may be given several times.",
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port on this computer; by default, any that is free.",
-)
-@click.option("--no-browser", is_flag=True, help="Print the link, but do not open a browser.")
+@_options.port
+@_options.no_browser
 @_options.quiet
 @_options.version
 @command

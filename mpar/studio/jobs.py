@@ -109,7 +109,7 @@ class Jobs:
         return sorted(self.folder.glob("[0-9][0-9][0-9][0-9].json"))
 
     def read(self, number: int) -> Job:
-        """Read a job; one that is said to run, but whose process is gone, is broken."""
+        """Read a job. It is broken if its file says that it runs, but its process is gone."""
         job = self._load(number)
         if job.state == "running" and not self._is_held(number):
             job = self._load(number)  # it may have ended since

@@ -202,19 +202,28 @@ class Study:
 
     def _of_review(self) -> list[Path | str]:
         first, *others = self.video_folders
-        known = self.trained_runs()
-        predictions = self.predictions(self.run_in_use()) if known else None
+        predictions = self.known_predictions()
         return [
             *(first, "--output", self.annotations),
             *(part for folder in others for part in ("--videos", folder)),
-            *(("--predictions", predictions) if predictions and predictions.is_dir() else ()),
+            *(("--predictions", predictions) if predictions else ()),
             *self._table("--class-map", "classes.csv"),
             *self._table("--regions", "regions.csv"),
         ]
 
-    def _table(self, option: str, name: str) -> list[Path | str]:
+    def known_predictions(self) -> Path | None:
+        """Return the folder of the predictions of the run in use, None if there are none."""
+        folder = self.predictions(self.run_in_use()) if self.trained_runs() else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def table(self, name: str) -> Path | None:
+        """Return a table of the study such as ``classes.csv``, None if there is none."""
         path = self.folder / name
-        return [option, path] if path.is_file() else []
+        return path if path.is_file() else None
+
+    def _table(self, option: str, name: str) -> list[Path | str]:
+        path = self.table(name)
+        return [] if path is None else [option, path]
 
 
 def new_study(folder: Path | str, videos: Sequence[Path]) -> Study:

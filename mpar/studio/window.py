@@ -15,7 +15,7 @@ from mpar.labels.classes import ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
 from mpar.matching.regions import read_regions
 from mpar.review import ReviewConfig, opened_review
-from mpar.studio.jobs import Jobs, Runner
+from mpar.studio.jobs import Job, Jobs, Runner
 from mpar.studio.study import FILE_NAME, Study, shown
 from mpar.system.files import locked, read_rows
 from mpar.system.folders import find_files
@@ -59,6 +59,7 @@ class Studio:
         self.jobs = Jobs(folder / "jobs")
         self._stack = contextlib.ExitStack()
         self._review_url = ""
+        self._outputs: dict[int, tuple[dict[str, Any] | None, list[str]]] = {}
         self._lock = threading.Lock()
 
     def study(self) -> Study:
@@ -129,8 +130,14 @@ class Studio:
             "report": self._relative(report) if report.is_file() else "",
         }
 
-    def _job(self, job: Any) -> dict[str, Any]:
-        progress, texts = self.jobs.output(job.number)
+    def _job(self, job: Job) -> dict[str, Any]:
+        if job.number not in self._outputs:
+            found = self.jobs.output(job.number)
+            if job.is_over:  # what it said is final, and the page asks every second
+                self._outputs[job.number] = found
+        else:
+            found = self._outputs[job.number]
+        progress, texts = found
         return {
             "number": job.number,
             "line": shown([f"mpar-{job.command}", str(self.folder), *job.arguments]),
@@ -184,14 +191,12 @@ class Studio:
         with self._lock:
             if not self._review_url:
                 study = self.study()
-                arguments = study.arguments("review")
-                given = dict(zip(arguments[1::2], arguments[2::2], strict=True))
-                classes, regions = given.get("--class-map"), given.get("--regions")
+                classes, regions = study.table("classes.csv"), study.table("regions.csv")
                 review = self._stack.enter_context(
                     opened_review(
                         study.video_folders,
                         study.annotations,
-                        predictions_folder=given.get("--predictions"),
+                        predictions_folder=study.known_predictions(),
                         config=ReviewConfig(
                             class_map=None if classes is None else ClassMap.from_csv(classes),
                             regions=None if regions is None else read_regions(regions),

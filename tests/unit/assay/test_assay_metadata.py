@@ -38,7 +38,7 @@ def test_metadata_column_recordings_is_refused(predictions):
 
 
 def test_without_metadata(predictions):
-    """Each recording is an animal, all are one group, and lengths that differ are said."""
+    """Each recording is an animal, all form one group, and a warning names different lengths."""
     report = summarize(predictions, bin_length="1s")
     assert (report.num_animals, report.groups) == (3, ("all",))
     assert report.warnings == (

@@ -207,7 +207,7 @@ def test_trials_are_exported_as_their_video(trials, tmp_path):
 
 
 def test_trials_that_make_up_no_video(study, trials, tmp_path):
-    """A trial that is missing, or a video beside its trials, is said in one line."""
+    """One line names a missing trial, or a whole video beside its trials."""
     shutil.copytree(trials / "p", tmp_path / "p")
     (tmp_path / "p" / "m_trial10_predictions.csv").unlink()
     result = run("export", tmp_path / "p", "--format", "simba", "-o", tmp_path / "out")

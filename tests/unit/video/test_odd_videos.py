@@ -176,7 +176,7 @@ CUTTABLE = [pair for pair in CONTAINERS if pair[1] in {"mp4", "avi", "mkv", "mov
 @pytest.mark.parametrize(("codec", "suffix"), CUTTABLE)
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.9, 0.99])
 def test_truncated_file_is_never_silent(tmp_path, codec, suffix, part):
-    """A copy that broke off is refused, or its frames are right and the loss is told."""
+    """An incomplete copy is refused, or its frames are right and a warning tells of the loss."""
     path = make_video(tmp_path / f"v.{suffix}", num_frames=40, codec=codec)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
