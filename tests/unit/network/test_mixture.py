@@ -1,6 +1,7 @@
 """All experts together: their product, and prediction in one pass."""
 
 import numpy as np
+import pytest
 
 from mpar.cache.store import Store
 from mpar.network.checkpoint import load_checkpoint
@@ -26,14 +27,21 @@ def test_product_of_experts():
     )
 
 
-def test_prediction_mixes_both_models(study):
-    """The predictor multiplies what the network and the movement model say of the same frames."""
+@pytest.fixture
+def trained(study):
+    """Network, movement model, the frames of a recording, and what the model says of them."""
     checkpoint = load_checkpoint(study.checkpoint)
     movement = MovementModel.from_dict(checkpoint.experts["movement"])
     network = DensePredictor(checkpoint.build_net())
     with Store(study.cache) as store:
         frames = list(store.stream_steps(0))
         own = movement.probabilities(movement_of(store, 0, movement.rate))
+    return network, movement, frames, own
+
+
+def test_prediction_mixes_both_models(trained):
+    """The predictor multiplies what the network and the movement model say of the same frames."""
+    network, movement, frames, own = trained
 
     def predict(of_network, of_movement, net=network):
         powers = {"network": of_network, "movement": of_movement, "features": 0.0}
@@ -61,14 +69,9 @@ class Brightness:
         return pictures_NSS.mean(axis=(1, 2))[:, None].astype(np.float32)
 
 
-def test_the_movement_model_sees_whole_pictures_and_the_others_squares(study):
+def test_the_movement_model_sees_whole_pictures_and_the_others_squares(trained):
     """Each expert gets its own half of a view."""
-    checkpoint = load_checkpoint(study.checkpoint)
-    movement = MovementModel.from_dict(checkpoint.experts["movement"])
-    network = DensePredictor(checkpoint.build_net())
-    with Store(study.cache) as store:
-        frames = list(store.stream_steps(0))
-        own = movement.probabilities(movement_of(store, 0, movement.rate))
+    network, movement, frames, own = trained
     squares = [np.ascontiguousarray(frame[::-1, ::-1]) // 2 for frame in frames]
     powers = {"network": 0.7, "movement": 0.4, "features": 0.0}
     predictor = MixedPredictor(Experts(movement=movement, powers=powers), network)
