@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpar.cache.joined import Caches, as_text, open_store
+from mpar.cache.joined import Caches, as_text
 from mpar.cache.scenes import check_scenes
+from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
@@ -152,7 +153,7 @@ def evaluate_checkpoint(
     )
     checkpoint = network.checkpoint
     data = checkpoint.data
-    with open_store(cache_path or data["path"], access=data.get("access", "mmap")) as store:
+    with Store(cache_path or data["path"], access=data.get("access", "mmap")) as store:
         try:
             recordings = select_recordings(checkpoint, store, selection)
         except ConfigError:

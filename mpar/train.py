@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from mpar.cache.joined import Caches, open_store
+from mpar.cache.joined import Caches
+from mpar.cache.store import Store
 from mpar.errors import InputError
 from mpar.evaluation import evaluate_checkpoint
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
@@ -178,7 +179,7 @@ def summarize_run(
     best, last = load_checkpoint(best_path), load_checkpoint(run_folder / "last.pt")
     validation, tested = best.scores["validation"], evaluation["scores"]
     part = _part_name(best, evaluation)
-    with open_store(cache_path or best.data["path"]) as store:
+    with Store(cache_path or best.data["path"]) as store:
         names = {item["name"] for item in best.split["train"]}
         train = [i for i, info in enumerate(store.recordings) if info.name in names]
         num_train = dict(zip(store.class_names, class_counts(store, train).tolist(), strict=True))

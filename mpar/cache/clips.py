@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from mpar.cache.clip_lengths import check_clip_length
+from mpar.cache.joined import Caches
 from mpar.cache.layout import PAGE_BYTES
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
@@ -282,8 +282,8 @@ class MouseActionDataset(Dataset):
 
     Parameters
     ----------
-    cache : Path, str or Store
-        A cache made by mpar-preprocess. Clips show what mpar's network sees (`Store.seen`).
+    cache : Path, str, sequence of them, or Store
+        Caches made by mpar-preprocess. Clips show what mpar's network sees (`Store.seen`).
     clip_length : int
         L, even, 8 to 32.
     recordings : sequence of int, optional
@@ -302,7 +302,7 @@ class MouseActionDataset(Dataset):
 
     def __init__(
         self,
-        cache: Path | str | Store,
+        cache: Caches | Store,
         *,
         clip_length: int = 16,
         recordings: Sequence[int] | None = None,

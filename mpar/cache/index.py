@@ -40,6 +40,8 @@ class Index:
 
     Parameters
     ----------
+    path : Path
+        The cache.
     version : int
         Version of the format.
     fingerprint : str
@@ -58,6 +60,7 @@ class Index:
         Byte offsets and checksums of the data sets of each recording.
     """
 
+    path: Path
     version: int
     fingerprint: str
     num_bytes: int
@@ -147,6 +150,7 @@ def _parse(path: Path, text: bytes, fingerprint: str, version: int, size_bytes: 
         data = json.loads(text)
         height, width = map(int, data["frame_size"])
         index = Index(
+            path,
             version,
             fingerprint,
             len(text),
@@ -197,10 +201,10 @@ def _read_plain(path: Path, file: h5py.File) -> np.ndarray:
     return dataset[:]
 
 
-def compare_with_hdf5(path: Path, index: Index) -> list[str]:
+def compare_with_hdf5(index: Index) -> list[str]:
     """Return differences between the HDF5 tree and the index."""
     problems = []
-    with opened(path) as file:
+    with opened(index.path) as file:
         for number, (info, entry) in enumerate(zip(index.recordings, index.entries, strict=True)):
             try:
                 group = file[f"recordings/{number:06d}"]
@@ -225,7 +229,7 @@ def compare_with_hdf5(path: Path, index: Index) -> list[str]:
                 is_same = False
             if not is_same:
                 problems.append(
-                    f"{path}: recording {info.name} differs between the index and the "
+                    f"{index.path}: recording {info.name} differs between the index and the "
                     "HDF5 tree; make it again with mpar-preprocess"
                 )
     return problems

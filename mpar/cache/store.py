@@ -1,7 +1,8 @@
-"""Read a cache through a memory map or by positioned reads, and check every chunk first."""
+"""Read caches through memory maps or by positioned reads, and check every chunk first."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mpar.cache.index import compare_with_hdf5, read_index
+from mpar.cache.joined import Caches, agree, list_caches
 from mpar.cache.layout import (
     CHUNK_FRAMES,
-    RecordingInfo,
     bytes_of,
     chunk_length,
     hash_bytes,
@@ -25,13 +26,26 @@ from mpar.video.timeline import TimeLine, line_from_times, take
 from mpar.video.videos import View
 
 
+class _CacheFile(WatchedFile):
+    """An open cache file with its index, and its map if it is mapped."""
+
+    def __init__(self, path: Path, access: str) -> None:
+        super().__init__(path)
+        try:
+            self.index = read_index(path, self.stat())
+            self.mapped = self.map() if access == "mmap" else None
+        except BaseException:
+            self.close()
+            raise
+
+
 class Store:
-    """An open cache.
+    """An open cache, or several whose recordings follow each other.
 
     Parameters
     ----------
-    path : Path or str
-        A cache written by `write_store`.
+    caches : Path, str or sequence of them
+        Caches written by `write_store`; several need the same classes, frame size and options.
     access : {"mmap", "pread"}
         Map the file, or read it with positioned reads. The latter are slower, but if a network
         disk fails, they raise an error, where a map ends the process.
@@ -40,8 +54,12 @@ class Store:
 
     Attributes
     ----------
+    paths : tuple of Path
+        The caches.
+    path : Path
+        Their paths in one, for messages.
     recordings : tuple of RecordingInfo
-        In the order of the file; methods take positions in this tuple.
+        In the order of the files; methods take positions in this tuple.
     frame_size : (int, int)
         Height and width in px.
     class_map : ClassMap
@@ -58,55 +76,69 @@ class Store:
     Raises
     ------
     StoreError
-        The file is not a cache, has another version, is cut short or damaged.
+        A file is not a cache, has another version, is cut short or damaged.
+    ConfigError
+        Several caches differ in what the network sees, or hold the same video or name.
 
     Notes
     -----
-    Every chunk is checked before its first use, and again if the file has been written to. Worker
+    Every chunk is checked before its first use, and again if its file has been written to. Worker
     processes may be forked, because reads share no position in the file. A store pickles as its
-    path, so spawned processes open the file themselves.
+    paths, so spawned processes open the files themselves.
     """
 
-    def __init__(self, path: Path | str, *, access: str = "mmap", film: str = "frames") -> None:
+    def __init__(self, caches: Caches, *, access: str = "mmap", film: str = "frames") -> None:
         if access not in {"mmap", "pread"}:
             raise ConfigError(f"access: found {access!r}, expected 'mmap' or 'pread'")
-        self.path = Path(path)
-        self.paths: tuple[Path, ...] = (self.path,)
+        self.paths = tuple(list_caches(caches))
+        self.path = Path(" and ".join(map(str, self.paths)))
         self.access = access
         self._seen: Store | None = None
-        self._file = WatchedFile(self.path)
-        try:
-            self._index = index = read_index(self.path, self._file.stat())
-            self._map = self._file.map() if access == "mmap" else None
-        except BaseException:
-            self._file.close()
-            raise
-        self.fingerprint, self.config = index.fingerprint, index.config
-        self.class_map, self.recordings = index.class_map, index.recordings
-        self.following, self.class_names = index.following, index.class_map.class_names
-        self._film = film = "squares" if film == "seen" and index.following else "frames"
-        self.frame_size, self._entries = index.film_size(film), index.entries
-        self._frames: list[np.ndarray | None] = [None] * len(self.recordings)
+        with contextlib.ExitStack() as stack:
+            self._files = [
+                stack.enter_context(contextlib.closing(_CacheFile(path, access)))
+                for path in self.paths
+            ]
+            indexes = [file.index for file in self._files]
+            self.class_map, self.recordings = agree(indexes)
+            stack.pop_all()  # all is well: they stay open
+        prints = [index.fingerprint for index in indexes]
+        self.fingerprint = prints[0]
+        if len(prints) > 1:
+            self.fingerprint = hashlib.sha256("".join(prints).encode()).hexdigest()
+        first = indexes[0]
+        self.config, self.following = first.config, first.following
+        self.class_names = first.class_map.class_names
+        self._film = film = "squares" if film == "seen" and self.following else "frames"
+        self.frame_size = first.film_size(film)
+        self._owners = [file for file in self._files for _ in file.index.recordings]
+        self._entries = [entry for index in indexes for entry in index.entries]
+        self._frames: list[np.ndarray | None] = [None] * len(self)
         self._num_steps = np.array([info.num_steps for info in self.recordings])
         self._has_own_steps = np.array([info.has_own_steps for info in self.recordings])
         self._offsets = np.array([entry[f"{film}_offset"] for entry in self._entries])
-        self._forget_checks()
-
-    def _forget_checks(self) -> None:
-        """Mark every chunk as unchecked."""
         self._hashes: dict[int, np.ndarray] = {}
         self._steps: dict[int, np.ndarray] = {}
-        self._is_checked = np.zeros(len(self.recordings), bool)
+        self._is_checked = np.zeros(len(self), bool)
         # chunks still to check; None once all are checked, which makes later reads fast
-        self._unchecked: list[bytearray | None] = [
-            bytearray(b"\1" * num_chunks(info.num_frames)) for info in self.recordings
-        ]
+        self._unchecked: list[bytearray | None] = [None] * len(self)
+        for file in self._files:
+            self._forget_checks(file)
 
-    def _has_changed(self) -> bool:
-        """Return True if the file was written to since the last call, and restart the checks."""
-        if not self._file.has_changed():
+    def _forget_checks(self, file: _CacheFile) -> None:
+        """Mark every chunk of a file as unchecked."""
+        for i, (owner, info) in enumerate(zip(self._owners, self.recordings, strict=True)):
+            if owner is file:
+                self._hashes.pop(i, None)
+                self._steps.pop(i, None)
+                self._is_checked[i] = False
+                self._unchecked[i] = bytearray(b"\1" * num_chunks(info.num_frames))
+
+    def _has_changed(self, file: _CacheFile) -> bool:
+        """Return True if a file was written to since the last call, and restart its checks."""
+        if not file.has_changed():
             return False
-        self._forget_checks()
+        self._forget_checks(file)
         return True
 
     def __enter__(self) -> Store:
@@ -116,10 +148,11 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file. Views from `frames` stay valid, and the map with them."""
-        self._frames = [None] * len(self.recordings)
-        self._map = None
-        self._file.close()
+        """Close the files. Views from `frames` stay valid, and the maps with them."""
+        self._frames = [None] * len(self)
+        for file in self._files:
+            file.mapped = None
+            file.close()
         if self._seen is not None:
             self._seen.close()
 
@@ -132,24 +165,21 @@ class Store:
         if self.following is None or self._film == "squares":
             return self
         if self._seen is None:
-            self._seen = self._open_seen()
+            self._seen = Store(self.paths, access=self.access, film="seen")
             if self._seen.fingerprint != self.fingerprint:
                 raise StoreError(f"{self.path}: was replaced by another cache; open it again")
         return self._seen
 
-    def _open_seen(self) -> Store:
-        return Store(self.path, access=self.access, film="seen")
-
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "path": self.path,
+            "paths": self.paths,
             "access": self.access,
             "film": "frames" if self._film == "frames" else "seen",
             "fingerprint": self.fingerprint,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], access=state["access"], film=state["film"])  # type: ignore[misc]
+        self.__init__(state["paths"], access=state["access"], film=state["film"])  # type: ignore[misc]
         if self.fingerprint != state["fingerprint"]:
             self.close()  # its recordings may be in another order
             raise StoreError(
@@ -179,12 +209,12 @@ class Store:
         if recording in self._steps:
             return self._steps[recording]
         info = self.recordings[recording]
-        if self._index.version == 1:
+        if self._owners[recording].index.version == 1:
             source = np.arange(info.num_frames)
         else:
             source = self._read_small(recording, "source_frame", np.int64)
             if source.min() < 0 or source.max() >= info.num_frames or (np.diff(source) < 0).any():
-                raise self._odd(info, "source_frame")
+                raise self._odd(recording, "source_frame")
         if not np.array_equal(source, np.arange(info.num_frames)):
             self._steps[recording] = source  # needed for every clip
         return source
@@ -206,11 +236,11 @@ class Store:
     def times(self, recording: int) -> np.ndarray:
         """Return the second of the video at which each frame is shown, (T,) float64."""
         info = self.recordings[recording]
-        if self._index.version == 1:
+        if self._owners[recording].index.version == 1:
             return (info.start_frame + np.arange(info.num_frames)) / float(info.fps)
         times = self._read_small(recording, "times", np.float64)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            raise self._odd(info, "times")
+            raise self._odd(recording, "times")
         return times
 
     def line(self, recording: int) -> TimeLine:
@@ -220,10 +250,11 @@ class Store:
             return TimeLine(info.num_frames)
         return line_from_times(times, info.fps, info.start_frame)
 
-    def _odd(self, info: RecordingInfo, key: str) -> StoreError:
+    def _odd(self, recording: int, key: str) -> StoreError:
         return StoreError(
-            f"{self.path}: the {key} of recording {info.name} are not as mpar writes them; make it "
-            "again with mpar-preprocess"
+            f"{self._owners[recording].path}: the {key} of recording "
+            f"{self.recordings[recording].name} are not as mpar writes them; make it again with "
+            "mpar-preprocess"
         )
 
     def chunk_hashes(self, recording: int) -> np.ndarray:
@@ -235,11 +266,12 @@ class Store:
 
     def _read_small(self, recording: int, key: str, dtype: type[np.generic]) -> np.ndarray:
         info, entry = self.recordings[recording], self._entries[recording]
-        array = np.empty(self._index.extents(info)[key], np.uint8)
-        self._file.read_into(entry[f"{key}_offset"], array)
+        file = self._owners[recording]
+        array = np.empty(file.index.extents(info)[key], np.uint8)
+        file.read_into(entry[f"{key}_offset"], array)
         if hash_bytes(array) != entry[f"{key}_hash"]:
             raise StoreError(
-                f"{self.path}: the {key} of recording {info.name} do not match their checksum; "
+                f"{file.path}: the {key} of recording {info.name} do not match their checksum; "
                 "something changed or damaged them; make the file again with mpar-preprocess"
             )
         return array.view(dtype)
@@ -249,9 +281,9 @@ class Store:
 
         With access "mmap", this is a view of the map, with "pread" a copy.
         """
-        num_frames = self.recordings[recording].num_frames
-        self._has_changed()
-        if self._map is None:
+        num_frames, file = self.recordings[recording].num_frames, self._owners[recording]
+        self._has_changed(file)
+        if file.mapped is None:
             frames = np.empty((num_frames, *self.frame_size), np.uint8)
             self.copy_frames(recording, 0, num_frames, frames)
             frames.flags.writeable = False
@@ -271,7 +303,7 @@ class Store:
         num_frames = self.recordings[recording].num_frames
         frames = np.empty((chunk_length(num_frames), *self.frame_size), np.uint8)
         for chunk, start in enumerate(range(0, num_frames, CHUNK_FRAMES)):
-            self._file.read_into(self._frame_offset(recording, start), frames)
+            self._owners[recording].read_into(self._frame_offset(recording, start), frames)
             self._check_chunk(recording, chunk, frames)
             yield frames[: num_frames - start]
 
@@ -286,18 +318,19 @@ class Store:
             The recording has no such frames, or `out` has the wrong shape or type.
         """
         self._check_request(start, stop, self.recordings[recording].num_frames, out)
-        if self._map is None and not out.flags.c_contiguous:
+        file = self._owners[recording]
+        if file.mapped is None and not out.flags.c_contiguous:
             self.copy_frames(recording, start, stop, buffer := np.empty(out.shape, np.uint8))
             out[...] = buffer
             return
-        self._has_changed()
+        self._has_changed(file)
         while True:
             self._check_chunks(recording, start, stop)
-            if self._map is not None:
+            if file.mapped is not None:
                 out[...] = self._view(recording)[start:stop]
             else:
-                self._file.read_into(self._frame_offset(recording, start), out)
-            if not self._has_changed():
+                file.read_into(self._frame_offset(recording, start), out)
+            if not self._has_changed(file):
                 return
 
     def _check_request(self, start: int, stop: int, num: int, out: np.ndarray) -> None:
@@ -355,29 +388,49 @@ class Store:
                 f"{self.frame_size[0]}, {self.frame_size[1]}) and uint8, contiguous"
             )
         is_apart = self._has_own_steps[recordings]
-        if self._map is None or is_apart.any():
-            apart = np.flatnonzero(is_apart if self._map else np.ones(len(rows), bool))
+        if self.access == "pread" or is_apart.any():
+            apart = np.flatnonzero(is_apart | (self.access == "pread"))
             for i in apart:
                 start = int(starts[i])
                 self.copy_steps(int(recordings[i]), start, start + length, out[rows[i]])
             if len(apart) == len(rows):
                 return
             recordings, starts, rows = recordings[~is_apart], starts[~is_apart], rows[~is_apart]
-        assert self._map is not None
+        if len(self._files) == 1:
+            self._copy_mapped(self._files[0], recordings, starts, out, rows)
+            return
+        first = 0
+        for file in self._files:
+            last = first + len(file.index.recordings)
+            is_own = (recordings >= first) & (recordings < last)
+            self._copy_mapped(file, recordings[is_own], starts[is_own], out, rows[is_own])
+            first = last
+
+    def _copy_mapped(
+        self,
+        file: _CacheFile,
+        recordings: np.ndarray,
+        starts: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
+        """Copy a stretch of frames from each of many recordings of a mapped file."""
+        assert file.mapped is not None
+        length = out.shape[1]
         # plain memory slices add only a few hundred nanoseconds to each copy
         frame_bytes = math.prod(self.frame_size)
         num_bytes = length * frame_bytes
         sources = self._offsets[recordings] + starts * frame_bytes
         targets = rows * num_bytes
-        self._has_changed()
+        self._has_changed(file)
         while True:
             is_checked = self._is_checked[recordings]
             for i in () if is_checked.all() else np.flatnonzero(~is_checked):
                 self._check_chunks(int(recordings[i]), int(starts[i]), int(starts[i]) + length)
-            with memoryview(self._map) as source, bytes_of(out) as target:
+            with memoryview(file.mapped) as source, bytes_of(out) as target:
                 for here, there in zip(targets.tolist(), sources.tolist(), strict=True):
                     target[here : here + num_bytes] = source[there : there + num_bytes]
-            if not self._has_changed():
+            if not self._has_changed(file):
                 return
 
     def _frame_offset(self, recording: int, frame: int) -> int:
@@ -389,7 +442,7 @@ class Store:
         if view is None:
             num_frames = self.recordings[recording].num_frames
             view = np.frombuffer(
-                self._map,  # type: ignore[arg-type]
+                self._owners[recording].mapped,  # type: ignore[arg-type]
                 np.uint8,
                 num_frames * math.prod(self.frame_size),
                 self._frame_offset(recording, 0),
@@ -402,17 +455,18 @@ class Store:
         unchecked = self._unchecked[recording]
         if unchecked is None:
             return
+        file = self._owners[recording]
         length = chunk_length(self.recordings[recording].num_frames)
         chunk_bytes = length * math.prod(self.frame_size)
         for chunk in range(start // CHUNK_FRAMES, num_chunks(stop)):
             if not unchecked[chunk]:
                 continue
             offset = self._frame_offset(recording, chunk * CHUNK_FRAMES)
-            if self._map is not None:
-                data = np.frombuffer(self._map, np.uint8, chunk_bytes, offset)
+            if file.mapped is not None:
+                data = np.frombuffer(file.mapped, np.uint8, chunk_bytes, offset)
             else:
                 data = np.empty(chunk_bytes, np.uint8)
-                self._file.read_into(offset, data)
+                file.read_into(offset, data)
             self._check_chunk(recording, chunk, data)
             unchecked[chunk] = 0
         if not any(unchecked):
@@ -424,8 +478,9 @@ class Store:
             info, first = self.recordings[recording], chunk * CHUNK_FRAMES
             last = min(first + CHUNK_FRAMES, info.num_frames) - 1
             raise StoreError(
-                f"{self.path}: {self._film} {first}-{last} of recording {info.name} do not match "
-                "their checksum: they were changed or damaged; make it again with mpar-preprocess"
+                f"{self._owners[recording].path}: {self._film} {first}-{last} of recording "
+                f"{info.name} do not match their checksum: they were changed or damaged; make it "
+                "again with mpar-preprocess"
             )
 
     def verify(self, on_frames: Callable[[int], object] = lambda num_frames: None) -> list[str]:
@@ -434,7 +489,7 @@ class Store:
         Returns
         -------
         list of str
-            What is wrong, empty for a sound cache.
+            What is wrong, empty for sound caches.
         """
         problems = []
         for number, info in enumerate(self.recordings):
@@ -448,7 +503,7 @@ class Store:
                     on_frames(stop - start)
             except StoreError as error:
                 problems.append(str(error))
-        return problems + compare_with_hdf5(self.path, self._index)
+        return problems + [text for f in self._files for text in compare_with_hdf5(f.index)]
 
 
 def digest_of(store: Store, recording: int) -> str:

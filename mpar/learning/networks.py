@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mpar.cache.joined import Caches, as_text, open_store
+from mpar.cache.joined import Caches, as_text
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
@@ -77,7 +77,7 @@ def begin_folds(
     """
     refuse_team("cross-validation")
     config = _recipe_of_all(config, init_path, device)
-    with open_store(cache_path, access=access) as store:
+    with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
         for number, split in enumerate(splits, start=1):
             check_learnable(store, split, f"the train part of fold {number}")
@@ -163,7 +163,7 @@ def run_folds(
         device=device,
         quiet=quiet,
     )
-    with open_store(cache_path, access=plan.access) as store:
+    with Store(cache_path, access=plan.access) as store:
         return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
 
 
@@ -248,7 +248,7 @@ def begin_curve(
     """
     refuse_team("the learning curve")
     config = _recipe_of_all(config, init_path, device)
-    with open_store(cache_path, access=access) as store:
+    with Store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
         if not split.test:
             raise ConfigError(
@@ -325,7 +325,7 @@ def run_curve(
         device=device,
         quiet=quiet,
     )
-    with open_store(cache_path, access=plan.access) as store:
+    with Store(cache_path, access=plan.access) as store:
         curve = _measure(folder, store, device=device, quiet=quiet)
     write_json(folder / "learning_curve.json", curve)
     write_text(folder / "learning_curve.txt", curve["verdict"] + "\n")

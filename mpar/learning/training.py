@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mpar.cache.joined import Caches, as_text, list_caches, open_store
+from mpar.cache.joined import Caches, as_text, list_caches
 from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
 from mpar.errors import CheckpointError, ConfigError
@@ -92,7 +92,7 @@ def train(
         raise ConfigError("freeze_backbone_epochs: works only with --init; set it to 0")
     config = resolve_model(config, device)
     chosen = local_device(select_device(device))
-    with joined_team(chosen) as team, open_store(cache_path, access=access) as store:
+    with joined_team(chosen) as team, Store(cache_path, access=access) as store:
         split = choose_split(store, config, split_path)
         for part in PARTS if split.test else PARTS[:2]:
             if not class_counts(store, split.part(part)).any():
@@ -242,7 +242,7 @@ def resume_training(
     chosen = local_device(select_device(device))
     with (
         joined_team(chosen) as team,
-        open_store(cache_path, access=checkpoint.data["access"]) as store,
+        Store(cache_path, access=checkpoint.data["access"]) as store,
     ):
         if store.fingerprint != checkpoint.data["fingerprint"]:
             raise CheckpointError(

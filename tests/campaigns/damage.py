@@ -188,7 +188,7 @@ def _find_recording(store: Store, damage: tuple[str, int, list], data: bytes) ->
     if num_kept < len(data) or apply_damage(data, damage) == data:
         return -1
     for i, (info, entry) in enumerate(zip(store.recordings, store._entries, strict=True)):
-        for key, num_bytes in store._index.extents(info).items():
+        for key, num_bytes in store._owners[0].index.extents(info).items():
             start = entry[f"{key}_offset"]
             if any(start <= at < start + num_bytes and _changes(data, at, m) for at, m in changes):
                 return i
@@ -207,7 +207,7 @@ def damage_caches(seed: int, size: int, folder: Path, plant: Plant = nothing) ->
         is_frames = np.zeros(len(data), bool)
         for info, entry in zip(store.recordings, store._entries, strict=True):
             start = entry["frames_offset"]
-            is_frames[start : start + store._index.extents(info)["frames"]] = True
+            is_frames[start : start + store._owners[0].index.extents(info)["frames"]] = True
 
         def cases() -> Iterator[tuple[str, tuple]]:
             rng = np.random.default_rng(seed)

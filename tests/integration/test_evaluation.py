@@ -493,7 +493,7 @@ def test_a_cache_is_read_as_in_training(study, checkpoint, tmp_path, monkeypatch
         opened.append(access)
         return Store(path, access=access)
 
-    monkeypatch.setattr("mpar.evaluation.open_store", open_store)
+    monkeypatch.setattr("mpar.evaluation.Store", open_store)
     monkeypatch.setattr("mpar.evaluation.write_evaluation", lambda *_, **__: {})
     evaluate_checkpoint(tmp_path / "c.pt", study.cache, tmp_path / "e")
     assert opened == ["pread"]

@@ -11,7 +11,6 @@ import pytest
 
 import mpar.cache.decoding
 import mpar.preview
-from mpar.cache.joined import JoinedStore
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
 from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
@@ -155,7 +154,7 @@ def test_a_cache_that_shows_something_else_is_refused(study, tmp_path):
             with pytest.raises(ConfigError, match=message):
                 compare_with_store(network, store, [0])
         with pytest.raises(ConfigError, match="follow_size"):
-            JoinedStore([study / "cache.h5", other])
+            Store([study / "cache.h5", other])
         with pytest.raises(ConfigError, match="follow_size was 40"):
             preprocess(study / "Videos", study / "Annotations", study / "cache.h5", config=config)
 
@@ -164,7 +163,7 @@ def test_joined_caches_show_their_squares(study, tmp_path):
     """In the order of the caches."""
     places = write_study(tmp_path, ["x", "y"], first_seed=6)
     preprocess(*places, tmp_path / "b.h5", config=FOLLOW)
-    with JoinedStore([tmp_path / "b.h5", study / "cache.h5"][::-1]) as both:
+    with Store([tmp_path / "b.h5", study / "cache.h5"][::-1]) as both:
         with Store(tmp_path / "b.h5") as store:
             np.testing.assert_array_equal(both.seen.frames(6), store.seen.frames(0))
             np.testing.assert_array_equal(both.corners(6), store.corners(0))
@@ -415,7 +414,7 @@ def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):
     with Store(cache) as store, pytest.raises(ConfigError, match=r"follow tracks \(all key points"):
         found.predict_recording(store, 0)
     with pytest.raises(ConfigError, match="found tracks"):
-        JoinedStore([study / "cache.h5", cache])
+        Store([study / "cache.h5", cache])
     inputs, _ = find_inputs([videos], TrackFolder(tracks))
     (problem,) = predict_inputs(found, inputs, tmp_path / "p").problems
     assert "learnt from squares of 40 px that follow the animal" in problem.message

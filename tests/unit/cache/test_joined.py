@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from mpar.cache.clips import ClipSampler
-from mpar.cache.joined import JoinedStore, open_store
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, StoreError
 from mpar.labels.classes import ClassMap
@@ -54,8 +53,7 @@ def studies(tmp_path, sizes=(3, 3), *, same_names=False):
 def test_recordings_follow_each_other(tmp_path, access):
     """Everything that a cache can be asked for is that of the recording at this position."""
     whole, parts = studies(tmp_path, (2, 1, 3))
-    with Store(whole) as one, open_store(parts, access=access) as many:
-        assert isinstance(many, JoinedStore)
+    with Store(whole) as one, Store(parts, access=access) as many:
         assert many.recordings == one.recordings
         for i in range(6):
             for name in ("labels", "codes", "source_frame", "times", "chunk_hashes", "frames"):
@@ -77,7 +75,7 @@ def test_a_batch_mixes_caches(tmp_path, access):
     whole, parts = studies(tmp_path)
     rng = np.random.default_rng(0)
     samples = np.stack([rng.integers(6, size=64), rng.integers(40, size=64)], axis=1)
-    with Store(whole) as one, open_store(parts, access=access) as many:
+    with Store(whole) as one, Store(parts, access=access) as many:
         expected, labels = ClipSampler(one, clip_length=8, window=3).gather(samples)
         found, others = ClipSampler(many, clip_length=8, window=3).gather(samples)
         assert (found == expected).all()
@@ -131,19 +129,19 @@ def test_caches_that_differ_are_refused(tmp_path):
     _, (first, _) = studies(tmp_path)
     small = write(tmp_path / "small.h5", [("a", LABELS, film(9, side=20))], first=9)
     with pytest.raises(ConfigError, match=r"small.h5: found size \[20, 20\], expected \[16, 16\]"):
-        open_store([first, small])
+        Store([first, small])
     slow = write(tmp_path / "slow.h5", [("a", LABELS, film(9))], first=9, rate="15/1")
     with pytest.raises(ConfigError, match=r"found rate 15/1, expected None .* the same --rate"):
-        open_store([first, slow])
+        Store([first, slow])
 
 
 def test_a_video_in_two_caches_is_refused(tmp_path):
     """Its frames could lie on both sides of a split."""
     whole, (first, _) = studies(tmp_path)
     with pytest.raises(ConfigError, match=r"study0.h5: holds the video .* as does .*whole.h5"):
-        open_store([whole, first])
+        Store([whole, first])
     with pytest.raises(ConfigError, match="holds the video"):
-        open_store([first, first])
+        Store([first, first])
 
 
 @pytest.mark.parametrize(("box", "is_shared"), [("32,0,32,64", True), ("0,0,16,64", False)])
@@ -161,16 +159,16 @@ def test_pixels_in_two_caches_are_refused(tmp_path, box, is_shared):
         (tmp_path / f"m__a{number}.csv").unlink()
     if is_shared:
         with pytest.raises(ConfigError, match=r"holds the video m\.mp4, as does"):
-            open_store(stores)
+            Store(stores)
     else:
-        open_store(stores).close()
+        Store(stores).close()
 
 
 def test_recordings_of_the_same_name_are_told_apart(tmp_path, caplog):
     """Those of the second cache get its number; the animals of one name count as one."""
     _, (first, _) = studies(tmp_path)
     other = write(tmp_path / "other.h5", [("g0", LABELS, film(7))], content=7)
-    with open_store([first, other]) as store:
+    with Store([first, other]) as store:
         names = [info.name for info in store.recordings]
         assert names == ["r0", "r1", "r2", "r0_cache2"]
         assert store.recordings[0].group == store.recordings[3].group == "g0"
@@ -190,7 +188,7 @@ def test_parts_are_found_in_whatever_caches(tmp_path):
     for part in PARTS:
         expected = {item["sha256"] for item in checkpoint.split[part]}
         for paths in ([first, second], [second, first], [first], [second]):
-            with open_store(paths) as store:
+            with Store(paths) as store:
                 own = {info.sha256 for info in store.recordings} & expected
                 found = [store.recordings[i].sha256 for i in _labelled(checkpoint, store, part)]
                 assert sorted(found) == sorted(own)
@@ -203,7 +201,7 @@ def test_a_damaged_cache_among_several_is_named(tmp_path):
     _, (first, second) = studies(tmp_path)
     second.write_bytes(second.read_bytes()[:5000])
     with pytest.raises(StoreError, match=r"study1.h5"):
-        open_store([first, second])
+        Store([first, second])
 
 
 def test_caches_that_mark_other_responses(tmp_path, caplog):
@@ -216,7 +214,7 @@ def test_caches_that_mark_other_responses(tmp_path, caplog):
         paths.append(
             write(tmp_path / f"{number}.h5", content, class_map=class_map, content=9 * number)
         )
-    with open_store(paths) as store:
+    with Store(paths) as store:
         assert len(store) == 2
         assert store.class_map.responses == ()
     assert "mark different classes as responses (lick or none)" in caplog.text

@@ -159,7 +159,7 @@ def test_scores_are_read_as_the_plan_says(undisturbed, tmp_path, monkeypatch):
         opened.append(access)
         return Store(path, access=access)
 
-    monkeypatch.setattr("mpar.learning.networks.open_store", open_store)
+    monkeypatch.setattr("mpar.learning.networks.Store", open_store)
     monkeypatch.setattr("mpar.learning.networks.resume_training", lambda *_, **__: None)
     monkeypatch.setattr("mpar.learning.networks.write_evaluation", lambda *_, **__: {})
     run_folds(folder, device="cpu")
