@@ -81,7 +81,7 @@ def main(
     """
     from mpar.errors import Problem
     from mpar.evaluation import evaluate_checkpoint, evaluate_folders, headline
-    from mpar.preprocess import PreprocessConfig
+    from mpar.matching.label_options import LabelOptions
 
     _check_options(
         predictions,
@@ -98,7 +98,7 @@ def main(
             labels[0],
             output_folder,
             class_map=_options.read_class_map(class_map_path) if class_map_path else None,
-            config=PreprocessConfig(
+            options=LabelOptions(
                 group_pattern=group_pattern,
                 several=several,
                 label_offset=label_offset,

@@ -17,8 +17,8 @@ from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
+from mpar.matching.label_options import DEFAULT_OPTIONS, LabelOptions
 from mpar.predictions.postprocess import PostConfig
-from mpar.preprocess import PreprocessConfig
 from mpar.report.evaluation_files import (
     Strips,
     check_output,
@@ -200,7 +200,7 @@ def evaluate_folders(
     output_folder: Path | str,
     *,
     class_map: ClassMap | None = None,
-    config: PreprocessConfig | None = None,
+    options: LabelOptions = DEFAULT_OPTIONS,
     html: bool = False,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], list[Problem]]:
@@ -221,7 +221,7 @@ def evaluate_folders(
         Nothing could be compared.
     """
     comparisons, class_map, problems = compare_folders(
-        prediction_folder, annotation_folder, class_map=class_map, config=config
+        prediction_folder, annotation_folder, class_map=class_map, options=options
     )
     if not any((c.truth != UNLABELLED).any() for c in comparisons):
         raise InputError(
@@ -236,7 +236,7 @@ def evaluate_folders(
             ]
         )
     named = {int(k) for c in comparisons for k in np.unique(c.truth)} - {UNLABELLED}
-    if len(named) == 1 and (config is None or config.unscored is None):
+    if len(named) == 1 and options.unscored is None:
         log.warning(
             "every labelled frame is %s; if you scored only this behaviour, pass --unscored CLASS, "
             "the class of all other frames",
@@ -250,7 +250,7 @@ def evaluate_folders(
         provenance={
             "predictions": str(prediction_folder),
             "annotations": str(annotation_folder),
-            "group_pattern": None if config is None else config.group_pattern,
+            "group_pattern": options.group_pattern,
             "left_out": [str(problem) for problem in problems],
         },
         html=html,

@@ -21,7 +21,6 @@ import numpy as np
 
 from mpar.aligning.contradictions import check_count, check_rate
 from mpar.aligning.parts import (
-    PARTS,
     Laid,
     add_parts,
     are_parts,
@@ -34,6 +33,7 @@ from mpar.formats.annotations import guess_warning
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.names import folded
 from mpar.labels.scorings import Event, Scoring
+from mpar.matching.label_options import DEFAULT_OPTIONS, PARTS, LabelOptions
 from mpar.video.timeline import TimeLine
 
 _POINT_REACH = Fraction(2, 1000)  # seconds
@@ -43,9 +43,7 @@ def events_to_frames(
     scorings: Iterable[Scoring],
     class_map: ClassMap,
     line: TimeLine,
-    *,
-    unscored: str | None = None,
-    several: str | None = None,
+    options: LabelOptions = DEFAULT_OPTIONS,
 ) -> list[Scoring]:
     """Convert events to one code per frame; scorings by frame stay as they are.
 
@@ -57,12 +55,9 @@ def events_to_frames(
         Contains all behaviours in them.
     line : TimeLine
         Time line of the video.
-    unscored : str, optional
-        Class of frames without any behaviour. By default they stay unlabelled, and a warning
-        counts them.
-    several : {"trials", "annotators", "parts"}, optional
-        How the user wants several scorings to be read. By default, those that share no behaviour
-        or no time are parts of one scoring (`mpar.aligning.parts`).
+    options : LabelOptions
+        The class of frames without any behaviour, and how several scorings are read
+        (`mpar.aligning.parts`).
 
     Returns
     -------
@@ -81,6 +76,7 @@ def events_to_frames(
     mpar cuts events that end after the last frame and warns about them: the sound is often
     longer than the picture, so a stop at the end of the media lies after the last frame.
     """
+    unscored, several = options.unscored, options.several
     scorings = list(scorings)
     by_event = [item for item in scorings if not item.is_by_frame]
     laid: list[Laid] = []

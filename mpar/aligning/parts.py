@@ -18,7 +18,6 @@ from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Scoring
 from mpar.video.timeline import TimeLine
 
-PARTS = "parts"
 _WAY_OUT = "pass --several annotators if several people scored"
 
 

@@ -19,11 +19,11 @@ from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES, added_to, normal
 from mpar.labels.scorings import Recording, Scoring
+from mpar.matching.label_options import DEFAULT_OPTIONS, TRIALS, LabelOptions
 from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
 from mpar.video.videos import probe_video
 
-SEVERAL = ("trials", "annotators", "parts")
 _ANNOTATION_WORDS = {"annotation", "annotations", "labels", "label", "predictions"}
 
 
@@ -32,10 +32,9 @@ def check_recording(
     scorings: Sequence[Scoring],
     line: TimeLine,
     class_map: ClassMap,
+    options: LabelOptions = DEFAULT_OPTIONS,
     *,
     group: str,
-    several: str | None = None,
-    label_offset: int | None = None,
 ) -> list[Recording]:
     """Lay the label files of one video on its frames.
 
@@ -49,15 +48,11 @@ def check_recording(
         Time line of the video; its rate tells whether labels were made at another one.
     class_map : ClassMap
         Merges codes into classes.
+    options : LabelOptions
+        How to read several label files. Parts were added to one scoring before
+        (`mpar.aligning.laying.events_to_frames`).
     group : str
         The animal.
-    several : {"trials", "annotators", "parts"}, optional
-        How to read several label files; by default the row counts decide. Trials are consecutive
-        pieces whose rows add up to the video; annotators each have as many rows as the video.
-        Parts were added to one scoring before (`mpar.aligning.laying.events_to_frames`).
-    label_offset : int, optional
-        Frame of the first row of a label file that is too short. Frames without a row are
-        unlabelled.
 
     Returns
     -------
@@ -69,7 +64,7 @@ def check_recording(
     InputError
         It is unclear how the labels fit the frames; the message names the option that decides.
     """
-    num_frames = line.num_frames
+    num_frames, several, label_offset = line.num_frames, options.several, options.label_offset
     if not _are_trials(scorings, num_frames, several, label_offset):
         codes = _lay_annotators(source.video, scorings, line, several, label_offset)
         pieces = [(source.name, 0, scorings, codes)]
@@ -101,7 +96,7 @@ def _are_trials(
     label_offset: int | None,
 ) -> bool:
     if len(scorings) == 1 or several is not None:
-        return len(scorings) > 1 and several == "trials"
+        return len(scorings) > 1 and several == TRIALS
     num_rows = sum(len(a.frames) for a in scorings)
     return num_frames in {num_rows, num_rows + len(scorings) * (label_offset or 0)}
 

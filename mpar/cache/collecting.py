@@ -85,8 +85,7 @@ def collect(
         video_folder,
         annotation_folder,
         class_map,
-        label_format=config.label_format,
-        channel=config.channel,
+        config,
         regions=config.regions,
         warns=team.is_leader,
     )

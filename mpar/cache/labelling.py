@@ -183,22 +183,15 @@ def _join(
 ) -> tuple[list[NewRecording], list[Problem]]:
     """Return the recordings of one animal in a video, one per trial, and what to check."""
     source = video.sources[number]
-    scorings = events_to_frames(
-        source.labels,
-        class_map,
-        part.line,
-        unscored=config.unscored,
-        several=config.several,
-    )
+    scorings = events_to_frames(source.labels, class_map, part.line, config)
     line = _with_rate_of_labels(source, part.line, scorings)
     recordings = check_recording(
         source,
         scorings,
         line,
         class_map,
+        config,
         group=video.groups[number],
-        several=config.several,
-        label_offset=config.label_offset,
     )
     made = [_make(video, line, part, recording, config.rate) for recording in recordings]
     warnings = [

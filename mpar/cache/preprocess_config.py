@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from mpar.aligning.recordings import SEVERAL
 from mpar.cache.notes import DecodingOptions
 from mpar.errors import ConfigError
-from mpar.formats.registry import AUTO, READABLE
 from mpar.labels.scorings import MAX_FPS
+from mpar.matching.label_options import LabelOptions
 from mpar.matching.regions import RegionTable
 from mpar.matching.tracks import TrackFolder
 from mpar.video.following import Following
@@ -20,29 +18,13 @@ from mpar.video.videos import MAX_PIXELS, MIN_SIDE_PX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PreprocessConfig:
-    """How videos and labels become a cache.
+class PreprocessConfig(LabelOptions):
+    """How videos and labels become a cache: the options for labels, and those below.
 
     Parameters
     ----------
     size : (int, int), optional
         Height and width in px that frames are resized to; by default they stay as they are.
-    group_pattern : str, optional
-        Regular expression that finds the animal's id in a video's file name: its first group,
-        or the whole match. By default, each video counts as one animal.
-    several : {"trials", "annotators", "parts"}, optional
-        How to read several scorings of one video. By default, row counts tell trials from
-        annotators, and scorings that share no behaviour or no time are parts of one.
-    label_offset : int, optional
-        Frame of the first row of a label file that is too short.
-    label_format : str
-        Format of the label files, a key of `mpar.formats.registry.FORMATS` or "mpar"; by default
-        mpar recognises each file by its content.
-    channel : str, optional
-        The channel (MARS/Bento), tier (ELAN) or class (CowLog) to read of files with several.
-    unscored : str, optional
-        Class of frames in which another program scored no behaviour; by default they stay
-        unlabelled.
     stream : int, optional
         Index of the video stream in files that have several; by default the one that players
         show.
@@ -61,12 +43,6 @@ class PreprocessConfig:
     """
 
     size: tuple[int, int] | None = None
-    group_pattern: str | None = None
-    several: str | None = None
-    label_offset: int | None = None
-    label_format: str = AUTO
-    channel: str | None = None
-    unscored: str | None = None
     stream: int | None = None
     rate: Fraction | None = None
     fps: Fraction | None = None
@@ -75,6 +51,7 @@ class PreprocessConfig:
     follow_size: int | None = None
 
     def __post_init__(self) -> None:
+        LabelOptions.__post_init__(self)
         if self.size is not None and (
             min(self.size) < MIN_SIDE_PX or self.size[0] * self.size[1] > MAX_PIXELS
         ):
@@ -82,14 +59,6 @@ class PreprocessConfig:
                 f"size: found {self.size[0]}x{self.size[1]}, expected at least "
                 f"{MIN_SIDE_PX}x{MIN_SIDE_PX} px and at most {MAX_PIXELS:,} px in all"
             )
-        if self.several is not None and self.several not in SEVERAL:
-            raise ConfigError(f"several: found {self.several!r}, expected one of {SEVERAL}")
-        if self.label_format not in READABLE:
-            raise ConfigError(
-                f"label_format: found {self.label_format!r}, expected one of {READABLE}"
-            )
-        if self.label_offset is not None and self.label_offset < 0:
-            raise ConfigError(f"label_offset: found {self.label_offset}, expected 0 or more")
         if self.follow_size is not None and (not self.follow or self.follow_size < MIN_SIDE_PX):
             raise ConfigError(
                 f"follow_size: found {self.follow_size}, expected at least {MIN_SIDE_PX} px, and "
@@ -104,13 +73,6 @@ class PreprocessConfig:
                 raise ConfigError(
                     f"{name}: found {float(rate):g}, expected frames per second up to {MAX_FPS}"
                 )
-        if self.group_pattern is not None:
-            try:
-                re.compile(self.group_pattern)
-            except re.error as error:
-                raise ConfigError(
-                    f"group_pattern: {self.group_pattern!r} is not a regular expression ({error})"
-                ) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain types.
@@ -119,13 +81,20 @@ class PreprocessConfig:
         """
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         star = self.regions.of_every_video if self.regions else ()
-        return data | {
-            "size": list(self.size) if self.size else None,
-            "rate": None if self.rate is None else str(self.rate),
-            "fps": None if self.fps is None else str(self.fps),
-            "regions": [[region.animal, str(region)] for region in star] or None,
-            "tracks": list(self.regions.points) if isinstance(self.regions, TrackFolder) else None,
-        }
+        # the order of the keys, which decides the bytes of a cache's index, must not change
+        return (
+            {"size": None}
+            | data
+            | {
+                "size": list(self.size) if self.size else None,
+                "rate": None if self.rate is None else str(self.rate),
+                "fps": None if self.fps is None else str(self.fps),
+                "regions": [[region.animal, str(region)] for region in star] or None,
+                "tracks": list(self.regions.points)
+                if isinstance(self.regions, TrackFolder)
+                else None,
+            }
+        )
 
     @property
     def decoding(self) -> DecodingOptions:

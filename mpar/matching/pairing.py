@@ -17,7 +17,6 @@ from mpar.errors import ConfigError, InputError, Problem, counted
 from mpar.formats.programs import describe_unread
 from mpar.formats.registry import (
     ANNOTATION_SUFFIXES,
-    AUTO,
     POSSIBLE_SUFFIXES,
     holds_labels,
     read_label_file,
@@ -35,6 +34,7 @@ from mpar.labels.names import (
     without_suffix,
 )
 from mpar.labels.scorings import JOINT, Scoring
+from mpar.matching.label_options import DEFAULT_OPTIONS, LabelOptions
 from mpar.matching.regions import RegionTable
 from mpar.matching.sources import (
     Source,
@@ -55,9 +55,8 @@ def find_recordings(
     video_folder: Folders,
     annotation_folder: Path | str,
     class_map: ClassMap,
+    options: LabelOptions = DEFAULT_OPTIONS,
     *,
-    label_format: str = AUTO,
-    channel: str | None = None,
     regions: RegionTable | TrackFolder | None = None,
     warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
@@ -73,8 +72,8 @@ def find_recordings(
         Searched with their subfolders.
     class_map : ClassMap
         The names that may occur in label files.
-    label_format, channel
-        As for `mpar.formats.registry.read_label_file`.
+    options : LabelOptions
+        How to read label files.
     regions : RegionTable or TrackFolder, optional
         Where the animals of each video live, or are; each animal then has its own source.
     warns : bool
@@ -123,8 +122,7 @@ def find_recordings(
         paths,
         firsts,
         class_map,
-        label_format=label_format,
-        channel=channel,
+        options,
         unread=[
             name for path in unread if _is_text(path.name) and (name := unread_video(path.name))
         ],
@@ -174,9 +172,8 @@ def assign_label_files(
     paths: Iterable[Path],
     videos: Sequence[Path],
     class_map: ClassMap,
+    options: LabelOptions = DEFAULT_OPTIONS,
     *,
-    label_format: str = AUTO,
-    channel: str | None = None,
     unread: Iterable[str] = (),
     warns: bool = True,
 ) -> tuple[list[Source], list[Problem]]:
@@ -196,7 +193,7 @@ def assign_label_files(
         by_file = index.find_owners(path.stem)
         try:
             with contained(path, with_disk=True):
-                parts = read_label_file(path, class_map, label_format, channel)
+                parts = read_label_file(path, class_map, options.label_format, options.channel)
         except InputError as error:
             source = sources.get(by_file[0]) if len(by_file) == 1 else None
             unreadable = problems if source is None else source.problems

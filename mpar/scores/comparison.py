@@ -17,10 +17,10 @@ import numpy as np
 
 from mpar.aligning.laying import check_unscored, events_to_frames
 from mpar.aligning.recordings import check_recording
-from mpar.cache.preprocess_config import PreprocessConfig
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
 from mpar.matching.groups import find_group, warn_of_groups
+from mpar.matching.label_options import DEFAULT_OPTIONS, LabelOptions
 from mpar.matching.pairing import assign_label_files, find_label_files, warn_of_unread_labels
 from mpar.matching.sources import Source, split_source
 from mpar.predictions.reading import (
@@ -141,7 +141,7 @@ def compare_folders(
     annotation_folder: Path | str,
     *,
     class_map: ClassMap | None = None,
-    config: PreprocessConfig | None = None,
+    options: LabelOptions = DEFAULT_OPTIONS,
 ) -> tuple[list[Comparison], ClassMap, list[Problem]]:
     """Compare a folder of predictions with a folder of label files.
 
@@ -153,7 +153,7 @@ def compare_folders(
         Label files, which belong to videos by the rules of `find_recordings`.
     class_map : ClassMap, optional
         By default that of the predictions.
-    config : PreprocessConfig, optional
+    options : LabelOptions
         How to read label files, and how to find the animal in a video's name.
 
     Returns
@@ -173,24 +173,23 @@ def compare_folders(
     ConfigError
         The folder has no predictions, or they have different class maps.
     """
-    config = config or PreprocessConfig()
     warn_of_unread(OUTPUT_ENDINGS, prediction_folder)
     warn_of_unread_labels(annotation_folder)
     predicted, left_out, problems = read_sidecars(prediction_folder)
     class_map = class_map or _shared_class_map(prediction_folder, [p.sidecar for p in predicted])
-    check_unscored(config.unscored, class_map)
+    check_unscored(options.unscored, class_map)
     chosen, misnamed, more = choose_predictions(predicted)
     problems += more
     paths = {*left_out, *(item.path for item in predicted)}
     others = {*left_out.values(), *misnamed}
-    sources, more = _find_labels(annotation_folder, paths, [*chosen], others, class_map, config)
+    sources, more = _find_labels(annotation_folder, paths, [*chosen], others, class_map, options)
     problems += more
     comparisons: list[Comparison] = []
     learnt = set()
     for key, item in chosen.items():
         source = sources.get(key, Source(item.video, region=item.region))
         try:
-            group = find_group(source.path, config.group_pattern)
+            group = find_group(source.path, options.group_pattern)
             if item.sidecar.get("learnt_part"):
                 learnt.add(group)
             if source.problems:
@@ -198,7 +197,7 @@ def compare_folders(
             if not source.labels:
                 raise InputError.of(item.path, "no-labels", f"has no labels in {annotation_folder}")
             with contained(item.path, with_disk=True):
-                comparisons += _compare_files(source, group, item, class_map, config)
+                comparisons += _compare_files(source, group, item, class_map, options)
         except InputError as error:
             problems += error.problems
     found: dict[str, Comparison] = {}
@@ -218,7 +217,7 @@ def compare_folders(
         for c in found.values()
         if (c.truth != UNLABELLED).any()
     ]
-    warn_of_groups([c.name for c in comparisons], config.group_pattern)
+    warn_of_groups([c.name for c in comparisons], options.group_pattern)
     places = prediction_folder, annotation_folder
     return comparisons, class_map, sorted(problem.below(*places) for problem in problems)
 
@@ -241,7 +240,7 @@ def _find_labels(
     wanted: Sequence[tuple[Path, Region | None]],
     others: Iterable[Path],
     class_map: ClassMap,
-    config: PreprocessConfig,
+    options: LabelOptions,
 ) -> tuple[dict[tuple[Path, Region | None], Source], list[Problem]]:
     """Return the label files of each animal of each video."""
     predictions = {path.resolve() for path in predictions}
@@ -256,9 +255,7 @@ def _find_labels(
         else:
             paths.append(path)
     videos = list(dict.fromkeys([*(video for video, _ in wanted), *others]))
-    sources, more = assign_label_files(
-        paths, videos, class_map, label_format=config.label_format, channel=config.channel
-    )
+    sources, more = assign_label_files(paths, videos, class_map, options)
     problems += more
     found: dict[tuple[Path, Region | None], Source] = {}
     for source in sources:
@@ -274,7 +271,7 @@ def _compare_files(
     group: str,
     stored: StoredPrediction,
     class_map: ClassMap,
-    config: PreprocessConfig,
+    options: LabelOptions,
 ) -> list[Comparison]:
     sidecar = stored.sidecar
     predicted = stored.read_rows(class_map, with_confidence=True)
@@ -289,14 +286,11 @@ def _compare_files(
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
     recordings = check_recording(
         source,
-        events_to_frames(
-            source.labels, class_map, line, unscored=config.unscored, several=config.several
-        ),
+        events_to_frames(source.labels, class_map, line, options),
         line,
         class_map,
+        options,
         group=group,
-        several=config.several,
-        label_offset=config.label_offset,
     )
     rows = predicted.of_frames(num_frames)
     labels_T = np.where(rows < 0, UNLABELLED, predicted.labels[rows])

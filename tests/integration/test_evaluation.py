@@ -15,11 +15,11 @@ from mpar.evaluation import (
     headline,
 )
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.matching.label_options import LabelOptions
 from mpar.network.checkpoint import load_checkpoint
 from mpar.network.comparing import select_recordings
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
-from mpar.preprocess import PreprocessConfig
 from mpar.scores.comparison import SAME_ANIMAL, compare_folders
 from tests.fixtures.helpers import raises_problem, recording_of
 from tests.fixtures.synthetic import write_annotation
@@ -288,7 +288,7 @@ def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"learnt_part": "train"}))
     metrics, problems = evaluate_folders(
         *(tmp_path / folder for folder in ("p", "ann", "out")),
-        config=PreprocessConfig(group_pattern=r"m\d"),
+        options=LabelOptions(group_pattern=r"m\d"),
     )
     (problem,) = problems
     assert str(problem).startswith("odd.mp4: --group-pattern 'm\\d' finds no animal in 'odd' (the")
@@ -299,7 +299,7 @@ def test_animals_of_predictions_are_found_in_their_names(checkpoint, tmp_path):
     assert alone["warning"] == f"{SAME_ANIMAL} (1 of 4)"
     (tmp_path / "ann" / "m1_a.csv").unlink()
     found, _, _ = compare_folders(
-        tmp_path / "p", tmp_path / "ann", config=PreprocessConfig(group_pattern=r"m\d")
+        tmp_path / "p", tmp_path / "ann", options=LabelOptions(group_pattern=r"m\d")
     )
     assert [(c.name, c.is_learnt) for c in found] == [("m1_b", True), ("m2_a", False)]
 

@@ -14,6 +14,7 @@ from mpar.cache.store import Store
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Event, Scoring
+from mpar.matching.label_options import LabelOptions
 from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
 from tests.fixtures.helpers import raises_problem
@@ -39,9 +40,10 @@ def rows(*codes):
 
 def labels(scorings, several=None, unscored="rest"):
     """Return the label of each frame, and the number of annotators."""
-    laid = events_to_frames(scorings, DEFAULT_CLASS_MAP, LINE, unscored=unscored, several=several)
+    options = LabelOptions(unscored=unscored, several=several)
+    laid = events_to_frames(scorings, DEFAULT_CLASS_MAP, LINE, options)
     (recording,) = check_recording(
-        Source(Path("m1.mp4")), laid, LINE, DEFAULT_CLASS_MAP, group="m1", several=several
+        Source(Path("m1.mp4")), laid, LINE, DEFAULT_CLASS_MAP, options, group="m1"
     )
     names = np.array([*DEFAULT_CLASS_MAP.class_names, "-"])
     return " ".join(name[:1] for name in names[recording.labels]), len(recording.annotators)

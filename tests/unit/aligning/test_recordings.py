@@ -15,6 +15,7 @@ from mpar.aligning.recordings import check_recording
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.labels.scorings import Scoring
+from mpar.matching.label_options import LabelOptions
 from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
 
@@ -41,7 +42,8 @@ def annotation(name, codes, first=0):
 def lay(annotations, num_frames, **options):
     line = TimeLine(num_frames, options.pop("fps", None))
     source = Source(VIDEO)
-    return check_recording(source, annotations, line, DEFAULT_CLASS_MAP, group="m7", **options)
+    options = LabelOptions(**options)
+    return check_recording(source, annotations, line, DEFAULT_CLASS_MAP, options, group="m7")
 
 
 def refuse(annotations, num_frames, **options):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mpar.aligning.laying import events_to_frames
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.matching.label_options import LabelOptions
 from mpar.matching.pairing import assign_label_files
 from mpar.video.timeline import TimeLine
 
@@ -160,13 +161,14 @@ def put(folder, text, name="m1.csv"):
     return path
 
 
-def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, unscored=None, **options):
+def read(path, *, num_frames=300, fps=Fraction(30), video=VIDEO, **options):
     """Read and lay one file about one video."""
-    (source,), problems = assign_label_files([path], [video], DEFAULT_CLASS_MAP, **options)
+    options = LabelOptions(**options)
+    (source,), problems = assign_label_files([path], [video], DEFAULT_CLASS_MAP, options)
     if not source.labels:
         raise InputError(problems + source.problems)
     line = TimeLine(num_frames, fps)
-    (annotation,) = events_to_frames(source.labels, DEFAULT_CLASS_MAP, line, unscored=unscored)
+    (annotation,) = events_to_frames(source.labels, DEFAULT_CLASS_MAP, line, options)
     first = int(annotation.frames[0])  # rows may count from 1
     assert annotation.frames.tolist() == list(range(first, first + len(annotation.codes)))
     return annotation

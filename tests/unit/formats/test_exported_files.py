@@ -21,6 +21,7 @@ from mpar.formats.registry import (
 )
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.matching.label_options import LabelOptions
 from mpar.video.timeline import TimeLine
 from tests.fixtures.helpers import recording_of
 from tests.unit.formats.label_files import (
@@ -127,7 +128,7 @@ def test_a_class_named_background(tmp_path):
     assert path.read_text().splitlines()[0] == ",background,walk"
     line = TimeLine(4, Fraction(30))
     (annotation,) = events_to_frames(
-        read_label_file(path, class_map), class_map, line, unscored="background"
+        read_label_file(path, class_map), class_map, line, LabelOptions(unscored="background")
     )
     assert annotation.codes.tolist() == [0, 1, 1, 0]
 

@@ -14,6 +14,7 @@ from mpar.formats.modifiers import IGNORED
 from mpar.formats.registry import read_label_file
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import ClassMap
+from mpar.matching.label_options import LabelOptions
 from mpar.video.timeline import TimeLine
 from tests.unit.formats.label_files import PROJECT, V8, put
 from tests.unit.formats.test_exchange import AGGREGATED
@@ -175,7 +176,7 @@ def test_observation_interval_of_a_project(tmp_path, interval, frames, warning):
         assert "; 2 events outside it do not count" in said[0]
     (scoring,) = read_label_file(path, classes)
     line = TimeLine(300, Fraction(30))
-    (annotation,) = events_to_frames([scoring], classes, line, unscored="rest")
+    (annotation,) = events_to_frames([scoring], classes, line, LabelOptions(unscored="rest"))
     stop = round(interval[1] * 30) or 300
     inside = (np.arange(300) >= interval[0] * 30) & (np.arange(300) < stop)
     assert ((annotation.codes >= 0) == inside).all()

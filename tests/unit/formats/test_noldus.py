@@ -15,6 +15,7 @@ from mpar.errors import InputError
 from mpar.formats.registry import read_label_file
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
+from mpar.matching.label_options import LabelOptions
 from mpar.matching.pairing import assign_label_files
 from mpar.video.timeline import TimeLine
 from tests.fixtures.helpers import raises_problem
@@ -61,7 +62,9 @@ def lay(path, class_map=DEFAULT_CLASS_MAP, fps=Fraction(30), num_frames=300, uns
     if not source.labels:
         raise InputError([*source.problems, *problems])
     line = TimeLine(num_frames, fps)
-    (annotation,) = events_to_frames(source.labels, class_map, line, unscored=unscored)
+    (annotation,) = events_to_frames(
+        source.labels, class_map, line, LabelOptions(unscored=unscored)
+    )
     return annotation
 
 
