@@ -1,0 +1,1 @@
+"""Preprocessing: videos and label files become a cache."""
