@@ -72,12 +72,7 @@ def collect(
 ) -> tuple[list[Video], list[Problem]]:
     """Pair, group and check everything that is quick to read, before slow steps start.
 
-    Returns
-    -------
-    videos : list of Video
-        Videos that can be decoded, with their labels.
-    problems : list of Problem
-        Problems of all others.
+    Returns the videos that can be decoded, with their labels, and the problems of all others.
     """
     if team.is_leader:
         warn_of_unread_labels(*list_folders(video_folder), annotation_folder)
@@ -170,12 +165,7 @@ def _look_at_all(
 def usual_rate(videos: Sequence[Video], old_config: dict[str, Any] | None) -> Fraction | None:
     """Return the rate of a cache: that of the existing one, else that of most videos.
 
-    Parameters
-    ----------
-    videos : sequence of Video
-        Videos that do not state a rate do not count.
-    old_config : dict, optional
-        Config of the existing cache.
+    Videos that do not state a rate do not count.
     """
     if old_config and old_config.get("rate"):
         return Fraction(old_config["rate"])

@@ -71,19 +71,9 @@ class AppearanceMeter:
 
 
 def appearance_range(store: Store, recordings: Sequence[int]) -> dict[str, Any]:
-    """Return the range of appearances of some recordings of a cache.
+    """Return the smallest and largest value of each attribute of `Appearance`, [float, float].
 
-    Parameters
-    ----------
-    store : Store
-        Cache whose frames are measured, at most 100 per recording; usually `Store.seen`.
-    recordings : sequence of int
-        Positions in the cache, at least one.
-
-    Returns
-    -------
-    dict
-        The smallest and the largest value by attribute of `Appearance`, [float, float].
+    At most 100 frames of each recording of a cache are measured, usually of `Store.seen`.
     """
     found = []
     for recording in recordings:

@@ -99,21 +99,8 @@ class Index:
 def read_index(path: Path, status: os.stat_result) -> Index:
     """Read and check the index of a cache, and check that its data lie within the file.
 
-    Parameters
-    ----------
-    path : Path
-        The cache.
-    status : os.stat_result
-        Status of the opened file, in case another file has replaced it since.
-
-    Returns
-    -------
-    Index
-
-    Raises
-    ------
-    StoreError
-        The file is not a cache, has another version, or is damaged.
+    `status` is that of the opened file, in case another file has replaced it since. StoreError if
+    the file is not a cache, has another version, or is damaged.
     """
     try:
         with opened(path) as file:

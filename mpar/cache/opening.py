@@ -27,12 +27,7 @@ _MASK = 0xFFFFFFFF
 def opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file to read it.
 
-    Raises
-    ------
-    StoreError
-        Another program has it open for writing.
-    OSError
-        It cannot be opened.
+    StoreError if another program has it open for writing, OSError if it cannot be opened.
     """
     head = _read_head(path)
     if not _is_marked(head):

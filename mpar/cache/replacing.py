@@ -54,22 +54,9 @@ def open_old(cache_path: Path, overwrite: bool) -> Store | None:
 def check_options(
     old: Store, class_map: ClassMap, new: Mapping[str, Any], default: Mapping[str, Any]
 ) -> None:
-    """Refuse options that differ from those of the existing cache.
+    """Raise ConfigError with each option that differs from those of the existing cache.
 
-    Parameters
-    ----------
-    old : Store
-        The existing cache.
-    class_map : ClassMap
-        Class map of the new cache.
-    new, default : mapping
-        Options of the new cache, and their defaults; a key that the old cache lacks had its
-        default there.
-
-    Raises
-    ------
-    ConfigError
-        Lists each option that differs, with its old and its new value.
+    A key that the old cache lacks had its default there.
     """
     differences = []
     for key in sorted({*default, *old.config}):

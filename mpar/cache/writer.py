@@ -226,14 +226,7 @@ def find_places(
 ) -> list[list[int]]:
     """Return the bytes at which the frames of each recording, and its squares, start in a cache.
 
-    Parameters
-    ----------
-    lengths : sequence of int
-        Number of frames of each recording, in the order of the cache.
-    frame_size : (int, int)
-        Height and width in px.
-    square_px : int
-        Side of the squares; 0 without.
+    `lengths` are the numbers of frames, in the order of the cache; `square_px` is 0 without squares.
     """
     with h5py.File(_SparseFile(), "w", **_HOW) as file:
         return [

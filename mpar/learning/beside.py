@@ -203,12 +203,8 @@ class Beside:
     ) -> dict[str, float]:
         """Return the powers of all experts.
 
-        Parameters
-        ----------
-        network : sequence of (T, K) arrays, optional
-            Probabilities of the network for the validation recordings; None without a network.
-        can_choose : bool
-            These recordings can tell how good the network is; otherwise it does not count.
+        `network` holds its (T, K) probabilities for the validation recordings. It counts only if there
+        are any and these recordings can tell how good it is (`can_choose`).
         """
         if network is None:
             return self.powers

@@ -393,3 +393,36 @@ class Learner:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
+
+
+class NoLearner(Learner):
+    """Takes the place of the learner with ``--model none``: it takes no step, and saves nothing.
+
+    Parameters
+    ----------
+    store, recordings, config
+        As for `Learner`.
+    """
+
+    num_learnt = 0
+    wait_seconds = 0.0
+    learning_rate = np.nan
+
+    def __init__(self, store: Store, recordings: Sequence[int], config: TrainConfig) -> None:
+        self.counts = class_counts(store, recordings)
+        self.model_config = ModelConfig(
+            model_type=config.model_type,
+            num_classes=len(store.class_names),
+            clip_length=config.clip_length,
+        )
+
+    def weights(self) -> dict[str, Any]:
+        """Return no weights."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing to continue from."""
+        return {}
+
+    def restore(self, state: dict[str, Any], weights: dict[str, Any]) -> None:
+        """Do nothing."""

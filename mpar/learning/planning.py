@@ -123,17 +123,7 @@ def plan_minutes(
 def time_steps(
     learner: Learner, samples: np.ndarray, validate: Callable[[], object]
 ) -> tuple[float, float]:
-    """Take some steps and validate, undo all of it, and return the seconds of one step and of that.
-
-    Parameters
-    ----------
-    learner : Learner
-        As before its first step; afterwards it is so again.
-    samples : (N, 2) integer array
-        Windows, as for `Learner.take_step`.
-    validate : callable
-        A validation.
-    """
+    """Take some steps and validate, undo all of it, and return the seconds of one step and of that."""
     before = copy.deepcopy((learner.state(), learner.judged_net().state_dict()))
     size = learner.config.batch_size
     started = time.monotonic()

@@ -1,19 +1,22 @@
-"""Run folders, one for each training run, and plans of several runs."""
+"""Run folders, one for each training run, their metrics.csv, and plans of several runs."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
 
 from mpar.cache.joined import Caches, as_text
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, read_split, split_store
-from mpar.system.files import write_json
+from mpar.system.files import write_json, write_rows
 
 
 def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run") -> Path:
@@ -109,3 +112,19 @@ def read_plan(path: Path, what: str, *needed: str) -> Plan:
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); start a new {what}") from None
+
+
+def _show(key: str, value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}" if key != "Epoch" else str(value)
+
+
+def by_class(prefix: str, class_names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
+    """Return one column per class."""
+    return {f"{prefix}_{name}": float(v) for name, v in zip(class_names, values, strict=True)}
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write one row per epoch; a cell is empty if an epoch lacks the column."""
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    rows = [[_show(key, row[key]) if key in row else "" for key in columns] for row in history]
+    write_rows(path, [columns, *rows])

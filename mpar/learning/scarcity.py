@@ -29,19 +29,9 @@ def count_bouts(store: Store, recordings: Sequence[int]) -> np.ndarray:
 
 
 def find_scarce(split: Split, store: Store) -> list[str]:
-    """Return a warning with the classes that have few frames or bouts in some part of a split.
+    """Return at most one warning: the classes with few frames or bouts in some part of a split.
 
-    Parameters
-    ----------
-    split : Split
-        Parts without any frame of a class are left to `mpar.learning.splits.check_split`.
-    store : Store
-        The cache.
-
-    Returns
-    -------
-    list of str
-        Nothing, or one warning.
+    Parts without any frame of a class are left to `mpar.learning.splits.check_split`.
     """
     scarce = []
     counts = {

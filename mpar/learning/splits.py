@@ -135,16 +135,7 @@ def _too_few(store: Store, members: dict[str, list[int]], has_test: bool) -> str
 def check_learnable(store: Store, split: Split, what: str = "the train part") -> None:
     """Raise ConfigError if the training recordings hold only one class.
 
-    A network would predict that class for every frame of every video.
-
-    Parameters
-    ----------
-    store : Store
-        The cache.
-    split : Split
-        Its split.
-    what : str
-        Name of the training recordings in messages.
+    A network would predict that class for every frame of every video. `what` names the recordings.
     """
     counts_K = class_counts(store, split.train)
     everywhere_K = class_counts(store, range(len(store)))

@@ -31,18 +31,9 @@ Found = Mapping[str, Sequence[np.ndarray]]
 def fold_by_scene(store: Store, recordings: Sequence[int]) -> list[list[int]]:
     """Divide recordings into at most five parts; animals and backgrounds stay together.
 
-    Parameters
-    ----------
-    store : Store
-        The cache.
-    recordings : sequence of int
-        Positions; those without a label are left out, and of many only 200 are used.
-
-    Returns
-    -------
-    list of list of int
-        Fewer than two parts if there is only one recording. If all recordings show one
-        background, only animals stay together; if there is one animal, recordings do.
+    Recordings without a label are left out, and of many only 200 are used. If all recordings show
+    one background, only animals stay together; if there is one animal, recordings do. One recording
+    gives fewer than two parts.
     """
     labelled = [i for i in recordings if class_counts(store, [i]).any()]
     places = np.linspace(0, len(labelled) - 1, min(len(labelled), _MAX_RECORDINGS)).astype(int)

@@ -124,17 +124,7 @@ def train(
 def resolve_model(config: TrainConfig, device: str = "auto") -> TrainConfig:
     """Replace the model type auto by the one that suits a device; log which, and why.
 
-    Parameters
-    ----------
-    config : TrainConfig
-        The recipe; with another model type it is returned as it is.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where the network will learn.
-
-    Returns
-    -------
-    TrainConfig
-        With standard for a GPU, fast for a CPU.
+    That is standard on a GPU and fast on a CPU. Other model types stay as they are.
     """
     if config.model_type != AUTO:
         return config

@@ -59,20 +59,9 @@ def score_validation(
     *,
     clip_length: int,
 ) -> Validation:
-    """Mix the probabilities of the experts and score them.
+    """Mix the (T, K) probabilities of the experts for the validation recordings, and score them.
 
-    Parameters
-    ----------
-    store : Store
-        Holds the labels.
-    recordings : sequence of int
-        The validation recordings.
-    found : mapping of str to sequence of (T, K) float arrays
-        Probabilities by each expert for every step of them.
-    powers : mapping of str to float
-        How much each expert counts.
-    clip_length : int
-        The worst frames lie at least so far apart.
+    The worst frames lie at least `clip_length` apart.
     """
     truths = [store.step_labels(recording) for recording in recordings]
     probabilities = [
@@ -101,14 +90,7 @@ def score_validation(
 def fit_post(store: Store, learnt: Sequence[int], validation: Validation) -> dict[str, Any]:
     """Fit post-processing on a validation; return its ``config`` and ``effect`` as plain types.
 
-    Parameters
-    ----------
-    store : Store
-        The cache.
-    learnt : sequence of int
-        The training recordings, whose bouts set the shortest bout.
-    validation : Validation
-        From `score_validation`.
+    The bouts of the recordings `learnt` set the shortest bout.
     """
     names = store.class_names
     shortest = shortest_bouts([store.step_labels(i) for i in learnt], len(names))

@@ -309,13 +309,8 @@ def _seen_steps(store: Store, recording: int, start: int, stop: int) -> Iterator
 def pool(z_nC: np.ndarray, rate: float) -> np.ndarray:
     """Return mean, spread and difference over windows about each row, (n, 6 C) float32.
 
-    Parameters
-    ----------
-    z_nC : (n, C) float array
-        Rows in time; beyond the ends the first and last one repeat.
-    rate : float
-        Rows per second; windows are 0.3 and 1 s long, and the difference is that between their
-        ends.
+    `rate` is in rows per second. Windows are 0.3 and 1 s long; the difference is that between their
+    ends. Beyond the ends, the first and last row repeat.
     """
     places = np.arange(len(z_nC))
     columns = []

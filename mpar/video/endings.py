@@ -17,20 +17,7 @@ _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def is_cut_short(path: Path, container: str) -> bool:
-    """Return True if a file is shorter than its container states.
-
-    Parameters
-    ----------
-    path : Path
-        The video.
-    container : str
-        Name of its container as FFmpeg gives it.
-
-    Returns
-    -------
-    bool
-        False if the container states no length.
-    """
+    """Return True if a file is shorter than its container, by FFmpeg's name, states."""
     check = {
         "asf": _is_asf_cut,
         "avi": _is_avi_cut,

@@ -36,16 +36,9 @@ class PictureMeter:
         self._num_flagged = 0
 
     def add(self, luma: np.ndarray, *, is_limited: bool = False, is_flagged: bool = False) -> None:
-        """Measure a decoded frame.
+        """Measure a decoded frame, (H, W) uint8, not resized, since resizing removes levels and lines.
 
-        Parameters
-        ----------
-        luma : (H, W) uint8 array
-            The frame, not resized: resizing removes levels and lines.
-        is_limited : bool
-            Whether its levels are 16 to 235.
-        is_flagged : bool
-            Whether the file states that it is interlaced.
+        `is_limited` means levels of 16 to 235; `is_flagged`, that the file states it is interlaced.
         """
         number = len(self._darkest)
         height, width = luma.shape

@@ -220,14 +220,8 @@ class TimeLine:
 def line_from_times(times: np.ndarray, fps: Fraction | None, start_frame: int = 0) -> TimeLine:
     """Return the time line of a recording from the times in a cache or a prediction.
 
-    Parameters
-    ----------
-    times : (T,) float64 array
-        Second of the video at which each frame is shown.
-    fps : Fraction, optional
-        Frames per second of the video.
-    start_frame : int
-        Frame of the video at which the recording starts. If it is not 0, time counts from there.
+    `times` is the second of the video at which each frame is shown, (T,) float64. If `start_frame`
+    is not 0, time counts from there.
     """
     is_exact = fps and np.array_equal(times, (start_frame + np.arange(len(times))) / float(fps))
     if is_exact:
@@ -298,15 +292,7 @@ def _edges_in_steps(line: TimeLine, rate: Fraction) -> np.ndarray:
 
 
 def take(frames: Iterable[T], source: np.ndarray) -> Iterator[T]:
-    """Yield the frame of each step of a grid; this consumes all frames.
-
-    Parameters
-    ----------
-    frames : iterable
-        Frames of a video.
-    source : (N,) int64 array
-        From `find_grid`.
-    """
+    """Yield the frame of each step of a grid, `source` of `find_grid`; this consumes all frames."""
     step = 0
     for number, frame in enumerate(frames):
         while step < len(source) and source[step] == number:

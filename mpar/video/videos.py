@@ -366,12 +366,8 @@ def squeeze_of(
 ) -> str:
     """Describe how resizing changes the shape of pictures, "" if by 5 % at most.
 
-    Parameters
-    ----------
-    source, target : (height, width)
-        In px.
-    advice : str
-        What to do; a format with the height and width of the same shape that fit into `target`.
+    Sizes are (height, width) in px. `advice` says what to do; it is a format with the height and
+    width of the same shape that fit into `target`.
     """
     (height, width), scale = source, min(target[0] / source[0], target[1] / source[1])
     change = (height * target[1]) / (width * target[0])
