@@ -226,7 +226,7 @@ def find_places(
 ) -> list[list[int]]:
     """Return the bytes at which the frames of each recording, and its squares, start in a cache.
 
-    `lengths` are the numbers of frames, in the order of the cache; `square_px` is 0 without squares.
+    `lengths` are the numbers of frames in the order of the cache; `square_px` is 0 without squares.
     """
     with h5py.File(_SparseFile(), "w", **_HOW) as file:
         return [

@@ -203,8 +203,8 @@ class Beside:
     ) -> dict[str, float]:
         """Return the powers of all experts.
 
-        `network` holds its (T, K) probabilities for the validation recordings. It counts only if there
-        are any and these recordings can tell how good it is (`can_choose`).
+        `network` holds its (T, K) probabilities for the validation recordings. It counts only if
+        there are any and these recordings can tell how good it is (`can_choose`).
         """
         if network is None:
             return self.powers

@@ -143,7 +143,7 @@ def draw_validation(
 def plot_worst_clips(
     store: Store, recordings: Sequence[int], worst: Sequence[WorstFrame], *, clip_length: int
 ) -> Figure:
-    """Plot the clips of the worst frames of some recordings, about every second frame of each clip."""
+    """Plot the clips of the worst frames of some recordings, about every second frame of each."""
     middle, step = clip_length // 2, max(2, clip_length // _NUM_TILES)
     shown = np.arange(middle % step, clip_length, step)  # the middle frame is among them
     clips, captions = [], []

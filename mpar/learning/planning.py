@@ -123,7 +123,7 @@ def plan_minutes(
 def time_steps(
     learner: Learner, samples: np.ndarray, validate: Callable[[], object]
 ) -> tuple[float, float]:
-    """Take some steps and validate, undo all of it, and return the seconds of one step and of that."""
+    """Return the seconds of a step and of a validation; both are undone."""
     before = copy.deepcopy((learner.state(), learner.judged_net().state_dict()))
     size = learner.config.batch_size
     started = time.monotonic()

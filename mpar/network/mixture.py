@@ -116,10 +116,10 @@ class MixedPredictor:
         names: set[str],
         embedded: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Return the probabilities of the experts `names`, each (T, K), from one pass over the frames.
+        """Return the probabilities of the experts `names`, each (T, K), from one pass over frames.
 
-        The movement model measures whole pictures; the others see the squares, if there are any. If the
-        embedded frames are known, `embedded` holds them, (n, D) float16.
+        The movement model measures whole pictures; the others see the squares, if there are any.
+        `embedded` holds the embedded frames if they are known, (n, D) float16.
         """
         movement = self._experts.movement if "movement" in names else None
         features = self._experts.features if "features" in names else None

@@ -36,9 +36,9 @@ class PictureMeter:
         self._num_flagged = 0
 
     def add(self, luma: np.ndarray, *, is_limited: bool = False, is_flagged: bool = False) -> None:
-        """Measure a decoded frame, (H, W) uint8, not resized, since resizing removes levels and lines.
+        """Measure a decoded frame, (H, W) uint8; not resized, which would remove levels and lines.
 
-        `is_limited` means levels of 16 to 235; `is_flagged`, that the file states it is interlaced.
+        `is_limited` means levels of 16 to 235; `is_flagged`, that the file states interlacing.
         """
         number = len(self._darkest)
         height, width = luma.shape
