@@ -84,10 +84,10 @@ def main(
     --resume continues with the options of the run. --folds trains several networks, so that every
     animal is scored by a network that never saw it.
     """
-    from mpar.learning.networks import begin_curve, begin_folds, is_curve, is_folds
     from mpar.learning.recipe import named_recipe
+    from mpar.learning.runs import is_curve, is_folds
+    from mpar.learning.training import resume_training, train
     from mpar.system.team import is_leading
-    from mpar.train import finish_run, resume_training, train
 
     is_cross_validated = num_folds is not None or leave_one_out
     if run_folder is not None:
@@ -103,6 +103,8 @@ def main(
             given["features"] = str(Path(features).absolute())  # for --resume from elsewhere
         config = named_recipe(recipe_name, **given)
         if has_curve:
+            from mpar.learning.networks import begin_curve
+
             _options.refuse_given(["num_folds", "leave_one_out", "html"], "--learning-curve")
             run_folder = begin_curve(
                 caches,
@@ -114,6 +116,8 @@ def main(
                 access=access,
             )
         elif is_cross_validated:
+            from mpar.learning.networks import begin_folds
+
             of_one_run = ["split_path", "test_fraction", *(["num_folds"] if leave_one_out else [])]
             _options.refuse_given(of_one_run, "--leave-one-out" if leave_one_out else "--folds")
             run_folder = begin_folds(
@@ -138,6 +142,8 @@ def main(
             )
     else:
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
+    from mpar.train import finish_run  # imports what draws figures
+
     click.echo(
         finish_run(run_folder, cache_path=caches or None, html=html, device=device, quiet=quiet),
         nl=is_leading(),

@@ -11,8 +11,9 @@ from mpar.cache.store import Store
 from mpar.errors import InputError
 from mpar.evaluation import evaluate_checkpoint
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
-from mpar.learning.networks import is_curve, is_folds, run_curve, run_folds
+from mpar.learning.networks import run_curve, run_folds
 from mpar.learning.recipe import named_recipe
+from mpar.learning.runs import is_curve, is_folds
 from mpar.learning.splits import (
     class_counts,
 )

@@ -9,17 +9,17 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mpar.cache.clips import copy_window
 from mpar.cache.store import Store
 from mpar.learning.validation import Validation
-from mpar.report.glyphs import make_readable
-from mpar.report.plots import plot_clips, plot_confusion
 from mpar.scores.metrics import WorstFrame
+
+if TYPE_CHECKING:  # matplotlib takes 0.5 s to import: only when something is drawn
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,8 @@ def draw_validation(
     store: Store, recordings: Sequence[int], validation: Validation, clip_length: int
 ) -> dict[str, Figure]:
     """Return the figures of an epoch: the confusion matrix and the worst clips."""
+    from mpar.report.plots import plot_confusion
+
     worst = plot_worst_clips(store, recordings, validation.worst, clip_length=clip_length)
     confusion = plot_confusion(validation.scores, normalize=True)
     return {"validation/confusion": confusion, "validation/worst_clips": worst}
@@ -144,6 +146,8 @@ def plot_worst_clips(
     store: Store, recordings: Sequence[int], worst: Sequence[WorstFrame], *, clip_length: int
 ) -> Figure:
     """Plot the clips of the worst frames of some recordings, about every second frame of each."""
+    from mpar.report.plots import plot_clips
+
     middle, step = clip_length // 2, max(2, clip_length // _NUM_TILES)
     shown = np.arange(middle % step, clip_length, step)  # the middle frame is among them
     clips, captions = [], []
@@ -177,6 +181,8 @@ def _tag(column: str) -> str:
 
 def _pixels(figure: Figure) -> np.ndarray:
     """Return a figure as pixels, (H, W, 3) uint8."""
+    from mpar.report.glyphs import make_readable
+
     make_readable(figure)
     figure.set_dpi(_DPI)
     canvas: Any = figure.canvas

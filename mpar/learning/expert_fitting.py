@@ -6,12 +6,9 @@ Shapes: N rows, D features, C components, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from mpar.cache.store import Store
 from mpar.labels.classes import UNLABELLED
@@ -21,6 +18,9 @@ from mpar.network.features import FeatureModel, ViewEmbedder, embeddings_of, poo
 from mpar.network.movement import MovementModel, movement_of
 from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
+
+if TYPE_CHECKING:  # scikit-learn takes 0.7 s to import: only when experts are fitted
+    from sklearn.decomposition import PCA
 
 MAX_STEPS = 100_000  # of all recordings, a minute of reading at 64 x 64 px
 _DEFAULT_RATE = 30.0  # of a cache whose videos do not state their rate
@@ -177,6 +177,8 @@ class FeatureFitting:
 
     def _find_components(self, recordings: tuple[int, ...]) -> PCA:
         """Return the largest components of recordings, of which `fit` takes the first."""
+        from sklearn.decomposition import PCA
+
         if recordings not in self._components:
             x_ND = np.concatenate([self._rows[i] for i in recordings]).astype(np.float32)
             number = min(max(NUM_COMPONENTS), *x_ND.shape)
@@ -220,6 +222,9 @@ def _fit_linear(
     x_ND: np.ndarray, truth_N: np.ndarray, num_classes: int, regularization: float
 ) -> LinearModel:
     """Fit logistic regression on the labelled rows, each class with the same total weight."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     is_known = truth_N != UNLABELLED
     x_ND, truth_N = x_ND[is_known], truth_N[is_known]
     scaler = StandardScaler().fit(x_ND)

@@ -16,7 +16,14 @@ from mpar.errors import ConfigError
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import responses_or_all
 from mpar.learning.recipe import TrainConfig
-from mpar.learning.runs import choose_split, make_run_folder, read_plan, write_plan
+from mpar.learning.runs import (
+    CURVE_PLAN,
+    FOLDS_PLAN,
+    choose_split,
+    make_run_folder,
+    read_plan,
+    write_plan,
+)
 from mpar.learning.splits import (
     Split,
     check_learnable,
@@ -36,8 +43,6 @@ from mpar.system.files import write_json, write_text
 from mpar.system.team import refuse_team
 
 log = logging.getLogger(__name__)
-
-FOLDS_PLAN = "folds.json"
 
 
 def begin_folds(
@@ -104,11 +109,6 @@ def _recipe_of_all(
     """
     config = config or TrainConfig()
     return config if init_path is not None else resolve_model(config, device)
-
-
-def is_folds(folder: Path | str) -> bool:
-    """Return True if a folder is from `begin_folds`, not from a single run."""
-    return (Path(folder) / FOLDS_PLAN).is_file()
 
 
 def run_folds(
@@ -213,7 +213,6 @@ def _evaluate_folds(
     )
 
 
-CURVE_PLAN = "learning_curve_plan.json"
 SHARES = {"quarter": 0.25, "half": 0.5, "all": 1.0}
 
 
@@ -270,11 +269,6 @@ def begin_curve(
         config=config,
     )
     return folder
-
-
-def is_curve(folder: Path | str) -> bool:
-    """Return True if a folder is from `begin_curve`."""
-    return (Path(folder) / CURVE_PLAN).is_file()
 
 
 def run_curve(

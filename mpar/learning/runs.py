@@ -18,6 +18,9 @@ from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, read_split, split_store
 from mpar.system.files import write_json, write_rows
 
+FOLDS_PLAN = "folds.json"
+CURVE_PLAN = "learning_curve_plan.json"
+
 
 def make_run_folder(parent: Path, name: str | None = None, *, prefix: str = "run") -> Path:
     """Create a folder for a run, or return an existing one of this name without a saved run.
@@ -128,3 +131,13 @@ def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     columns = list(dict.fromkeys(key for row in history for key in row))
     rows = [[_show(key, row[key]) if key in row else "" for key in columns] for row in history]
     write_rows(path, [columns, *rows])
+
+
+def is_folds(folder: Path | str) -> bool:
+    """Return True if a folder is from `begin_folds`, not from a single run."""
+    return (Path(folder) / FOLDS_PLAN).is_file()
+
+
+def is_curve(folder: Path | str) -> bool:
+    """Return True if a folder is from `begin_curve`."""
+    return (Path(folder) / CURVE_PLAN).is_file()

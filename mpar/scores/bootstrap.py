@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 NUM_RESAMPLES = 2000
@@ -61,8 +61,10 @@ def bootstrap_intervals(
     weights = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), num_resamples)
     totals = np.tensordot(weights, counts, axes=1)
     scores = np.array([score(total) for total in totals])
-    reach = stats.t.ppf((1 + level) / 2, num_groups - 1) * np.sqrt(num_groups / (num_groups - 1))
-    ends = stats.norm.cdf([-reach, reach])
+    reach = special.stdtrit(num_groups - 1, (1 + level) / 2) * np.sqrt(
+        num_groups / (num_groups - 1)
+    )
+    ends = special.ndtr([-reach, reach])
     intervals = np.full((2, scores.shape[1]), np.nan)
     for i, column in enumerate(scores.T):
         known = column[~np.isnan(column)]

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import confusion_matrix
 
 from mpar.labels.bouts import as_labels
 from mpar.labels.classes import UNLABELLED
@@ -233,12 +232,13 @@ def frame_scores(truth: ArrayLike, predicted: ArrayLike, class_names: Sequence[s
     known = true != UNLABELLED
     if not known.any():
         raise ValueError("truth: found no labelled frame, so there is nothing to score")
-    # Unlabelled is one more class; its row is empty and dropped, its column stays.
+    # unlabelled is one more column
     column = np.where(guess == UNLABELLED, num_classes, guess)
-    counts = confusion_matrix(true[known], column[known], labels=np.arange(num_classes + 1))
+    cells = true[known].astype(np.int64) * (num_classes + 1) + column[known]
+    counts = np.bincount(cells, minlength=num_classes * (num_classes + 1))
     return FrameScores(
         class_names=tuple(class_names),
-        confusion=counts[:num_classes],
+        confusion=counts.reshape(num_classes, num_classes + 1),
         num_unlabelled_ignored=int((~known).sum()),
     )
 

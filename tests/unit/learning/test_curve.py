@@ -8,8 +8,9 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.learning.networks import begin_curve, is_curve, run_curve
+from mpar.learning.networks import begin_curve, run_curve
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.runs import is_curve
 from mpar.learning.splits import Split, read_split, write_split
 from mpar.scores.comparison import Comparison
 from mpar.scores.learning_curve import measure_curve

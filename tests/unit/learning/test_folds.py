@@ -11,8 +11,9 @@ import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.learning.networks import begin_curve, begin_folds, is_folds, run_folds
+from mpar.learning.networks import begin_curve, begin_folds, run_folds
 from mpar.learning.recipe import TrainConfig
+from mpar.learning.runs import is_folds
 from mpar.learning.signals import TrainingInterruptedError
 from mpar.learning.splits import fold_splits
 from mpar.network.checkpoint import load_checkpoint
