@@ -61,8 +61,10 @@ class EventScores:
     num_true, num_predicted : (K,) int64 arrays
         Bouts of each class.
     num_matched : (C, K) int64 array
-        Number of matched pairs of a true and a predicted bout, by criterion of `CRITERIA`: the
-        largest number of pairs in which no bout occurs twice.
+        Number of matched pairs of a true and a predicted bout, by criterion: the largest number of
+        pairs in which no bout occurs twice.
+    criteria : tuple of Criterion, length C
+        When a predicted bout matches a true one.
 
     Notes
     -----
@@ -79,6 +81,7 @@ class EventScores:
     num_true: IntArray
     num_predicted: IntArray
     num_matched: IntArray
+    criteria: tuple[Criterion, ...] = CRITERIA
 
     @property
     def precision(self) -> FloatArray:
@@ -111,7 +114,7 @@ class EventScores:
                 self.f1[c, k],
             )
             for k, name in enumerate(self.class_names)
-            for c, criterion in enumerate(CRITERIA)
+            for c, criterion in enumerate(self.criteria)
         ]
         columns = "Class Criterion Threshold True_bouts Predicted_bouts Matched Precision Recall F1"
         return pd.DataFrame(rows, columns=columns.split())
@@ -124,7 +127,9 @@ class EventScores:
                 "predicted_bouts": int(self.num_predicted[k]),
                 "f1": {
                     str(criterion): score
-                    for criterion, score in zip(CRITERIA, none_for_nan(self.f1[:, k]), strict=True)
+                    for criterion, score in zip(
+                        self.criteria, none_for_nan(self.f1[:, k]), strict=True
+                    )
                 },
             }
             for k, name in enumerate(self.class_names)
@@ -132,7 +137,10 @@ class EventScores:
 
 
 def event_scores(
-    truths: Sequence[ArrayLike], predictions: Sequence[ArrayLike], class_names: Sequence[str]
+    truths: Sequence[ArrayLike],
+    predictions: Sequence[ArrayLike],
+    class_names: Sequence[str],
+    criteria: tuple[Criterion, ...] = CRITERIA,
 ) -> EventScores:
     """Score the bouts of recordings.
 
@@ -142,6 +150,8 @@ def event_scores(
         Class index per frame of each recording, -1 for unlabelled.
     class_names : sequence of str, length K
         Names of the classes.
+    criteria : tuple of Criterion
+        When a predicted bout matches a true one.
 
     Returns
     -------
@@ -166,34 +176,34 @@ def event_scores(
     """
     num_classes = len(class_names)
     num_true, num_predicted = np.zeros((2, num_classes), np.int64)
-    num_matched = np.zeros((len(CRITERIA), num_classes), np.int64)
+    num_matched = np.zeros((len(criteria), num_classes), np.int64)
     for truth, predicted in zip(truths, predictions, strict=True):
         true = as_labels(truth, num_classes=num_classes, name="truth")
         guess = as_labels(predicted, num_classes=num_classes, name="predicted")
         if true.shape != guess.shape:
             raise ValueError(f"predicted: found {len(guess)} frames, expected {len(true)}")
         guess = np.where(true == UNLABELLED, UNLABELLED, guess)
-        true_bouts, predicted_bouts = find_bouts(true), find_bouts(guess)
+        true_bouts, predicted_bouts = (
+            find_bouts(labels)[["start", "stop", "label"]].to_numpy() for labels in (true, guess)
+        )
         for k in range(num_classes):
-            pair = (_spans_of(bouts, k) for bouts in (true_bouts, predicted_bouts))
-            own, other = pair
+            own, other = (bouts[bouts[:, 2] == k, :2] for bouts in (true_bouts, predicted_bouts))
             num_true[k] += len(own)
             num_predicted[k] += len(other)
             if len(own) and len(other):
-                num_matched[:, k] += _count_matches(own, other)
+                num_matched[:, k] += _count_matches(own, other, criteria)
     return EventScores(
         class_names=tuple(class_names),
         num_true=num_true,
         num_predicted=num_predicted,
         num_matched=num_matched,
+        criteria=criteria,
     )
 
 
-def _spans_of(bouts: pd.DataFrame, label: int) -> IntArray:
-    return bouts.loc[bouts["label"] == label, ["start", "stop"]].to_numpy(np.int64)
-
-
-def _count_matches(true_N2: IntArray, predicted_M2: IntArray) -> list[int]:
+def _count_matches(
+    true_N2: IntArray, predicted_M2: IntArray, criteria: Sequence[Criterion]
+) -> list[int]:
     """Return for each criterion how many bouts can be matched one to one."""
     start, stop = true_N2[:, 0, None], true_N2[:, 1, None]
     other_start, other_stop = predicted_M2[:, 0], predicted_M2[:, 1]
@@ -201,7 +211,7 @@ def _count_matches(true_N2: IntArray, predicted_M2: IntArray) -> list[int]:
     shared = np.minimum(stop, other_stop) - np.maximum(start, other_start)
     union = np.maximum(stop, other_stop) - np.minimum(start, other_start)
     counts = []
-    for kind, threshold in CRITERIA:
+    for kind, threshold in criteria:
         # integers, so that rounding does not decide a value at the threshold
         is_match = (
             distance <= threshold

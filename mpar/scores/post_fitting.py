@@ -19,7 +19,7 @@ from mpar.predictions.postprocess import (
     postprocess,
     runs_of,
 )
-from mpar.scores.events import CRITERIA, SHOWN_CRITERIA, event_scores
+from mpar.scores.events import SHOWN_CRITERIA, event_scores
 from mpar.scores.metrics import frame_scores, mean_log_loss
 
 
@@ -124,9 +124,8 @@ def score_labels(
     The latter is the mean over both criteria of `mpar.scores.events.SHOWN_CRITERIA`.
     """
     frames = frame_scores(np.concatenate(truths), np.concatenate(labels), class_names)
-    events = event_scores(truths, labels, class_names)
-    shown = [CRITERIA.index(criterion) for criterion in SHOWN_CRITERIA]
+    events = event_scores(truths, labels, class_names, SHOWN_CRITERIA)
     return {
         "macro_f1": frames.macro_f1,
-        "event_f1": float(np.nanmean(events.f1[shown])),
+        "event_f1": float(np.nanmean(events.f1)),
     }
