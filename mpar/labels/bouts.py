@@ -59,14 +59,15 @@ def as_labels(
     return array.astype(np.int64)
 
 
-def find_runs(labels: ArrayLike) -> pd.DataFrame:
+def find_runs(labels: ArrayLike) -> NDArray[np.int64]:
     """Find the maximal runs of equal labels, including runs of unlabelled frames (-1).
 
-    Parameters, columns and errors are those of `find_bouts`. The runs cover every frame.
+    Parameters and errors are those of `find_bouts`. Returns rows of (start, stop, label), which
+    cover every frame, (R, 3).
 
     Examples
     --------
-    >>> find_runs([0, 0, 2, -1, 2, 2]).values.tolist()
+    >>> find_runs([0, 0, 2, -1, 2, 2]).tolist()
     [[0, 2, 0], [2, 3, 2], [3, 4, -1], [4, 6, 2]]
     """
     array = as_labels(labels)
@@ -74,7 +75,7 @@ def find_runs(labels: ArrayLike) -> pd.DataFrame:
     is_first[1:] = array[1:] != array[:-1]
     start = np.flatnonzero(is_first)
     stop = np.append(start[1:], len(array))[: len(start)]
-    return pd.DataFrame({"start": start, "stop": stop, "label": array[start]}, dtype="int64")
+    return np.stack([start, stop, array[start]], axis=1)
 
 
 def find_bouts(labels: ArrayLike) -> pd.DataFrame:
@@ -103,7 +104,7 @@ def find_bouts(labels: ArrayLike) -> pd.DataFrame:
     [[0, 2, 0], [2, 3, 2], [4, 6, 2]]
     """
     runs = find_runs(labels)
-    return runs[runs["label"] != UNLABELLED].reset_index(drop=True)
+    return pd.DataFrame(runs[runs[:, 2] != UNLABELLED], columns=["start", "stop", "label"])
 
 
 def bout_table(

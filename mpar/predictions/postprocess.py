@@ -222,15 +222,9 @@ def apply_temperature(probabilities_TK: Probabilities, temperature: float) -> Pr
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def runs_of(labels: NDArray[np.int8]) -> tuple[list[int], list[int], list[int]]:
-    """Return starts, stops and labels of all runs, including unlabelled ones."""
-    runs = find_runs(labels)
-    return runs["start"].tolist(), runs["stop"].tolist(), runs["label"].tolist()
-
-
 def _close_gaps(labels: NDArray[np.int8], num_frames: int) -> NDArray[np.int8]:
     """Close gaps from first to last; a closed gap no longer bounds another gap."""
-    starts, stops, runs = runs_of(labels)
+    starts, stops, runs = find_runs(labels).T.tolist()
     closed = labels.copy()
     before, i = runs[0] if runs else UNLABELLED, 1
     while i < len(runs) - 1:
@@ -251,7 +245,7 @@ def _drop_short(
 
     Each bout passes through a heap once for each length it had, so T frames take T log T steps.
     """
-    starts, stops, runs = runs_of(labels)
+    starts, stops, runs = find_runs(labels).T.tolist()
     left, last = labels.copy(), len(runs) - 1
     before, after = list(range(-1, last)), list(range(1, last + 2))  # neighbours of each run
     is_gone = [False] * len(runs)

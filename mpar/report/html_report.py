@@ -204,4 +204,4 @@ def _ethogram_data(c: Comparison) -> dict[str, Any]:
 
 def _runs(labels: NDArray[np.integer]) -> list[int]:
     """Return start and label of every run as a flat list; unlabelled is -1."""
-    return find_runs(labels)[["start", "label"]].to_numpy().ravel().tolist()
+    return find_runs(labels)[:, [0, 2]].ravel().tolist()

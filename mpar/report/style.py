@@ -172,8 +172,7 @@ def draw_strip(
     runs = find_runs(labels)
     values, counts = np.unique(labels, return_counts=True)
     for label in values[np.argsort(-counts, kind="stable")]:
-        mine = runs[runs["label"] == label]
-        start, stop = mine["start"].to_numpy(), mine["stop"].to_numpy()
+        start, stop = runs[runs[:, 2] == label, :2].T
         # join runs across gaps that the outlines close anyway, which bounds the size of the PDF
         is_apart = edges[start[1:]] - edges[stop[:-1]] > length / 4000
         start, stop = start[np.append(True, is_apart)], stop[np.append(is_apart, True)]

@@ -196,4 +196,4 @@ class Desk:
 
 
 def _runs(codes: np.ndarray) -> list[list[int]]:
-    return find_runs(codes).to_numpy().tolist()
+    return find_runs(codes).tolist()

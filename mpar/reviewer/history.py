@@ -118,10 +118,7 @@ class Lane:
         """Return the runs of equal code and origin in a stretch; they cover all of it."""
         codes, how = self.codes[start:stop], self.how[start:stop]
         both = find_runs((codes.astype(np.int64) + 1) * 4 + how)
-        return [
-            (start + a, start + b, value // 4 - 1, value % 4)
-            for a, b, value in both.to_numpy().tolist()
-        ]
+        return [(start + a, start + b, value // 4 - 1, value % 4) for a, b, value in both.tolist()]
 
     def put(self, runs: Iterable[Run]) -> None:
         """Set runs without a history."""

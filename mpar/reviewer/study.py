@@ -313,9 +313,7 @@ class Study:
             self.class_map,
             frames.line,
         )
-        return {
-            name: find_runs(codes).to_numpy().tolist() for name, codes in lanes.items()
-        }, problems
+        return {name: find_runs(codes).tolist() for name, codes in lanes.items()}, problems
 
     def save_regions(self, video: Path, regions: Sequence[Region]) -> None:
         """Replace the regions of a video in ``regions.csv`` of the output folder.

@@ -325,8 +325,7 @@ class Estimate:
                 "stop": stretch.stop,
                 # bouts as [class index, frames]
                 "bouts": [
-                    [label, stop - start]
-                    for start, stop, label in find_runs(labels).itertuples(index=False)
+                    [label, stop - start] for start, stop, label in find_runs(labels).tolist()
                 ],
             }
             for stretch, labels in self.checked_stretches()

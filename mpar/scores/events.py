@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from mpar.labels.bouts import as_labels, find_bouts
+from mpar.labels.bouts import as_labels, find_runs
 from mpar.labels.classes import UNLABELLED
 from mpar.scores.metrics import none_for_nan, ratio
 
@@ -183,11 +183,9 @@ def event_scores(
         if true.shape != guess.shape:
             raise ValueError(f"predicted: found {len(guess)} frames, expected {len(true)}")
         guess = np.where(true == UNLABELLED, UNLABELLED, guess)
-        true_bouts, predicted_bouts = (
-            find_bouts(labels)[["start", "stop", "label"]].to_numpy() for labels in (true, guess)
-        )
+        true_runs, predicted_runs = find_runs(true), find_runs(guess)
         for k in range(num_classes):
-            own, other = (bouts[bouts[:, 2] == k, :2] for bouts in (true_bouts, predicted_bouts))
+            own, other = (runs[runs[:, 2] == k, :2] for runs in (true_runs, predicted_runs))
             num_true[k] += len(own)
             num_predicted[k] += len(other)
             if len(own) and len(other):

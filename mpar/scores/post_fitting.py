@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from mpar.labels.bouts import find_runs
 from mpar.labels.classes import UNLABELLED
 from mpar.predictions.postprocess import (
     EDGES,
@@ -17,7 +18,6 @@ from mpar.predictions.postprocess import (
     Probabilities,
     apply_temperature,
     postprocess,
-    runs_of,
 )
 from mpar.scores.events import SHOWN_CRITERIA, event_scores
 from mpar.scores.metrics import frame_scores, mean_log_loss
@@ -41,7 +41,7 @@ def shortest_bouts(truths: Sequence[np.ndarray], num_classes: int) -> tuple[int,
     """
     lengths: list[list[int]] = [[] for _ in range(num_classes)]
     for truth in truths:
-        starts, stops, runs = runs_of(np.asarray(truth, np.int8))
+        starts, stops, runs = find_runs(truth).T.tolist()
         for i in range(1, len(runs) - 1):
             if UNLABELLED not in runs[i - 1 : i + 2]:
                 lengths[runs[i]].append(stops[i] - starts[i])

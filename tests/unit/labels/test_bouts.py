@@ -62,8 +62,8 @@ def test_bouts_and_runs_say_all_about_labels(labels):
         again[bout.start : bout.stop] = bout.label
     assert again.tolist() == labels
     runs = find_runs(np.array(labels, np.int8))
-    assert np.repeat(runs["label"], runs["stop"] - runs["start"]).tolist() == labels
-    assert (runs["label"].diff().iloc[1:] != 0).all()
+    assert np.repeat(runs[:, 2], runs[:, 1] - runs[:, 0]).tolist() == labels
+    assert (np.diff(runs[:, 2]) != 0).all()
 
 
 @settings(deadline=None)
