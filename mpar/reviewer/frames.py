@@ -161,6 +161,16 @@ class VideoFrames:
             )
         return self.num_frames is not None
 
+    def small(self, number: int) -> tuple[int, bytes] | None:
+        """Return the nearest frame at or before a frame that has a small picture, and its JPEG.
+
+        It needs no decoding. None if that part of the video has not been counted.
+        """
+        found = self.index or self._counting
+        if found is None or number >= self.num_counted:
+            return None
+        return found.small.near(number)
+
     def encoded(
         self, start: int, stop: int, step: int = 1, *, is_urgent: bool = False
     ) -> list[tuple[int, bytes]]:

@@ -120,7 +120,8 @@ def _add_data(app: Flask, token: str, study: Study) -> None:
     def show_frames() -> tuple[bytes, dict[str, str]]:
         """Send frames one after another: number and length as little-endian uint32, then JPEG.
 
-        Those below X-Proven are certain; others may look different once they are.
+        Those below X-Proven are certain; others may look different once they are. With "small",
+        it sends at once the nearest small picture at or before the first frame, if there is one.
         """
         frames = study.frames_of(_name(study))
         frames.wait(_WAIT_SECONDS)
@@ -132,7 +133,11 @@ def _add_data(app: Flask, token: str, study: Study) -> None:
             abort(400)
         stop = min(stop, start + _MAX_CHUNK * step)
         num_proven = frames.num_counted
-        found = frames.encoded(start, stop, step, is_urgent=request.args.get("urgent") == "1")
+        if request.args.get("small") == "1":
+            found = [small] if (small := frames.small(start)) else []
+        else:
+            is_urgent = request.args.get("urgent") == "1"
+            found = frames.encoded(start, stop, step, is_urgent=is_urgent)
         body = b"".join(struct.pack("<II", i, len(data)) + data for i, data in found)
         return body, {
             "Content-Type": "application/octet-stream",

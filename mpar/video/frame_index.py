@@ -7,16 +7,18 @@ that it is the right one.
 
 from __future__ import annotations
 
+import bisect
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import xxhash
 
@@ -38,8 +40,12 @@ from mpar.video.timeline import TimeLine
 from mpar.video.videos import line_of, other_size
 
 UNKNOWN = np.iinfo(np.int64).min  # a time stamp that the file does not state
-_FORMAT = 1
+_FORMAT = 2
 _OF_FRAMES = ("packets", "digests", "turns")
+_OF_SMALL = ("frames", "ends", "jpeg")
+# small pictures: about 5 kB each, four a second, and at most 20 MB a video
+_SMALL_PX, _SMALL_PER_SECOND, _MAX_SMALL = 320, 4, 4096
+_SMALL_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 70)
 _OF_PACKETS = ("pts", "dts", "places", "is_key", "is_shown")
 
 
@@ -81,6 +87,54 @@ class PacketTable:
         return shown[np.argsort(stamps)] if is_sound and len(shown) else None
 
 
+class SmallPictures:
+    """Small pictures of some frames of a video, to look at before the exact one is decoded.
+
+    Parameters
+    ----------
+    frames : sequence of int
+        Their frames, rising.
+    ends : sequence of int
+        Byte after the last one of each in `jpeg`.
+    jpeg : bytes
+        The pictures as JPEG, one after another.
+    """
+
+    def __init__(
+        self, frames: Sequence[int] = (), ends: Sequence[int] = (), jpeg: bytes = b""
+    ) -> None:
+        self._frames, self._ends, self._jpeg = list(frames), list(ends), bytearray(jpeg)
+
+    def add(self, frame: int, picture: np.ndarray) -> None:
+        """Add a frame, (H, W) uint8."""
+        scale = _SMALL_PX / max(picture.shape)
+        if scale < 1:
+            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        self._jpeg += cv2.imencode(".jpg", picture, _SMALL_JPEG)[1].tobytes()
+        self._ends.append(len(self._jpeg))
+        self._frames.append(frame)  # last, so that other threads find whole pictures
+
+    def near(self, frame: int) -> tuple[int, bytes] | None:
+        """Return the nearest frame at or before a frame that has a picture, and its JPEG."""
+        place = bisect.bisect_right(self._frames, frame) - 1
+        if place < 0:
+            return None
+        start = self._ends[place - 1] if place else 0
+        return self._frames[place], bytes(self._jpeg[start : self._ends[place]])
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return them as arrays, which `from_arrays` takes."""
+        jpeg = np.frombuffer(bytes(self._jpeg), np.uint8)
+        return dict(
+            zip(_OF_SMALL, (np.array(self._frames), np.array(self._ends), jpeg), strict=True)
+        )
+
+    @classmethod
+    def from_arrays(cls, frames: np.ndarray, ends: np.ndarray, jpeg: np.ndarray) -> SmallPictures:
+        """Rebuild from `to_arrays`."""
+        return cls(frames.tolist(), ends.tolist(), jpeg.tobytes())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameIndex:
     """The frames of a video, T of them, as one pass over all of it found them.
@@ -99,6 +153,8 @@ class FrameIndex:
         When each frame is shown.
     table : PacketTable
         The packets of the video.
+    small : SmallPictures
+        Small pictures of some frames.
     """
 
     packets: np.ndarray
@@ -108,6 +164,7 @@ class FrameIndex:
     width: int
     line: TimeLine
     table: PacketTable
+    small: SmallPictures
 
     def save(self, path: Path, video: Path, stream: int | None) -> None:
         """Write the index to a file."""
@@ -122,6 +179,7 @@ class FrameIndex:
         times = np.zeros(0) if self.line.times is None else self.line.times
         arrays = {name: getattr(self, name) for name in _OF_FRAMES} | {"times": times}
         arrays |= {name: getattr(self.table, name) for name in _OF_PACKETS}
+        arrays |= {f"small_{name}": array for name, array in self.small.to_arrays().items()}
         with atomic_path(path, durable=False) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, meta=np.array(json.dumps(meta)), **arrays)
 
@@ -132,6 +190,7 @@ class FrameIndex:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 meta = json.loads(str(data["meta"]))
                 found = {name: data[name] for name in (*_OF_FRAMES, *_OF_PACKETS, "times")}
+                small = SmallPictures.from_arrays(**{n: data[f"small_{n}"] for n in _OF_SMALL})
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         expected, times = _identify(video, stream), found["times"]
@@ -153,6 +212,7 @@ class FrameIndex:
             table=PacketTable(
                 **{name: found[name] for name in _OF_PACKETS}, container=meta["container"]
             ),
+            small=small,
         )
 
 
@@ -236,7 +296,7 @@ class Counting:
 
     Attributes
     ----------
-    packets, digests, turns : list
+    packets, digests, turns, small
         As in `FrameIndex`, so far.
     info : VideoInfo
         Known from the first frame on.
@@ -249,6 +309,7 @@ class Counting:
         self.packets: list[int] = []
         self.digests: list[int] = []
         self.turns: list[int] = []
+        self.small = SmallPictures()
         self.info: VideoInfo
         self.index: FrameIndex
 
@@ -260,6 +321,7 @@ class Counting:
     def __iter__(self) -> Iterator[None]:
         to_grey, turner, tally = GreyConverter(None, 1), Turner(), Tally()
         shown: tuple[int, int] | None = None
+        small_step = 1
         with opened(self._path, self._stream) as (container, video, _):
             packets = numbered(read_packets(container, video))
             for frame in decode(packets, container, video, tally):
@@ -268,6 +330,8 @@ class Counting:
                 if shown is None:
                     self.info = describe(self._path, container, video, frame)
                     shown = size
+                    fewest = -(-len(self._table.pts) // _MAX_SMALL)
+                    small_step = max(1, round(self.info.fps / _SMALL_PER_SECOND), fewest)
                 elif size != shown:
                     raise other_size(self._path, shown, size, tally.num_frames)
                 if frame.pts is None:
@@ -278,7 +342,11 @@ class Counting:
                         "another format",
                     )
                 self.packets.append(frame.pts)
-                self.digests.append(digest_of(to_grey.luma(frame)[0]))
+                luma, is_limited = to_grey.luma(frame)
+                self.digests.append(digest_of(luma))
+                if tally.num_frames % small_step == 0:
+                    picture = to_grey.convert(frame, luma, is_limited, orientation)
+                    self.small.add(tally.num_frames, picture)
                 self.turns.append(number_of(orientation))
                 tally.num_frames += 1
                 yield
@@ -295,4 +363,5 @@ class Counting:
             width=shown[1],
             line=line_of(tally, self.info, zero),
             table=self._table,
+            small=self.small,
         )

@@ -67,11 +67,50 @@ def test_a_picture_that_is_late_is_marked(open_window):
     page.evaluate("() => review.go(200)")
     page.wait_for_selector("#late >> text=Frame 200 comes; this is frame 0")
     assert page.evaluate(NUMBER_ON_CANVAS) == [0, 0]
+    window.press("1")  # waits for the frame: nobody scores what is not on the screen
+    assert page.evaluate("() => review.own[200]") == -1
     released.append(True)
     for route in held:
         route.continue_()
     page.wait_for_selector("#picture[data-frame='200']")
     assert page.locator("#late").is_hidden()
+    page.wait_for_function("() => review.own[200] !== -1")
+
+
+def test_a_small_picture_comes_first_and_cannot_be_scored(open_window):
+    """It is marked with its frame, gives way to the exact one, and labels wait for that."""
+    window = open_window()
+    page = window.page
+    page.wait_for_function("() => Number(document.body.dataset.counted) > 200")
+    held, released = [], []
+
+    def pass_on(route):
+        if released or "small=1" in route.request.url:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/frames?*", pass_on)
+    page.evaluate("() => review.player.frames.blobs.clear()")
+    page.evaluate("() => review.player.frames.bitmaps.clear()")
+    page.evaluate("() => review.go(200)")
+    page.wait_for_selector("#picture[data-sketch]:not([data-sketch=''])")
+    sketch = int(page.get_attribute("#picture", "data-sketch"))
+    assert 200 - 8 < sketch <= 200
+    assert page.get_attribute("#picture", "data-frame") == ""
+    assert page.locator("#late").inner_text() == (
+        f"Frame 200 comes; this is a small picture of frame {sketch}"
+    )
+    window.press("1")
+    page.wait_for_timeout(100)
+    assert page.evaluate("() => review.own[200]") == -1
+    released.append(True)
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#picture[data-frame='200']")
+    assert page.evaluate(NUMBER_ON_CANVAS) == [200, 200]
+    page.wait_for_function("() => review.own[200] !== -1")
+    assert page.evaluate("() => review.own[199]") == -1
 
 
 def test_a_killed_server_is_noticed_and_loses_nothing(browser, sources, tmp_path):

@@ -63,6 +63,16 @@ export class Frames {
     return this.#bitmap(number);
   }
 
+  // Return a promise of a small picture of this frame or of one shortly before it, null if the
+  // server has none yet. It comes at once, and does not count as the picture of the frame.
+  async small(number) {
+    const { bytes } = await getBytes("frames", { name: this.name, start: number, small: 1 });
+    if (!bytes.byteLength) return null;
+    const found = new DataView(bytes).getUint32(0, true);
+    const blob = new Blob([new Uint8Array(bytes, 8)], { type: "image/jpeg" });
+    return { number: found, bitmap: await createImageBitmap(blob) };
+  }
+
   // The picture if it is ready to be drawn, else null; starts to prepare it.
   ready(number) {
     if (!this.blobs.has(number)) return null;

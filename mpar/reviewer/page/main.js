@@ -28,6 +28,7 @@ class Review {
     this.classOf = new Map(Object.entries(study.class_of).map(([code, k]) => [Number(code), k]));
     this.player = new Player($("picture"), {
       onShow: (frame, isPlaying) => this.#shown(frame, isPlaying),
+      onSketch: (frame) => this.#sayLate(`Frame ${this.player.frame} comes; this is a small picture of frame ${frame}`),
       onState: () => this.controls?.update(),
       onError: (text) => this.say(text),
     });
@@ -365,15 +366,31 @@ class Review {
     this.player.show(wanted);
     if (this.player.shown !== wanted) {
       // the picture is still that of another frame, and must not be taken for this one
-      $("late").textContent = `Frame ${wanted} comes; this is frame ${this.player.shown}`;
-      $("late").hidden = false;
+      this.#sayLate(`Frame ${wanted} comes; this is frame ${this.player.shown}`);
       this.#showPlace(wanted);
     }
+  }
+
+  #sayLate(text) {
+    $("late").textContent = text;
+    $("late").hidden = false;
   }
 
   // After an undo, only the server knows the lane: commands wait until it has answered.
   hold() {
     this.held ??= [];
+  }
+
+  // A frame may be scored once it is on the screen: until then, commands wait.
+  async holdUntilShown(command, value) {
+    this.hold();
+    this.held.push([command, value]);
+    await this.player.arriving;
+    if (!this.player.isExact) {
+      this.held = [];
+      this.say(`Frame ${this.player.frame} was not shown, so it was not scored.`);
+    }
+    this.#release();
   }
 
   #release() {

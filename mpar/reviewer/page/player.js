@@ -7,7 +7,8 @@ const MAX_SHOWN_PER_SECOND = 60;
 const MAX_LAG_SECONDS = 0.25;
 
 export class Player {
-  // `onShow(frame, isPlaying)` after each frame that is drawn, `onState()` when playing changes.
+  // `onShow(frame, isPlaying)` after each frame that is drawn, `onSketch(frame)` after a small
+  // picture of a frame nearby, `onState()` when playing changes.
   constructor(canvas, handlers) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
@@ -53,8 +54,19 @@ export class Player {
     this.context.drawImage(bitmap, 0, 0);
     this.shown = number;
     this.canvas.dataset.frame = number;
+    this.canvas.dataset.sketch = "";
     this.handlers.onShow(number, this.direction !== 0);
     this.#readAhead();
+  }
+
+  // Draw a small picture until the exact one is here.
+  #sketch({ number, bitmap }) {
+    this.context.drawImage(bitmap, 0, 0, this.canvas.width, this.canvas.height);
+    bitmap.close();
+    this.shown = -1;
+    this.canvas.dataset.frame = "";
+    this.canvas.dataset.sketch = number;
+    this.handlers.onSketch(number);
   }
 
   #readAhead() {
@@ -75,8 +87,18 @@ export class Player {
     this.timer = setTimeout(() => frames === this.frames && this.#readAhead(), 60);
   }
 
+  // Whether the canvas shows the very frame that the scorer is at.
+  get isExact() {
+    return this.shown === this.frame;
+  }
+
   // Go to a frame and draw it as soon as it is here.
-  async show(frame) {
+  show(frame) {
+    this.arriving = this.#show(frame);
+    return this.arriving;
+  }
+
+  async #show(frame) {
     this.frame = Math.min(Math.max(0, frame), this.last);
     this.clock = null;
     const wanted = this.frame;
@@ -87,11 +109,12 @@ export class Player {
     }
     const turn = ++this.drawing;
     const frames = this.frames;
+    const isWanted = () =>
+      frames === this.frames && turn === this.drawing && wanted === this.frame && this.shown !== wanted;
+    frames.small(wanted).then((small) => small && isWanted() && this.#sketch(small), () => {});
     try {
       const bitmap = await frames.get(wanted);
-      if (bitmap && frames === this.frames && turn === this.drawing && wanted === this.frame) {
-        this.#draw(wanted, bitmap);
-      }
+      if (bitmap && isWanted()) this.#draw(wanted, bitmap);
     } catch (error) {
       if (!(error instanceof RefusedError) && error.name !== "InvalidStateError") throw error;
       this.handlers.onError(error.message);

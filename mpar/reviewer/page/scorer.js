@@ -76,6 +76,10 @@ export class Scorer {
     }
     if (this.brush?.k === k) return;
     this.stop();
+    if (!this.review.player.isExact) {
+      this.review.holdUntilShown("label", k);
+      return;
+    }
     const { frame } = this;
     const group = this.#group();
     if (!this.#set(frame, frame + 1, code, group)) return;

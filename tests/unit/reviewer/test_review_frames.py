@@ -47,6 +47,18 @@ def unpack(data):
     return found
 
 
+def test_small_pictures_need_no_decoding(ask, monkeypatch):
+    """The nearest at or before a frame, once it is counted; none past the end."""
+    asker = ask()
+    asker.state("m1")
+    asker.study.frames_of("m1").join()
+    monkeypatch.setattr(VideoFrames, "_decode", None)
+    for frame in (0, 5, 59):
+        ((number, found),) = unpack(asker.get("frames", name="m1", start=frame, small=1).data)
+        assert frame - 8 < number == found <= frame
+    assert asker.get("frames", name="m1", start=60, small=1).data == b""
+
+
 @pytest.mark.parametrize(("name", "count"), [("m1", 60), ("m2", 40)])
 def test_frames_have_their_numbers(ask, name, count):
     """In any order, one by one, in stretches, every third one, and past the end."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from mpar.video import seeking
-from mpar.video.frame_index import Counting, FrameIndex, scan_packets
+from mpar.video.frame_index import Counting, FrameIndex, SmallPictures, scan_packets
 from mpar.video.seeking import FrameReader
 from mpar.video.videos import Decoding
 from tests.fixtures.helpers import raises_problem
@@ -202,6 +203,21 @@ def test_steps_and_playback_decode_each_frame_once(tmp_path):
     reader.close()
 
 
+@pytest.mark.parametrize(("side", "expected"), [(64, 64), (400, 320)])
+def test_small_pictures_are_of_frames_at_or_shortly_before(tmp_path, side, expected):
+    """Four a second; each shows the frame that it says, at most 320 px wide."""
+    path = tmp_path / "v.mp4"
+    write_video(path, draw_frame_numbers(60, side, side))
+    _, index = count(path)
+    for frame in range(60):
+        number, jpeg = index.small.near(frame)
+        assert number == frame // 8 * 8
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert picture.shape == (expected, expected)
+        assert read_frame_number(cv2.resize(picture, (side, side))) == number
+    assert SmallPictures().near(3) is None
+
+
 def test_index_is_kept_for_the_same_video_only(tmp_path):
     """A file gives back what was counted; another video, or a torn file, gives nothing."""
     path, saved = tmp_path / "v.mp4", tmp_path / ".v.npz"
@@ -214,6 +230,7 @@ def test_index_is_kept_for_the_same_video_only(tmp_path):
     assert np.array_equal(loaded.line.times, index.line.times)
     assert loaded.line.fps == index.line.fps
     assert np.array_equal(loaded.table.places, index.table.places)
+    assert [loaded.small.near(i) for i in (0, 7, 39)] == [index.small.near(i) for i in (0, 7, 39)]
     assert FrameIndex.load(saved, path, 1) is None
     data = saved.read_bytes()
     for torn in (data[: len(data) // 2], b"", b"PK" + data[2:400]):
