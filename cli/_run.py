@@ -9,7 +9,8 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,9 +98,10 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
     return wrapper
 
 
-def show_message(text: str, level: str = "") -> None:
+def show_message(text: str, level: str = "", code: str = "") -> None:
     """Print a message to the error stream; the level is "error", "warning" or none."""
-    if not write_event("message", level=level or "info", text=text):
+    coded = {"code": code} if code else {}
+    if not write_event("message", level=level or "info", text=text, **coded):
         click.echo(f"{level}: {text}" if level else text, err=True)
 
 
@@ -155,14 +157,19 @@ def show_problems(problems: Iterable[Problem], *, limit: int | None = MAX_PROBLE
         click.echo(f"  and {num_hidden} more", err=True)
 
 
-def show_warnings(warnings: Iterable[tuple[str, str]]) -> None:
-    """Print (file, warning) pairs to the error stream; print equal warnings only once."""
+def show_warnings(
+    warnings: Iterable[tuple[str, str]], codes: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Print (file, warning) pairs to the error stream; print equal warnings only once.
+
+    `codes` holds the codes of those warnings that have one.
+    """
     files: dict[str, list[str]] = {}
     for file, warning in warnings:
         files.setdefault(warning, []).append(file)
     for warning, names in files.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        show_message(f"{names[0]}{others}: {warning}", "warning")
+        show_message(f"{names[0]}{others}: {warning}", "warning", codes.get(warning, ""))
 
 
 def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:
@@ -177,7 +184,10 @@ def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:
 
 def show_predicted(done: Predicted, folder: Path) -> None:
     """Print what was written to a folder, what was there, and the warnings about the videos."""
-    show_warnings((item.video, warning) for item in done.written for warning in item.warnings)
+    show_warnings(
+        ((item.video, warning) for item in done.written for warning in item.warnings),
+        {text: code for item in done.written for code, text in item.drift.items()},
+    )
     if done.kept:
         click.echo(
             f"{counted(len(done.kept), 'prediction')} of this network with these options already "

@@ -193,7 +193,7 @@ def _join(
         config,
         group=video.groups[number],
     )
-    made = [_make(video, line, part, recording, config.rate) for recording in recordings]
+    made = [_make(video, number, line, part, recording, config.rate) for recording in recordings]
     warnings = [
         Problem.of(item.path, "warning", text) for item in scorings for text in item.warnings
     ]
@@ -254,6 +254,7 @@ def _with_rate_of_labels(source: Source, line: TimeLine, scorings: Sequence[Scor
 
 def _make(
     video: Video,
+    number: int,
     line: TimeLine,
     part: DecodedAnimal,
     recording: Recording,
@@ -264,6 +265,7 @@ def _make(
     span = slice(recording.start_frame, recording.start_frame + recording.num_frames)
     # times at a guessed rate would select the wrong frames
     steps, step_rate = find_grid(recording.line, None if line.is_guess else rate)
+    shown = video.regions[number] or video.info
     info = RecordingInfo(
         name=recording.name,
         video=recording.video,
@@ -278,6 +280,8 @@ def _make(
         size_bytes=video.size_bytes,
         sha256=video.sha256,
         region=recording.region,
+        height=shown.height,
+        width=shown.width,
         annotators=recording.annotators,
         warnings=part.warnings,
     )

@@ -8,7 +8,7 @@ Layout, format version 2::
                                  its attributes, byte offsets and checksums
     /recordings/000000/   attrs: name, video, group, fps ("30/1"), start_frame, num_frames,
                                  rate ("30/1"), num_steps, has_own_steps, video_num_frames,
-                                 size_bytes, sha256, region, annotators, warnings
+                                 size_bytes, sha256, region, height, width, annotators, warnings
         frames            (T, H, W) uint8, chunks (16, H, W) or (T, H, W) if T < 16, no filter;
                                  the chunks lie end to end, from a multiple of 4096 bytes on
                                  (fewer than 4096 bytes in all: anywhere)
@@ -97,6 +97,9 @@ class RecordingInfo:
         Whether steps differ from frames.
     region : str
         Part of the picture, as "x,y,width,height" in px; "" for the whole picture.
+    height, width : int
+        Size in px of what it shows of the video, its region or the whole picture; 0 if an older
+        cache does not say.
     has_times : bool
         False if a cache of version 1 lacks the times of a video with an unsteady rate.
     """
@@ -116,6 +119,9 @@ class RecordingInfo:
     rate: Fraction | None = None
     has_own_steps: bool = False
     region: str = ""
+    # older caches lack them, and are not made again for that
+    height: int = dataclasses.field(default=0, compare=False)
+    width: int = dataclasses.field(default=0, compare=False)
     has_times: bool = True
 
     def __post_init__(self) -> None:
@@ -153,6 +159,8 @@ class RecordingInfo:
             num_steps=int(data.get("num_steps", 0)),
             has_own_steps=bool(data.get("has_own_steps", 0)),
             region=str(data.get("region", "")),
+            height=int(data.get("height", 0)),
+            width=int(data.get("width", 0)),
             has_times="num_steps" in data or bool(data.get("is_steady", 0)),
         )
 
@@ -162,7 +170,7 @@ _PLAIN_FIELDS = [
     for field in dataclasses.fields(RecordingInfo)
     if field.name
     not in {
-        *("fps", "rate", "num_steps", "has_own_steps", "region"),
+        *("fps", "rate", "num_steps", "has_own_steps", "region", "height", "width"),
         *("annotators", "warnings", "has_times"),
     }
 ]

@@ -192,6 +192,9 @@ class Recording:
         "train" or "val" if the network that made the labels learnt from this video or animal.
     warnings : tuple of str
         What the user should check in the video.
+    drift : mapping of str to str
+        Those of the warnings that say how the video looks unlike the videos that the network
+        learnt from, by code (`mpar.errors.KINDS`).
     source_digest : str
         Of what was predicted: the SHA-256 of the video, or a hash of the frames in a cache.
     alone : mapping of str to (T,) int8 array
@@ -212,6 +215,7 @@ class Recording:
     raw: np.ndarray | None = None
     learnt_part: str = ""
     warnings: tuple[str, ...] = ()
+    drift: Mapping[str, str] = field(default_factory=dict)
     source_digest: str = ""
     alone: Mapping[str, np.ndarray] = field(default_factory=dict)
 

@@ -127,9 +127,17 @@ def walk_video(
     if not np.array_equal(source, used):
         decoding, _, found = walk(source)
     steps = find_steps(line, step_rate, len(source))
+    shown = [region or decoding.info for region in regions]
     walks = tuple(
-        Walk(probabilities, steps, meter.appearance(step_rate), tuple(find_warnings(squares)))
-        for probabilities, meter, squares in zip(found, meters, decoding.squares, strict=True)
+        Walk(
+            probabilities,
+            steps,
+            meter.appearance(step_rate, (place.height, place.width), line.fps),
+            tuple(find_warnings(squares)),
+        )
+        for probabilities, meter, squares, place in zip(
+            found, meters, decoding.squares, shown, strict=True
+        )
     )
     return WalkedVideo(decoding.info, line, decoding.warnings, walks)
 

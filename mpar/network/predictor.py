@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mpar.cache.drift import AppearanceMeter, find_drift
+from mpar.cache.drift import Appearance, AppearanceMeter, find_drift, knows_size
 from mpar.cache.store import Store, digest_of
 from mpar.errors import ConfigError
 from mpar.labels.scorings import Recording
@@ -230,7 +230,7 @@ class ActionRecognitionInference:
         for region, walk in zip(regions, walked.walks, strict=True):
             labels, probabilities = postprocess(walk.probabilities, self.post)
             place = "" if region is None else str(region)
-            shown = (region.height, region.width) if region else (info.height, info.width)
+            drift = self._find_drift(walk.appearance)
             predictions.append(
                 Recording(
                     name=recording_name(path.stem, region),
@@ -240,17 +240,38 @@ class ActionRecognitionInference:
                     labels=labels[walk.steps],
                     raw=labels_of(walk.probabilities)[walk.steps],
                     warnings=(
-                        *_find_resizing(shown, size),
+                        *self._find_resizing(walk.appearance),
                         *walked.warnings,
                         *walk.warnings,
-                        *find_drift(walk.appearance, self.checkpoint.data["look"]),
+                        *drift.values(),
                     ),
+                    drift=drift,
                     learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
                     region=place,
                     source_digest=sha256,
                 )
             )
         return predictions
+
+    def _find_drift(self, look: Appearance) -> dict[str, str]:
+        return find_drift(look, self.checkpoint.data["look"], self.checkpoint.following)
+
+    def _find_resizing(self, look: Appearance) -> list[str]:
+        """Return a warning if pictures are resized, and nobody knows if those of training were."""
+        source, size = (look.height, look.width), self.checkpoint.frame_size
+        if source == size or knows_size(self.checkpoint.data["look"]):
+            return []
+        squeeze = squeeze_of(
+            source,
+            size,
+            "this is right only if the training videos had this shape; otherwise crop or film "
+            "alike",
+        )
+        return [
+            squeeze
+            or f"frames are {source[1]}x{source[0]} px, resized to {size[1]}x{size[0]} as in "
+            "training"
+        ]
 
     def _check_tracks(self, path: Path, regions: Sequence[Region | None]) -> None:
         """Raise ConfigError if tracks are missing, or given to a network that does not use them."""
@@ -309,6 +330,8 @@ class ActionRecognitionInference:
         labels, probabilities = postprocess(found, self.post)
         line = store.line(recording)
         assert info.rate is not None
+        size = info.height, info.width
+        drift = self._find_drift(meter.appearance(info.rate, size, info.fps))
         steps = _steps_of(store, recording)
         return Recording(
             name=info.name,
@@ -317,10 +340,8 @@ class ActionRecognitionInference:
             probabilities=probabilities[steps],
             labels=labels[steps],
             raw=labels_of(found)[steps],
-            warnings=(
-                *info.warnings,
-                *find_drift(meter.appearance(info.rate), self.checkpoint.data["look"]),
-            ),
+            warnings=(*info.warnings, *drift.values()),
+            drift=drift,
             learnt_part=self.checkpoint.learnt_part(
                 sha256=info.sha256, region=info.region, group=info.group
             ),
@@ -365,21 +386,6 @@ def _steps_of(store: Store, recording: int) -> np.ndarray:
 
 def _how_to_follow(following: Following | None) -> str:
     return f"with --follow-size {following.side}" if following else "without --follow"
-
-
-def _find_resizing(source: tuple[int, int], size: tuple[int, int]) -> list[str]:
-    """Return a warning if frames of a (height, width) are resized to the training size."""
-    if source == size:
-        return []
-    squeeze = squeeze_of(
-        source,
-        size,
-        "this is right only if the training videos had this shape; otherwise crop or film alike",
-    )
-    return [
-        squeeze
-        or f"frames are {source[1]}x{source[0]} px, resized to {size[1]}x{size[0]} as in training"
-    ]
 
 
 def fitted_post(checkpoint: Checkpoint) -> PostConfig:

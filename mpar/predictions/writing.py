@@ -148,6 +148,7 @@ def _sidecar(
         "postprocessing": post.to_dict(),
         "class_map": class_map.to_dict(),
         "warnings": list(prediction.warnings),
+        "drift": dict(prediction.drift),
         "learnt_part": prediction.learnt_part,
     }
 

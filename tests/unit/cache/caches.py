@@ -31,6 +31,8 @@ def make_recording(name, num_frames, *, height=5, width=7, num_annotators=2):
         video_num_frames=num_frames + 3,
         size_bytes=1 << 40,
         sha256="ab" * 32,
+        height=240,
+        width=320,
         annotators=("anna", "bo", "chloë")[:num_annotators],
         warnings=("runs at 29.97",) if num_frames % 2 else (),
     )

@@ -131,7 +131,8 @@ def test_plain_h5py_reads_the_cache(cache, recordings):
             for key in ("annotators", "warnings"):
                 assert [text.decode() for text in attrs[key]] == list(getattr(info, key))
             assert (attrs["rate"].decode(), attrs["region"].decode()) == ("30000/1001", "")
-            assert len(attrs) == 15
+            assert (attrs["height"], attrs["width"]) == (info.height, info.width)
+            assert len(attrs) == 17
             for item in (group, *group.values()):  # no bytes that say when they were written
                 assert not item.id.get_create_plist().get_obj_track_times()
             np.testing.assert_array_equal(group["frames"][:16], recording.frames[:16], strict=True)
