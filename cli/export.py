@@ -8,12 +8,14 @@ import click
 from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 
+_OF_VIDEOS = ("video_folder", "label_folder", "bouts", "squares")
+
 
 @click.command(
     cls=_options.GroupedCommand,
     groups={
         "Output": "format output overwrite quiet progress",
-        "Videos and their clips": "videos labels bouts",
+        "Videos and their clips": "videos labels bouts squares",
         "Other formats": "unscored metadata",
     },
 )
@@ -59,6 +61,11 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
     "and after, and contact sheets. Repeatable.",
 )
 @click.option(
+    "--squares",
+    is_flag=True,
+    help="With --format video: draw the square that the network saw, if it follows the animal.",
+)
+@click.option(
     "--metadata",
     "metadata_path",
     type=_options.FILE,
@@ -77,6 +84,7 @@ def main(
     video_folder: Path | None,
     label_folder: Path | None,
     bouts: tuple[str, ...],
+    squares: bool,
     metadata_path: Path | None,
     overwrite: bool,
     quiet: bool,
@@ -97,13 +105,14 @@ def main(
             output_folder,
             label_folder=label_folder,
             bouts=bouts,
+            squares=squares,
             overwrite=overwrite,
             quiet=quiet,
         )
     elif label_format == "nwb":
         from mpar.predictions.nwb import export_nwb
 
-        _options.refuse_given(["unscored", "video_folder", "label_folder", "bouts"], "--format nwb")
+        _options.refuse_given(["unscored", *_OF_VIDEOS], "--format nwb")
         paths, problems = export_nwb(
             predictions,
             output_folder,
@@ -114,9 +123,7 @@ def main(
     else:
         from mpar.predictions.reading import export_predictions
 
-        _options.refuse_given(
-            ["video_folder", "label_folder", "bouts", "metadata_path"], f"--format {label_format}"
-        )
+        _options.refuse_given([*_OF_VIDEOS, "metadata_path"], f"--format {label_format}")
         paths, problems = export_predictions(
             predictions, output_folder, label_format, unscored=unscored, overwrite=overwrite
         )

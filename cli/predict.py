@@ -140,9 +140,9 @@ def main(
             weights=weights,
             thresholds=thresholds,
         )
-        following = network.checkpoint.following
-        points = following.points or () if following else ()
-        regions = _options.read_regions(regions_path, tracks_path, points) or network.regions
+        regions = _options.read_regions(regions_path, tracks_path)
+        if regions is None or tracks_path is not None:
+            regions = network.regions_with(tracks_path)
         found, problems = find_inputs(sources, regions)
         done = predict_inputs(
             *(network, found, output_folder),

@@ -13,7 +13,7 @@ from mpar_cli._run import command, show_message
     cls=_options.GroupedCommand,
     groups={
         "What to do": "output predictions annotator blind estimate",
-        "Videos and labels": "videos class-map regions stream group-pattern",
+        "Videos and labels": "videos class-map regions tracks stream group-pattern",
     },
 )
 @click.argument("videos", type=_options.FOLDER)
@@ -46,6 +46,7 @@ from mpar_cli._run import command, show_message
 @_options.videos
 @_options.class_map
 @_options.regions
+@_options.tracks
 @_options.stream
 @_options.group_pattern
 @_options.port
@@ -63,6 +64,7 @@ def main(
     estimate: bool,
     class_map_path: Path | None,
     regions_path: Path | None,
+    tracks_path: Path | None,
     stream: int | None,
     group_pattern: str | None,
     port: int,
@@ -82,7 +84,7 @@ def main(
         class_map=None if class_map_path is None else _options.read_class_map(class_map_path),
         is_blind=blind,
         is_estimate=estimate,
-        regions=_options.read_regions(regions_path),
+        regions=_options.read_regions(regions_path, tracks_path),
         stream=stream,
         group_pattern=group_pattern,
     )

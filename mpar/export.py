@@ -29,6 +29,7 @@ from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
 from mpar.system.folders import find_files
 from mpar.system.progress import Bar
+from mpar.video.following import WHOLE
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding
 from mpar.video.writing import AddFrame, new_video
@@ -74,6 +75,7 @@ def export_videos(
     *,
     label_folder: Path | str | None = None,
     bouts: Sequence[str] = (),
+    squares: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
 ) -> tuple[list[Path], list[Problem]]:
@@ -92,6 +94,8 @@ def export_videos(
         Label files of a person, shown in a second line.
     bouts : sequence of str
         Classes whose bouts become clips, with one second before and after.
+    squares : bool
+        Draw the squares that the network saw.
     overwrite : bool
         Replace files that exist.
     quiet : bool
@@ -107,7 +111,7 @@ def export_videos(
     Raises
     ------
     ConfigError
-        An unknown class, or a file that exists.
+        An unknown class, a file that exists, or squares where no prediction has any.
     InputError
         No recording can be written.
 
@@ -121,6 +125,11 @@ def export_videos(
     class_names = class_map.class_names
     if unknown := [name for name in bouts if name not in class_names]:
         raise ConfigError(f"bouts: found {unknown[0]!r}, expected one of {', '.join(class_names)}")
+    if squares and not any(item.squares for item in predictions):
+        raise ConfigError(
+            f"squares: found none in {prediction_folder}; mpar-predict notes them if the network "
+            "learnt with --follow or --tracks, so predict again or drop --squares"
+        )
     truths: dict[str, NDArray[np.int8]] = {}
     if label_folder is not None:
         comparisons, _, more = compare_folders(prediction_folder, label_folder)
@@ -140,7 +149,7 @@ def export_videos(
         for task in tasks:
             try:
                 with contained(task.video, with_disk=True):
-                    paths += _write(task, class_names, folder, bool(truths), bar.update)
+                    paths += _write(task, class_names, folder, bool(truths), squares, bar.update)
                 shown += task.bouts
             except InputError as error:
                 problems += error.problems
@@ -227,6 +236,7 @@ def _write(
     class_names: Sequence[str],
     folder: Path,
     has_truth: bool,
+    has_squares: bool,
     advance: Callable[[int], object],
 ) -> list[Path]:
     """Write the videos of a recording; they appear when all of it was read."""
@@ -253,6 +263,8 @@ def _write(
                     own = stack.enter_context(contextlib.ExitStack())
                     add = own.enter_context(new_video(parts / piece.name, rate))
                     writing.append((piece, add, own))
+                if has_squares:
+                    picture = _with_square(task, i, picture)
                 if writing:
                     drawn = _draw(task, band, i, picture, has_truth)
                 for piece, add, _ in writing:
@@ -305,6 +317,21 @@ def _draw(
         confidences.append(None)
     time = _clock_text(float(item.clock.start_of(i)))
     return band.draw(picture, labels, confidences, f"{time}   frame {i}")
+
+
+def _with_square(task: _Task, i: int, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture with the square that the network saw, white between black lines."""
+    path, region = task.item.squares, task.item.region
+    if path is None or path.corners[i, 0] == WHOLE:
+        return picture
+    around = Region.parse(region) if region else Region("", 0, 0, 0, 0)
+    x, y = (path.corners[i] - (around.x, around.y)).tolist()
+    last = path.side - 1
+    picture = picture.copy()
+    for inset, level in ((0, 0), (1, 255), (2, 0)):
+        corner, end = (x + inset, y + inset), (x + last - inset, y + last - inset)
+        cv2.rectangle(picture, corner, end, level)
+    return picture
 
 
 def _clock_text(seconds: float) -> str:

@@ -348,6 +348,7 @@ def predict_multiple_videos(
     output_dir: Path | str,
     stride: int = 1,
     *,
+    tracks: Path | str | None = None,
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = True,
@@ -364,6 +365,9 @@ def predict_multiple_videos(
         Gets the CSV files.
     stride : int
         Write every `stride`-th frame.
+    tracks : Path or str, optional
+        Folder with the key points of these videos; only for a network that learnt with tracks,
+        which needs it. Each animal in them has predictions of its own.
     device
         As for `ActionRecognitionInference`.
     overwrite, quiet
@@ -380,7 +384,7 @@ def predict_multiple_videos(
         Some videos could not be predicted; the predictions of all others are written.
     """
     network = ActionRecognitionInference(checkpoint_path, device)
-    inputs, problems = find_inputs(video_paths, network.regions)
+    inputs, problems = find_inputs(video_paths, network.regions_with(tracks))
     found = predict_inputs(
         network,
         inputs,

@@ -18,7 +18,7 @@ import xxhash
 from mpar.cache.layout import CHUNK_FRAMES, bytes_of
 from mpar.cache.notes import DecodedAnimal, DecodingOptions, FrameRun, Regions, save_note
 from mpar.cache.writer import write_all
-from mpar.video.following import WHOLE, find_warnings
+from mpar.video.following import SquarePath, find_warnings
 from mpar.video.videos import Decoding, squeeze_of
 
 _BUFFER_BYTES = 1 << 17
@@ -35,15 +35,13 @@ def make_part(decoding: Decoding, number: int, options: DecodingOptions) -> Deco
     squeeze = squeeze_of(shown, options.size) if options.size else ""
     squares, following = decoding.squares[number], options.following
     warnings = (*decoding.warnings, *([squeeze] if squeeze else []), *find_warnings(squares))
-    left, top = (0, 0) if region is None else (region.x, region.y)
+    path = SquarePath.of(squares, following.side, region) if following else None
     return DecodedAnimal(
         line,
         options.size or shown,
         warnings,
         square_px=following.size if following else 0,
-        corners=tuple(
-            (left + x, top + y) if x != WHOLE else (WHOLE, WHOLE) for x, y, *_ in squares
-        ),
+        corners=tuple((x, y) for x, y in path.corners.tolist()) if path else (),
     )
 
 

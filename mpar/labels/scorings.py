@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.video.timeline import TimeLine
+
+if TYPE_CHECKING:
+    from mpar.video.following import SquarePath
 
 JOINT = "__"  # between the names of a video and an animal in it
 
@@ -199,6 +203,8 @@ class Recording:
         Of what was predicted: the SHA-256 of the video, or a hash of the frames in a cache.
     alone : mapping of str to (T,) int8 array
         Labels of each expert of a prediction alone, before post-processing, if asked for.
+    squares : SquarePath, optional
+        The squares that a prediction was made from.
     """
 
     name: str
@@ -218,6 +224,7 @@ class Recording:
     drift: Mapping[str, str] = field(default_factory=dict)
     source_digest: str = ""
     alone: Mapping[str, np.ndarray] = field(default_factory=dict)
+    squares: SquarePath | None = None
 
     def __post_init__(self) -> None:
         for name, shape, expected in (

@@ -13,7 +13,7 @@ import numpy as np
 
 from mpar.cache.drift import Appearance, AppearanceMeter
 from mpar.network.mixture import Predictor
-from mpar.video.following import Following, find_warnings
+from mpar.video.following import Following, SquarePath, find_warnings
 from mpar.video.regions import Region
 from mpar.video.streams import VideoInfo
 from mpar.video.timeline import MAX_STEPS, TimeLine, find_grid, find_steps, is_same_tempo, take
@@ -39,12 +39,15 @@ class Walk:
         Appearance of the frames that the network saw.
     warnings : tuple of str
         Warnings about the squares that follow its animal.
+    squares : SquarePath, optional
+        These squares.
     """
 
     probabilities: np.ndarray
     steps: np.ndarray
     appearance: Appearance
     warnings: tuple[str, ...] = ()
+    squares: SquarePath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +130,23 @@ def walk_video(
     if not np.array_equal(source, used):
         decoding, _, found = walk(source)
     steps = find_steps(line, step_rate, len(source))
-    shown = [region or decoding.info for region in regions]
     walks = tuple(
         Walk(
             probabilities,
             steps,
-            meter.appearance(step_rate, (place.height, place.width), line.fps),
+            meter.appearance(step_rate, _size_of(region or decoding.info), line.fps),
             tuple(find_warnings(squares)),
+            SquarePath.of(squares, following.side, region) if following else None,
         )
-        for probabilities, meter, squares, place in zip(
-            found, meters, decoding.squares, shown, strict=True
+        for probabilities, meter, squares, region in zip(
+            found, meters, decoding.squares, regions, strict=True
         )
     )
     return WalkedVideo(decoding.info, line, decoding.warnings, walks)
+
+
+def _size_of(shown: Region | VideoInfo) -> tuple[int, int]:
+    return shown.height, shown.width
 
 
 class _Chosen:

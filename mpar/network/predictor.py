@@ -14,6 +14,7 @@ from mpar.cache.store import Store, digest_of
 from mpar.errors import ConfigError
 from mpar.labels.scorings import Recording
 from mpar.matching.regions import recording_name
+from mpar.matching.tracks import TrackFolder
 from mpar.network.checkpoint import Checkpoint, load_checkpoint
 from mpar.network.config import NO_NETWORK
 from mpar.network.dense import DensePredictor
@@ -25,7 +26,7 @@ from mpar.network.pacing import walk_video
 from mpar.predictions.postprocess import PostConfig, postprocess
 from mpar.system.files import sha256_of
 from mpar.system.team import local_device
-from mpar.video.following import Following, describe_following
+from mpar.video.following import Following, SquarePath, describe_following
 from mpar.video.regions import Region, sized
 from mpar.video.timeline import find_steps
 from mpar.video.videos import probe_video, squeeze_of
@@ -249,9 +250,17 @@ class ActionRecognitionInference:
                     learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
                     region=place,
                     source_digest=sha256,
+                    squares=walk.squares,
                 )
             )
         return predictions
+
+    def regions_with(self, tracks: Path | str | None) -> TrackFolder | tuple[Region, ...]:
+        """Return the tracks in a folder, of the key points learnt from; without, the regions."""
+        if tracks is None:
+            return self.regions
+        following = self.checkpoint.following
+        return TrackFolder(Path(tracks), following.points or () if following else ())
 
     def _find_drift(self, look: Appearance) -> dict[str, str]:
         return find_drift(look, self.checkpoint.data["look"], self.checkpoint.following)
@@ -350,6 +359,9 @@ class ActionRecognitionInference:
             region=info.region,
             group=info.group,
             source_digest=digest_of(store, recording),
+            squares=SquarePath(store.following.side, store.corners(recording))
+            if store.following
+            else None,
             alone={n: labels_of(each[n])[steps] for n in EXPERTS if n in each and with_each},
         )
 

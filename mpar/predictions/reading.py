@@ -24,6 +24,7 @@ from mpar.system.csv_text import number_columns, read_text
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.system.progress import Bar
+from mpar.video.following import SquarePath
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine, join_lines
 
@@ -142,6 +143,18 @@ class StoredPrediction:
         text = self.sidecar.get("region", "")
         animal = self.name.removeprefix(self.video.stem).removeprefix(JOINT)
         return Region.parse(text, animal) if text else None
+
+    def squares(self) -> SquarePath | None:
+        """Return the squares that it was made from, if any; InputError if they are damaged."""
+        data = self.sidecar.get("squares")
+        if data is None:
+            return None
+        try:
+            return SquarePath.from_dict(data, int(self.sidecar["num_frames"]))
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            path = self.path.with_suffix(".json")
+            message = "holds squares that mpar-predict did not write; predict again"
+            raise InputError.of(path, "damaged", message) from None
 
     def read_rows(
         self,
@@ -306,7 +319,8 @@ def read_probabilities(
         recording, _ = stored.read(with_probabilities=True)
         _ = recording.clock  # raises InputError if it is unknown when frames are shown
         # the name, not the video: it may hold a region
-        return replace(recording, group=find_group(Path(f"{stored.name}.mp4"), group_pattern))
+        group = find_group(Path(f"{stored.name}.mp4"), group_pattern)
+        return replace(recording, group=group, squares=stored.squares())
 
     predictions, class_map, problems = read_folder(folder, read_one, quiet=quiet)
     warn_of_groups([item.name for item in predictions], group_pattern)

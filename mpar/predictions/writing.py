@@ -150,6 +150,7 @@ def _sidecar(
         "warnings": list(prediction.warnings),
         "drift": dict(prediction.drift),
         "learnt_part": prediction.learnt_part,
+        "squares": None if prediction.squares is None else prediction.squares.to_dict(),
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mpar.errors import ConfigError
 from mpar.labels.classes import ClassMap
 from mpar.matching.regions import RegionTable
+from mpar.matching.tracks import TrackFolder
 
 _ANNOTATOR = re.compile(r"[^\W\d_][\w-]{0,39}")
 _RESERVED = {"predictions", "bouts", "labels"}  # ends of the names of other files of mpar
@@ -28,8 +29,9 @@ class ReviewConfig:
         Hide predictions and other scorers.
     is_estimate : bool
         Hand out the stretches of an estimate (`mpar.scores.estimate`), blind.
-    regions : RegionTable, optional
-        Where the animals live; by default ``regions.csv`` in the output folder, if it exists.
+    regions : RegionTable or TrackFolder, optional
+        Where the animals live, or their tracks; by default ``regions.csv`` in the output folder, if
+        it exists.
     stream : int, optional
         Video stream to show, as in `mpar.video.videos.Decoding`.
     group_pattern : str, optional
@@ -40,7 +42,7 @@ class ReviewConfig:
     class_map: ClassMap | None = None
     is_blind: bool = False
     is_estimate: bool = False
-    regions: RegionTable | None = None
+    regions: RegionTable | TrackFolder | None = None
     stream: int | None = None
     group_pattern: str | None = None
 

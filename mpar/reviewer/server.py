@@ -63,6 +63,7 @@ def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) 
                 for name in study.recordings
             ],
             "warnings": study.warnings,
+            "has_tracks": study.has_tracks,
         }
 
     @app.get(f"/{token}/recording")
@@ -71,18 +72,22 @@ def _add_reading(app: Flask, token: str, study: Study, colors: tuple[str, ...]) 
         frames = study.frames_of(name)
         frames.wait(_WAIT_SECONDS)
         recording = study.recordings[name]
+        regions = [r for r in study.regions_of(recording.video) if r.track is None]
         about = _progress(study, name) | {
             "video": recording.video.name,
             "fps": float(frames.info.fps),
             "height": frames.info.height,
             "width": frames.info.width,
-            "region": _region(recording.region) if recording.region else None,
-            "regions": [_region(region) for region in study.regions_of(recording.video)],
+            "region": _region(recording.region) if recording.region in regions else None,
+            "regions": [_region(region) for region in regions],
+            "squares": None,
         }
         if frames.num_frames is None or frames.error is not None:
             return about
         lanes = study.lanes_of(name)
         is_read = lanes.is_ready(_LANES_SECONDS)
+        if path := study.squares_of(name):
+            about["squares"] = {"side": path.side, "moves": path.moves()}
         state = study.desk_of(name).state(with_prediction=is_read)
         others, problems = lanes.result() if is_read else ({}, [])
         problems = [*problems, *filter(None, [state["prediction_problem"]])]

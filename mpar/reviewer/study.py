@@ -16,6 +16,7 @@ from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, folded
 from mpar.matching.pairing import find_label_files
 from mpar.matching.regions import COLUMNS, EVERY, RegionTable, read_regions
 from mpar.matching.sources import Source
+from mpar.matching.tracks import TrackFolder
 from mpar.predictions.reading import (
     StoredPrediction,
     choose_predictions,
@@ -30,7 +31,9 @@ from mpar.reviewer.scoring_files import ScoringFiles
 from mpar.reviewer.worklist import ESTIMATE_NAME, Checking, Queue
 from mpar.system.files import write_rows
 from mpar.system.folders import Folders, find_files, list_folders
-from mpar.video.regions import Region
+from mpar.video.animal_size import follow_track
+from mpar.video.following import SquarePath
+from mpar.video.regions import Region, sized
 
 REGIONS_NAME = "regions.csv"
 _MAX_OPEN_VIDEOS = 3
@@ -207,6 +210,22 @@ class Study:
         """Return True if a prediction may be shown for a recording."""
         return name in self._predicted and not self.is_blind
 
+    @property
+    def has_tracks(self) -> bool:
+        """Whether tracks say which animals there are."""
+        return isinstance(self._table, TrackFolder)
+
+    def squares_of(self, name: str) -> SquarePath | None:
+        """Return the squares of a recording: those of its prediction, or of its track."""
+        if self.has_prediction(name):
+            with contextlib.suppress(InputError):  # reading the prediction says what is wrong
+                if path := self._predicted[name].squares():
+                    return path
+        region, frames = self.recordings[name].region, self.frames_of(name)
+        if region is None or region.track is None or not frames.num_frames:
+            return None
+        return follow_track(region.track, (frames.info.height, frames.info.width))
+
     def regions_of(self, video: Path) -> tuple[Region, ...]:
         """Return the regions of a video."""
         return tuple(
@@ -253,7 +272,9 @@ class Study:
                     prediction=None if self.is_blind else self._predicted.get(name),
                     about={
                         "video": recording.video.name,
-                        "region": str(recording.region or ""),
+                        "region": str(
+                            sized(recording.region, frames.info.height, frames.info.width) or ""
+                        ),
                         "is_blind": self.is_blind,
                     },
                 )
@@ -320,10 +341,17 @@ class Study:
 
         InputError if the new table is not valid; the old one stays.
         """
+        if self.has_tracks:
+            raise InputError.of(
+                self.regions_path,
+                "region",
+                "the animals of this study are those of --tracks; start mpar-review without it to "
+                "draw regions",
+            )
         with self._lock:
             kept = (
                 []
-                if self._table is None
+                if not isinstance(self._table, RegionTable)
                 else [
                     row
                     for row in self._table.rows

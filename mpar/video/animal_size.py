@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mpar.errors import ConfigError, InputError
-from mpar.video.following import measure_length, shrink
-from mpar.video.regions import Region
+from mpar.video.following import SquarePath, TrackFollower, measure_length, shrink
+from mpar.video.regions import Region, Track
 from mpar.video.streams import MIN_SIDE_PX, VideoInfo
 from mpar.video.videos import Decoding
 
@@ -76,6 +76,21 @@ def measure_side(
     side = min(room, max(MIN_SIDE_PX, round(_SIDE_PER_LENGTH * length)))
     log.info("the network sees squares of %d px; the animals are about %.0f px long", side, length)
     return side
+
+
+def follow_track(track: Track, shape: tuple[int, int]) -> SquarePath | None:
+    """Return the squares around the key points of an animal; None if they are all at one place.
+
+    Their side is 1.8 times the length of this animal, as far as that fits into pictures of a
+    (height, width). Behind the track, the last square stays.
+    """
+    length = track.length()
+    if not length:
+        return None
+    side = min(*shape, max(MIN_SIDE_PX, round(_SIDE_PER_LENGTH * length)))
+    follower = TrackFollower(track, shape, side)
+    squares = [follower.square(frame) for frame in range(len(track.middle))]
+    return SquarePath.of(squares, side, None)
 
 
 def _measure(video: Filmed, size: tuple[int, int] | None, stream: int | None) -> list[float]:

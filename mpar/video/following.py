@@ -11,6 +11,7 @@ Shapes: T frames, h x w px of the small pictures.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -118,6 +119,51 @@ class Square(NamedTuple):
         if self.x == WHOLE:
             return around
         return Region(around.animal, around.x + self.x, around.y + self.y, side, side)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SquarePath:
+    """Where the square of a recording lies in each frame.
+
+    Parameters
+    ----------
+    side : int
+        Side of the square in px of the video.
+    corners : (T, 2) int32 array
+        Its left and upper edge in px of the picture; -1 where the network sees the whole region.
+    """
+
+    side: int
+    corners: np.ndarray
+
+    @classmethod
+    def of(cls, squares: Sequence[Square], side: int, around: Region | None) -> SquarePath:
+        """Return the path of squares in a region, by default the whole picture."""
+        corners = np.array([(square.x, square.y) for square in squares], np.int32)
+        if around is not None:
+            corners[corners[:, 0] != WHOLE] += (around.x, around.y)
+        return cls(side, corners)
+
+    def moves(self) -> list[list[int]]:
+        """Return frame, x and y of the first square and of each that has moved."""
+        is_new = np.any(np.diff(self.corners, axis=0, prepend=self.corners[:1] - 1), axis=1)
+        frames = np.flatnonzero(is_new)
+        return np.column_stack([frames, self.corners[frames]]).tolist()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types; moves are a text, which keeps an hour of them short."""
+        return {"side": self.side, "moves": " ".join(f"{i}:{x},{y}" for i, x, y in self.moves())}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], num_frames: int) -> SquarePath:
+        """Rebuild from `to_dict`; raise ValueError, TypeError or KeyError if that is invalid."""
+        moves = [re.split("[:,]", move) for move in data["moves"].split()]
+        frames, xs, ys = np.array(moves, np.int32).reshape(-1, 3).T
+        side = int(data["side"])
+        if side < 1 or not len(frames) or frames[0] != 0 or (np.diff(frames) < 1).any():
+            raise ValueError("expected frames 0 and further ones in order")
+        at = np.searchsorted(frames, np.arange(num_frames), side="right") - 1
+        return cls(side, np.column_stack([xs, ys])[at])
 
 
 class _Seen(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mpar.review import ReviewConfig, opened_review
+from mpar.video.following import SquarePath
 from tests.browser.window import NUM_FRAMES, SWITCHES, Window
 from tests.fixtures.helpers import find_browser
 from tests.fixtures.synthetic import draw_frame_numbers, write_video
@@ -36,7 +37,8 @@ def sources(tmp_path_factory):
     write_video(folder / "Videos" / "m1.mp4", frames, options=options)
     write_video(folder / "Videos" / "m2.avi", frames[:60], codec="mpeg4", options={"bf": "2"})
     labels = np.repeat([0, 2, 4, 0], 60)
-    put_predictions(folder / "predictions", labels)
+    corners = np.repeat([[-1, -1], [20, 30], [24, 30]], [10, 90, 140], axis=0).astype(np.int32)
+    put_predictions(folder / "predictions", labels, squares=SquarePath(64, corners))
     return folder
 
 

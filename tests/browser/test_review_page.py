@@ -44,6 +44,25 @@ def test_a_video_is_scored_by_keyboard_alone(open_window, tmp_path):
     assert json.loads((out / "m1_anna.json").read_text())["history"]
 
 
+def test_the_square_of_the_network_is_shown_and_hidden(open_window):
+    """Off at first; then where the prediction says, frame by frame; nowhere without an animal."""
+    window = open_window(predictions=True)
+    places = []
+    for frame, keys in ((12, ()), (12, ("Shift+R",)), (99, ()), (100, ()), (5, ()), (239, ())):
+        window.press(*keys)
+        window.goes_to(frame)
+        places.append(window.square())
+    early, late = [20, 30, 64, 64], [24, 30, 64, 64]
+    assert places == [None, early, early, late, None, late]
+    shown = window.page.locator("#square rect").bounding_box()
+    picture = window.page.locator("#picture").bounding_box()
+    scale = picture["width"] / 160
+    assert abs(shown["x"] - picture["x"] - 24 * scale) < 3
+    assert abs(shown["width"] - 64 * scale) < 4
+    window.press("Shift+R")
+    assert window.square() is None
+
+
 def layout_script(printed):
     """Return a script that makes the browser tell of a keyboard with these characters."""
     return (

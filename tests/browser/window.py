@@ -53,6 +53,13 @@ class Window:
         """Wait until all edits are confirmed."""
         self.page.evaluate("async () => { await review.sender.settle(); }")
 
+    def square(self):
+        """Return x, y, width and height of the square in px of the video, None if hidden."""
+        return self.page.evaluate(
+            "() => square.hasAttribute('hidden') ? null : ['x', 'y', 'width', 'height']"
+            ".map((name) => Number(square.firstElementChild.getAttribute(name)))"
+        )
+
     def own(self):
         """Return the codes of the scorer's lane on the page."""
         return self.page.evaluate("() => [...review.own]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 
 import cv2
 import numpy as np
@@ -13,7 +14,12 @@ import mpar.cache.decoding
 import mpar.preview
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError
-from mpar.inference import ActionRecognitionInference, find_inputs, predict_inputs
+from mpar.inference import (
+    ActionRecognitionInference,
+    find_inputs,
+    predict_inputs,
+    predict_multiple_videos,
+)
 from mpar.learning.networks import begin_folds, run_folds
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.signals import TrainingInterruptedError
@@ -22,15 +28,20 @@ from mpar.matching.tracks import TrackFolder
 from mpar.network.checkpoint import load_checkpoint
 from mpar.network.comparing import compare_with_store
 from mpar.network.movement import MovementModel
+from mpar.predictions.reading import read_sidecars
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.preview import preview
 from mpar.report.preview_plot import plot_following
+from mpar.review import ReviewConfig
+from mpar.reviewer.study import Study as ReviewStudy
 from mpar.train import best_checkpoint, resume_training, train
 from mpar.video.following import Following
 from mpar.video.regions import Region
+from mpar.video.videos import Decoding
 from tests.fixtures.helpers import assert_equal_weights, interrupt_after, run
 from tests.fixtures.synthetic import write_annotation, write_video
 from tests.fixtures.tracks import write_dlc_csv
+from tests.unit.reviewer.asking import Asker
 
 NUM_FRAMES, HEIGHT, WIDTH, SIDE = 70, 96, 128, 40
 FOLLOW = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE)
@@ -99,7 +110,88 @@ def test_prediction_sees_the_squares_of_preprocessing(study, monkeypatch):
         seen.clear()
         of_video = network.predict(study / "Videos" / "m2.mp4")
         np.testing.assert_array_equal(seen, squares)
-    np.testing.assert_array_equal(of_video.probabilities, of_cache.probabilities)
+        np.testing.assert_array_equal(of_video.probabilities, of_cache.probabilities)
+        for found in (of_cache, of_video):  # and each keeps where they were
+            assert found.squares.side == SIDE
+            np.testing.assert_array_equal(found.squares.corners, store.corners(2))
+
+
+def test_predictions_keep_their_squares(study, tmp_path):
+    """The JSON file holds them, and an exported video shows them where the network saw them."""
+    network = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
+    inputs, _ = find_inputs([study / "Videos" / "m2.mp4"])
+    predict_inputs(network, inputs, tmp_path / "p")
+    (stored,), _, _ = read_sidecars(tmp_path / "p")
+    with Store(study / "cache.h5") as store:
+        corners = store.corners(2)
+    np.testing.assert_array_equal(stored.squares().corners, corners)
+    how = ["--format", "video", "--videos", study / "Videos"]
+    for options in ([], ["--squares"]):
+        out = tmp_path / f"out{len(options)}"
+        result = run("export", tmp_path / "p", *how, *options, "-o", out)
+        assert result.exit_code == 0, result.output
+    plain, drawn = (
+        np.stack(list(Decoding(tmp_path / f"out{n}" / "m2_scored.mp4"))).astype(int) for n in (0, 1)
+    )
+    scale = -(-320 // WIDTH)
+    for i in (0, 30, NUM_FRAMES - 1):
+        changed = (abs(drawn[i] - plain[i]) > 40)[: HEIGHT * scale, : WIDTH * scale]
+        rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+        ends = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        (x, y), side = corners[i] * scale, SIDE * scale
+        assert np.abs(np.array(ends) - (y, y + side, x, x + side)).max() <= scale
+    sidecar = tmp_path / "p" / "m2_predictions.json"
+    text = sidecar.read_text()
+    for damage in ('"moves": ""', '"moves": "1:2,3"', '"moves": "0:2"', '"moves": 3'):
+        sidecar.write_text(re.sub('"moves": ".*"', damage, text))
+        result = run("export", tmp_path / "p", *how, "--squares", "-o", tmp_path / "out3")
+        assert "holds squares that mpar-predict did not write" in result.output
+    sidecar.write_text(re.sub('"squares": {[^}]*}', '"squares": null', text))
+    result = run("export", tmp_path / "p", *how, "--squares", "-o", tmp_path / "out3")
+    assert result.exit_code == 2
+    assert "--follow or --tracks" in result.output
+
+
+def test_the_page_gets_squares_of_predictions_and_of_tracks(study, tmp_path):
+    """Frame, x and y of each move; none of a prediction if the scorer is blind."""
+    network = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
+    inputs, _ = find_inputs([study / "Videos" / "m2.mp4"])
+    (found,) = predict_inputs(network, inputs, tmp_path / "p").written
+    assert ask_for_squares(study / "Videos", tmp_path, tmp_path / "p", name="m2") == {
+        "side": SIDE,
+        "moves": found.squares.moves(),
+    }
+    blind = {"is_blind": True, "name": "m2"}
+    assert ask_for_squares(study / "Videos", tmp_path, tmp_path / "p", **blind) is None
+    videos, _, tracks, _ = write_chamber(tmp_path / "chamber")
+    folder = TrackFolder(tracks)
+    for animal, y in (("left", 35), ("right", 60)):
+        squares = ask_for_squares(videos, tmp_path, None, name=f"c0__{animal}", regions=folder)
+        assert squares["side"] == 32  # 1.8 times 18 px
+        places = np.array(squares["moves"])
+        assert (places[:, 2] == y - 16).all()
+        assert abs(places[0, 1] + 16 - (25 if animal == "left" else 100)) < 5
+
+
+def ask_for_squares(videos, tmp_path, predictions, *, name, **options):
+    """Return the squares that the page gets of a recording, and score a frame of it."""
+    config = ReviewConfig(annotator="anna", **options)
+    study = ReviewStudy(videos, tmp_path / f"out_{name}", predictions, config)
+    try:
+        asker = Asker(study)
+        state = asker.state(name)
+        assert (state["region"], state["regions"]) == (None, [])
+        edit = {"start": 0, "stop": 5, "code": 0}
+        assert asker.edit("set", name, **edit).status_code == 200
+        region = [{"animal": "A", "x": 0, "y": 0, "width": 50, "height": 50}]
+        if study.has_tracks:
+            refused = asker.post("regions", {"regions": region}, name=name)
+            assert "those of --tracks" in refused.json["error"]
+    finally:
+        study.close()
+    files = {path.name for path in (tmp_path / f"out_{name}").iterdir()}
+    assert f"{name}_anna.csv" in files
+    return state["squares"]
 
 
 def test_the_movement_model_sees_whole_pictures(study, tmp_path):
@@ -480,6 +572,11 @@ def test_commands_take_tracks(tmp_path):
     result = run("predict", best, videos, "-o", out, "--tracks", tracks)
     assert result.exit_code == 0, result.output
     assert (out / "c2__right_predictions.csv").exists()
+    paths = predict_multiple_videos(best, [videos], tmp_path / "door", tracks=tracks)
+    assert [path.name for path in paths] == [
+        f"c{i}__{animal}_predictions.csv" for i in range(3) for animal in GREYS
+    ]
+    assert {path.read_text() == (out / path.name).read_text() for path in paths} == {True}
     result = run("predict", best, videos, "-o", tmp_path / "other")
     assert result.exit_code == 2
     assert "pass --tracks with those of this video" in result.output

@@ -92,6 +92,7 @@ export const GROUPS = {
     [["Shift+C"], "", "contrast", -0.1],
     [["x"], "picture as it was", "plain"],
     [["r"], "regions: show, draw, save", "regions"],
+    [["Shift+R"], "square of the network or the tracks: show, hide", "square"],
     [["?"], "this list", "help"],
   ],
   "Queue": [

@@ -12,6 +12,7 @@ import { Checks, Queue } from "./queue.js";
 import { Regions } from "./regions.js";
 import { Scorer } from "./scorer.js";
 import { Side } from "./side.js";
+import { Square } from "./square.js";
 import { clockText, Timeline } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
@@ -53,6 +54,7 @@ class Review {
       onSaved: (names) => this.#regionsSaved(names),
       onMessage: (text) => this.say(text),
     });
+    this.square = new Square($("square"), study.has_tracks);
     this.controls = new Controls(this);
     const groups = ["Move", "Score", ...(study.is_blind ? [] : ["Predictions"]), "View",
       ...(study.has_queue ? ["Queue"] : []), ...(study.is_estimate ? ["Estimate"] : [])];
@@ -168,6 +170,7 @@ class Review {
     this.player.open(frames, state.fps, times);
     this.picture.open(state.width, state.height);
     this.regions.open(state);
+    this.square.open(state);
     this.sender.name = name;
     this.seen = new Seen(state.seen, state.num_frames);
     this.#takeState(state);
@@ -341,6 +344,7 @@ class Review {
 
   #shown(frame, isPlaying) {
     $("late").hidden = true;
+    this.square.show(frame);
     const isProven = this.player.frames.isProven(frame);
     if (isProven) this.seen.add(frame, isPlaying, this.player.stride);
     if (isPlaying && isProven) this.scorer.moved(frame);
@@ -420,6 +424,7 @@ class Review {
       stretch: () => this.queue?.next(value),
       acceptStretch: () => this.queue?.accept(),
       regions: () => this.regions.toggle(),
+      square: () => this.square.toggle(),
       help: () => $("help").showModal(),
       zoom: () => timeline.zoom(value),
       fit: () => timeline.setView(0, this.state.num_frames),

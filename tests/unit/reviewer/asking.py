@@ -57,11 +57,11 @@ class Asker:
         return self.post("edit", {"kind": kind, "revision": revision, **values}, name=name)
 
 
-def put_predictions(folder, labels, name="m1"):
+def put_predictions(folder, labels, name="m1", squares=None):
     """Write a prediction that is 80 % sure."""
     probabilities = np.full((len(labels), 6), 0.04, np.float32)
     probabilities[np.arange(len(labels)), labels] = 0.8
-    prediction = recording_of(name=name, probabilities=probabilities)
+    prediction = recording_of(name=name, probabilities=probabilities, squares=squares)
     provenance = {"checkpoint": "best.pt", "checkpoint_sha256": "ab12"}
     folder.mkdir(exist_ok=True)
     write_prediction(

@@ -13,6 +13,8 @@ from mpar.video.following import (
     WHOLE,
     Follower,
     Following,
+    Square,
+    SquarePath,
     block_length,
     find_warnings,
     measure_length,
@@ -193,6 +195,18 @@ def test_the_network_sees_the_square(film, size):
         where = Region("", squares[t].x, squares[t].y, SIDE, SIDE)
         cut = [*Decoding(film, regions=[where], size=(32, 32))][t]
         np.testing.assert_array_equal(seen[t], cut)
+
+
+def test_a_path_of_squares_is_written_by_its_moves():
+    """By hand: two frames without an animal, a move, a stay; and back again."""
+    around = Region("A", 10, 20, 60, 60)
+    squares = [Square(WHOLE, WHOLE)] * 2 + [Square(1, 2), Square(3, 2), Square(3, 2)]
+    path = SquarePath.of(squares, 8, around)
+    assert path.moves() == [[0, -1, -1], [2, 11, 22], [3, 13, 22]]
+    data = path.to_dict()
+    assert data == {"side": 8, "moves": "0:-1,-1 2:11,22 3:13,22"}
+    again = SquarePath.from_dict(data, 7)
+    assert again.corners.tolist() == [*path.corners.tolist(), [13, 22], [13, 22]]
 
 
 def test_a_picture_smaller_than_the_square_is_refused(film):
