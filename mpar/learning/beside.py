@@ -22,7 +22,6 @@ from mpar.learning.expert_fitting import (
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, shares_pictures
 from mpar.learning.stacking import (
-    choose_components,
     fit_powers,
     fit_powers_with_network,
     fold_by_scene,
@@ -134,7 +133,6 @@ class Beside:
     def _fit(self, recordings: Sequence[int]) -> Experts:
         features = None
         if self._embedder is not None:
-            _ = self.powers  # chooses the number of components
             features = self._features.fit(recordings)
         return Experts(
             movement=self._movement.fit(recordings), features=features, powers={"network": 1.0}
@@ -167,7 +165,7 @@ class Beside:
         if "movement" in self.names:
             found["movement"] = predict_out_of_fold(folds, self._movement)
         if "features" in self.names:
-            found["features"] = choose_components(folds, self._features, truths)
+            found["features"] = predict_out_of_fold(folds, self._features)
         rows = {name: [of[i] for i in truths] for name, of in found.items()}
         return [*truths.values()], rows
 
@@ -180,22 +178,26 @@ class Beside:
     @cached_property
     def validation(self) -> dict[str, list[np.ndarray]]:
         """Probabilities by each expert that may count, of the validation recordings."""
-        store, val, found = self._store, self._split.val, {}
+        return self.predict(self._split.val)
+
+    def predict(self, recordings: Sequence[int]) -> dict[str, list[np.ndarray]]:
+        """Return the probabilities by each expert that may count, (T, K) for each recording."""
+        store, found = self._store, {}
         if "movement" in self.names:
             movement = self.experts.movement
             assert movement is not None
             found["movement"] = [
-                movement.probabilities(movement_of(store, i, movement.rate)) for i in val
+                movement.probabilities(movement_of(store, i, movement.rate)) for i in recordings
             ]
         if "features" in self.names:
             features = self.experts.features
             assert features is not None
             assert self._embedder is not None
-            whole = {i: (0, store.recordings[i].num_steps) for i in val}
+            whole = {i: (0, store.recordings[i].num_steps) for i in recordings}
             rows = embed_recordings(
                 store, whole, self._embedder, features.stride, self._team, quiet=self.quiet
             )
-            found["features"] = [features.probabilities(rows[i], whole[i][1]) for i in val]
+            found["features"] = [features.probabilities(rows[i], whole[i][1]) for i in recordings]
         return found
 
     def powers_with(

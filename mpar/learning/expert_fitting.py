@@ -6,7 +6,7 @@ Shapes: N rows, D features, C components, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,15 +19,12 @@ from mpar.network.movement import MovementModel, movement_of
 from mpar.system.progress import Bar
 from mpar.system.team import ALONE, Team
 
-if TYPE_CHECKING:  # scikit-learn takes 0.7 s to import: only when experts are fitted
-    from sklearn.decomposition import PCA
-
 MAX_STEPS = 100_000  # of all recordings, a minute of reading at 64 x 64 px
 _DEFAULT_RATE = 30.0  # of a cache whose videos do not state their rate
 # sklearn's C, found on real recordings of a few seconds
-_MOVEMENT_C, _FEATURES_C = 0.01, 0.001
+_MOVEMENT_C, _FEATURES_C = 0.01, 3.0
 _MAX_ITERATIONS = 300
-NUM_COMPONENTS = (20, 40, 80, 150)  # of which out-of-fold predictions choose
+_NUM_COMPONENTS = 150  # 40 to all do as well
 
 Stretches = Mapping[int, tuple[int, int]]
 
@@ -119,18 +116,12 @@ class FeatureFitting:
     quiet : bool
         Show no progress bar.
 
-    Attributes
-    ----------
-    num_components : int
-        Components that `fit` uses; fewer if there are fewer frames.
-
     Notes
     -----
-    Logistic regression as for the movement model, on pooled components
-    (`mpar.network.features.pool`).
+    Logistic regression as for the movement model, on the pooled 150 largest components
+    (`mpar.network.features.pool`), all divided by one number: divided each by its own standard
+    deviation, the many small components drown the few that show postures.
     """
-
-    num_components = NUM_COMPONENTS[1]
 
     def __init__(
         self,
@@ -151,13 +142,15 @@ class FeatureFitting:
         self._truths = {
             i: store.step_labels(i)[slice(*ends)][:: self._stride] for i, ends in stretches.items()
         }
-        self._components: dict[tuple[int, ...], PCA] = {}
 
     def fit(self, recordings: Sequence[int]) -> FeatureModel:
         """Return the model, as `Fitting.fit`."""
-        pca = self._find_components(tuple(recordings))
-        components = pca.components_[: self.num_components].astype(np.float32)
-        mean = pca.mean_.astype(np.float32)
+        from sklearn.decomposition import PCA
+
+        x_ND = np.concatenate([self._rows[i] for i in recordings]).astype(np.float32)
+        number = min(_NUM_COMPONENTS, *x_ND.shape)
+        pca = PCA(number, svd_solver="covariance_eigh").fit(x_ND)
+        components, mean = pca.components_.astype(np.float32), pca.mean_.astype(np.float32)
         pooled = [
             pool(
                 (self._rows[i].astype(np.float32) - mean) @ components.T, self._rate / self._stride
@@ -172,19 +165,10 @@ class FeatureFitting:
             rate=self._rate,
             mean=mean,
             components=components,
-            linear=_fit_linear(np.concatenate(pooled), truth, self._num_classes, _FEATURES_C),
+            linear=_fit_linear(
+                np.concatenate(pooled), truth, self._num_classes, _FEATURES_C, has_one_scale=True
+            ),
         )
-
-    def _find_components(self, recordings: tuple[int, ...]) -> PCA:
-        """Return the largest components of recordings, of which `fit` takes the first."""
-        from sklearn.decomposition import PCA
-
-        if recordings not in self._components:
-            x_ND = np.concatenate([self._rows[i] for i in recordings]).astype(np.float32)
-            number = min(max(NUM_COMPONENTS), *x_ND.shape)
-            pca = PCA(number, svd_solver="covariance_eigh").fit(x_ND)
-            self._components[recordings] = pca
-        return self._components[recordings]
 
     def predict(self, model: FeatureModel, recording: int) -> np.ndarray:
         """Return probabilities, as `Fitting.predict`."""
@@ -219,7 +203,12 @@ def embed_recordings(
 
 
 def _fit_linear(
-    x_ND: np.ndarray, truth_N: np.ndarray, num_classes: int, regularization: float
+    x_ND: np.ndarray,
+    truth_N: np.ndarray,
+    num_classes: int,
+    regularization: float,
+    *,
+    has_one_scale: bool = False,
 ) -> LinearModel:
     """Fit logistic regression on the labelled rows, each class with the same total weight."""
     from sklearn.linear_model import LogisticRegression
@@ -228,22 +217,23 @@ def _fit_linear(
     is_known = truth_N != UNLABELLED
     x_ND, truth_N = x_ND[is_known], truth_N[is_known]
     scaler = StandardScaler().fit(x_ND)
+    mean, scale = scaler.mean_, scaler.scale_
+    if has_one_scale:
+        scale = np.full_like(scale, np.sqrt(scaler.var_.sum()) or 1)
     coefficients = np.zeros((num_classes, x_ND.shape[1]))
     intercepts = np.zeros(num_classes)
     present = np.unique(truth_N)
     if len(present) > 1:
         model = LogisticRegression(
             C=regularization, class_weight="balanced", max_iter=_MAX_ITERATIONS
-        ).fit(scaler.transform(x_ND), truth_N)
+        ).fit((x_ND - mean) / scale, truth_N)
         own, bias = model.coef_, model.intercept_
         if len(present) == 2:  # sklearn keeps one row for two classes
             own, bias = np.concatenate([-own / 2, own / 2]), np.concatenate([-bias / 2, bias / 2])
         # a class without frames here gets the mean of the others: no opinion
         coefficients[:], intercepts[:] = own.mean(axis=0), bias.mean()
         coefficients[present], intercepts[present] = own, bias
-    return LinearModel(
-        mean=scaler.mean_, scale=scaler.scale_, coefficients=coefficients, intercepts=intercepts
-    )
+    return LinearModel(mean=mean, scale=scale, coefficients=coefficients, intercepts=intercepts)
 
 
 def _rate_of(store: Store, recordings: Sequence[int]) -> float:

@@ -16,7 +16,7 @@ from scipy.special import logsumexp, softmax
 from mpar.cache.scenes import number_scenes
 from mpar.cache.store import Store
 from mpar.labels.classes import UNLABELLED
-from mpar.learning.expert_fitting import NUM_COMPONENTS, FeatureFitting, Fitting
+from mpar.learning.expert_fitting import Fitting
 from mpar.learning.splits import class_counts, kept_together
 from mpar.network.experts import log_of, mix
 
@@ -91,29 +91,6 @@ def predict_out_of_fold(folds: Sequence[Sequence[int]], fitting: Fitting) -> dic
         model = fitting.fit([i for other in folds if other is not fold for i in other])
         found |= {i: fitting.predict(model, i) for i in fold}
     return found
-
-
-def choose_components(
-    folds: Sequence[Sequence[int]], fitting: FeatureFitting, truths: Mapping[int, np.ndarray]
-) -> dict[int, np.ndarray]:
-    """Choose the number of components with the lowest log loss out of fold.
-
-    Returns
-    -------
-    dict of int to (T, K) array
-        The predictions out of fold with this number; `fitting` keeps it.
-    """
-    best: tuple[float, int, dict[int, np.ndarray]] | None = None
-    for number in NUM_COMPONENTS:
-        fitting.num_components = number
-        found = predict_out_of_fold(folds, fitting)
-        known = [truths[i] for i in found]
-        loss = _Loss(known, {"features": [*found.values()]}).of(np.ones(1))[0]
-        if best is None or loss < best[0]:
-            best = loss, number, found
-    assert best is not None
-    fitting.num_components = best[1]
-    return best[2]
 
 
 def fit_powers(truths: Sequence[np.ndarray], found: Found) -> dict[str, float]:

@@ -31,7 +31,6 @@ from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json, write_rows
 from mpar.train import best_checkpoint, train
 
-SIDE = 64
 Scores = dict[str, dict[str, float]]
 
 
@@ -110,7 +109,14 @@ def measure(cache: Path, split: Path, work: Path, config: TrainConfig, *, origin
         }
 
 
-def run_set(folder: Path, output: Path, options: dict[str, Any], *, with_original: bool) -> Scores:
+def run_set(
+    folder: Path,
+    output: Path,
+    options: dict[str, Any],
+    frames: PreprocessConfig,
+    *,
+    with_original: bool,
+) -> Scores:
     """Return the mean scores of a set over its splits."""
     work = output / folder.name
     work.mkdir(parents=True, exist_ok=True)
@@ -120,7 +126,7 @@ def run_set(folder: Path, output: Path, options: dict[str, Any], *, with_origina
         folder / "Annotations",
         cache,
         class_map=ClassMap.from_csv(folder / "classes.csv"),
-        config=PreprocessConfig(size=(SIDE, SIDE)),
+        config=frames,
     )
     view = "side" if (folder / "view.txt").exists() else "bottom"
     with Store(cache) as store:
@@ -156,6 +162,9 @@ def _text(values: dict[str, float]) -> str:
 @click.option("--minutes", type=float, default=0.0, help="For each training; 0: the default.")
 @click.option("--epochs", type=int, default=0, help="Instead of minutes.")
 @click.option("--model", default="standard", show_default=True)
+@click.option("--features", default="", help='"lite0", or a file .onnx.')
+@click.option("--follow/--no-follow", default=False, show_default=True)
+@click.option("--size", default=64, show_default=True, help="Of frames and squares in px.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--original/--no-original", default=True, show_default=True)
 def main(
@@ -165,6 +174,9 @@ def main(
     minutes: float,
     epochs: int,
     model: str,
+    features: str,
+    follow: bool,
+    size: int,
     seed: int,
     original: bool,
 ) -> None:
@@ -176,10 +188,14 @@ def main(
             "--data: found no set, expected a folder of sets, each with Videos, Annotations and "
             "classes.csv; add split0.csv (columns Recording,Part) to fix what is held out"
         )
-    options = {"minutes": minutes, "num_epochs": epochs, "model_type": model, "seed": seed}
+    options = {
+        **{"minutes": minutes, "num_epochs": epochs, "model_type": model, "seed": seed},
+        **({"features": features} if features else {}),
+    }
+    frames = PreprocessConfig(size=(size, size), follow=follow)
     for folder in folders:
         try:
-            means = run_set(folder, output, options, with_original=original)
+            means = run_set(folder, output, options, frames, with_original=original)
         except ConfigError as error:
             click.echo(f"{folder.name}: left out ({error})")
             continue

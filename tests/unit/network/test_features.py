@@ -8,7 +8,7 @@ import torch
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
-from mpar.learning.expert_fitting import FeatureFitting, find_stretches
+from mpar.learning.expert_fitting import FeatureFitting, _fit_linear, find_stretches
 from mpar.network.experts import LinearModel
 from mpar.network.features import (
     FeatureMeter,
@@ -156,6 +156,23 @@ def test_head_learns_what_stands_where(study, embedder):
     assert np.isfinite(found).all()
     recalls = [(found.argmax(axis=1)[truth == k] == k).mean() for k in np.unique(truth[truth >= 0])]
     assert np.mean(recalls) > 1.5 / len(recalls)
+
+
+def test_many_small_components_do_not_drown_a_large_one():
+    """One number tells the classes and 300 small ones do not; each scaled alone, they would."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(440) % 2
+    x = rng.normal(0, 0.05, (440, 300))
+    x[:, 0] = 2 * truth - 1 + rng.normal(0, 0.5, 440)
+    right = {}
+    for has_one_scale in (True, False):
+        model = _fit_linear(x[:40], truth[:40], 2, 3.0, has_one_scale=has_one_scale)
+        found = model.probabilities(x[40:]).argmax(axis=1)
+        right[has_one_scale] = (found == truth[40:]).mean()
+    assert right[True] > 0.95
+    assert right[False] < 0.8
+    same = _fit_linear(np.ones((4, 2)), truth[:4], 2, 3.0, has_one_scale=True)
+    assert np.isfinite(same.probabilities(np.ones((1, 2)))).all()
 
 
 def test_onnx_network_is_run_and_digested(tmp_path):
