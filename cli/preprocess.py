@@ -59,7 +59,7 @@ from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show
     "--follow-size",
     type=click.IntRange(min=16),
     metavar="PIXELS",
-    help="Side of this square in the videos; by default 1.8 times the length of an animal.",
+    help="Side of this square in the videos; by default 1.4 times the length of an animal.",
 )
 @_options.tracks
 @click.option(

@@ -16,7 +16,7 @@ from mpar.video.regions import Region, Track
 from mpar.video.streams import MIN_SIDE_PX, VideoInfo
 from mpar.video.videos import Decoding
 
-_SIDE_PER_LENGTH = 1.8  # our choice, on real recordings of mice and people
+_SIDE_PER_LENGTH = 1.4  # our choice, on real recordings of mice and people
 _NUM_VIDEOS, _NUM_FRAMES = 6, 150
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def measure_side(
 ) -> int:
     """Return the side of the squares in px of the videos.
 
-    It is 1.8 times the median length of the animals in the first 150 frames of six videos, or of
+    It is 1.4 times the median length of the animals in the first 150 frames of six videos, or of
     all tracks, as far as that fits into all pictures and regions.
 
     Parameters
@@ -81,7 +81,7 @@ def measure_side(
 def follow_track(track: Track, shape: tuple[int, int]) -> SquarePath | None:
     """Return the squares around the key points of an animal; None if they are all at one place.
 
-    Their side is 1.8 times the length of this animal, as far as that fits into pictures of a
+    Their side is 1.4 times the length of this animal, as far as that fits into pictures of a
     (height, width). Behind the track, the last square stays.
     """
     length = track.length()

@@ -37,6 +37,7 @@ _MEDIAN_LOOKS, _MEAN_FRAMES = 5, 15  # windows that smooth the path
 _REACH = _EVERY * (_MEDIAN_LOOKS // 2 + 1) + _MEAN_FRAMES // 2  # frames that they reach, at most
 _SLACK = 0.1  # of the side: how far an animal that runs may be from the even path
 _PLAY = 0.1  # of the side: how far it may be from the middle before the square moves
+_CUT = 0.1  # of the side: how far an animal may reach beyond the square
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
@@ -105,7 +106,7 @@ class Square(NamedTuple):
     length : float
         Length in px of what was seen of it.
     touches : bool
-        It reaches the edge of the square.
+        It reaches beyond the square, by more than a tenth of its side.
     """
 
     x: int
@@ -310,8 +311,8 @@ def find_warnings(squares: Sequence[Square]) -> list[str]:
         )
     if num_touching > _MAX_TOUCHING * len(squares):
         warnings.append(
-            f"the animal reaches the edge of its square in {100 * num_touching / len(squares):.0f} "
-            "% of the frames; look at --preview, and choose a larger --follow-size if it is cut off"
+            f"the animal reaches beyond its square in {100 * num_touching / len(squares):.0f} % of "
+            "the frames; look at --preview, and choose a larger --follow-size if it is cut off"
         )
     return warnings
 
@@ -375,13 +376,13 @@ def _corner_of(square: Square) -> Corner:
 
 
 def _touches(seen: _Seen, x: int, y: int, side: int, shape: tuple[int, int]) -> bool:
-    """Return True if the animal reaches an edge of the square that is not one of the region."""
-    height, width = shape
+    """Return True if the animal is cut off at an edge that is not one of the region."""
+    (height, width), most = shape, _CUT * side
     return (
-        (x > 0 and seen.x - seen.half_width < x)
-        or (y > 0 and seen.y - seen.half_height < y)
-        or (x + side < width and seen.x + seen.half_width > x + side)
-        or (y + side < height and seen.y + seen.half_height > y + side)
+        (x > 0 and seen.x - seen.half_width < x - most)
+        or (y > 0 and seen.y - seen.half_height < y - most)
+        or (x + side < width and seen.x + seen.half_width > x + side + most)
+        or (y + side < height and seen.y + seen.half_height > y + side + most)
     )
 
 
@@ -479,8 +480,10 @@ def _see(evidence_hw: np.ndarray, shape: tuple[int, int], side: float, last: Pla
     part[part < _BODY_SHARE * peak] = 0
     moments = cv2.moments(part)
     total = moments["m00"]
+    # rounding may make that of a straight line negative
     xx, yy = (
-        moments[key] / total * size**2 for key, size in zip(("mu20", "mu02"), px, strict=True)
+        max(0.0, moments[key] / total) * size**2
+        for key, size in zip(("mu20", "mu02"), px, strict=True)
     )
     xy = moments["mu11"] / total * px[0] * px[1]
     # an even ellipse reaches twice as far as its standard deviation

@@ -167,10 +167,10 @@ def test_the_page_gets_squares_of_predictions_and_of_tracks(study, tmp_path):
     folder = TrackFolder(tracks)
     for animal, y in (("left", 35), ("right", 60)):
         squares = ask_for_squares(videos, tmp_path, None, name=f"c0__{animal}", regions=folder)
-        assert squares["side"] == 32  # 1.8 times 18 px
+        assert squares["side"] == 25  # 1.4 times 18 px
         places = np.array(squares["moves"])
-        assert (places[:, 2] == y - 16).all()
-        assert abs(places[0, 1] + 16 - (25 if animal == "left" else 100)) < 5
+        assert (abs(places[:, 2] + 12.5 - y) < 1).all()
+        assert abs(places[0, 1] + 12.5 - (25 if animal == "left" else 100)) < 5
 
 
 def ask_for_squares(videos, tmp_path, predictions, *, name, **options):
@@ -549,7 +549,7 @@ def test_the_side_comes_from_the_tracks(tmp_path, caplog):
     config = PreprocessConfig(size=(32, 48), follow=True, regions=folder)
     preprocess(videos, labels, tmp_path / "c.h5", config=config)
     with Store(tmp_path / "c.h5") as store:
-        assert store.following == Following(32, 32, ())  # 1.8 times 18 px
+        assert store.following == Following(25, 32, ())  # 1.4 times 18 px
     config = PreprocessConfig(size=(32, 48), follow=True, regions=TrackFolder(tracks, ("nose",)))
     with pytest.raises(ConfigError, match=r"all at one place.*--follow-size"):
         preprocess(videos, labels, tmp_path / "d.h5", config=config)
