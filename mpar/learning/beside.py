@@ -22,6 +22,7 @@ from mpar.learning.expert_fitting import (
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, shares_pictures
 from mpar.learning.stacking import (
+    PRIOR,
     fit_powers,
     fit_powers_with_network,
     fold_by_scene,
@@ -173,7 +174,9 @@ class Beside:
     def powers(self) -> dict[str, float]:
         """Powers of these experts without the network, fitted out of fold."""
         truths, found = self._out_of_fold
-        return fit_powers(truths, found) if found else dict.fromkeys(self.names, 1.0)
+        if not found:
+            return dict.fromkeys(self.names, 1.0)
+        return fit_powers(truths, found, prior=PRIOR)
 
     @cached_property
     def validation(self) -> dict[str, list[np.ndarray]]:

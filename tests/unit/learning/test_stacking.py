@@ -66,6 +66,21 @@ def test_an_expert_that_helps_in_one_recording_only_does_not_count():
     assert powers["movement"] > 0
 
 
+def test_a_prior_keeps_what_few_recordings_cannot_judge():
+    """An expert that looks useless in two recordings counts more than one that does in forty."""
+    powers = {}
+    for number in (2, 40):
+        truths, good = draw(number, 0.8, seed=6)
+        _, guess = draw(number, 0.0, seed=7)
+        found = {"movement": guess, "features": good}
+        powers[number] = fit_powers(truths, found, prior=1.0)
+        assert fit_powers(truths, found)["movement"] == 0
+    assert powers[2]["movement"] > 0.2
+    assert powers[40]["movement"] < 0.15
+    assert all(one["features"] > one["movement"] for one in powers.values())
+    assert fit_powers(truths[:1], {"movement": good[:1]}, prior=1e6) == {"movement": 1.0}
+
+
 def test_without_a_good_expert_all_count_alike():
     """Experts worse than no opinion would all get 0; with nothing to go by, none is preferred."""
     truths = [np.arange(3).repeat(20)] * 3
