@@ -20,6 +20,7 @@ from mpar.cache.store import Store
 from mpar.inference import ActionRecognitionInference
 from mpar.learning.recipe import named_recipe
 from mpar.preprocess import PreprocessConfig, preprocess
+from mpar.preview import preview
 from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json
 from mpar.train import best_checkpoint, train
@@ -116,12 +117,25 @@ def measure_cost(folder: Path) -> dict[str, float]:
     return ratios
 
 
+def draw_figure(folder: Path, path: Path) -> None:
+    """Draw the squares of two arenas, as --preview does."""
+    for seed in (2, 3):
+        frames, _ = draw_arena(seed)
+        (folder / "shown").mkdir(parents=True, exist_ok=True)
+        write_video(folder / "shown" / f"m{seed:02}.mp4", frames)
+    preview(folder / "shown", path, size=(64, 64), follow=True)
+
+
 @click.command()
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True)
 @click.option("--side", default=48, show_default=True, help="Size of the frames in px.")
 @click.option("--epochs", default=4, show_default=True)
-def main(output: Path, side: int, epochs: int) -> None:
+@click.option("--figure", type=click.Path(path_type=Path), help="Only draw squares, into a PNG.")
+def main(output: Path, side: int, epochs: int, figure: Path | None) -> None:
     """Compare learning and preprocessing with and without following."""
+    if figure:
+        draw_figure(output, figure)
+        return
     film_arenas(output)
     path = output / "following.json"
     done = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
