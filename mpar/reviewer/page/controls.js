@@ -35,7 +35,7 @@ export class Controls {
       button("Reset", "x", "plain", undefined, { "aria-label": "Picture as it was" }),
       gap(),
       button("Regions", "r", "regions"),
-      button("Square", "Shift+R", "square", undefined, { "aria-label": "Square that follows the animal" }),
+      button("▢", "Shift+R", "square", undefined, { "aria-label": "Square that follows the animal" }),
     );
     this.update();
   }
