@@ -41,7 +41,14 @@ def test_options_of_the_readmes_exist():
         for command in COMMANDS
         for option in importlib.import_module(f"mpar_cli.{command}").main.params
         for name in (*option.opts, *option.secondary_opts)
-    } | {"--help", "--logdir", "--data", "--only"}  # of TensorBoard and the benchmarks, too
+    } | {
+        "--help",
+        "--logdir",
+        "--data",
+        "--only",
+        "--on",
+        "--figure",
+    }  # of TensorBoard and benchmarks, too
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(lines)))
     assert len(named) > 30
     assert named <= known
