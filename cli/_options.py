@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 import mpar
 from mpar.errors import ConfigError
-from mpar.studio.study import Study, is_study, shown
+from mpar.studio.study import COMMANDS, Study, is_study, shown
 from mpar.system.events import lines_of_json
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -51,8 +51,10 @@ class GroupedCommand(click.Command):
             assert self.callback is not None
             # of its file: as a script, the module has another name
             name = Path(inspect.unwrap(self.callback).__code__.co_filename).stem
+            if name not in COMMANDS:  # it takes the study itself
+                return super().parse_args(ctx, args)
             try:
-                args = [*Study.open(args[0]).arguments(name), *args[1:]]
+                args = [*Study.open(args[0]).arguments(name, args[1:]), *args[1:]]
             except ConfigError as error:
                 raise click.UsageError(str(error), ctx) from None
             if not {"-q", "--quiet", "--progress"} & {*args}:

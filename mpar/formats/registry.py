@@ -77,10 +77,7 @@ def read_label_file(
     text, notes = read_noted(path)
     if _is_own_table(text):
         return []
-    name = label_format
-    if name == AUTO:
-        known = {".boris": "boris", ".eaf": "elan"}
-        name = known.get(path.suffix.lower()) or _recognise(text)
+    name = _name_of(path, text) if label_format == AUTO else label_format
     if name == "mpar" and label_format == AUTO and (program := name_text(text)):
         raise InputError.of(path, "unknown-format", f"is {program}")
     if name == "mpar" and label_format == AUTO and text.lstrip()[:1] in {"{", "["}:
@@ -98,6 +95,19 @@ def read_label_file(
     else:
         parts = [_checked(part, class_map) for part in FORMATS[name].read(path, text)]
     return [replace(part, warnings=(*notes, *part.warnings)) for part in parts]
+
+
+def format_of(path: Path) -> str:
+    """Return the format of a label file, a key of `FORMATS` or "mpar".
+
+    It is "" for a table that holds no labels. InputError if its text cannot be read.
+    """
+    text, _ = read_noted(path)
+    return "" if _is_own_table(text) else _name_of(path, text)
+
+
+def _name_of(path: Path, text: str) -> str:
+    return {".boris": "boris", ".eaf": "elan"}.get(path.suffix.lower()) or _recognise(text)
 
 
 def holds_labels(path: Path) -> bool:

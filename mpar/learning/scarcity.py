@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpar.cache.store import Store
 from mpar.errors import counted
 from mpar.labels.bouts import find_bouts
-from mpar.learning.splits import Split
+
+if TYPE_CHECKING:  # the window of a study uses the limits below, without torch
+    from mpar.cache.store import Store
+    from mpar.learning.splits import Split
 
 # Our choice: fewer bouts than these are as often learnt by heart, or scored by chance, as not.
 # Frames of one bout look alike, so bouts count; frames only rule out bouts of a moment.

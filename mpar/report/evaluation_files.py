@@ -32,7 +32,7 @@ from mpar.scores.agreement import (
 from mpar.scores.baselines import measure_baselines
 from mpar.scores.calibration import Calibration, measure_calibration
 from mpar.scores.comparison import MODEL, TRUTH, Comparison, one_class_warning, same_animal_warning
-from mpar.scores.disagreements import find_disagreements
+from mpar.scores.disagreements import Disagreement, find_disagreements
 from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json, write_table, write_text
 
@@ -120,6 +120,7 @@ def write_evaluation(
     baselines = measure_baselines(comparisons, class_names, responses=responses)
     learnt = same_animal_warning(sum(c.is_learnt for c in comparisons), len(comparisons))
     warning = "; ".join(filter(None, (learnt, one_class_warning(agreement.frames))))
+    worst = find_disagreements(comparisons, class_names, responses=responses)
     metrics = {
         "mpar_version": mpar.__version__,
         "warning": warning,
@@ -133,6 +134,7 @@ def write_evaluation(
         "baselines": baselines,
         "notes": list(notes),
         "raters": [pair.to_dict(class_names) for pair in raters],
+        "disagreements": [_as_place(item, comparisons, class_names) for item in worst],
         "recordings": {c.name: _scores_or_none(c, class_names) for c in comparisons},
     }
     report = report_text(agreement, responses, calibration, raters, effect, baselines)
@@ -247,6 +249,19 @@ def _file_name(name: str, taken: set[str]) -> str:
         file_name += "_"
     taken.add(file_name.lower())
     return file_name
+
+
+def _as_place(
+    item: Disagreement, comparisons: Sequence[Comparison], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Return a disagreement with its names, and its frames as numbered in the recording."""
+    return {
+        "recording": comparisons[item.recording].name,
+        "start": item.start,
+        "stop": item.stop,
+        "truth": class_names[item.truth],
+        "predicted": "unlabelled" if item.predicted < 0 else class_names[item.predicted],
+    }
 
 
 def _scores_or_none(comparison: Comparison, class_names: Sequence[str]) -> dict[str, Any] | None:

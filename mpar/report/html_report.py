@@ -29,7 +29,7 @@ from mpar.scores.events import SHOWN_CRITERIA
 # what `mpar.report.evaluation_files` computes; everything else in its metrics is provenance
 _COMPUTED = {
     *("warning", "responses", "scores", "intervals", "events", "calibration"),
-    *("effect_of_postprocessing", "baselines", "notes", "raters", "recordings"),
+    *("effect_of_postprocessing", "baselines", "notes", "raters", "recordings", "disagreements"),
 }
 _SOURCES = ("checkpoint", "predictions", "cache", "annotations", "selection")
 

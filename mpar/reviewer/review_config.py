@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from mpar.errors import ConfigError
 from mpar.labels.classes import ClassMap
@@ -32,6 +33,8 @@ class ReviewConfig:
     regions : RegionTable or TrackFolder, optional
         Where the animals live, or their tracks; by default ``regions.csv`` in the output folder, if
         it exists.
+    regions_path : Path, optional
+        Where regions that are drawn on the page are saved; by default in the output folder.
     stream : int, optional
         Video stream to show, as in `mpar.video.videos.Decoding`.
     group_pattern : str, optional
@@ -43,6 +46,7 @@ class ReviewConfig:
     is_blind: bool = False
     is_estimate: bool = False
     regions: RegionTable | TrackFolder | None = None
+    regions_path: Path | None = None
     stream: int | None = None
     group_pattern: str | None = None
 

@@ -83,8 +83,7 @@ class Study:
         self.class_map = config.class_map or DEFAULT_CLASS_MAP
         if predictions_folder is not None:
             self._find_predictions(predictions_folder)
-        own = output_folder / REGIONS_NAME
-        self.regions_path = own
+        own = self.regions_path = config.regions_path or output_folder / REGIONS_NAME
         self._table = config.regions or (read_regions(own) if own.is_file() else None)
         self.recordings: dict[str, Source] = {}
         self._lock = threading.RLock()

@@ -42,12 +42,15 @@ class Job:
         What follows its name and the study, which may be moved.
     added : str
         When it was added, in UTC.
-    state : {"waiting", "running", "done", "problems", "failed", "stopped", "broken"}
-        It is broken if its process ended without a word.
+    state : {"waiting", "running", "done", "problems", "failed", "stopped", "broken", "dropped"}
+        It is broken if its process ended without a word, and dropped if the job `after` which it
+        was to run did not succeed.
     code : int, optional
         Its exit code.
     pid : int, optional
         Its process.
+    after : int, optional
+        Number of the job whose results it needs.
     """
 
     number: int
@@ -57,6 +60,7 @@ class Job:
     state: str = "waiting"
     code: int | None = None
     pid: int | None = None
+    after: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -64,6 +68,7 @@ class Job:
         return self.state not in {"waiting", "running"}
 
 
+_SUCCEEDED = {"done", "problems"}  # with problems, the good inputs were used
 _STATE_OF_CODE = {0: "done", 1: "problems", 130: "stopped", 143: "stopped"}
 
 
@@ -88,12 +93,12 @@ class Jobs:
         """Return the file with what a job printed."""
         return self.folder / f"{number:04}.log"
 
-    def add(self, command: str, arguments: Sequence[str]) -> Job:
-        """Add a job, which waits for those before it."""
+    def add(self, command: str, arguments: Sequence[str], after: int | None = None) -> Job:
+        """Add a job, which waits for those before it, and needs the results of one of them."""
         with self._lock:
             known = [int(path.stem) for path in self._paths()]
             now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-            job = Job(max(known, default=0) + 1, command, tuple(arguments), now)
+            job = Job(max(known, default=0) + 1, command, tuple(arguments), now, after=after)
             self.save(job)
         return job
 
@@ -141,11 +146,19 @@ class Jobs:
     def start_next(self) -> Job | None:
         """Start the first job that waits, unless one runs; return it."""
         with self._lock:
-            jobs = self.all()
-            waiting = [job for job in jobs if job.state == "waiting"]
-            if not waiting or any(job.state == "running" for job in jobs):
+            jobs = {job.number: job for job in self.all()}
+            if any(job.state == "running" for job in jobs.values()):
                 return None
-            number = waiting[0].number
+            number = 0
+            for job in [job for job in jobs.values() if job.state == "waiting"]:
+                needed = jobs.get(job.after or 0)
+                if needed is None or not needed.is_over or needed.state in _SUCCEEDED:
+                    number = job.number
+                    break
+                jobs[job.number] = replace(job, state="dropped")
+                self.save(jobs[job.number])
+            if not number:
+                return None
             # a process group of its own, so that it outlives the window
             options: dict[str, Any] = {"start_new_session": True}
             if os.name == "nt":

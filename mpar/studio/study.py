@@ -4,8 +4,8 @@
 
     Study/study.json     where the videos are, options, and which run is in use
     Study/Annotations/   label files
-    Study/classes.csv  regions.csv  animals.csv    if there are any
-    Study/cache.h5  runs/  predictions/RUN/  results/
+    Study/classes.csv  regions.csv  animals.csv  stimuli.csv    if there are any
+    Study/cache.h5  runs/  predictions/RUN/  checks/  results/
 
 Commands take a study instead of files and folders. `Study.arguments` says which these are, so
 that everything can be done without a study, too.
@@ -13,12 +13,15 @@ that everything can be done without a study, too.
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import json
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,16 @@ from mpar.system.files import locked, write_json
 FILE_NAME = "study.json"
 VERSION = 1
 COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize", "review")
+EXPORTS = ("boris", "deepethogram", "simba", "annot", "nwb", "video")
 _KEYS = {"version", "videos", "options", "in_use"}
 _BEST = "best_model_epoch*.pt"
+_SAMPLE = "mpar_sample"  # the folder data/ of the project, as a package without code
+_NUM_UNSCORED = 4  # videos of the sample that a demo leaves to score and to predict
+# of a demo: the defaults are for real studies and take longer
+_DEMO_OPTIONS: dict[str, dict[str, Any]] = {
+    "preprocess": {"size": "48"},
+    "train": {"model": "fast", "clip-length": 8, "epochs": 12},
+}
 
 
 def is_study(path: Path | str) -> bool:
@@ -103,10 +114,31 @@ class Study:
         with locked(self.folder / FILE_NAME, patience_seconds=5):
             write_json(self.folder / FILE_NAME, data)
 
+    def with_option(self, command: str, name: str, value: Any) -> Study:
+        """Return a copy with an option of a command; None takes it out."""
+        of_command = {**self.options.get(command, {}), name: value}
+        if value is None:
+            del of_command[name]
+        return replace(self, options={**self.options, command: of_command})
+
+    def with_videos(self, folders: Sequence[Path]) -> Study:
+        """Return a copy with other folders of videos; those in the study are written from it."""
+        home = self.folder.resolve()
+        written = []
+        for folder in map(Path.resolve, folders):
+            inside = folder.is_relative_to(home) and folder != home
+            written.append(folder.relative_to(home).as_posix() if inside else str(folder))
+        return replace(self, videos=tuple(dict.fromkeys(written)))
+
     @property
     def video_folders(self) -> tuple[Path, ...]:
         """The folders with videos."""
         return tuple(self.folder / written for written in self.videos)
+
+    @property
+    def missing_folders(self) -> tuple[Path, ...]:
+        """The folders with videos that are not there, since somebody moved them."""
+        return tuple(folder for folder in self.video_folders if not folder.is_dir())
 
     @property
     def annotations(self) -> Path:
@@ -126,6 +158,11 @@ class Study:
     def predictions(self, run: str) -> Path:
         """Return the folder of the predictions of a run."""
         return self.folder / "predictions" / run
+
+    @property
+    def checks(self) -> Path:
+        """The folder of what was checked to estimate how good predictions are."""
+        return self.folder / "checks"
 
     @property
     def results(self) -> Path:
@@ -155,8 +192,15 @@ class Study:
             raise ConfigError(f"{self.folder}: has no trained network; run mpar-train on it first")
         return self.in_use or known[-1]
 
-    def arguments(self, command: str) -> list[str]:
+    def best_network(self, run: str) -> Path:
+        """Return the best checkpoint of a run."""
+        return max((self.runs / run).glob(_BEST), key=lambda path: path.stat().st_mtime)
+
+    def arguments(self, command: str, given: Sequence[str] = ()) -> list[str]:
         """Return the arguments and options with which a command works on this study.
+
+        What the user gave besides the study decides where the outputs of an export go, and whether
+        a run is continued, which takes no options.
 
         Raises
         ------
@@ -171,15 +215,16 @@ class Study:
                 *(self.predictions(self.run_in_use()), self.annotations),
                 *("--output", self.results / "evaluation"),
             ],
-            "export": lambda: [
-                *(self.predictions(self.run_in_use()), "--output", self.results / "export")
-            ],
+            "export": lambda: self._of_export(given),
             "summarize": lambda: [
                 *(self.predictions(self.run_in_use()), "--output", self.results / "summary"),
                 *self._table("--metadata", "animals.csv"),
+                *self._table("--events", "stimuli.csv"),
             ],
             "review": self._of_review,
         }
+        if command == "train" and "--resume" in given:
+            return [str(self.cache)]
         found = [str(item) for item in places[command]()]
         for name, value in self.options.get(command, {}).items():
             for one in value if isinstance(value, list) else [value]:
@@ -197,8 +242,17 @@ class Study:
 
     def _of_predict(self) -> list[Path | str]:
         run = self.run_in_use()
-        best = max((self.runs / run).glob(_BEST), key=lambda path: path.stat().st_mtime)
-        return [best, *self.video_folders, "--output", self.predictions(run)]
+        output = "--output", self.predictions(run)
+        return [self.best_network(run), *self.video_folders, *output]
+
+    def _of_export(self, given: Sequence[str]) -> list[Path | str]:
+        name = next((b for a, b in itertools.pairwise(given) if a == "--format"), "")
+        place = self.results / (f"export_{name}" if name in EXPORTS else "export")
+        return [
+            *(self.predictions(self.run_in_use()), "--output", place),
+            *(("--videos", self.video_folders[0]) if name == "video" else ()),
+            *(self._table("--metadata", "animals.csv") if name == "nwb" else ()),
+        ]
 
     def _of_review(self) -> list[Path | str]:
         first, *others = self.video_folders
@@ -231,8 +285,33 @@ def new_study(folder: Path | str, videos: Sequence[Path]) -> Study:
     folder = Path(folder)
     if is_study(folder):
         raise ConfigError(f"{folder / FILE_NAME}: is there already; open it without --videos")
-    study = Study(folder, tuple(str(path.absolute()) for path in videos))
-    study.annotations.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = Study(folder, ()).with_videos(videos)
+    study.annotations.mkdir(exist_ok=True)
+    study.save()
+    return study
+
+
+def demo_study(folder: Path | str) -> Study:
+    """Make a study of mpar's sample: drawn mice, some of them not scored yet.
+
+    Raises
+    ------
+    ConfigError
+        The folder is not empty, or the sample is not installed.
+    """
+    folder = Path(folder)
+    found = importlib.util.find_spec(_SAMPLE)
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError("demo: found no sample; install mpar again, or use a copy of its project")
+    sample = Path(next(iter(found.submodule_search_locations)))
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty; choose a new folder for the demo")
+    shutil.copytree(sample / "Videos", folder / "Videos")
+    study = replace(new_study(folder, [folder / "Videos"]), options=_DEMO_OPTIONS)
+    labels = sorted((sample / "Annotations").glob("*.csv"))
+    for path in labels[:-_NUM_UNSCORED]:
+        shutil.copy(path, study.annotations)
     study.save()
     return study
 

@@ -4,148 +4,185 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlencode
 
-from mpar.errors import ConfigError, MparError
+from mpar.errors import ConfigError
 from mpar.labels.classes import ClassMap
-from mpar.labels.names import VIDEO_SUFFIXES, NameIndex
+from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.matching.regions import read_regions
-from mpar.review import ReviewConfig, opened_review
+from mpar.studio.importing import MAX_FILE_BYTES, LabelImport
 from mpar.studio.jobs import Job, Jobs, Runner
-from mpar.studio.study import FILE_NAME, Study, shown
-from mpar.system.files import locked, read_rows
-from mpar.system.folders import find_files
-from mpar.system.serving import PageServer, check_packages, closed_app, json_body, listen
-
-if TYPE_CHECKING:
-    from flask import Flask
-
-_PAGE = Path(__file__).parent / "page"
-_LOCK_NAME = "mpar-studio"
-_LABEL_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".xlsx", ".boris", ".annot", ".eaf")
-# what the page may show; other files of the study are not sent
-_SHOWN = {
-    ".png": "image/png",
-    ".txt": "text/plain; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".json": "application/json",
-    ".html": "text/html; charset=utf-8",
-    ".pdf": "application/pdf",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
-# reports hold their own scripts and styles; in a sandbox they reach nothing else
-_SANDBOX = (
-    "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; img-src data:"
+from mpar.studio.results import list_results, methods_text
+from mpar.studio.runs import drift_of, estimate_of, list_runs, num_scored_since
+from mpar.studio.study import (
+    EXPORTS,
+    FILE_NAME,
+    Study,
+    demo_study,
+    is_study,
+    new_study,
+    shown,
 )
-_COMMANDS = ("preprocess", "train", "predict", "evaluate", "summarize")
+from mpar.studio.tables import digest_of
+from mpar.studio.videos import VideoTable
+from mpar.system.files import locked
+from mpar.system.serving import PageServer, check_packages, listen
+
+_LOCK_NAME = "mpar-studio"
+_STEPS = ("preprocess", "train", "predict", "evaluate", "summarize", "review")
+_JOBS = ("preprocess", "train", "predict", "evaluate", "summarize", "export", "studio")
+# what the page may write into study.json; every other option is written by hand
+_OPTIONS = {
+    "preprocess": ("size", "follow", "group-pattern"),
+    "train": ("model", "minutes", "epochs", "view", "features"),
+    "summarize": ("bin", "window", "group-by", "response-window", "wide", "xlsx", "html"),
+    "evaluate": ("group-pattern",),
+    "review": ("group-pattern", "annotator"),
+}
+_MAX_FOLDERS = 500
 
 
 class Studio:
-    """A study with its jobs, as the page shows them.
+    """A study with its jobs, as the page shows them; or none, until one is chosen.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path, optional
         The study.
+
+    Raises
+    ------
+    ConfigError
+        It is no study, or another window of it is open.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.jobs = Jobs(folder / "jobs")
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder: Path | None = None
         self._stack = contextlib.ExitStack()
-        self._review_url = ""
-        self._outputs: dict[int, tuple[dict[str, Any] | None, list[str]]] = {}
-        self._lock = threading.Lock()
+        self._reviews: dict[bool, tuple[Any, str, contextlib.ExitStack]] = {}
+        self._outputs: dict[int, dict[str, Any]] = {}
+        self._lock = threading.RLock()
+        self.jobs = Jobs(Path())
+        if folder is not None:
+            self.open(folder)
+
+    def open(self, folder: Path) -> None:
+        """Show a study, and start its jobs."""
+        with self._lock:
+            if self.folder is not None:
+                raise ConfigError(f"{self.folder}: is open; start mpar-studio again for another")
+            folder = folder.absolute()
+            Study.open(folder)
+            try:
+                self._stack.enter_context(locked(folder / _LOCK_NAME))
+            except ConfigError:
+                raise ConfigError(
+                    f"{folder / FILE_NAME}: another window of this study is open; use or close it"
+                ) from None
+            self.jobs = Jobs(folder / "jobs")
+            self.videos = VideoTable(folder)
+            self.imports = LabelImport(folder)
+            self._stack.callback(self.videos.close)
+            self.folder = folder
+
+    def run_jobs(self) -> None:
+        """Start the jobs of the study one after another, from now on."""
+        with self._lock:
+            runner = Runner(self.jobs)
+            self._stack.callback(runner.close)
 
     def study(self) -> Study:
         """Read ``study.json``, which may have been changed by hand."""
+        if self.folder is None:
+            raise ConfigError("study: none is open; choose or make one")
         return Study.open(self.folder)
 
     def close(self) -> None:
-        """Close the page for scoring, if it is open."""
-        self._stack.close()
+        """Close the pages for scoring, and let go of the study."""
+        with self._lock:
+            for _, _, stack in self._reviews.values():
+                stack.close()
+            self._stack.close()
 
     def state(self) -> dict[str, Any]:
-        """Return what the page shows and asks for often: steps, jobs, runs, results."""
+        """Return what the page shows and asks for often: jobs, runs, results, what is missing."""
+        if self.folder is None:
+            return {"folder": "", "home": str(Path.cwd())}
         study = self.study()
-        in_use = self._in_use(study)
+        run = self._in_use(study)
+        jobs = [self._job(job) for job in reversed(self.jobs.all())]
         return {
             "name": self.folder.resolve().name,
-            "folder": str(self.folder.resolve()),
-            "runs": [self._run(study, name, name == in_use) for name in study.trained_runs()[::-1]],
-            "jobs": [self._job(job) for job in reversed(self.jobs.all())],
-            "steps": {command: self._step(study, command) for command in (*_COMMANDS, "review")},
-            "results": self._results(study),
-        }
-
-    def videos(self) -> dict[str, Any]:
-        """Return the videos with their label files and predictions, and the problems."""
-        study = self.study()
-        videos = find_files(study.video_folders, VIDEO_SUFFIXES)
-        index = NameIndex((video.name, video) for video in videos)
-        scored: Counter[Path] = Counter()
-        if study.annotations.is_dir():
-            for path in find_files(study.annotations, _LABEL_SUFFIXES):
-                scored.update(index.find_owners(path.stem))
-        predicted: set[Path] = set()
-        for path in study.predictions(self._in_use(study)).glob("*_predictions.csv"):
-            predicted.update(index.find_owners(path.stem))
-        return {
-            "videos": [
-                {
-                    "name": video.name,
-                    "folder": str(video.parent),
-                    "num_labels": scored[video],
-                    "is_predicted": video in predicted,
-                }
-                for video in videos
-            ],
-            "problems": self._problems(study),
+            "folder": str(self.folder),
+            "revision": self.videos.look(study),
+            "missing": [str(folder) for folder in study.missing_folders],
+            "runs": list_runs(study),
+            "in_use": run,
+            "jobs": jobs,
+            "steps": {command: self._step(study, command) for command in _STEPS},
+            "options": {
+                command: {name: study.options.get(command, {}).get(name) for name in names}
+                for command, names in _OPTIONS.items()
+            },
+            "has_cache": study.cache.is_file(),
+            "has_summary": (study.results / "summary" / "settings.json").is_file(),
+            "has_evaluation": (study.results / "evaluation" / "metrics.json").is_file(),
+            "num_scored_since": num_scored_since(study, run) if run else 0,
+            "estimate": estimate_of(study),
+            "drift": drift_of(study, run) if run else [],
+            "results": list_results(study),
+            "exports": EXPORTS,
         }
 
     def _in_use(self, study: Study) -> str:
         try:
             return study.run_in_use()
         except ConfigError:
-            return "none"
+            return ""
 
-    def _problems(self, study: Study) -> list[str]:
-        path = study.cache.with_name(f"{study.cache.name}.problems.csv")
+    def recordings(self, study: Study) -> list[str]:
+        """Return the names of what was predicted by the run in use, else those of all videos."""
+        folder = study.predictions(self._in_use(study) or "-")
+        names = [
+            path.name.removesuffix("_predictions.csv")
+            for path in sorted(folder.glob("*_predictions.csv"))
+        ]
+        return names or [video.stem for video in self.videos.all()]
+
+    def methods(self, study: Study) -> str:
+        """Return the methods paragraph, "" without a network."""
         try:
-            _, *rows = read_rows(path)
-        except (OSError, ValueError):
-            return []
-        return [f"{file}{':' * bool(line)}{line}: {text}" for file, line, _, text in rows]
-
-    def _run(self, study: Study, name: str, is_in_use: bool) -> dict[str, Any]:
-        report = study.runs / name / "evaluation" / "classification_report.txt"
-        return {
-            "name": name,
-            "is_in_use": is_in_use,
-            "report": self._relative(report) if report.is_file() else "",
-        }
+            return methods_text(study)
+        except ConfigError:
+            return ""
 
     def _job(self, job: Job) -> dict[str, Any]:
-        if job.number not in self._outputs:
-            found = self.jobs.output(job.number)
+        if job.number in self._outputs:
+            found = self._outputs[job.number]
+        else:
+            progress, texts = self.jobs.output(job.number)
+            warnings = [t for t in texts if t.startswith(("warning: ", "error: "))]
+            found = {
+                "progress": progress,
+                "text": texts[-1] if texts else "",
+                "warnings": warnings[-5:],
+            }
             if job.is_over:  # what it said is final, and the page asks every second
                 self._outputs[job.number] = found
-        else:
-            found = self._outputs[job.number]
-        progress, texts = found
-        return {
+        assert self.folder is not None
+        return found | {
             "number": job.number,
             "line": shown([f"mpar-{job.command}", str(self.folder), *job.arguments]),
             "command": job.command,
+            "arguments": job.arguments,
             "state": job.state,
             "is_over": job.is_over,
-            "progress": progress,
-            "text": texts[-1] if texts else "",
+            "added": job.added,
         }
 
     def _step(self, study: Study, command: str) -> dict[str, Any]:
@@ -156,24 +193,16 @@ class Studio:
             problem = str(error)
         if command == "train" and not study.cache.is_file():
             problem = "preprocess first"
-        return {"line": shown([f"mpar-{command}", str(self.folder)]), "problem": problem}
+        if command in {"evaluate", "summarize"} and study.known_predictions() is None:
+            problem = problem or "predict first"
+        return {"line": shown([f"mpar-{command}", str(study.folder)]), "problem": problem}
 
-    def _results(self, study: Study) -> list[str]:
-        folders = [
-            study.results,
-            *(study.runs / name / "evaluation" for name in study.trained_runs()),
-        ]
-        known = [folder for folder in folders if folder.is_dir()]
-        return [self._relative(path) for path in find_files(known, _SHOWN)] if known else []
-
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
-
-    def add(self, command: str, options: list[str]) -> int:
+    def add(self, command: str, options: list[str], after: int | None = None) -> int:
         """Add a job on the study; return its number."""
-        if command not in _COMMANDS:
-            raise ValueError(f"found the command {command[:40]!r}, expected one of {_COMMANDS}")
-        return self.jobs.add(command, options).number
+        if command not in _JOBS or (command == "studio" and options != ["--archive"]):
+            raise ValueError(f"found the command {command[:40]!r}, expected one of {_JOBS}")
+        self.study()
+        return self.jobs.add(command, options, after).number
 
     def use(self, run: str) -> None:
         """Let the network of a run predict from now on."""
@@ -182,107 +211,161 @@ class Studio:
             raise ValueError(f"found no run {run[:60]!r} with a network")
         dataclasses.replace(study, in_use=run).save()
 
+    def set_option(self, command: str, name: str, value: Any) -> None:
+        """Write an option into ``study.json``; None takes it out."""
+        if name not in _OPTIONS.get(command, ()):
+            raise ValueError(
+                f"found the option {name[:40]!r} of {command[:40]!r}, which the page "
+                "does not set; write it into study.json"
+            )
+        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if not (value is None or value is True or isinstance(value, str | int | float) or is_list):
+            raise ValueError(f"{name}: expected a text, a number, a list of texts or true")
+        if name == "group-pattern":
+            study = self.study()
+            for each in ("preprocess", "evaluate", "review"):
+                study = study.with_option(each, name, value or None)
+        else:
+            study = self.study().with_option(command, name, value or None)
+        study.save()
+
+    def set_videos(self, folders: list[Path]) -> None:
+        """Let the study have these folders of videos."""
+        if missing := [folder for folder in folders if not folder.is_dir()]:
+            raise ValueError(f"{missing[0]}: is not a folder; check the path")
+        if not folders:
+            raise ValueError("a study needs a folder of videos")
+        self.study().with_videos(folders).save()
+
+    def make(self, folder: Path, videos: list[Path]) -> None:
+        """Make a study, and show it."""
+        self.set_or_refuse(folder)
+        if missing := [item for item in videos if not item.is_dir()]:
+            raise ValueError(f"{missing[0]}: is not a folder; check the path")
+        if not videos:
+            raise ValueError("a study needs a folder of videos; choose one")
+        new_study(folder, videos)
+        self.open(folder)
+
+    def make_demo(self, folder: Path) -> None:
+        """Make a study of mpar's sample, and show it."""
+        self.set_or_refuse(folder)
+        demo_study(folder)
+        self.open(folder)
+
+    def set_or_refuse(self, folder: Path) -> None:
+        """Refuse to make a study if one is open, or at a path that is not absolute."""
+        if self.folder is not None:
+            raise ValueError("a study is open already")
+        if not folder.is_absolute():
+            raise ValueError(f"{folder}: expected a whole path, such as {Path.cwd() / 'Study'}")
+
     def path_of(self, relative: str) -> Path | None:
         """Return a file of the results, None if there is none of that name."""
-        return self.folder / relative if relative in self._results(self.study()) else None
+        study = self.study()
+        return study.folder / relative if relative in list_results(study) else None
 
-    def review(self) -> str:
-        """Open the page for scoring; return its link."""
+    def review(
+        self,
+        *,
+        name: str = "",
+        frame: int = 0,
+        draws_regions: bool = False,
+        is_estimate: bool = False,
+    ) -> str:
+        """Open the page for scoring, or for an estimate, at a frame; return its link."""
+        from mpar.review import ReviewConfig, opened_review  # slow to load
+
         with self._lock:
-            if not self._review_url:
-                study = self.study()
-                classes, regions = study.table("classes.csv"), study.table("regions.csv")
-                review = self._stack.enter_context(
+            study = self.study()
+            classes, regions = study.table("classes.csv"), study.table("regions.csv")
+            pattern = study.options.get("review", {}).get("group-pattern")
+            annotator = study.options.get("review", {}).get("annotator", "")
+            # another network, other classes or new videos: the page must read them anew
+            predictions = study.known_predictions()
+            names = sorted(p.name for p in predictions.glob("*.csv")) if predictions else []
+            key = (
+                study.video_folders,
+                predictions,
+                names,
+                pattern,
+                annotator,
+                *(digest_of(study.folder / table) for table in ("classes.csv", "regions.csv")),
+                [str(video) for video in self.videos.all()],
+            )
+            known = self._reviews.get(is_estimate)
+            if known is not None and known[0] != key:
+                known[2].close()
+                known = self._reviews.pop(is_estimate) and None
+            if known is None:
+                stack = contextlib.ExitStack()
+                review = stack.enter_context(
                     opened_review(
                         study.video_folders,
-                        study.annotations,
-                        predictions_folder=study.known_predictions(),
+                        study.checks if is_estimate else study.annotations,
+                        predictions_folder=predictions,
                         config=ReviewConfig(
+                            annotator=annotator,
                             class_map=None if classes is None else ClassMap.from_csv(classes),
                             regions=None if regions is None else read_regions(regions),
+                            regions_path=study.folder / "regions.csv",
+                            group_pattern=pattern,
+                            is_estimate=is_estimate,
                         ),
                     )
                 )
                 thread = threading.Thread(target=review.serve, daemon=True)
                 thread.start()
-                self._stack.callback(thread.join)
-                self._stack.callback(review.stop)
-                self._review_url = review.url
-            return self._review_url
+                stack.callback(thread.join)
+                stack.callback(review.stop)
+                known = self._reviews[is_estimate] = (key, review.url, stack)
+            at = {"name": name, "frame": frame} if name else {}
+            at |= {"regions": 1} if draws_regions else {}
+            return known[1] + ("#" + urlencode(at) if at else "")
 
 
-def make_app(studio: Studio, token: str, port: int) -> Flask:
-    """Return the application."""
-    from flask import abort, request
+def list_folder(path: Path) -> dict[str, Any]:
+    """Return the folders in a folder, to choose one: their names only, hidden ones left out.
 
-    app = closed_app("mpar-studio", token, port, _PAGE, studio.folder)
-
-    @app.errorhandler(MparError)
-    def show_error(error: MparError) -> tuple[dict[str, str], int]:
-        return {"error": str(error)}, 422
-
-    @app.get(f"/{token}/state")
-    def show_state() -> dict[str, Any]:
-        return studio.state()
-
-    @app.get(f"/{token}/videos")
-    def show_videos() -> dict[str, Any]:
-        return studio.videos()
-
-    @app.get(f"/{token}/log")
-    def show_log() -> dict[str, Any]:
-        number = request.args.get("number", 0, int)
-        return {"lines": studio.jobs.output(number)[1]}
-
-    @app.get(f"/{token}/file/<path:relative>")
-    def show_file(relative: str) -> tuple[bytes, dict[str, str]]:
-        path = studio.path_of(relative)
-        if path is None:
-            abort(404)
-        headers = {"Content-Type": _SHOWN[path.suffix.lower()]}
-        if path.suffix.lower() == ".html":
-            headers["Content-Security-Policy"] = _SANDBOX
-        return path.read_bytes(), headers
-
-    _add_actions(app, token, studio)
-    return app
+    ValueError if it cannot be listed.
+    """
+    try:
+        with os.scandir(path) as entries:
+            found = sorted(
+                (entry for entry in entries if not entry.name.startswith(".")),
+                key=lambda entry: entry.name.lower(),
+            )
+            folders = [entry.name for entry in found if _is_folder(entry)]
+            num_videos = sum(Path(entry.name).suffix.lower() in VIDEO_SUFFIXES for entry in found)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be listed ({error.strerror}); choose another") from None
+    return {
+        "path": str(path),
+        "parent": str(path.parent),
+        "folders": folders[:_MAX_FOLDERS],
+        "num_more": max(0, len(folders) - _MAX_FOLDERS),
+        "num_videos": num_videos,
+        "is_study": is_study(path),
+        "separator": os.sep,
+        "drives": os.listdrives() if hasattr(os, "listdrives") else [],
+    }
 
 
-def _add_actions(app: Flask, token: str, studio: Studio) -> None:
-    @app.post(f"/{token}/job")
-    def add_job() -> dict[str, Any]:
-        body = json_body()
-        options = body.get("options", [])
-        if not isinstance(options, list) or not all(isinstance(item, str) for item in options):
-            raise ValueError("expected options as a list of texts")
-        return {"number": studio.add(str(body.get("command")), options)}
-
-    @app.post(f"/{token}/stop")
-    def stop_job() -> dict[str, Any]:
-        number = json_body().get("number")
-        if number not in [job.number for job in studio.jobs.all()]:
-            raise ValueError(f"found no job {str(number)[:20]}")
-        studio.jobs.stop(number)
-        return {}
-
-    @app.post(f"/{token}/use")
-    def use_run() -> dict[str, Any]:
-        studio.use(str(json_body().get("run")))
-        return {}
-
-    @app.post(f"/{token}/review")
-    def open_review() -> dict[str, Any]:
-        return {"url": studio.review()}
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
-def opened_studio(folder: Path | str, *, port: int = 0) -> Iterator[PageServer]:
+def opened_studio(folder: Path | str | None = None, *, port: int = 0) -> Iterator[PageServer]:
     """Prepare the window of a study.
 
     Parameters
     ----------
-    folder : Path or str
-        With a ``study.json``.
+    folder : Path or str, optional
+        With a ``study.json``; by default, one is chosen or made on the page.
     port : int
         Port on this computer; 0 takes any that is free.
 
@@ -292,21 +375,17 @@ def opened_studio(folder: Path | str, *, port: int = 0) -> Iterator[PageServer]:
         Flask or waitress is missing, the study cannot be read, the port is in use, or another
         window of this study is open.
     """
+    from mpar.studio.routes import make_app
+
     check_packages("studio")
-    folder = Path(folder).absolute()
-    Study.open(folder)
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / _LOCK_NAME))
-        except ConfigError:
-            raise ConfigError(
-                f"{folder / FILE_NAME}: another window of this study is open; use or close it"
-            ) from None
-        listener = stack.enter_context(listen(port))
-        studio = Studio(folder)
+        studio = Studio(None if folder is None else Path(folder))
         stack.callback(studio.close)
-        runner = Runner(studio.jobs)
-        stack.callback(runner.close)
-        server = PageServer(lambda token, number: make_app(studio, token, number), listener)
+        listener = stack.enter_context(listen(port))
+        if folder is not None:
+            studio.run_jobs()
+        server = PageServer(
+            lambda token, number: make_app(studio, token, number), listener, MAX_FILE_BYTES
+        )
         stack.callback(server.close)
         yield server

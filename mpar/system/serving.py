@@ -144,6 +144,8 @@ class PageServer:
         Returns the application for a token and a port.
     listener : socket.socket
         Where to listen.
+    max_body_bytes : int
+        Longer requests are refused before the application sees them.
 
     Attributes
     ----------
@@ -151,7 +153,12 @@ class PageServer:
         The secret link.
     """
 
-    def __init__(self, make_app: Callable[[str, int], Flask], listener: socket.socket) -> None:
+    def __init__(
+        self,
+        make_app: Callable[[str, int], Flask],
+        listener: socket.socket,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         from waitress import create_server
 
         port = listener.getsockname()[1]
@@ -161,7 +168,7 @@ class PageServer:
             make_app(token, port),
             sockets=[listener],
             threads=_NUM_THREADS,
-            max_request_body_size=MAX_BODY_BYTES,
+            max_request_body_size=max_body_bytes,
             ident="",
         )
 

@@ -1,114 +1,324 @@
-"""The window of a study in Chromium: from videos and labels to results, with clicks and keys."""
+"""The window of a study in Chromium: from an empty folder to the workbook, with clicks and keys."""
 
 from __future__ import annotations
 
 import shutil
 import threading
+import zipfile
 
 import pytest
 
+from mpar.formats.annotations import read_annotation
+from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.studio.jobs import Jobs
-from mpar.studio.study import Study, shown
+from mpar.studio.study import Study
 from mpar.studio.window import opened_studio
+from tests.fixtures.helpers import run
 from tests.unit.studio.test_study import put_study
 
 pytestmark = pytest.mark.browser
 OPTIONS = {"preprocess": {"size": 32}, "train": {"model": "light", "epochs": 1}}
-ENDS = ("done", "problems", "failed", "stopped", "broken")
+ENDS = ("done", "problems", "failed", "stopped", "broken", "dropped")
 
 
 @pytest.fixture
-def window(browser, study, tmp_path):
-    """A page on a new study with six videos, five of them scored."""
-    folder = put_study(tmp_path / "Pain study", options=OPTIONS)
-    shutil.copytree(study.videos, folder / "Videos")
-    shutil.copytree(study.annotations, folder / "Annotations")
-    (folder / "Annotations" / "mouse_03_annotation.csv").unlink()
-    with opened_studio(folder) as server:
+def open_page(browser):
+    """Return a function that opens the window of a study, or of none, on a page."""
+    opened = []
+
+    def open_one(folder=None, **options):
+        context = opened_studio(folder)
+        server = context.__enter__()
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        window = browser.new_context(viewport={"width": 1280, "height": 720}, **options)
+        page = window.new_page()
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(server.url)
         page.wait_for_selector("body[data-ready]")
         page.folder = folder
-        yield page
+        opened.append((context, server, thread, page))
+        return page
+
+    yield open_one
+    for context, server, thread, page in opened:
         assert page.errors == []
-        page.close()
+        page.context.close()
         server.stop()
         thread.join()
+        context.__exit__(None, None, None)
 
 
-def do(page, button, state="done", seconds=120):
-    """Press a button by keyboard; wait until its job has ended."""
-    number = page.locator("#jobs > li").count() + 1
-    page.get_by_role("button", name=button, exact=True).focus()
+@pytest.fixture
+def scored(study, tmp_path):
+    """A new study with six videos, five of them scored."""
+    folder = put_study(tmp_path / "Pain study", options=OPTIONS)
+    shutil.copytree(study.videos, folder / "Videos")
+    shutil.copytree(study.annotations, folder / "Annotations")
+    (folder / "Annotations" / "mouse_03_annotation.csv").unlink()
+    return folder
+
+
+def go(page, screen):
+    """Go to a screen by its link."""
+    page.locator(f"#screens a[data-screen='{screen}']").click()
+    page.wait_for_selector(f"#{screen}:not([hidden]) > .part")
+
+
+def press(page, name):
+    """Press a button by keyboard."""
+    found = page.get_by_role("button", name=name, exact=True)
+    found.wait_for()
+    found.focus()
     page.keyboard.press("Enter")
-    own = f"#jobs > li:nth-last-child({number}) .state"
-    ended = ", ".join(f"{own}[data-state='{name}']" for name in ENDS)
-    page.wait_for_selector(ended, timeout=1000 * seconds)
-    found = page.locator(own).get_attribute("data-state")
-    assert found == state, "\n".join(Jobs(page.folder / "jobs").output(number)[1][-4:])
 
 
-def test_a_study_from_labels_to_results(window):
-    """Every step is a command that can be copied; what it made is on the page."""
-    assert window.locator("#videos tr").count() == 6
-    assert window.locator("#videos tr", has_text="mouse_03").inner_text().split()[-2:] == [
-        "none",
-        "no",
-    ]
-    assert window.get_by_role("button", name="Learn", exact=True).is_disabled()
-    do(window, "Preprocess", "problems")
-    window.wait_for_selector("#problems li")
-    assert "mouse_03.mp4" in window.locator("#problems").inner_text()
-    window.get_by_label("Minutes").fill("90")
-    command = shown(["mpar-train", str(window.folder), "--minutes", "90"])
-    window.wait_for_function(
-        "(text) => [...document.querySelectorAll('code')].some((c) => c.textContent === text)",
-        arg=command,
+def wait_for_jobs(page, number, states=("done",), seconds=180):
+    """Wait until so many jobs have ended, the last ones in these states."""
+    page.wait_for_function(
+        "([number, ends]) => studio.state.jobs.length >= number"
+        " && studio.state.jobs.every((job) => ends.includes(job.state))",
+        arg=[number, ENDS],
+        timeout=1000 * seconds,
     )
-    window.get_by_label("Minutes").fill("")
-    do(window, "Learn")
-    do(window, "Predict")
-    assert window.locator("#videos").inner_text().count("yes") == 6
-    do(window, "Summarize")
-    window.wait_for_selector("#results a")
-    with window.context.expect_page() as opened:
-        window.locator("#results a", has_text="ethograms.png").first.click()
-    assert opened.value.evaluate("document.images[0].naturalWidth") > 100
-    (name,) = Study.open(window.folder).trained_runs()
-    assert window.get_by_label(f"{name} (in use)").is_checked()
+    found = page.evaluate("() => studio.state.jobs.map((job) => job.state)")
+    assert found[0] in states, Jobs(page.folder / "jobs").output(number)[1][-4:]
 
 
-def test_scoring_opens_from_the_window(window):
-    """The page for scoring writes into the study, and its link is given once."""
-    for _ in range(2):
-        with window.context.expect_page() as opened:
-            window.get_by_role("button", name="Open the page for scoring").click()
-        opened.value.wait_for_selector("#picture[data-frame]")
-    assert [page.url for page in window.context.pages[1:]] == [opened.value.url] * 2
+def open_other(page, name):
+    """Press a button that opens the page for scoring; return that page."""
+    with page.context.expect_page() as opened:
+        press(page, name)
+    opened.value.wait_for_selector("#picture[data-frame]")
+    opened.value.wait_for_selector("body[data-counted='48']")
+    return opened.value
 
 
-def test_hostile_names_are_text(window):
-    """A video whose name is markup is shown as it is written."""
-    source = next((window.folder / "Videos").iterdir())
+def score_all(page, *keys):
+    """Give every frame a class with keys: the range of all frames, then the class."""
+    for key in ("Control+a", *keys):
+        page.keyboard.press(key)
+    page.evaluate("async () => { await review.sender.settle(); }")
+
+
+def test_from_an_empty_folder_to_the_workbook(open_page, study, tmp_path):  # noqa: PLR0915
+    """Import, score, learn, predict, correct, learn again, summarize; then a terminal goes on."""
+    shutil.copytree(study.videos, tmp_path / "films")
+    page = open_page()
+    # the study, on the page that opens without one
+    page.get_by_role("textbox", name="Videos").fill(str(tmp_path / "films"))
+    page.get_by_role("textbox", name="Study").fill(str(tmp_path / "Pain"))
+    press(page, "Make the study")
+    page.wait_for_selector("tr[data-video='mouse_06.mp4'] td:has-text('64 × 64')")
+    page.folder = folder = tmp_path / "Pain"
+    # labels of four videos, seen before they are copied
+    press(page, "Import labels")
+    labels = sorted(study.annotations.iterdir())[:4]
+    page.get_by_label("Label files", exact=True).set_input_files(labels)
+    page.wait_for_selector("#import-list tr:nth-child(4)")
+    assert "mouse_04.mp4: 48 frames" in page.locator("#import-list").inner_text()
+    assert not any((folder / "Annotations").iterdir())
+    press(page, "Copy to Annotations")
+    page.wait_for_selector("tr[data-video='mouse_04.mp4'] td:has-text('annotation 100 %')")
+    assert len([*(folder / "Annotations").iterdir()]) == 4
+    # two videos are scored by keyboard
+    for name, key in (("mouse_05", "1"), ("mouse_06", "5")):
+        other = open_other(page, f"Score {name}.mp4")
+        score_all(other, key)
+        other.close()
+    page.wait_for_selector("tr[data-video='mouse_06.mp4'] td:has-text('100 %')", timeout=20000)
+    # a network
+    go(page, "learn")
+    for label, value in (("Picture size in px", "32"), ("Epochs", "1")):
+        page.get_by_label(label, exact=True).fill(value)
+        page.get_by_label(label, exact=True).press("Tab")
+    page.get_by_label("Network", exact=True).select_option("fast")
+    page.wait_for_function("() => studio.state.options.train.model === 'fast'")
+    assert Study.open(folder).options == {
+        "preprocess": {"size": "32"},
+        "train": {"epochs": 1, "model": "fast"},
+    }
+    press(page, "Learn")
+    wait_for_jobs(page, 2)
+    page.wait_for_selector("#result >> text=macro-F1")
+    (first,) = Study.open(folder).trained_runs()
+    # predictions, and three stretches of the queue
+    go(page, "predict")
+    press(page, "Predict 6 videos")
+    wait_for_jobs(page, 3)
+    page.wait_for_selector("#predict >> text=6 of 6 videos predicted")
+    go(page, "check")
+    other = open_other(page, "Open the queue")
+    other.wait_for_selector("#queue-panel li button")
+    other.keyboard.press(".")
+    for place in range(3):  # what is accepted leads to the next one
+        other.wait_for_selector(f"#queue-panel[data-place='{place}']")
+        other.keyboard.press("Shift+A")
+    other.evaluate("async () => { await review.sender.settle(); }")
+    other.close()
+    page.wait_for_function("() => studio.state.num_scored_since > 0")
+    press(page, "Learn again with what I corrected")
+    wait_for_jobs(page, 5)
+    assert len(Study.open(folder).trained_runs()) == 2
+    # the assay, with groups
+    go(page, "predict")
+    press(page, "Predict 6 videos")
+    wait_for_jobs(page, 6)
+    go(page, "results")
+    page.wait_for_selector("#animals input")
+    for k in range(1, 7):
+        page.get_by_label(f"group of mouse_{k:02}").fill("drug" if k % 2 else "saline")
+    press(page, "Save animals.csv")
+    page.wait_for_selector("#message >> text=saved animals.csv")
+    page.get_by_label("Time bins", exact=True).fill("0.5s")
+    page.get_by_label("Time bins", exact=True).press("Tab")
+    page.wait_for_function("() => studio.state.options.summarize.bin === '0.5s'")
+    press(page, "Compute tables and figures")
+    wait_for_jobs(page, 7)
+    page.wait_for_selector("#results figure img")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="summary/summary.xlsx").click(modifiers=["Alt"])
+    assert zipfile.is_zipfile(download.value.path())
+    # the same commands in a terminal give the same files
+    again = tmp_path / "again"
+    result = run("summarize", folder, "--wide", "--xlsx", "--html", "-o", again, "-q")
+    assert result.exit_code == 0, result.output
+    for path in again.glob("*.csv"):
+        assert path.read_bytes() == (folder / "results" / "summary" / path.name).read_bytes()
+    result = run("train", folder, "--epochs", 1, "-q")
+    assert result.exit_code == 0, result.output
+    go(page, "learn")
+    page.wait_for_selector("#learn-runs tbody tr:nth-child(3)")
+    assert Study.open(folder).run_in_use() != first
+
+
+def test_problems_are_shown_where_they_are(open_page, scored):
+    """A video without labels is no problem; damage is, at its video, with what to do."""
+    (scored / "Videos" / "mouse_02.mp4").write_bytes(b"nothing")
+    page = open_page(scored)
+    page.wait_for_selector("tr[data-video='mouse_02.mp4'] code:has-text('video-damaged')")
+    row = page.locator("tr[data-video='mouse_03.mp4']")
+    assert "nobody yet" in row.inner_text()
+    assert row.locator(".bad").count() == 0
+
+
+def test_classes_are_edited_and_a_mistake_stays_in_the_dialog(open_page, scored):
+    """The order gives keys; nothing is saved before the map is right."""
+    page = open_page(scored)
+    press(page, "Classes and keys")
+    page.get_by_label("Class of code 5").fill("rest")
+    page.get_by_label("Class of code 5").press("Tab")
+    page.get_by_label("Code of code 5").fill("4")
+    page.get_by_label("Code of code 5").press("Tab")
+    press(page, "Save classes.csv")
+    page.wait_for_selector("#dialog .bad:has-text('occurs twice')")
+    assert not (scored / "classes.csv").exists()
+    page.get_by_label("Code of code 4").last.fill("5")
+    page.get_by_label("Code of code 4").last.press("Tab")
+    press(page, "Save classes.csv")
+    page.wait_for_selector("#dialog", state="hidden")
+    assert "5,flinch,rest,," in (scored / "classes.csv").read_text()
+
+
+def test_the_pattern_shows_what_it_finds_while_it_is_typed(open_page, scored):
+    """The table changes with each key; study.json only when it is saved."""
+    page = open_page(scored)
+    page.get_by_label("Pattern").press_sequentially("0[12]")
+    page.wait_for_selector("#videos-animals output:has-text('finds 2 animals; none in 4 videos')")
+    assert page.locator("tr[data-video='mouse_02.mp4'] .animal").inner_text() == "02"
+    assert Study.open(scored).options == OPTIONS
+    press(page, "Save the pattern")
+    page.wait_for_function("() => studio.state.options.preprocess['group-pattern']")
+    assert Study.open(scored).options["preprocess"]["group-pattern"] == "0[12]"
+
+
+def test_a_run_is_stopped_and_continued(open_page, scored):
+    """Stop saves; Continue goes on with the same run; both pages of the study agree."""
+    page = open_page(scored)
+    second = page.context.new_page()
+    second.goto(page.url)
+    page.evaluate("() => studio.setOption('train', 'epochs', 400)")
+    go(page, "learn")
+    press(page, "Learn")
+    page.wait_for_selector("#running svg.plot", timeout=120000)
+    second.wait_for_selector("#now:not([hidden]) >> text=Learn")
+    press(page, "Stop (what was learnt is saved)")
+    wait_for_jobs(page, 2, ("stopped",))
+    (folder,) = (scored / "runs").iterdir()
+    before = page.evaluate("() => studio.state.runs[0].history.length")
+    press(page, f"Continue {folder.name}")
+    page.wait_for_function(
+        "(before) => studio.state.runs[0].history.length > before", arg=before, timeout=120000
+    )
+    second.evaluate("() => location.hash = '#/learn'")
+    press(second, "Stop (what was learnt is saved)")
+    wait_for_jobs(page, 3, ("stopped",))
+    assert len([*(scored / "runs").iterdir()]) == 1
+
+
+def test_regions_are_drawn_into_the_study(open_page, scored):
+    """The page for scoring draws; the study keeps them beside study.json."""
+    page = open_page(scored)
+    other = open_other(page, "Draw regions of mouse_02.mp4")
+    other.wait_for_selector("#region-panel:not([hidden])")
+    assert other.locator("#recording").input_value() == "mouse_02"
+    other.get_by_role("button", name="Add a region").click()
+    other.locator("#save-regions").click()
+    other.wait_for_selector("#message:not([hidden])")
+    assert (scored / "regions.csv").read_text().splitlines()[1] == "mouse_02.mp4,A,0,0,32,32"
+    assert read_annotation(
+        scored / "Annotations" / "mouse_02_annotation.csv", DEFAULT_CLASS_MAP
+    ).codes.size
+
+
+def test_moved_videos_are_asked_for(open_page, scored):
+    """The page says what is missing, and takes the new folder after one look."""
+    (scored / "Videos").rename(scored.parent / "elsewhere")
+    page = open_page(scored)
+    press(page, "Choose where they are")
+    page.get_by_label("Path of the folder").fill(str(scored.parent / "elsewhere"))
+    page.get_by_label("Path of the folder").press("Enter")
+    page.wait_for_selector("#dialog >> text=6 videos")
+    press(page, "Choose this folder")
+    page.wait_for_selector("#dialog >> text=6 videos in")
+    press(page, "Use it")
+    page.wait_for_selector("#moved", state="hidden")
+    page.wait_for_selector("tr[data-video='mouse_06.mp4']")
+
+
+def test_hostile_names_are_text(open_page, scored):
+    """Names of a video and of a label file that are markup are shown as they are written."""
+    source = next((scored / "Videos").iterdir())
     name = "<img src=x onerror=alert(1)>.mp4"
-    shutil.copy(source, window.folder / "Videos" / name)
-    window.wait_for_selector("#videos tr:nth-child(7)")
-    assert name in window.locator("#videos").inner_text()
-    assert window.locator("#videos img").count() == 0
+    shutil.copy(source, scored / "Videos" / name)
+    (scored / "Annotations" / "<b>x.csv").write_text("Frame,Action\n0,0\n")
+    page = open_page(scored)
+    page.wait_for_selector("#videos-table tbody tr:nth-child(7)")
+    page.wait_for_selector("#videos-problems li")
+    assert name in page.locator("#videos-table").inner_text()
+    assert "<b>x.csv" in page.locator("#videos-problems").inner_text()
+    assert page.locator("#videos img:not(.thumb), #videos b").count() == 0
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (820, 1180)], ids=["laptop", "tablet"])
-def test_everything_has_a_name_and_fits(window, size):
-    """Controls have names for screen readers; nothing is wider than the page."""
-    window.set_viewport_size({"width": size[0], "height": size[1]})
-    nameless = window.evaluate(
-        "() => [...document.querySelectorAll('button, input, select, a, progress')].filter((e) =>"
-        " !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"
-    )
-    assert nameless == []
-    wide = window.evaluate("() => document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_has_a_name_and_fits(open_page, scored, size, scheme):
+    """Controls have names for screen readers; nothing is wider than the page; keys reach all."""
+    page = open_page(scored, color_scheme=scheme)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.wait_for_selector("#videos-table tbody tr:nth-child(6)")
+    for key, screen in zip(
+        "134567", "videos learn predict check results jobs".split(), strict=True
+    ):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"#{screen}:not([hidden]) > .part")
+        nameless = page.evaluate(
+            "() => [...document.querySelectorAll('button, input, select, textarea, a, progress')]"
+            ".filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))"
+            ".map((e) => e.outerHTML)"
+        )
+        assert nameless == []
+        wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, screen
+        assert page.locator("#screens a[aria-current='page']").count() == 1

@@ -69,7 +69,7 @@ def test_every_file_is_installed():
     config = configparser.ConfigParser()
     config.read(FOLDER.parent / "setup.cfg", encoding="utf-8")
     packages = {*config["options"]["packages"].split()}
-    assert packages == {"mpar", "mpar_cli", *(f"mpar.{room}" for room in ROOMS)}
+    assert packages == {"mpar", "mpar_cli", "mpar_sample", *(f"mpar.{room}" for room in ROOMS)}
     data = config["options.package_data"]
     others = [
         path

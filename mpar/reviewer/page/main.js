@@ -184,6 +184,17 @@ class Review {
     if (state.has_probabilities) await this.scorer.curve(0);
   }
 
+  // Open what a link names, "#name=VIDEO&frame=N&regions=1", by default the first recording.
+  async openAt(hash) {
+    const wanted = new URLSearchParams(hash.slice(1));
+    const names = this.study.recordings.map(({ name }) => name);
+    const stem = (wanted.get("name") ?? "").replace(/\.[^.]+$/, "");
+    const fits = (name) => [wanted.get("name"), stem].includes(name);
+    const name = names.find(fits) ?? names.find((item) => item.startsWith(`${stem}__`));
+    await this.open(name ?? names[0], Number(wanted.get("frame")) || 0);
+    if (wanted.get("regions") && !this.regions.isOpen) this.regions.toggle();
+  }
+
   #takeState(state) {
     this.sender.revision = state.revision;
     this.own = codesOf(state.runs, state.num_frames);
@@ -460,6 +471,7 @@ globalThis.review = review; // for tests and for the browser's console
 if (study.warnings.length) review.say(study.warnings.join("\n"));
 if (study.is_estimate) await review.queue.start();
 else {
-  await review.open(study.recordings[0].name);
+  await review.openAt(location.hash);
   review.queue?.load();
 }
+window.addEventListener("hashchange", () => review.openAt(location.hash));

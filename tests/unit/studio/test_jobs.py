@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +13,6 @@ import time
 import pytest
 
 from mpar.studio.jobs import Jobs, Runner
-from tests.unit.studio.test_study import put_study
-
-
-@pytest.fixture
-def folder(study, tmp_path):
-    """A small study with its videos and labels."""
-    put_study(tmp_path / "Study", options={"preprocess": {"size": 32}})
-    shutil.copytree(study.videos, tmp_path / "Study" / "Videos")
-    shutil.copytree(study.annotations, tmp_path / "Study" / "Annotations")
-    return tmp_path / "Study"
 
 
 def wait_for(jobs, number, states, seconds=60):
@@ -34,9 +24,9 @@ def wait_for(jobs, number, states, seconds=60):
     return job
 
 
-def test_jobs_run_in_order_and_say_how_they_end(folder):
+def test_jobs_run_in_order_and_say_how_they_end(small):
     """The second waits for the first; each has its exit code and what it said."""
-    jobs = Jobs(folder / "jobs")
+    jobs = Jobs(small / "jobs")
     first = jobs.add("preprocess", [])
     second = jobs.add("preprocess", ["--size", "nothing"])
     assert [job.state for job in jobs.all()] == ["waiting", "waiting"]
@@ -44,7 +34,7 @@ def test_jobs_run_in_order_and_say_how_they_end(folder):
     assert jobs.start_next() is None  # one runs
     assert jobs.read(second.number).state == "waiting"
     assert wait_for(jobs, first.number, {"done", "failed"}).code == 0
-    assert (folder / "cache.h5").is_file()
+    assert (small / "cache.h5").is_file()
     progress, texts = jobs.output(first.number)
     assert (progress["stage"], progress["done"], progress["total"]) == ("decoding", 288, 288)
     assert any("recordings of 6 animals" in text for text in texts)
@@ -54,7 +44,7 @@ def test_jobs_run_in_order_and_say_how_they_end(folder):
 
 
 @pytest.mark.slow
-def test_a_job_outlives_who_started_it_and_is_stopped_by_another(folder):
+def test_a_job_outlives_who_started_it_and_is_stopped_by_another(small):
     """The window is killed; the next one finds the job running, and Stop saves the run."""
     code = (
         "import sys, time; from pathlib import Path; from mpar.studio.jobs import Jobs\n"
@@ -65,12 +55,12 @@ def test_a_job_outlives_who_started_it_and_is_stopped_by_another(folder):
         "jobs.start_next(); print('started', flush=True); time.sleep(100)"
     )
     starter = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(small)], stdout=subprocess.PIPE, text=True
     )
     with starter:
         assert starter.stdout.readline() == "started\n"
         starter.kill()
-    jobs = Jobs(folder / "jobs")
+    jobs = Jobs(small / "jobs")
     end = time.monotonic() + 100
     while "macro-F1" not in ((jobs.output(2)[0] or {}).get("note") or ""):
         assert jobs.read(2).state == "running", jobs.output(2)
@@ -79,15 +69,15 @@ def test_a_job_outlives_who_started_it_and_is_stopped_by_another(folder):
     jobs.stop(2)
     job = wait_for(jobs, 2, {"stopped", "failed", "broken", "done"})
     assert (job.state, job.code) == ("stopped", 130)
-    (run,) = (folder / "runs").iterdir()
+    (run,) = (small / "runs").iterdir()
     assert (run / "last.pt").is_file()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-def test_a_killed_job_is_broken_and_the_next_one_runs(folder):
+def test_a_killed_job_is_broken_and_the_next_one_runs(small):
     """Nothing hangs on the record of a process that is gone."""
-    jobs = Jobs(folder / "jobs")
+    jobs = Jobs(small / "jobs")
     jobs.add("preprocess", [])
     jobs.start_next()
     os.kill(wait_for(jobs, 1, {"running"}).pid, signal.SIGKILL)
@@ -110,3 +100,14 @@ def test_a_waiting_job_is_dropped_and_odd_files_are_passed_over(tmp_path):
     assert [job.number for job in jobs.all()] == [1]
     assert jobs.add("train", []).number == 4
     assert jobs.output(7) == (None, [])
+
+
+def test_a_job_that_needs_another_waits_or_is_dropped(tmp_path):
+    """Training does not start on what preprocessing could not make."""
+    jobs = Jobs(tmp_path / "jobs")
+    first = jobs.add("preprocess", [])
+    jobs.add("train", [], after=first.number)
+    jobs.save(dataclasses.replace(first, state="failed", code=2))
+    assert jobs.start_next() is None
+    assert jobs.read(2).state == "dropped"
+    assert jobs.read(2).is_over

@@ -130,3 +130,29 @@ def test_a_study_from_videos_to_results(study, tmp_path):
     assert len([*(moved / "predictions" / name).glob("*_predictions.csv")]) == 6
     assert (moved / "results" / "evaluation" / "metrics.json").is_file()
     assert (moved / "results" / "summary" / "by_animal.csv").is_file()
+
+
+def test_options_and_folders_are_changed_in_a_copy(tmp_path):
+    """Folders in the study are written from it, so that it can be moved."""
+    study = Study.open(put_study(tmp_path / "S"))
+    changed = study.with_option("train", "minutes", 3).with_option("train", "view", "side")
+    assert changed.with_option("train", "minutes", None).options == {"train": {"view": "side"}}
+    assert study.options == {}
+    inside, outside = tmp_path / "S" / "V", tmp_path / "W"
+    assert study.with_videos([inside, outside, inside]).videos == ("V", str(outside))
+
+
+def test_what_is_given_decides_where_outputs_go(tmp_path):
+    """Each export has a folder of its own; a run is continued without options."""
+    folder = put_study(tmp_path, options={"train": {"minutes": 3}})
+    put_network(folder, "run_1")
+    (folder / "animals.csv").write_text("Recording\n")
+    study = Study.open(folder)
+    assert study.arguments("train", ["--resume", "x"]) == [str(folder / "cache.h5")]
+    assert "--minutes" in study.arguments("train")
+    places = {
+        name: study.arguments("export", ["--format", name]) for name in ("boris", "nwb", "video")
+    }
+    assert places["boris"][-1] == str(folder / "results" / "export_boris")
+    assert places["nwb"][-2:] == ["--metadata", str(folder / "animals.csv")]
+    assert places["video"][-2:] == ["--videos", str(folder / "Videos")]

@@ -3,53 +3,44 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from mpar.errors import ConfigError
 from mpar.studio.study import Study
-from mpar.studio.window import Studio, make_app, opened_studio
+from mpar.studio.window import opened_studio
+from mpar.system.files import sha256_of
 from tests.fixtures.helpers import run
+from tests.unit.studio.conftest import PORT
 from tests.unit.studio.test_study import put_network, put_study
 
 pytest.importorskip("flask", reason="mpar[review] is not installed")
 
-PORT, TOKEN = 4321, "secret"
-
 
 @pytest.fixture
-def client(tmp_path):
-    """Ask the application without a server; jobs wait, since nothing starts them."""
+def client(opened, tmp_path):
+    """Ask the application of a study with a result."""
     folder = put_study(tmp_path / "S")
     (folder / "Videos").mkdir()
+    (folder / "Annotations").mkdir()
     (folder / "results").mkdir()
     (folder / "results" / "a.csv").write_text("x\n")
     (folder / "secret.csv").write_text("y\n")
-    client = make_app(Studio(folder), TOKEN, PORT).test_client()
-    client.folder = folder
-
-    def ask(path, body=None, token=TOKEN, host=f"127.0.0.1:{PORT}"):
-        options = {"base_url": f"http://{host}"}
-        if body is None:
-            return client.get(f"/{token}/{path}", **options)
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return client.post(f"/{token}/{path}", data=data, **options)
-
-    client.ask = ask
-    return client
+    return opened(folder)
 
 
 def test_only_those_with_the_link_get_in(client):
     """Another token or host is refused, also for what starts jobs."""
-    assert client.ask("state").status_code == 200
+    assert client("state").status_code == 200
     for options in (
         {"token": "guess"},
         {"host": "evil.example"},
         {"host": f"127.0.0.1:{PORT + 1}"},
     ):
-        assert client.ask("state", **options).status_code == 403
-        assert client.ask("job", {"command": "train"}, **options).status_code == 403
-    assert Studio(client.folder).jobs.all() == []
+        assert client("state", **options).status_code == 403
+        assert client("job", {"command": "train"}, **options).status_code == 403
+    assert not (client.folder / "jobs").exists()
 
 
 @pytest.mark.parametrize(
@@ -65,8 +56,8 @@ def test_only_those_with_the_link_get_in(client):
 )
 def test_no_path_leads_out_of_the_results(client, path):
     """Only files that the page lists are sent."""
-    assert client.ask(f"file/{path}").status_code in {404, 308}
-    assert client.ask("file/results/a.csv").data == b"x\n"
+    assert client(f"file/{path}").status_code in {404, 308}
+    assert client("file/results/a.csv").data == b"x\n"
 
 
 @pytest.mark.parametrize(
@@ -81,14 +72,33 @@ def test_no_path_leads_out_of_the_results(client, path):
         ("stop", {"number": [1]}),
         ("use", {"run": "../x"}),
         ("use", {}),
+        ("job", {"command": "studio", "options": ["--demo"]}),
+        ("job", {"command": "train", "after": 7}),
+        ("option", {"command": "train", "name": "output", "value": "/tmp"}),
+        ("option", {"command": "train", "name": "minutes", "value": {"a": 1}}),
+        ("option", {"command": "x", "name": "y", "value": "z"}),
+        ("video-folders", {"folders": ["../Videos"]}),
+        ("video-folders", {"folders": []}),
+        ("video-folders", {"folders": "/"}),
+        ("look-in", {"folder": "Videos"}),
+        ("open", {"folder": "relative", "videos": []}),
+        ("open", {"folder": 3}),
+        ("import?name=../x.exe", b"1"),
+        ("import/copy", {"names": 3}),
+        ("classes", {"rows": [[1]], "digest": ""}),
+        ("animals", {"columns": [], "rows": [], "digest": ""}),
+        ("pattern", b"["),
+        ("review", {"frame": "first"}),
     ],
 )
 def test_bad_requests_change_nothing(client, path, body):
     """They are refused with a reason."""
     before = (client.folder / "study.json").read_text()
-    answer = client.ask(path, body)
+    files = sorted(p.name for p in client.folder.rglob("*"))
+    answer = client(path, body)
     assert answer.status_code == 400
     assert answer.json["error"]
+    assert sorted(p.name for p in client.folder.rglob("*")) == files
     assert (client.folder / "study.json").read_text() == before
     assert not (client.folder / "jobs").exists()
 
@@ -97,29 +107,27 @@ def test_a_run_is_put_in_use_and_jobs_are_added(client):
     """study.json says which run; a job waits with its options."""
     for name in ("run_1", "run_2"):
         put_network(client.folder, name)
-    assert client.ask("use", {"run": "run_1"}).status_code == 200
+    assert client("use", {"run": "run_1"}).status_code == 200
     assert Study.open(client.folder).in_use == "run_1"
-    assert client.ask("job", {"command": "predict", "options": ["--stride", "2"]}).json == {
-        "number": 1
-    }
-    state = client.ask("state").json
+    assert client("job", {"command": "predict", "options": ["--stride", "2"]}).json == {"number": 1}
+    state = client("state").json
     assert state["jobs"][0]["line"] == f"mpar-predict {client.folder} --stride 2"
     assert [run["is_in_use"] for run in state["runs"]] == [False, True]
-    client.ask("stop", {"number": 1})
-    assert client.ask("state").json["jobs"][0]["state"] == "stopped"
+    client("stop", {"number": 1})
+    assert client("state").json["jobs"][0]["state"] == "stopped"
 
 
 def test_a_page_among_the_results_is_kept_in_a_sandbox(client):
     """A report runs its own scripts and reaches nothing else."""
     (client.folder / "results" / "report.html").write_text("<script>1</script>")
-    policy = client.ask("file/results/report.html").headers["Content-Security-Policy"]
+    policy = client("file/results/report.html").headers["Content-Security-Policy"]
     assert policy.startswith("sandbox allow-scripts; default-src 'none'")
 
 
 def test_a_study_changed_by_hand_is_shown_as_it_is(client):
     """A mistake in study.json is a message, not a dead page."""
     (client.folder / "study.json").write_text("{")
-    answer = client.ask("state")
+    answer = client("state")
     assert answer.status_code == 422
     assert "study.json: is not JSON" in answer.json["error"]
 
@@ -134,3 +142,178 @@ def test_one_window_a_study_and_no_study_by_accident(tmp_path):
     result = run("studio", folder, "--videos", tmp_path / "V")
     assert result.exit_code == 2
     assert "is there already" in result.output
+
+
+def test_without_a_study_one_is_chosen_or_made(opened, tmp_path, study):
+    """The page lists folders by name; nothing else works before a study is open."""
+    ask = opened()
+    assert ask("state").json["folder"] == ""
+    for path in ("videos", "run?name=x", "animals", "classes", "import", "methods"):
+        assert ask(path).status_code == 422
+    assert ask("picture?id=x").status_code == 404
+    assert ask("job", {"command": "train"}).status_code == 422
+    shutil.copytree(study.videos, tmp_path / "films")
+    (tmp_path / ".hidden").mkdir()
+    found = ask(f"folders?path={tmp_path}").json
+    assert found["folders"] == ["films"]
+    assert ask(f"folders?path={tmp_path / 'films'}").json["num_videos"] == 6
+    assert ask("folders?path=films").status_code == 400
+    body = {"folder": str(tmp_path / "New"), "videos": [str(tmp_path / "no")]}
+    assert "is not a folder" in ask("open", body).json["error"]
+    assert not (tmp_path / "New").exists()
+    body["videos"] = [str(tmp_path / "films")]
+    assert ask("open", body).status_code == 200
+    assert Study.open(tmp_path / "New").video_folders == (tmp_path / "films",)
+    assert ask("state").json["name"] == "New"
+    assert ask("open", body).status_code == 400  # one is open
+
+
+def test_the_demo_is_a_study_and_is_made_once(opened, tmp_path):
+    """Sixteen videos, twelve scored; a folder with something in it is refused."""
+    ask = opened()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    answer = ask("open", {"folder": str(tmp_path / "full"), "is_demo": True})
+    assert "is not empty" in answer.json["error"]
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    assert ask("open", {"folder": str(tmp_path / "demo"), "is_demo": True}).status_code == 200
+    assert len(ask("videos").json["videos"]) == 16
+    assert len([*(tmp_path / "demo" / "Annotations").iterdir()]) == 12
+
+
+def test_options_go_into_the_study(client):
+    """They are those that the commands read; a pattern is one for all commands."""
+    for name, value in (("size", "48"), ("follow", True), ("group-pattern", "m[0-9]+")):
+        assert (
+            client("option", {"command": "preprocess", "name": name, "value": value}).status_code
+            == 200
+        )
+    client("option", {"command": "preprocess", "name": "follow", "value": None})
+    study = Study.open(client.folder)
+    assert study.options["preprocess"] == {"size": "48", "group-pattern": "m[0-9]+"}
+    assert study.options["review"] == study.options["evaluate"] == {"group-pattern": "m[0-9]+"}
+    assert client("state").json["options"]["preprocess"]["size"] == "48"
+
+
+def test_labels_of_any_length_are_received(opened, small):
+    """A file may be longer than other requests; it waits outside of the label files."""
+    ask = opened(small)
+    rows = b"Frame,Action\n" + b"".join(b"%d,rest\n" % k for k in range(200_000))
+    assert len(rows) > 1 << 20
+    assert ask("import?name=mouse_01_ben.csv", rows).status_code == 200
+    (found,) = ask("import").json["files"]
+    assert found["matches"][0]["count"] == 200_000
+    assert ask("import/copy", {"names": ["mouse_01_ben.csv"]}).json == {
+        "copied": ["mouse_01_ben.csv"]
+    }
+    assert (small / "Annotations" / "mouse_01_ben.csv").read_bytes() == rows
+
+
+def test_a_full_disk_is_a_message(client, monkeypatch):
+    """The page says what was not saved; the study stays as it was."""
+    before = (client.folder / "study.json").read_bytes()
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mpar.system.files.os.fsync", refuse)
+    answer = client("option", {"command": "train", "name": "minutes", "value": 3})
+    assert answer.status_code == 507
+    assert "No space left" in answer.json["error"]
+    assert (client.folder / "study.json").read_bytes() == before
+
+
+def test_moved_videos_are_asked_for_and_found_by_content(opened, small, study):
+    """The study opens without its videos; the new folder is recognised, renamed files are named."""
+    shutil.copy(study.cache, small / "cache.h5")
+    (small / "Videos").rename(small.parent / "elsewhere")
+    ask = opened(small)
+    state = ask("state").json
+    assert state["missing"] == [str(small / "Videos")]
+    assert ask("videos").json["videos"] == []
+    new = small.parent / "elsewhere"
+    (new / "mouse_02.mp4").rename(new / "second.mp4")
+    (new / "mouse_03.mp4").write_bytes(b"other")
+    found = ask("look-in", {"folder": str(new)}).json
+    assert found == {
+        "num_videos": 6,
+        "num_known": 6,
+        "num_found": 5,
+        "renamed": [["mouse_02.mp4", "second.mp4"]],
+    }
+    assert ask("video-folders", {"folders": [str(new)]}).status_code == 200
+    assert ask("state").json["missing"] == []
+    assert Study.open(small).video_folders == (new,)
+
+
+@pytest.fixture(scope="module")
+def finished(study, tmp_path_factory):
+    """A study with a run, its evaluation, predictions and a summary, made by commands."""
+    folder = put_study(tmp_path_factory.mktemp("finished") / "Pain")
+    shutil.copytree(study.videos, folder / "Videos")
+    shutil.copytree(study.annotations, folder / "Annotations")
+    shutil.copy(study.cache, folder / "cache.h5")
+    shutil.copytree(study.run, folder / "runs" / "run_1")
+    for command in (
+        ["evaluate", study.checkpoint, study.cache, "-o", folder / "runs/run_1/evaluation"],
+        ["predict", folder, "-q"],
+        ["summarize", folder, "-q"],
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_what_a_run_found_is_what_its_files_say(opened, finished):
+    """The page shows metrics.json; disagreements lead to frames of a recording."""
+    ask = opened(finished)
+    (item,) = ask("state").json["runs"]
+    metrics = json.loads((finished / "runs/run_1/evaluation/metrics.json").read_text())
+    assert item["macro_f1"] == metrics["scores"]["macro_f1"]
+    assert (item["is_finished"], item["is_in_use"], item["num_predicted"]) == (True, True, 6)
+    assert [epoch["epoch"] for epoch in item["history"]] == [1, 2]
+    report = ask("run?name=run_1").json
+    assert report["confusion"] == metrics["scores"]["confusion"]
+    assert report["disagreements"] == metrics["disagreements"] != []
+    for place in report["disagreements"]:
+        assert place["recording"] in metrics["recordings"]
+        assert 0 <= place["start"] < place["stop"] <= 48
+        assert place["truth"] != place["predicted"]
+    assert ask("file/" + report["ethograms"][0]).data[:4] == b"\x89PNG"
+    assert ask("run?name=../run_1").status_code == 400
+    text = ask("methods").json["text"]
+    assert f"{metrics['scores']['macro_f1']:.2f}" in text
+    assert "scored 6 recordings (288 frames)" in text
+
+
+def test_the_archive_holds_everything_with_its_checksums(finished, tmp_path):
+    """A command writes it; it opens elsewhere as a study, and its sums are right."""
+    before = {*finished.glob("results/*.zip")}
+    result = run("studio", finished, "--archive", "-q")
+    assert result.exit_code == 0, result.output
+    (path,) = {*finished.glob("results/*.zip")} - before
+    shutil.unpack_archive(path, tmp_path)
+    folder = tmp_path / "Pain"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    named = {line[66:]: line[:64] for line in lines}
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert found == {*named, "SHA256SUMS"}
+    assert all(sha256_of(folder / name) == digest for name, digest in named.items())
+    assert {"study.json", "methods.txt", "runs/run_1/config.json"} <= found
+    assert not [name for name in found if name.endswith((".mp4", ".h5", ".zip"))]
+    assert Study.open(folder).run_in_use() == "run_1"
+    result = run("studio", "--archive")
+    assert result.exit_code == 2
+
+
+def test_a_copied_study_works_elsewhere(opened, finished, tmp_path):
+    """Everything in the study is named from it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    ask = opened(copy)
+    state = ask("state").json
+    assert state["missing"] == []
+    assert state["in_use"] == "run_1"
+    assert len(ask("videos").json["videos"]) == 6
+    result = run("predict", copy, "-q")
+    assert "6 predictions of this network with these options already there" in result.output

@@ -1,0 +1,153 @@
+"""What training left in a study: read from the files of the runs, computed nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mpar.studio.study import Study
+from mpar.system.files import read_rows
+
+_SHOWN_OPTIONS = ("model_type", "num_epochs", "minutes", "view", "features", "clip_length")
+
+
+def list_runs(study: Study) -> list[dict[str, Any]]:
+    """Return the runs of a study, the newest first."""
+    folders = sorted(study.runs.iterdir(), reverse=True) if study.runs.is_dir() else []
+    trained = study.trained_runs()
+    in_use = study.in_use or (trained[-1] if trained else "")
+    return [
+        _summary(study, folder) | {"is_in_use": folder.name == in_use}
+        for folder in folders
+        if (folder / "config.json").is_file() or folder.name in trained
+    ]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _summary(study: Study, folder: Path) -> dict[str, Any]:
+    metrics = _read_json(folder / "evaluation" / "metrics.json")
+    scores, intervals = metrics.get("scores", {}), metrics.get("intervals", {})
+    responses = metrics.get("responses", [])
+    training = _read_json(folder / "config.json").get("training", {})
+    recalls = [scores["classes"][name]["recall"] for name in responses] if scores else []
+    known = [recall for recall in recalls if recall is not None]
+    return {
+        "name": folder.name,
+        "options": {name: training.get(name) for name in _SHOWN_OPTIONS},
+        "has_network": folder.name in study.trained_runs(),
+        "is_finished": bool(metrics),
+        "can_continue": (folder / "last.pt").is_file() and not metrics,
+        "parts": _parts(folder),
+        "history": history_of(folder),
+        "macro_f1": scores.get("macro_f1"),
+        "interval": intervals.get("macro_f1"),
+        "num_animals": intervals.get("num_animals"),
+        "recall": sum(known) / len(known) if known else None,
+        "verdict": metrics.get("baselines", {}).get("verdict", ""),
+        "num_predicted": len([*study.predictions(folder.name).glob("*_predictions.json")]),
+    }
+
+
+def _parts(folder: Path) -> dict[str, int]:
+    """Return the number of recordings in each part of the split."""
+    parts = {"train": 0, "val": 0, "test": 0}
+    with contextlib.suppress(OSError, ValueError):
+        for row in read_rows(folder / "split.csv")[1:]:
+            if row and row[-1] in parts:
+                parts[row[-1]] += 1
+    return parts
+
+
+def history_of(folder: Path) -> list[dict[str, float | None]]:
+    """Return of each epoch its loss, macro-F1, seconds and frames a second."""
+    names = {
+        "epoch": "Epoch",
+        "loss": "Train_loss",
+        "val_loss": "Val_loss",
+        "macro_f1": "Val_macro_F1",
+        "seconds": "Seconds",
+        "frames_a_second": "Frames_per_second",
+    }
+    try:
+        header, *rows = read_rows(folder / "metrics.csv")
+    except (OSError, ValueError):
+        return []
+    found = []
+    for row in rows:
+        cells = dict(zip(header, row, strict=False))
+        found.append({key: _number(cells.get(name, "")) for key, name in names.items()})
+    return found
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def report_of(study: Study, name: str) -> dict[str, Any]:
+    """Return the evaluation of a run as its files hold it; ValueError if there is no such run.
+
+    It is empty as long as the run was not evaluated.
+    """
+    folder = study.runs / name
+    if name not in [run.name for run in (study.runs.iterdir() if study.runs.is_dir() else ())]:
+        raise ValueError(f"found no run {name[:60]!r}")
+    metrics = _read_json(folder / "evaluation" / "metrics.json")
+    if not metrics:
+        return {}
+    names = metrics["scores"]["class_names"]
+    ethograms = sorted((folder / "evaluation" / "ethograms").glob("*.png"))
+    page = folder / "evaluation" / "report.html"
+    return {
+        "name": name,
+        "classes": names,
+        "responses": metrics["responses"],
+        "scores": {key: metrics["scores"][key] for key in ("macro_f1", "accuracy", "classes")},
+        "confusion": metrics["scores"]["confusion"],
+        "intervals": metrics["intervals"],
+        "baselines": metrics["baselines"],
+        "warning": metrics["warning"],
+        "notes": metrics["notes"],
+        "selection": metrics.get("selection", ""),
+        "num_recordings": len(metrics["recordings"]),
+        "disagreements": metrics.get("disagreements", []),
+        "ethograms": [path.relative_to(study.folder).as_posix() for path in ethograms],
+        "page": page.relative_to(study.folder).as_posix() if page.is_file() else "",
+    }
+
+
+def num_scored_since(study: Study, run: str) -> int:
+    """Return how many label files are newer than the beginning of a run."""
+    try:
+        begin = (study.runs / run / "config.json").stat().st_mtime
+    except OSError:
+        return 0
+    found = study.annotations.glob("*.csv") if study.annotations.is_dir() else ()
+    return sum(path.stat().st_mtime > begin for path in found)
+
+
+def drift_of(study: Study, run: str) -> list[dict[str, Any]]:
+    """Return the warnings about the videos that a run predicted, each with its videos."""
+    videos: dict[str, list[str]] = {}
+    for path in sorted(study.predictions(run).glob("*_predictions.json")):
+        sidecar = _read_json(path)
+        for warning in sidecar.get("warnings", []):
+            videos.setdefault(str(warning), []).append(str(sidecar.get("video", path.name)))
+    return [{"text": text, "videos": names} for text, names in videos.items()]
+
+
+def estimate_of(study: Study) -> dict[str, Any]:
+    """Return the result of the estimate in ``checks/estimate.json``; empty without one."""
+    found = _read_json(study.checks / "estimate.json")
+    return found.get("result") or {}
