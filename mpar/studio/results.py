@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import platform
 import zipfile
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import mpar
 from mpar.errors import ConfigError, counted
-from mpar.studio.runs import report_of
+from mpar.studio.runs import read_json, report_of
 from mpar.studio.study import FILE_NAME, Study
 from mpar.system.files import atomic_path, read_rows
 from mpar.system.folders import find_files
@@ -52,14 +50,6 @@ def list_results(study: Study) -> list[str]:
     return [path.relative_to(study.folder).as_posix() for path in found]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 def _range(ends: list[float] | None) -> str:
     return f" (95 % interval {ends[0]:.2f} to {ends[1]:.2f})" if ends else ""
 
@@ -74,13 +64,13 @@ def methods_text(study: Study) -> str:
     """
     run = study.run_in_use()
     folder = study.runs / run
-    training = _read(folder / "config.json").get("training", {})
+    training = read_json(folder / "config.json").get("training", {})
     try:
         parts = Counter(row[-1] for row in read_rows(folder / "split.csv")[1:] if row)
     except (OSError, ValueError):
         parts = Counter()
     best = study.best_network(run)
-    predicted = [_read(p) for p in sorted(study.predictions(run).glob("*_predictions.json"))]
+    predicted = [read_json(p) for p in sorted(study.predictions(run).glob("*_predictions.json"))]
     sentences = [
         f"Behaviour was scored frame by frame with mpar {mpar.__version__} (Python "
         f"{platform.python_version()}, PyTorch {version('torch')})."
@@ -123,7 +113,7 @@ def methods_text(study: Study) -> str:
             f"This network (SHA-256 {digest}…) scored {counted(len(predicted), 'recording')} "
             f"({num_frames:,} frames)."
         )
-    settings = _read(study.results / "summary" / "settings.json")
+    settings = read_json(study.results / "summary" / "settings.json")
     if settings:
         chosen = [f"bins of {settings['bin']}"] if settings.get("bin") else []
         chosen += [f"the window {window}" for window in settings.get("windows", [])]

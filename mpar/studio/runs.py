@@ -25,7 +25,8 @@ def list_runs(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of a run holds; nothing if it is not there or not whole."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -34,10 +35,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _summary(study: Study, folder: Path) -> dict[str, Any]:
-    metrics = _read_json(folder / "evaluation" / "metrics.json")
+    metrics = read_json(folder / "evaluation" / "metrics.json")
     scores, intervals = metrics.get("scores", {}), metrics.get("intervals", {})
     responses = metrics.get("responses", [])
-    training = _read_json(folder / "config.json").get("training", {})
+    training = read_json(folder / "config.json").get("training", {})
     recalls = [scores["classes"][name]["recall"] for name in responses] if scores else []
     known = [recall for recall in recalls if recall is not None]
     return {
@@ -103,7 +104,7 @@ def report_of(study: Study, name: str) -> dict[str, Any]:
     folder = study.runs / name
     if name not in [run.name for run in (study.runs.iterdir() if study.runs.is_dir() else ())]:
         raise ValueError(f"found no run {name[:60]!r}")
-    metrics = _read_json(folder / "evaluation" / "metrics.json")
+    metrics = read_json(folder / "evaluation" / "metrics.json")
     if not metrics:
         return {}
     names = metrics["scores"]["class_names"]
@@ -141,7 +142,7 @@ def drift_of(study: Study, run: str) -> list[dict[str, Any]]:
     """Return the warnings about the videos that a run predicted, each with its videos."""
     videos: dict[str, list[str]] = {}
     for path in sorted(study.predictions(run).glob("*_predictions.json")):
-        sidecar = _read_json(path)
+        sidecar = read_json(path)
         for warning in sidecar.get("warnings", []):
             videos.setdefault(str(warning), []).append(str(sidecar.get("video", path.name)))
     return [{"text": text, "videos": names} for text, names in videos.items()]
@@ -149,5 +150,5 @@ def drift_of(study: Study, run: str) -> list[dict[str, Any]]:
 
 def estimate_of(study: Study) -> dict[str, Any]:
     """Return the result of the estimate in ``checks/estimate.json``; empty without one."""
-    found = _read_json(study.checks / "estimate.json")
+    found = read_json(study.checks / "estimate.json")
     return found.get("result") or {}

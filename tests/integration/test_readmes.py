@@ -25,7 +25,7 @@ def test_readme_names_every_module_and_command():
 
 READMES = sorted(
     path
-    for folder in ("", "mpar/*/", "cli/", "data/", "tests/*/")
+    for folder in ("", "mpar/*/", "cli/", "data/", "data/*/", "tests/*/")
     for path in PROJECT.glob(f"{folder}README.md")
 )
 

@@ -150,11 +150,11 @@ function shape(tag, attributes, content = "") {
 
 // Curves over epochs: `curves` is a list of {name, color, values}.
 export function plot(label, curves, last) {
-  const [width, height, left, bottom] = [600, 190, 44, 24];
+  const [width, height, left, bottom, above] = [600, 200, 44, 24, 26]; // px
   const values = curves.flatMap((curve) => curve.values).filter((value) => value !== null);
   const top = Math.max(1e-9, ...values) * 1.05;
   const x = (k) => left + ((width - left - 12) * k) / Math.max(1, last - 1);
-  const y = (value) => 8 + (height - bottom - 8) * (1 - value / top);
+  const y = (value) => above + (height - bottom - above) * (1 - value / top);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "img" });
   svg.setAttribute("aria-label", `${label}: ${curves.map((curve) => {
     const known = curve.values.filter((value) => value !== null);
@@ -171,7 +171,7 @@ export function plot(label, curves, last) {
     const points = curve.values.map((value, k) => value === null ? "" : `${x(k).toFixed(1)},${y(value).toFixed(1)}`).filter(Boolean);
     if (points.length === 1) svg.append(shape("circle", { cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3, fill: curve.color }));
     svg.append(shape("path", { d: `M${points.join("L")}`, stroke: curve.color }),
-      shape("text", { x: left + 10 + 150 * i, y: 18 }, `▬ ${curve.name}`));
+      shape("text", { x: left + 10 + 150 * i, y: 14 }, `▬ ${curve.name}`));
     svg.lastChild.style.fill = curve.color;
   });
   return svg;

@@ -13,7 +13,7 @@ export function drawPredict(app) {
     const done = found.videos.length - left.length;
     return [
       make("div", { className: "panel" }, text("h2", "Predict"),
-        text("p", state.in_use ? `${state.in_use} scores every frame of videos that it has not scored yet: ${left.length} of ${found.videos.length}.` : "No network has been trained yet. Learn first."),
+        text("p", state.in_use ? left.length ? `${state.in_use} scores every frame of the videos that it has not scored yet: ${left.length} of ${found.videos.length}.` : `${state.in_use} has scored all videos.` : "No network has been trained yet. Learn first."),
         make("div", { className: "row" },
           button(left.length ? `Predict ${counted(left.length, "video")}` : "Predict", () => app.start("predict"),
             { className: "main", disabled: Boolean(data.problem) || data.isRunning || !left.length, id: "predict-button" }),
