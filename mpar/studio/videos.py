@@ -21,6 +21,7 @@ from mpar.errors import InputError, MparError, Problem
 from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, added_to
+from mpar.labels.scorings import JOINT
 from mpar.learning.scarcity import MIN_SCORED_BOUTS, MIN_TRAIN_BOUTS, MIN_TRAIN_FRAMES
 from mpar.matching.groups import find_group
 from mpar.matching.pairing import assign_label_files, find_label_files
@@ -50,13 +51,16 @@ class Labels:
     ----------
     scored : list of dict
         By annotator: name, file, and number of frames with a label.
+    animals : list of str
+        Scored animals of the video, "" for its only one.
     frames, bouts : (K,) int64 arrays
-        Of each class, by the first annotator.
+        Of each class, by the first annotator of each animal.
     problems : list of Problem
         Of its label files.
     """
 
     scored: list[dict[str, Any]] = field(default_factory=list)
+    animals: list[str] = field(default_factory=list)
     frames: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     bouts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     problems: list[Problem] = field(default_factory=list)
@@ -113,8 +117,7 @@ class VideoTable:
             videos = find_files(folders, VIDEO_SUFFIXES)
             keys = {video: _key(video) for video in videos}
             labels = find_label_files(study.annotations) if study.annotations.is_dir() else []
-            classes = study.table("classes.csv")
-            tables = [classes] if classes else []
+            tables = [study.folder / name for name in ("classes.csv", "regions.csv")]
             state = [(str(path), _key(path)) for path in (*labels, *tables)]
             runs = _predicted_by(study)
             seen = (keys, state, runs, _key(_problems_of(study)))
@@ -188,24 +191,26 @@ class VideoTable:
         """Lay the labels of a video on its frames, roughly: only decoding gives their number."""
         names = class_map.class_names
         frames, bouts = np.zeros((2, len(names)), np.int64)
-        found = Labels([], frames, bouts, list(source.problems))
+        found = Labels([], [], frames, bouts, list(source.problems))
         facts = self._facts.get(self._keys.get(source.video, ""), {})
         line = TimeLine(facts.get("num_frames") or 0, Fraction(facts.get("fps", 30)))
-        counted: set[str] = set()  # animals whose first annotator was counted
         for part in source.labels:
             found.problems += part.problems
-            added = added_to(part.path.stem, source.video.name).strip("_.- ")
-            name = part.annotator or added or part.path.stem
+            added = added_to(part.path.stem, source.video.name)
+            animal, rest = part.subject, added
+            if added.startswith(JOINT):
+                animal, _, rest = added.removeprefix(JOINT).partition("_")
+            name = part.annotator or rest.strip("_.- ") or part.path.stem
             labels = np.zeros(0, np.int8)
             # whether the file fits the true number of frames, only preprocessing can tell
             with contextlib.suppress(InputError, ValueError):
                 (laid,) = events_to_frames([part], class_map, line)
                 labels = class_map.merge(laid.codes)
             num_scored = int(np.count_nonzero(labels != UNLABELLED))
-            found.scored.append({"name": name, "file": part.path.name, "num_frames": num_scored})
-            animal = part.subject or part.path.stem.partition("__")[2].partition("_")[0]
-            if animal not in counted and num_scored:
-                counted.add(animal)
+            of_file = {"name": name, "animal": animal, "file": part.path.name}
+            found.scored.append(of_file | {"num_frames": num_scored})
+            if animal not in found.animals and num_scored:
+                found.animals.append(animal)
                 runs = find_bouts(labels)
                 np.add.at(frames, runs["label"], runs["stop"] - runs["start"])
                 np.add.at(bouts, runs["label"], 1)
@@ -227,9 +232,13 @@ class VideoTable:
     def state(self, study: Study) -> dict[str, Any]:
         """Return the table, and the problems that belong to no video."""
         pattern = study.options.get("preprocess", {}).get("group-pattern")
+        has_regions = study.table("regions.csv") is not None
         by_name, others = _problems_by_video(study, self._videos)
         return {
-            "videos": [self._row(video, pattern, by_name.get(video, [])) for video in self._videos],
+            "videos": [
+                self._row(video, pattern, by_name.get(video, []), has_regions)
+                for video in self._videos
+            ],
             "problems": [_shown(problem) for problem in (*self._loose, *others)],
             "is_reading": self.is_reading,
             "revision": self.revision,
@@ -238,10 +247,16 @@ class VideoTable:
             "folders": [str(folder) for folder in study.video_folders],
         }
 
-    def _row(self, video: Path, pattern: str | None, problems: list[Problem]) -> dict[str, Any]:
+    def _row(
+        self, video: Path, pattern: str | None, problems: list[Problem], has_regions: bool
+    ) -> dict[str, Any]:
         facts = self._facts.get(self._keys.get(video, ""))
         labels = self._labels.get(video, Labels())
         found = [*labels.problems, *(p for p in problems if p not in labels.problems)]
+        if any(labels.animals) and not has_regions:
+            text = "has label files of animals, but no regions, so they would count as several "
+            text += "people who scored one animal; draw its regions"
+            found.append(Problem.of(video, "region", text))
         if facts and facts["problem"]:
             found.insert(0, Problem.of(video, facts["code"], facts["problem"]))
         row = {
@@ -285,11 +300,15 @@ class VideoTable:
                     "is_little": is_little,
                 }
             )
-        animals = {animal_of(video, pattern) or str(video) for video in items}
+        names_of = [
+            video.with_name(f"{video.stem}{JOINT * bool(animal)}{animal}{video.suffix}")
+            for video, item in items.items()
+            for animal in item.animals
+        ]
         return {
             "classes": classes,
-            "num_recordings": len(items),
-            "num_animals": len(animals),
+            "num_recordings": len(names_of),
+            "num_animals": len({animal_of(name, pattern) or str(name) for name in names_of}),
             "enough_bouts": _ENOUGH_BOUTS,
             "enough_frames": MIN_TRAIN_FRAMES,
         }

@@ -44,9 +44,9 @@ function videoTable(found) {
 
 function scoredText(video) {
   if (!video.scored.length) return text("span", "nobody yet", "soft");
-  return make("div", {}, ...video.scored.map(({ name, num_frames: count }) => {
+  return make("div", {}, ...video.scored.map(({ name, animal, num_frames: count }) => {
     const share = video.num_frames ? Math.min(100, Math.round((100 * count) / video.num_frames)) : null;
-    return text("div", `${name}${share === null ? "" : ` ${share} %`}`);
+    return text("div", `${animal ? `${animal}: ` : ""}${name}${share === null ? "" : ` ${share} %`}`);
   }));
 }
 

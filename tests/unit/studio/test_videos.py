@@ -50,7 +50,9 @@ def test_facts_scorers_and_predictions(small, study):
     assert list(rows) == [f"mouse_{k:02}.mp4" for k in range(1, 7)]
     third = rows["mouse_03.mp4"]
     assert (third["num_frames"], third["size"], third["fps"]) == (48, "64 × 64", 30)
-    assert third["scored"] == [{"name": "ann a", "file": "mouse_03_ann a.csv", "num_frames": 48}]
+    assert third["scored"] == [
+        {"name": "ann a", "animal": "", "file": "mouse_03_ann a.csv", "num_frames": 48}
+    ]
     assert rows["mouse_04.mp4"]["scored"] == []
     assert [row["predicted"] for row in rows.values()] == [[], ["run_1"], [], [], [], []]
     video = table.video_named(third["id"])
@@ -101,6 +103,25 @@ def test_the_pattern_names_animals(small):
     found = wait_for(table, study)
     assert {row["animal"] for row in found["videos"]} == {"mouse_01", "mouse_02", "m"}
     assert table.labelled("mouse_0[12]|m")["num_animals"] == 3
+
+
+def test_animals_of_one_video_are_recordings_of_their_own(small):
+    """Each has its scorers; without regions, the page says what would go wrong."""
+    folder = small / "Annotations"
+    for path in folder.iterdir():
+        name = path.name.replace("mouse_01_annotation", "mouse_01__A_ann")
+        path.rename(folder / name.replace("mouse_02_annotation", "mouse_01__B"))
+    table, study = VideoTable(small), Study.open(small)
+    row = wait_for(table, study)["videos"][0]
+    assert [(item["animal"], item["name"]) for item in row["scored"]] == [
+        ("A", "ann"),
+        ("B", "mouse_01__B"),
+    ]
+    assert [problem["code"] for problem in row["problems"]] == ["region"]
+    labelled = table.labelled(None)
+    assert (labelled["num_recordings"], labelled["num_animals"]) == (6, 6)
+    (small / "regions.csv").write_text("Video,Animal,X,Y,Width,Height\n*,A,0,0,32,64\n")
+    assert wait_for(table, study)["videos"][0]["problems"] == []
 
 
 def test_a_mistake_in_classes_is_a_problem(small):
