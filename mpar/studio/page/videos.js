@@ -24,19 +24,18 @@ export function drawVideos(app) {
 }
 
 function videoTable(found) {
-  return table(["", "Video", "#Length", "#Rate", "Size in px", "Animal", "Scored by", "Predicted by", "Problems", ""],
+  return table(["", "Video and its problems", "#Length", "#Rate", "#Size in px", "Animal", "Scored by", "Predicted by"],
     found.videos.map((video) => {
       const row = make("tr", {},
         cell(make("img", { className: "thumb", loading: "lazy", alt: "", src: video.is_known ? `picture?id=${encodeURIComponent(video.id)}` : "data:," })),
-        make("td", {}, text("div", video.name, "name"), text("small", video.folder, "soft")),
-        cell(video.seconds === undefined ? "" : clockText(video.seconds), "number"),
-        cell(video.fps === undefined ? "" : `${video.fps} /s`, "number"), cell(video.size),
-        cell(video.animal || "not found", video.animal ? "animal" : "animal bad"), cell(scoredText(video)),
-        cell(video.predicted.map((run) => run.replace("run_", "")).join(", ") || "no", video.predicted.length ? "" : "soft"),
-        cell(video.problems.length ? problemList(video.problems) : ""),
-        make("td", {}, make("div", { className: "row" },
+        make("td", {}, text("div", video.name, "name"), text("small", video.folder, "soft"), make("div", { className: "row small" },
           button("Score", () => openScorer({ name: video.name }), { "aria-label": `Score ${video.name}` }),
-          button("Regions", () => openScorer({ name: video.name, regions: true }), { "aria-label": `Draw regions of ${video.name}` }))));
+          button("Regions", () => openScorer({ name: video.name, regions: true }), { "aria-label": `Draw regions of ${video.name}` })),
+        video.problems.length ? problemList(video.problems) : null),
+        cell(video.seconds === undefined ? "" : clockText(video.seconds), "number"),
+        cell(video.fps === undefined ? "" : `${video.fps} /s`, "number"), cell(video.size, "number"),
+        cell(video.animal || "not found", video.animal ? "animal" : "animal bad"), cell(scoredText(video)),
+        cell(video.predicted.map((run) => run.replace("run_", "")).join(", ") || "no", video.predicted.length ? "" : "soft"));
       row.dataset.video = video.name;
       return row;
     }));
