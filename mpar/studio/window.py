@@ -294,7 +294,10 @@ class Studio:
                 [str(video) for video in self.videos.all()],
             )
             known = self._reviews.get(is_estimate)
-            if known is not None and known[0] != key:
+            # predictions that are coming do not close a page on which somebody scores
+            jobs = self.jobs.all()
+            is_predicting = any((j.command, j.state) == ("predict", "running") for j in jobs)
+            if known is not None and known[0] != key and not is_predicting:
                 known[2].close()
                 known = self._reviews.pop(is_estimate) and None
             if known is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
 from mpar.errors import ConfigError
+from mpar.studio import tables
 from mpar.studio.study import Study
 from mpar.studio.window import opened_studio
 from mpar.system.files import sha256_of
@@ -317,3 +319,20 @@ def test_a_copied_study_works_elsewhere(opened, finished, tmp_path):
     assert len(ask("videos").json["videos"]) == 6
     result = run("predict", copy, "-q")
     assert "6 predictions of this network with these options already there" in result.output
+
+
+def test_the_page_for_scoring_is_opened_anew_only_if_it_must(opened, small):
+    """Other classes need a new one, but not while predictions come; links lead to a frame."""
+    ask = opened(small)
+    ask("state")
+    first = ask("review", {}).json["url"]
+    assert ask("review", {"name": "mouse_02", "frame": 7}).json["url"] == (
+        f"{first}#name=mouse_02&frame=7"
+    )
+    jobs = ask.studio.jobs
+    job = jobs.add("predict", [])
+    tables.write_classes(Study.open(small), tables.read_classes(Study.open(small)))
+    with jobs.held(job.number):
+        jobs.save(dataclasses.replace(job, state="running"))
+        assert ask("review", {}).json["url"] == first
+    assert ask("review", {}).json["url"] != first
