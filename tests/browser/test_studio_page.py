@@ -143,6 +143,13 @@ def test_from_an_empty_folder_to_the_workbook(open_page, study, tmp_path):  # no
     wait_for_jobs(page, 2)
     page.wait_for_selector("#result >> text=macro-F1")
     (first,) = Study.open(folder).trained_runs()
+    place = page.evaluate(
+        f"async () => (await (await fetch('run?name={first}')).json()).disagreements[0]"
+    )
+    other = open_other(page, f"Look at {place['recording']}, frame {place['start']}")
+    assert other.locator("#recording").input_value() == place["recording"]
+    other.wait_for_selector(f"#picture[data-frame='{place['start']}']")
+    other.close()
     # predictions, and three stretches of the queue
     go(page, "predict")
     press(page, "Predict 6 videos")
@@ -180,6 +187,12 @@ def test_from_an_empty_folder_to_the_workbook(open_page, study, tmp_path):  # no
     with page.expect_download() as download:
         page.get_by_role("link", name="summary/summary.xlsx").click(modifiers=["Alt"])
     assert zipfile.is_zipfile(download.value.path())
+    press(page, "Export")
+    wait_for_jobs(page, 8)
+    page.get_by_role("link", name="export_boris/predictions.boris").wait_for()
+    press(page, "Everything as one archive")
+    wait_for_jobs(page, 9)
+    page.locator("#results-away a[href$='.zip?download=1']").wait_for()
     # the same commands in a terminal give the same files
     again = tmp_path / "again"
     result = run("summarize", folder, "--wide", "--xlsx", "--html", "-o", again, "-q")
