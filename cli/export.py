@@ -8,7 +8,7 @@ import click
 from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, command, show_problems
 
-_OF_VIDEOS = ("video_folder", "label_folder", "bouts", "squares")
+_OF_VIDEOS = ("video_folders", "label_folder", "bouts", "squares")
 
 
 @click.command(
@@ -43,9 +43,11 @@ _OF_VIDEOS = ("video_folder", "label_folder", "bouts", "squares")
 )
 @click.option(
     "--videos",
-    "video_folder",
+    "video_folders",
     type=_options.FOLDER,
-    help="With --format video: folder of the videos that you predicted.",
+    multiple=True,
+    help="With --format video: folder of the videos that you predicted; may be given several "
+    "times.",
 )
 @click.option(
     "--labels",
@@ -81,7 +83,7 @@ def main(
     label_format: str,
     output_folder: Path,
     unscored: str | None,
-    video_folder: Path | None,
+    video_folders: tuple[Path, ...],
     label_folder: Path | None,
     bouts: tuple[str, ...],
     squares: bool,
@@ -97,11 +99,11 @@ def main(
         from mpar.export import export_videos
 
         _options.refuse_given(["unscored", "metadata_path"], "--format video")
-        if video_folder is None:
+        if not video_folders:
             raise click.UsageError("--format video needs --videos, the folder that you predicted.")
         paths, problems = export_videos(
             predictions,
-            video_folder,
+            video_folders,
             output_folder,
             label_folder=label_folder,
             bouts=bouts,

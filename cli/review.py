@@ -78,13 +78,16 @@ def main(
     import webbrowser
 
     from mpar.review import ReviewConfig, opened_review
+    from mpar.studio.study import is_study
 
+    study = output_folder.parent  # if it is one, its regions lie beside its label files
     config = ReviewConfig(
         annotator=annotator,
         class_map=None if class_map_path is None else _options.read_class_map(class_map_path),
         is_blind=blind,
         is_estimate=estimate,
         regions=_options.read_regions(regions_path, tracks_path),
+        regions_path=study / "regions.csv" if is_study(study) else None,
         stream=stream,
         group_pattern=group_pattern,
     )

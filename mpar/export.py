@@ -27,7 +27,7 @@ from mpar.report.contact_sheet import MAX_ROWS, Strip, choose_frames, draw_sheet
 from mpar.scores.comparison import compare_folders
 from mpar.system.faults import LOG_NAME, contained, logged
 from mpar.system.files import atomic_path, refuse_existing
-from mpar.system.folders import find_files
+from mpar.system.folders import Folders, find_files, list_folders
 from mpar.system.progress import Bar
 from mpar.video.following import WHOLE
 from mpar.video.regions import Region
@@ -70,7 +70,7 @@ class _Task:
 
 def export_videos(
     prediction_folder: Path | str,
-    video_folder: Path | str,
+    video_folder: Folders,
     output_folder: Path | str,
     *,
     label_folder: Path | str | None = None,
@@ -85,7 +85,7 @@ def export_videos(
     ----------
     prediction_folder : Path or str
         Folder with ``NAME_predictions.csv`` of mpar-predict and their JSON files.
-    video_folder : Path or str
+    video_folder : Path, str or sequence of them
         The videos that were predicted; also searched below.
     output_folder : Path or str
         Gets ``NAME_scored.mp4``, or with `bouts` a clip of each bout,
@@ -168,7 +168,7 @@ def _no_bout(bouts: Sequence[str]) -> str:
 def _plan(
     predictions: Sequence[Recording],
     class_names: Sequence[str],
-    video_folder: Path | str,
+    video_folder: Folders,
     classes: Sequence[str],
     truths: dict[str, NDArray[np.int8]],
 ) -> tuple[list[_Task], list[Problem]]:
@@ -179,7 +179,8 @@ def _plan(
         found = index.find(item.video)
         if len(found) != 1:
             what = f"{len(found)} videos" if found else "no video"
-            message = f"found {what} named {item.video} in {video_folder}, expected one; " + (
+            where = ", ".join(map(str, list_folders(video_folder)))
+            message = f"found {what} named {item.video} in {where}, expected one; " + (
                 "move the others away" if found else "pass the folder that you predicted"
             )
             problems.append(Problem.of(f"{item.name}_predictions.csv", "no-video", message))

@@ -250,7 +250,7 @@ class Study:
         place = self.results / (f"export_{name}" if name in EXPORTS else "export")
         return [
             *(self.predictions(self.run_in_use()), "--output", place),
-            *(("--videos", self.video_folders[0]) if name == "video" else ()),
+            *(part for f in self.video_folders if name == "video" for part in ("--videos", f)),
             *(self._table("--metadata", "animals.csv") if name == "nwb" else ()),
         ]
 

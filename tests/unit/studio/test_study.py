@@ -156,3 +156,23 @@ def test_what_is_given_decides_where_outputs_go(tmp_path):
     assert places["boris"][-1] == str(folder / "results" / "export_boris")
     assert places["nwb"][-2:] == ["--metadata", str(folder / "animals.csv")]
     assert places["video"][-2:] == ["--videos", str(folder / "Videos")]
+    study = Study.open(put_study(tmp_path, videos=["Videos", str(tmp_path / "W")]))
+    videos = ["--videos", str(folder / "Videos"), "--videos", str(tmp_path / "W")]
+    assert study.arguments("export", ["--format", "video"])[-4:] == videos
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_regions_drawn_for_a_study_lie_in_it(tmp_path, monkeypatch, is_given):
+    """Wherever the page for scoring was started; other outputs keep theirs."""
+    (tmp_path / "Videos").mkdir()
+    put_study(tmp_path)
+    configs = []
+
+    def open_nothing(*_folders, config, **_options):
+        configs.append(config)
+        raise ConfigError("that is enough")
+
+    monkeypatch.setattr("mpar.review.opened_review", open_nothing)
+    run("review", *([tmp_path] if is_given else [tmp_path / "Videos", "-o", tmp_path / "labels"]))
+    run("review", tmp_path / "Videos", "-o", tmp_path / "labels" / "of_me")
+    assert [config.regions_path for config in configs] == [tmp_path / "regions.csv", None]
