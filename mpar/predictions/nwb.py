@@ -99,7 +99,8 @@ def read_nwb_metadata(
     """
     animals, problems = read_animals(recordings, path)
     columns = {_folded(name): name for item in animals for name in item.metadata}
-    if animals and not columns.keys() & {*_SUBJECT, *_FILE}:
+    has_names = any(item.animal != item.recording.name for item in animals)
+    if animals and not has_names and not columns.keys() & {*_SUBJECT, *_FILE}:
         raise ConfigError(
             f"{Path(path).name}: found the columns {', '.join(columns.values()) or 'Recording'}, "
             f"expected some of {', '.join((*_SUBJECT, *_FILE))}; name them as NWB does"

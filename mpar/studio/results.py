@@ -69,7 +69,7 @@ def methods_text(study: Study) -> str:
         parts = Counter(row[-1] for row in read_rows(folder / "split.csv")[1:] if row)
     except (OSError, ValueError):
         parts = Counter()
-    best = study.best_network(run)
+    best, report = study.best_network(run), report_of(study, run)
     predicted = [read_json(p) for p in sorted(study.predictions(run).glob("*_predictions.json"))]
     sentences = [
         f"Behaviour was scored frame by frame with mpar {mpar.__version__} (Python "
@@ -87,15 +87,17 @@ def methods_text(study: Study) -> str:
         )
         sentences.append(
             f"{network} learnt from {counted(parts['train'], 'recording')} scored by hand; "
-            f"{parts['val']} others chose the best epoch ({best.stem.rpartition('epoch')[2]}), and "
-            f"{parts['test']} of animals that took no part in either served as the test "
+            f"{counted(parts['val'], 'other')} chose the best epoch "
+            f"({best.stem.rpartition('epoch')[2]}), and {parts['test']} of animals that took no "
+            f"part in either {'served as the test' if report else 'are held out for a test'} "
             f"(seed {training['seed']})."
         )
-    report = report_of(study, run)
     if report:
         interval = report["intervals"]
         text = f"On {counted(report['num_recordings'], 'recording')} held out, the macro-F1 over "
-        text += f"{len(report['classes'])} classes was {report['scores']['macro_f1']:.2f}"
+        scored = [name for name, of in report["scores"]["classes"].items() if of["support"]]
+        of_all = f" of {len(report['classes'])}" if len(scored) < len(report["classes"]) else ""
+        text += f"{len(scored)}{of_all} classes was {report['scores']['macro_f1']:.2f}"
         text += _range(interval["macro_f1"])
         recalls = []
         for name in report["responses"]:
@@ -105,6 +107,7 @@ def methods_text(study: Study) -> str:
                 recalls.append(f"{name} {recall:.2f}{_range(ends)}")
         more = f"; recall of {', '.join(recalls)}" if recalls else ""
         method = f" Intervals: {interval['method']}, {interval['num_resamples']:,} resamples."
+        method = method if interval["macro_f1"] else ""
         sentences.append(f"{text}{more}.{method} {report['baselines']['verdict']}")
     if predicted:
         num_frames = sum(item.get("num_frames", 0) for item in predicted)

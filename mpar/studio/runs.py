@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
+from mpar.errors import ConfigError
 from mpar.studio.study import Study
-from mpar.system.files import read_rows
+from mpar.system.files import read_rows, sha256_of
 
 _SHOWN_OPTIONS = ("model_type", "num_epochs", "minutes", "view", "features", "clip_length")
 
@@ -17,7 +19,9 @@ def list_runs(study: Study) -> list[dict[str, Any]]:
     """Return the runs of a study, the newest first."""
     folders = sorted(study.runs.iterdir(), reverse=True) if study.runs.is_dir() else []
     trained = study.trained_runs()
-    in_use = study.in_use or (trained[-1] if trained else "")
+    in_use = ""
+    with contextlib.suppress(ConfigError):
+        in_use = study.run_in_use()
     return [
         _summary(study, folder) | {"is_in_use": folder.name == in_use}
         for folder in folders
@@ -128,6 +132,26 @@ def report_of(study: Study, name: str) -> dict[str, Any]:
     }
 
 
+def is_outdated(study: Study, run: str) -> bool:
+    """Return True if a run went on after it predicted, so that its network is another now."""
+    # mpar-predict never mixes networks in a folder, so one prediction tells
+    sidecar = next(study.predictions(run).glob("*_predictions.json"), None)
+    if sidecar is None:
+        return False
+    known = read_json(sidecar).get("checkpoint_sha256")
+    try:
+        network = study.best_network(run)
+        state = network.stat()
+        return known != _digest_of(network, state.st_size, state.st_mtime_ns)
+    except (OSError, ValueError):
+        return False
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_of(path: Path, _size_bytes: int, _mtime_ns: int) -> str:
+    return sha256_of(path)
+
+
 def num_scored_since(study: Study, run: str) -> int:
     """Return how many label files are newer than the beginning of a run."""
     try:
@@ -146,6 +170,12 @@ def drift_of(study: Study, run: str) -> list[dict[str, Any]]:
         for warning in sidecar.get("warnings", []):
             videos.setdefault(str(warning), []).append(str(sidecar.get("video", path.name)))
     return [{"text": text, "videos": names} for text, names in videos.items()]
+
+
+def summarized_run(study: Study) -> str:
+    """Return the run whose predictions the summary is of, "" without a summary."""
+    settings = read_json(study.results / "summary" / "settings.json")
+    return Path(str(settings.get("predictions", ""))).name
 
 
 def estimate_of(study: Study) -> dict[str, Any]:

@@ -34,6 +34,7 @@ COMMANDS = ("preprocess", "train", "predict", "evaluate", "export", "summarize",
 EXPORTS = ("boris", "deepethogram", "simba", "annot", "nwb", "video")
 _KEYS = {"version", "videos", "options", "in_use"}
 _BEST = "best_model_epoch*.pt"
+_SCORES = "evaluation/metrics.json"
 _SAMPLE = "mpar_sample"  # the folder data/ of the project, as a package without code
 _NUM_UNSCORED = 4  # videos of the sample that a demo leaves to score and to predict
 # of a demo: the defaults are for real studies and take longer
@@ -177,6 +178,8 @@ class Study:
     def run_in_use(self) -> str:
         """Return the name of the run whose network predicts.
 
+        By default it is the newest that was tested, or the newest if none was.
+
         Raises
         ------
         ConfigError
@@ -190,7 +193,8 @@ class Study:
             )
         if not known:
             raise ConfigError(f"{self.folder}: has no trained network; run mpar-train on it first")
-        return self.in_use or known[-1]
+        tested = [run for run in known if (self.runs / run / _SCORES).is_file()]
+        return self.in_use or (tested or known)[-1]
 
     def best_network(self, run: str) -> Path:
         """Return the best checkpoint of a run."""
@@ -243,7 +247,8 @@ class Study:
     def _of_predict(self) -> list[Path | str]:
         run = self.run_in_use()
         output = "--output", self.predictions(run)
-        return [self.best_network(run), *self.video_folders, *output]
+        regions = self._table("--regions", "regions.csv")
+        return [self.best_network(run), *self.video_folders, *output, *regions]
 
     def _of_export(self, given: Sequence[str]) -> list[Path | str]:
         name = next((b for a, b in itertools.pairwise(given) if a == "--format"), "")

@@ -15,7 +15,7 @@ from typing import Any
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.studio.study import Study
-from mpar.studio.videos import KEPT
+from mpar.studio.videos import KEPT, animal_of
 from mpar.system.files import atomic_path, write_rows
 from mpar.system.tables import read_named_rows
 
@@ -93,7 +93,11 @@ def write_classes(study: Study, body: dict[str, Any]) -> None:
 
 
 def read_animals(study: Study, recordings: Sequence[str]) -> dict[str, Any]:
-    """Return the table of animals, with a row for each recording, which may not be in it yet."""
+    """Return the table of animals, with a row for each recording, which may not be in it yet.
+
+    Such a row names the animal that the pattern of the study finds.
+    """
+    pattern = study.options.get("preprocess", {}).get("group-pattern")
     path = study.folder / "animals.csv"
     columns = ["Recording", "Animal", "group"]
     rows: list[dict[str, str]] = []
@@ -102,7 +106,9 @@ def read_animals(study: Study, recordings: Sequence[str]) -> dict[str, Any]:
     known = {row["Recording"].rpartition(".")[0] or row["Recording"] for row in rows}
     known |= {row["Recording"] for row in rows}
     rows += [
-        {column: name if column == "Recording" else "" for column in columns}
+        dict.fromkeys(columns, "")
+        | {"Recording": name}
+        | ({"Animal": animal_of(Path(name), pattern)} if pattern and "Animal" in columns else {})
         for name in recordings
         if name not in known
     ]

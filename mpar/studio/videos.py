@@ -26,6 +26,7 @@ from mpar.learning.scarcity import MIN_SCORED_BOUTS, MIN_TRAIN_BOUTS, MIN_TRAIN_
 from mpar.matching.groups import find_group
 from mpar.matching.pairing import assign_label_files, find_label_files
 from mpar.matching.sources import Source
+from mpar.studio.runs import is_outdated
 from mpar.studio.study import Study
 from mpar.system.faults import contained
 from mpar.system.files import atomic_path, read_rows, write_json
@@ -347,6 +348,8 @@ def _predicted_by(study: Study) -> dict[str, list[str]]:
     """Return by stem of a video the runs that predicted it."""
     found: dict[str, list[str]] = {}
     for run in study.trained_runs():
+        if is_outdated(study, run):
+            continue
         names = {
             path.name.removesuffix("_predictions.csv").partition("__")[0]
             for path in study.predictions(run).glob("*_predictions.csv")

@@ -18,7 +18,14 @@ from mpar.matching.regions import read_regions
 from mpar.studio.importing import MAX_FILE_BYTES, LabelImport
 from mpar.studio.jobs import Job, Jobs, Runner
 from mpar.studio.results import list_results, methods_text
-from mpar.studio.runs import drift_of, estimate_of, list_runs, num_scored_since
+from mpar.studio.runs import (
+    drift_of,
+    estimate_of,
+    is_outdated,
+    list_runs,
+    num_scored_since,
+    summarized_run,
+)
 from mpar.studio.study import (
     EXPORTS,
     FILE_NAME,
@@ -134,6 +141,8 @@ class Studio:
             "has_evaluation": (study.results / "evaluation" / "metrics.json").is_file(),
             "num_scored_since": num_scored_since(study, run) if run else 0,
             "estimate": estimate_of(study),
+            "is_outdated": bool(run) and is_outdated(study, run),
+            "summary_run": summarized_run(study),
             "drift": drift_of(study, run) if run else [],
             "results": list_results(study),
             "exports": EXPORTS,
@@ -193,8 +202,11 @@ class Studio:
             problem = str(error)
         if command == "train" and not study.cache.is_file():
             problem = "preprocess first"
-        if command in {"evaluate", "summarize"} and study.known_predictions() is None:
-            problem = problem or "predict first"
+        if command in {"evaluate", "summarize"}:
+            if study.known_predictions() is None:
+                problem = problem or "predict first"
+            elif is_outdated(study, self._in_use(study)):
+                problem = problem or "predict again first: the network has gone on since"
         return {"line": shown([f"mpar-{command}", str(study.folder)]), "problem": problem}
 
     def add(self, command: str, options: list[str], after: int | None = None) -> int:

@@ -17,8 +17,8 @@ export function drawResults(app) {
   draw("results",
     ["animals", [state.in_use, app.table?.videos.length, state.drift.length], () => animalsPanel(app)],
     ["summary", [options.summarize, steps.summarize.problem, state.has_summary], () => summaryPanel(app)],
-    ["figures", [state.results, state.jobs.filter((job) => job.is_over).length], () => figures(state.results)],
-    ["away", [state.results, state.in_use, steps.evaluate.problem, state.has_summary], () => takeAway(app)]);
+    ["figures", [state.results, state.in_use, state.summary_run, state.jobs.filter((job) => job.is_over).length], () => figures(state)],
+    ["away", [state.results, state.in_use, state.jobs.filter((job) => job.is_over).length, steps.evaluate.problem, state.has_summary], () => takeAway(app)]);
 }
 
 function animalsPanel(app) {
@@ -82,10 +82,11 @@ function summaryPanel(app) {
     command(app.lines(["summarize", ...options]), "tables and figures"));
 }
 
-function figures(results) {
+function figures({ results, in_use: run, summary_run: summarized }) {
   const found = results.filter((path) => path.startsWith("results/summary/") && path.endsWith(".png"));
   if (!found.length) return null;
-  return panel("Figures", make("div", { className: "figures" }, ...found.map((path) => {
+  const isOther = summarized && summarized !== run;
+  return panel("Figures", text("p", `Figures and tables are of ${summarized}.${isOther ? ` The run in use is ${run}: compute them again.` : ""}`, isOther ? "bad" : "soft"), make("div", { className: "figures" }, ...found.map((path) => {
     const name = path.split("/").at(-1).replace(".png", "");
     const caption = CAPTIONS[name] ?? name.replaceAll("_", " ");
     const pdf = path.replace(".png", ".pdf");
@@ -116,7 +117,10 @@ function takeAway(app) {
   return make("div", { className: "two" },
     panel("To take away", ...lists.map(([title, paths]) => make("details", { open: paths.length < 6 }, text("summary", `${title} (${paths.length})`),
       make("ul", {}, ...paths.map((path) => make("li", {}, link(path, path.split("/").slice(-2).join("/"), !path.endsWith(".html"))))))), lists.length ? null : text("p", "There is nothing yet.", "soft"),
-    make("div", { className: "row" }, kind, button("Export", () => app.start("export", ["--format", kind.value]), { disabled: Boolean(state.steps.evaluate.problem) })), line,
+    make("div", { className: "row" }, kind, button("Export", () => {
+      const isThere = state.results.some((path) => path.startsWith(`results/export_${kind.value}/`));
+      if (!isThere || confirm(`Replace the files in results/export_${kind.value}?`)) app.start("export", ["--format", kind.value, ...(isThere ? ["--overwrite"] : [])]);
+    }, { disabled: Boolean(state.steps.evaluate.problem) })), line,
     make("div", { className: "row" }, button("Everything as one archive", () => app.start("studio", ["--archive"]), { disabled: !state.in_use }),
       text("span", "study, labels, network, predictions and results with checksums, without videos", "soft")),
     command(app.lines(["studio", "--archive"]), "the archive")),
