@@ -18,7 +18,7 @@ from mpar.labels.names import VIDEO_SUFFIXES, folded
 from mpar.labels.scorings import Recording
 from mpar.matching.regions import RegionTable, recording_name
 from mpar.matching.tracks import TrackFolder
-from mpar.network.predictor import ActionRecognitionInference
+from mpar.network.predictor import ActionRecognitionInference, digest_with_track
 from mpar.predictions.standing import look_at
 from mpar.predictions.writing import (
     SUMMARY_NAME,
@@ -300,7 +300,7 @@ def _find_kept(
         for name, region in zip(item.names, item.regions, strict=True):
             # a recording of a cache has its region from there
             wanted = how if item.recording is not None else how | {"region": str(region or "")}
-            found = look_at(folder, name, wanted, digest)
+            found = look_at(folder, name, wanted, functools.partial(_with_track, digest, region))
             if found.reason:
                 reasons.append(found.reason)
             elif found.is_kept:
@@ -315,6 +315,11 @@ def _find_kept(
     if rows:
         update_summary(folder / SUMMARY_NAME, *rows)
     return [row["video"] for row in rows]
+
+
+def _with_track(digest: Callable[[], str], region: Region | None) -> str:
+    found = digest()
+    return found and digest_with_track(found, region)
 
 
 def _digest_of(item: Input) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -59,10 +60,12 @@ class PreprocessConfig(LabelOptions):
                 f"size: found {self.size[0]}x{self.size[1]}, expected at least "
                 f"{MIN_SIDE_PX}x{MIN_SIDE_PX} px and at most {MAX_PIXELS:,} px in all"
             )
-        if self.follow_size is not None and (not self.follow or self.follow_size < MIN_SIDE_PX):
+        if self.follow_size is not None and (
+            not self.follow or self.follow_size < MIN_SIDE_PX or self.follow_size**2 > MAX_PIXELS
+        ):
             raise ConfigError(
-                f"follow_size: found {self.follow_size}, expected at least {MIN_SIDE_PX} px, and "
-                "follow"
+                f"follow_size: found {self.follow_size}, expected {MIN_SIDE_PX} to "
+                f"{math.isqrt(MAX_PIXELS)} px, and follow"
             )
         if isinstance(self.regions, TrackFolder) and not self.follow:
             raise ConfigError("follow: found False with tracks, which are for following; set it")

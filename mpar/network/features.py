@@ -47,6 +47,7 @@ _VIEWS = {
     "side": (128, ((0, False), (0, True))),
 }
 _STRIDE_PX = 32
+_LARGEST = float(np.finfo(np.float16).max)  # embeddings are kept in this type
 _BATCH = 16  # always counted from the start of a recording, so that rounding is the same
 _PIECE = 4096  # embedded frames classified at once
 _READ_STEPS = 64
@@ -217,7 +218,13 @@ class ViewEmbedder:
         for turns, is_mirrored in self._views:
             seen = np.rot90(small[..., ::-1] if is_mirrored else small, turns, axes=(1, 2))
             views.append(self._embedder.embed(np.ascontiguousarray(seen)))
-        return np.mean(views, axis=0).astype(np.float16)
+        mean = np.mean(views, axis=0)
+        if np.abs(mean).max(initial=0) > _LARGEST:
+            raise ConfigError(
+                f"features: the image network gives numbers up to {np.abs(mean).max():.3g}, "
+                f"expected {_LARGEST:,.0f} at most; scale its outputs, or choose another layer"
+            )
+        return mean.astype(np.float16)
 
 
 class FeatureMeter:

@@ -32,6 +32,12 @@ from mpar.video.timeline import find_steps
 from mpar.video.videos import probe_video, squeeze_of
 
 
+def digest_with_track(sha256: str, region: Region | None) -> str:
+    """Return the digest of a video, with that of the track that its squares follow."""
+    track = None if region is None else region.track
+    return sha256 if track is None else f"{sha256} {track.digest}"
+
+
 class ActionRecognitionInference:
     """A trained network, ready to predict.
 
@@ -249,7 +255,7 @@ class ActionRecognitionInference:
                     drift=drift,
                     learnt_part=self.checkpoint.learnt_part(sha256=sha256, region=place),
                     region=place,
-                    source_digest=sha256,
+                    source_digest=digest_with_track(sha256, region),
                     squares=walk.squares,
                 )
             )

@@ -57,6 +57,8 @@ def measure_side(
     """
     tracks = [r.track for video in videos for r in video.regions if r and r.track]
     places = np.unique(np.linspace(0, len(videos) - 1, _NUM_VIDEOS).astype(int))
+    if not videos:
+        return MIN_SIDE_PX  # no video is good, which the problems say
     if tracks:
         lengths = [length for track in tracks if (length := track.length())]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +33,12 @@ class Track:
     middle: np.ndarray
     half_extent: np.ndarray
     is_sparse: bool = False
+
+    @property
+    def digest(self) -> str:
+        """A hash of where the animal is."""
+        places = self.middle.tobytes() + self.half_extent.tobytes()
+        return hashlib.sha256(places).hexdigest()[:16]
 
     def length(self) -> float:
         """Return the extent in px that three quarters of the frames do not exceed; 0 without."""

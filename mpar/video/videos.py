@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 MAX_SQUEEZE = 1.05
+_MOST_OUTSIDE = 0.5  # of the frames of a track, beyond which it is of another video
 
 
 def probe_video(
@@ -246,7 +247,7 @@ class Decoding:
             yield take()
 
     def _check_tracks(self, num_frames: int) -> None:
-        """Raise InputError if the tracks of an animal have another number of frames."""
+        """Raise InputError if tracks have another number of frames, or lie mostly outside."""
         for region in self.regions:
             track = region.track if region else None
             number = num_frames if track is None else len(track.middle)
@@ -259,6 +260,18 @@ class Decoding:
                     f"has {num_frames:,} frames, its tracks in {track.path.name} {number:,}; track "
                     "this very video, or remove the file",
                 )
+            if region is not None and track is not None:
+                known = track.middle[~np.isnan(track.middle).any(axis=1)]
+                size = region.width, region.height
+                outside = ((known < 0) | (known > size)).any(axis=1)
+                if len(known) and outside.mean() > _MOST_OUTSIDE:
+                    raise InputError.of(
+                        self._path,
+                        "row-count",
+                        f"shows {size[0]}x{size[1]} px, but in {outside.mean():.0%} of the frames "
+                        f"its tracks in {track.path.name} lie outside; they are of a video of "
+                        "another size: track this very video, or remove the file",
+                    )
 
     def _decode(self) -> Iterator[tuple[np.ndarray, list[np.ndarray], bool]]:
         """Yield each frame: a view of its upright luma, its pictures, is its range limited."""

@@ -542,6 +542,26 @@ def test_tracks_of_another_length_are_a_problem(tmp_path):
     assert "has 70 frames, its tracks in c1DLC_net_1.csv 69" in problem.message
 
 
+def test_tracks_of_another_size_are_a_problem(tmp_path):
+    """Tracks of the full-size video lie mostly outside the small one; no square shows a floor."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
+    places = np.full((NUM_FRAMES, 2, 2, 2), 500.0)
+    write_dlc_csv(tracks / "c1DLC_net_1.csv", places, tuple(GREYS))
+    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
+    assert [info.name for info in report.recordings] == ["c0__left", "c0__right"]
+    assert "in 100% of the frames its tracks in c1DLC" in report.problems[0].message
+
+
+def test_no_usable_tracks_are_problems_not_a_fault(tmp_path):
+    """Also if the side of the squares is to be measured from them."""
+    videos, labels, tracks, _ = write_chamber(tmp_path)
+    config = PreprocessConfig(
+        size=(32, 48), follow=True, regions=TrackFolder(tracks, ("no_such_point",))
+    )
+    with pytest.raises(InputError, match="has no key point no_such_point"):
+        preprocess(videos, labels, tmp_path / "c.h5", config=config)
+
+
 def test_the_side_comes_from_the_tracks(tmp_path, caplog):
     """The ends of an animal are 18 px apart; one point alone has no length."""
     videos, labels, tracks, _ = write_chamber(tmp_path)
@@ -572,6 +592,15 @@ def test_commands_take_tracks(tmp_path):
     result = run("predict", best, videos, "-o", out, "--tracks", tracks)
     assert result.exit_code == 0, result.output
     assert (out / "c2__right_predictions.csv").exists()
+    again = run("predict", best, videos, "-o", out, "--tracks", tracks)
+    assert "already there and kept" in " ".join(again.output.split()), again.output
+    # corrected tracks show other squares, so no prediction of the old ones is kept
+    text = (tracks / "c2DLC_net_1.csv").read_text()
+    (tracks / "c2DLC_net_1.csv").write_text(text.replace("\n3,", "\n3,1", 1))
+    refused = run("predict", best, videos, "-o", out, "--tracks", tracks)
+    assert refused.exit_code == 2, refused.output
+    assert "c2__" in refused.output
+    (tracks / "c2DLC_net_1.csv").write_text(text)
     paths = predict_multiple_videos(best, [videos], tmp_path / "door", tracks=tracks)
     assert [path.name for path in paths] == [
         f"c{i}__{animal}_predictions.csv" for i in range(3) for animal in GREYS
