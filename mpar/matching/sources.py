@@ -55,20 +55,25 @@ def split_sources(
     found, problems = regions.by_video([source.video for source in sources])
     split: list[Source] = []
     for source in sources:
-        if source.video in found:
-            mine, more = split_source(source, found[source.video])
+        own, more = found.get(source.video), []
+        if isinstance(regions, TrackFolder) and own and not own[0].animal:
+            where = f"whose one animal has no name in {regions.path.name}"
+            more = _find_named_animals(source, where, "track both animals")
+        if more:
+            pass  # whose labels these are is not known
+        elif own is not None:
+            mine, more = split_source(source, own)
             split += mine
         elif isinstance(regions, RegionTable):
-            more = _find_named_animals(source, regions)
+            where = f"which has no row in {regions.path.name}"
+            more = _find_named_animals(source, where, "add its regions")
             split += [] if more else [source]
-        else:  # the problem is known
-            more = []
         problems += more
     return split, problems
 
 
-def _find_named_animals(source: Source, regions: RegionTable) -> list[Problem]:
-    """Return a problem for each label file of an animal of a video without regions.
+def _find_named_animals(source: Source, where: str, advice: str) -> list[Problem]:
+    """Return a problem for each label file of an animal of a video whose animals have no names.
 
     Two of them would otherwise count as two people who scored the whole picture.
     """
@@ -77,8 +82,7 @@ def _find_named_animals(source: Source, regions: RegionTable) -> list[Problem]:
         Problem.of(
             part.path,
             "no-animal",
-            f"names an animal of {source.video.name}, which has no row in {regions.path.name}; add "
-            "its regions, or rename the file",
+            f"names an animal of {source.video.name}, {where}; {advice}, or rename the file",
         )
         for part in source.labels
         if normal(part.path.stem).startswith(start)

@@ -542,6 +542,16 @@ def test_tracks_of_another_length_are_a_problem(tmp_path):
     assert "has 70 frames, its tracks in c1DLC_net_1.csv 69" in problem.message
 
 
+def test_labels_of_animals_need_tracks_that_name_them(tmp_path):
+    """Tracks of one animal cannot say whose labels these are; nobody becomes an annotator."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
+    write_dlc_csv(tracks / "c1DLC_net_1.csv", np.full((NUM_FRAMES, 1, 2, 2), 20.0), ("left",))
+    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
+    assert [info.name for info in report.recordings] == ["c0__left", "c0__right"]
+    assert {problem.code for problem in report.problems} == {"no-animal"}
+    assert len(report.problems) == 2
+
+
 def test_tracks_of_another_size_are_a_problem(tmp_path):
     """Tracks of the full-size video lie mostly outside the small one; no square shows a floor."""
     videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
