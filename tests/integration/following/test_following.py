@@ -1,4 +1,4 @@
-"""From preprocessing with --follow to predictions: the network sees the same squares everywhere."""
+"""The network sees squares that follow the animal, in every command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from mpar.inference import (
     ActionRecognitionInference,
     find_inputs,
     predict_inputs,
-    predict_multiple_videos,
 )
 from mpar.learning.networks import begin_folds, run_folds
 from mpar.learning.recipe import TrainConfig
@@ -32,67 +31,25 @@ from mpar.predictions.reading import read_sidecars
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.preview import preview
 from mpar.report.preview_plot import plot_following
-from mpar.review import ReviewConfig
-from mpar.reviewer.study import Study as ReviewStudy
 from mpar.train import best_checkpoint, resume_training, train
 from mpar.video.following import Following
 from mpar.video.regions import Region
 from mpar.video.videos import Decoding
 from tests.fixtures.helpers import assert_equal_weights, interrupt_after, run
 from tests.fixtures.synthetic import write_annotation, write_video
-from tests.fixtures.tracks import write_dlc_csv
-from tests.unit.reviewer.asking import Asker
-
-NUM_FRAMES, HEIGHT, WIDTH, SIDE = 70, 96, 128, 40
-FOLLOW = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE)
-TRAINING = TrainConfig(model_type="light", num_epochs=2, batch_size=4, window=12)
-
-
-def draw(seed):
-    """Draw an ellipse that crosses a textured floor, (T, H, W), and its codes."""
-    rng = np.random.default_rng(seed)
-    floor = cv2.GaussianBlur(rng.uniform(0, 120, (HEIGHT, WIDTH)), None, 3) + 40
-    places = np.linspace(rng.uniform(25, 40, 2), rng.uniform(70, 85, 2), NUM_FRAMES)
-    codes = np.repeat([0, 2], [NUM_FRAMES // 2, NUM_FRAMES - NUM_FRAMES // 2])
-    frames = []
-    for code, (x, y) in zip(codes, places, strict=True):
-        frame = floor.copy()
-        cv2.ellipse(frame, (round(x), round(y)), (10, 5), 90 * code, 0, 360, 220, -1)
-        frames.append((frame + rng.normal(0, 1, frame.shape)).clip(0, 255).astype(np.uint8))
-    return np.stack(frames), codes
-
-
-def write_study(folder, names, first_seed=0):
-    """Write a video and its labels for each name."""
-    for part in ("Videos", "Annotations"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    for seed, name in enumerate(names, start=first_seed):
-        frames, codes = draw(seed)
-        write_video(folder / "Videos" / f"{name}.mp4", frames)
-        write_annotation(folder / "Annotations" / f"{name}.csv", codes)
-    return folder / "Videos", folder / "Annotations"
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Six videos, a followed cache of them, and a run."""
-    folder = tmp_path_factory.mktemp("followed")
-    places = write_study(folder, [f"m{i}" for i in range(6)])
-    preprocess(*places, folder / "cache.h5", config=FOLLOW)
-    train(folder / "cache.h5", folder, config=TRAINING, run_name="run", device="cpu")
-    return folder
-
-
-def spy_on(monkeypatch, network):
-    """Let a network note the frames that it sees."""
-    seen = []
-    original = network._predictor._network.predict
-
-    def predict(frames, *arguments):
-        return original((seen.append(np.array(frame)) or frame for frame in frames), *arguments)
-
-    monkeypatch.setattr(network._predictor._network, "predict", predict)
-    return seen
+from tests.integration.following.films import (
+    FOLLOW,
+    HEIGHT,
+    NUM_FRAMES,
+    SIDE,
+    TRAINING,
+    WIDTH,
+    ask_for_squares,
+    draw,
+    spy_on,
+    write_chamber,
+    write_study,
+)
 
 
 def test_prediction_sees_the_squares_of_preprocessing(study, monkeypatch):
@@ -171,27 +128,6 @@ def test_the_page_gets_squares_of_predictions_and_of_tracks(study, tmp_path):
         places = np.array(squares["moves"])
         assert (abs(places[:, 2] + 12.5 - y) < 1).all()
         assert abs(places[0, 1] + 12.5 - (25 if animal == "left" else 100)) < 5
-
-
-def ask_for_squares(videos, tmp_path, predictions, *, name, **options):
-    """Return the squares that the page gets of a recording, and score a frame of it."""
-    config = ReviewConfig(annotator="anna", **options)
-    study = ReviewStudy(videos, tmp_path / f"out_{name}", predictions, config)
-    try:
-        asker = Asker(study)
-        state = asker.state(name)
-        assert (state["region"], state["regions"]) == (None, [])
-        edit = {"start": 0, "stop": 5, "code": 0}
-        assert asker.edit("set", name, **edit).status_code == 200
-        region = [{"animal": "A", "x": 0, "y": 0, "width": 50, "height": 50}]
-        if study.has_tracks:
-            refused = asker.post("regions", {"regions": region}, name=name)
-            assert "those of --tracks" in refused.json["error"]
-    finally:
-        study.close()
-    files = {path.name for path in (tmp_path / f"out_{name}").iterdir()}
-    assert f"{name}_anna.csv" in files
-    return state["squares"]
 
 
 def test_the_movement_model_sees_whole_pictures(study, tmp_path):
@@ -415,211 +351,3 @@ def test_preview_measures_the_square_and_shows_what_never_moves(study, tmp_path,
     with pytest.raises(InputError, match="is smaller than the square"):
         preview(places[0], tmp_path / "q.png", follow=True, follow_size=HEIGHT + 1)
     assert not (tmp_path / "q.png").exists()
-
-
-GREYS = {"left": 230, "right": 15}
-
-
-def write_chamber(folder, *, num_videos=1):
-    """Write videos of a chamber with a bright and a dark animal whose paths cross.
-
-    Returns the folders of videos, labels and tracks, and the codes by animal.
-    """
-    folders = [folder / name for name in ("Videos", "Annotations", "Tracks")]
-    for one in folders:
-        one.mkdir(parents=True)
-    codes = {
-        "left": np.repeat([0, 2], [NUM_FRAMES // 2, NUM_FRAMES - NUM_FRAMES // 2]),
-        "right": np.repeat([6, 0, 6], [20, 20, NUM_FRAMES - 40]),
-    }
-    across = np.linspace(25, 100, NUM_FRAMES)
-    for seed in range(num_videos):
-        rng = np.random.default_rng(seed)
-        floor = cv2.GaussianBlur(rng.uniform(80, 160, (HEIGHT, WIDTH)), None, 3)
-        middles = np.stack([[across, np.full_like(across, 35)], [across[::-1], across * 0 + 60]])
-        frames = []
-        for t in range(NUM_FRAMES):
-            frame = floor.copy()
-            for (x, y), grey in zip(middles[:, :, t], GREYS.values(), strict=True):
-                cv2.ellipse(frame, (round(x), round(y)), (9, 6), 0, 0, 360, grey, -1)
-            frames.append(frame.clip(0, 255).astype(np.uint8))
-        write_video(folders[0] / f"c{seed}.mp4", np.stack(frames), options={"crf": "5"})
-        for animal, own in codes.items():
-            write_annotation(folders[1] / f"c{seed}__{animal}.csv", own)
-        places_TA2 = middles.transpose(2, 0, 1)
-        reach = np.array([9, 0])
-        ends = np.stack([places_TA2 - reach, places_TA2 + reach], axis=2)
-        write_dlc_csv(folders[2] / f"c{seed}DLC_net_1.csv", ends, tuple(codes))
-    return *folders, codes
-
-
-def tracked(tracks, **changes):
-    return PreprocessConfig(
-        size=(32, 48), follow=True, follow_size=SIDE, regions=TrackFolder(tracks), **changes
-    )
-
-
-def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
-    """Labels, squares and predictions by value, though their paths cross."""
-    videos, labels, tracks, codes = write_chamber(tmp_path, num_videos=3)
-    cache = tmp_path / "cache.h5"
-    report = preprocess(videos, labels, cache, config=tracked(tracks))
-    assert report.problems == ()
-    config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
-    folder = train(cache, tmp_path, config=config, device="cpu")
-    network = ActionRecognitionInference(best_checkpoint(folder), "cpu")
-    with Store(cache) as store:
-        names = [info.name for info in store.recordings]
-        assert names == [f"c{i}__{animal}" for i in range(3) for animal in GREYS]
-        for i, name in enumerate(names):
-            animal = name.split("__")[1]
-            np.testing.assert_array_equal(store.codes(i)[0], codes[animal])
-            # the middle of the square is the animal, give or take a wall
-            middle = store.seen.frames(i)[12:-12, 15:17, 15:17]
-            assert np.abs(middle.astype(int) - GREYS[animal]).max() < 40
-            x = store.corners(i)[:, 0]
-            assert (np.diff(x) >= 0).all() if animal == "left" else (np.diff(x) <= 0).all()
-        inputs, problems = find_inputs([videos], TrackFolder(tracks))
-        assert problems == []
-        done = predict_inputs(network, inputs, tmp_path / "predictions")
-        assert [item.name for item in done.written] == names
-        for i, name in enumerate(names):
-            of_cache = network.predict_recording(store, i)
-            with (tmp_path / "predictions" / f"{name}_predictions.csv").open() as file:
-                rows = list(csv.DictReader(file))
-            found = [float(row["rest_prob"]) for row in rows]
-            np.testing.assert_allclose(found, of_cache.probabilities[:, 0], atol=1e-6)
-        both = [network.predict_recording(store, i).probabilities for i in (0, 1)]
-        assert np.abs(both[0] - both[1]).max() > 1e-3  # a swap would show
-        # the movement model sees both animals in every picture, so it cannot tell them apart
-        assert network.experts.powers == {"network": 1.0, "movement": 0.0, "features": 0.0}
-    again = predict_inputs(network, inputs, tmp_path / "predictions")
-    assert sorted(again.kept) == names
-
-
-def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):
-    """Caches, networks and predictions with and without tracks do not mix."""
-    videos, labels, tracks, _ = write_chamber(tmp_path)
-    cache = tmp_path / "cache.h5"
-    preprocess(videos, labels, cache, config=tracked(tracks))
-    found = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
-    with Store(cache) as store, pytest.raises(ConfigError, match=r"follow tracks \(all key points"):
-        found.predict_recording(store, 0)
-    with pytest.raises(ConfigError, match="found tracks"):
-        Store([study / "cache.h5", cache])
-    inputs, _ = find_inputs([videos], TrackFolder(tracks))
-    (problem,) = predict_inputs(found, inputs, tmp_path / "p").problems
-    assert "learnt from squares of 40 px that follow the animal" in problem.message
-    assert "drop --tracks" in problem.message
-
-
-def test_changed_tracks_are_followed_anew(tmp_path):
-    """Frames of unchanged tracks are copied; those of others are decoded again."""
-    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
-    cache = tmp_path / "cache.h5"
-    preprocess(videos, labels, cache, config=tracked(tracks))
-    with Store(cache) as store:
-        before = [store.corners(i) for i in range(4)]
-    places = np.full((NUM_FRAMES, 2, 2, 2), 50.0)
-    places[:, 1] = 70
-    write_dlc_csv(tracks / "c1DLC_net_1.csv", places, tuple(GREYS))
-    assert preprocess(videos, labels, cache, config=tracked(tracks)).num_decoded == 1
-    with Store(cache) as store:
-        np.testing.assert_array_equal(store.corners(0), before[0])
-        assert (store.corners(2) == 50 - SIDE / 2).all()
-        assert store.verify() == []
-
-
-def test_tracks_of_another_length_are_a_problem(tmp_path):
-    """A video cut after tracking would shift every place, so it is left out."""
-    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
-    path = tracks / "c1DLC_net_1.csv"
-    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-    (tracks / "c0DLC_net_1.csv").rename(tracks / "c0.csv")
-    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
-    assert [info.name for info in report.recordings] == ["c0__left", "c0__right"]
-    (problem,) = report.problems
-    assert "has 70 frames, its tracks in c1DLC_net_1.csv 69" in problem.message
-
-
-def test_labels_of_animals_need_tracks_that_name_them(tmp_path):
-    """Tracks of one animal cannot say whose labels these are; nobody becomes an annotator."""
-    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
-    write_dlc_csv(tracks / "c1DLC_net_1.csv", np.full((NUM_FRAMES, 1, 2, 2), 20.0), ("left",))
-    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
-    assert [info.name for info in report.recordings] == ["c0__left", "c0__right"]
-    assert {problem.code for problem in report.problems} == {"no-animal"}
-    assert len(report.problems) == 2
-
-
-def test_tracks_of_another_size_are_a_problem(tmp_path):
-    """Tracks of the full-size video lie mostly outside the small one; no square shows a floor."""
-    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
-    places = np.full((NUM_FRAMES, 2, 2, 2), 500.0)
-    write_dlc_csv(tracks / "c1DLC_net_1.csv", places, tuple(GREYS))
-    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
-    assert [info.name for info in report.recordings] == ["c0__left", "c0__right"]
-    assert "in 100% of the frames its tracks in c1DLC" in report.problems[0].message
-
-
-def test_no_usable_tracks_are_problems_not_a_fault(tmp_path):
-    """Also if the side of the squares is to be measured from them."""
-    videos, labels, tracks, _ = write_chamber(tmp_path)
-    config = PreprocessConfig(
-        size=(32, 48), follow=True, regions=TrackFolder(tracks, ("no_such_point",))
-    )
-    with pytest.raises(InputError, match="has no key point no_such_point"):
-        preprocess(videos, labels, tmp_path / "c.h5", config=config)
-
-
-def test_the_side_comes_from_the_tracks(tmp_path, caplog):
-    """The ends of an animal are 18 px apart; one point alone has no length."""
-    videos, labels, tracks, _ = write_chamber(tmp_path)
-    folder = TrackFolder(tracks)
-    config = PreprocessConfig(size=(32, 48), follow=True, regions=folder)
-    preprocess(videos, labels, tmp_path / "c.h5", config=config)
-    with Store(tmp_path / "c.h5") as store:
-        assert store.following == Following(25, 32, ())  # 1.4 times 18 px
-    config = PreprocessConfig(size=(32, 48), follow=True, regions=TrackFolder(tracks, ("nose",)))
-    with pytest.raises(ConfigError, match=r"all at one place.*--follow-size"):
-        preprocess(videos, labels, tmp_path / "d.h5", config=config)
-    strips = tmp_path / "p.png"
-    assert preview(videos, strips, size=(32, 48), follow=True, regions=folder) == []
-    assert strips.exists()
-
-
-def test_commands_take_tracks(tmp_path):
-    """Preprocess and predict, from the command line; without tracks, prediction says what to do."""
-    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=3)
-    cache = tmp_path / "cache.h5"
-    how = ["--size", "32", "--tracks", tracks, "--track-points", "nose,tail"]
-    result = run("preprocess", videos, labels, "-o", cache, *how)
-    assert result.exit_code == 0, result.output
-    config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
-    best = best_checkpoint(train(cache, tmp_path, config=config, device="cpu"))
-    assert load_checkpoint(best).following.points == ("nose", "tail")
-    out = tmp_path / "predictions"
-    result = run("predict", best, videos, "-o", out, "--tracks", tracks)
-    assert result.exit_code == 0, result.output
-    assert (out / "c2__right_predictions.csv").exists()
-    again = run("predict", best, videos, "-o", out, "--tracks", tracks)
-    assert "already there and kept" in " ".join(again.output.split()), again.output
-    # corrected tracks show other squares, so no prediction of the old ones is kept
-    text = (tracks / "c2DLC_net_1.csv").read_text()
-    (tracks / "c2DLC_net_1.csv").write_text(text.replace("\n3,", "\n3,1", 1))
-    refused = run("predict", best, videos, "-o", out, "--tracks", tracks)
-    assert refused.exit_code == 2, refused.output
-    assert "c2__" in refused.output
-    (tracks / "c2DLC_net_1.csv").write_text(text)
-    paths = predict_multiple_videos(best, [videos], tmp_path / "door", tracks=tracks)
-    assert [path.name for path in paths] == [
-        f"c{i}__{animal}_predictions.csv" for i in range(3) for animal in GREYS
-    ]
-    assert {path.read_text() == (out / path.name).read_text() for path in paths} == {True}
-    result = run("predict", best, videos, "-o", tmp_path / "other")
-    assert result.exit_code == 2
-    assert "pass --tracks with those of this video" in result.output
-    result = run("info", cache)
-    assert "follow tracks (nose, tail)" in result.output
-    result = run("preprocess", videos, labels, "-o", cache, "--track-points", "nose")
-    assert result.exit_code == 2

@@ -1,0 +1,1 @@
+"""Squares that follow the animal, through the commands."""
