@@ -39,7 +39,7 @@ def unprotected() -> Iterator[None]:
     """Take away checksums, the look for changes of the file, and the wait for the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "_check_chunks", lambda *arguments: None)
-        patch.setattr(Store, "_has_changed", lambda store: False)
+        patch.setattr(Store, "_has_changed", lambda store, file: False)
         patch.setattr(staging.xxhash, "xxh3_64", _NoHash)
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield

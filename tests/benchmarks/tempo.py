@@ -8,6 +8,7 @@ frame by frame, as if 30 frames were a second of it, and in steps of the rate of
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -60,9 +61,9 @@ def write_film(path: Path, frames: np.ndarray, ticks: np.ndarray) -> None:
         container.mux(stream.encode())
 
 
-def measure(folder: Path, seed: int, *, quiet: bool) -> dict[str, dict[str, float]]:
+def measure(folder: Path, seed: int, *, model: str, quiet: bool) -> dict[str, dict[str, float]]:
     """Return macro-F1 by film, frame by frame and in steps of the rate of training."""
-    checkpoint_path = folder / f"tempo_{seed}.pt"
+    checkpoint_path = folder / f"tempo_{model}_{seed}.pt"
     if not checkpoint_path.exists():
         cache = make_animals(
             folder / f"tempo_{seed}.h5",
@@ -71,7 +72,8 @@ def measure(folder: Path, seed: int, *, quiet: bool) -> dict[str, dict[str, floa
             pain_fraction=PAIN_FRACTION,
         )
         with Store(cache) as store:
-            checkpoint, _ = learn(store, recipe(seed, 1), NUM_STEPS, NUM_TRAIN, None, quiet=quiet)
+            config = dataclasses.replace(recipe(seed, 1), model_type=model)
+            checkpoint, _ = learn(store, config, NUM_STEPS, NUM_TRAIN, None, quiet=quiet)
         save_checkpoint(checkpoint_path, checkpoint)
     network = ActionRecognitionInference(checkpoint_path, "cpu")
     network.rate = Fraction(30)
@@ -108,14 +110,15 @@ def measure(folder: Path, seed: int, *, quiet: bool) -> dict[str, dict[str, floa
 @click.command()
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True)
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1), show_default=True)
+@click.option("--model", default="light", show_default=True)
 @click.option("--quiet", is_flag=True)
-def main(output: Path, seeds: tuple[int, ...], quiet: bool) -> None:
+def main(output: Path, seeds: tuple[int, ...], model: str, quiet: bool) -> None:
     """Compare frame rates with several seeds (animals and training both)."""
     output.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
-        path = output / f"tempo_{seed}.json"
+        path = output / f"tempo_{model}_{seed}.json"
         if not path.exists():
-            write_json(path, measure(output, seed, quiet=quiet))
+            write_json(path, measure(output, seed, model=model, quiet=quiet))
         for name, scores in json.loads(path.read_text(encoding="utf-8")).items():
             shown = ", ".join(f"{way} {score:.3f}" for way, score in scores.items())
             click.echo(f"seed {seed}, {name} frames/s: macro-F1 {shown}")

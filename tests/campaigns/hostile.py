@@ -25,7 +25,7 @@ from mpar.video.videos import probe_video
 from tests.campaigns.cases import Plant, Verdict, judged, nothing, write_bytes
 from tests.campaigns.damage import make_run_folder, small_recordings
 from tests.fixtures.helpers import read_frames
-from tests.unit.cache.test_store import PLANTS, change_index, replace_index
+from tests.unit.cache.test_damaged_cache import PLANTS, change_index, replace_index
 from tests.unit.video.reading import make_video
 from tests.unit.video.test_odd_videos import PLAYLISTS
 
