@@ -23,7 +23,8 @@ def list_runs(study: Study) -> list[dict[str, Any]]:
     with contextlib.suppress(ConfigError):
         in_use = study.run_in_use()
     return [
-        _summary(study, folder) | {"is_in_use": folder.name == in_use}
+        _summary(study, folder, has_network=folder.name in trained)
+        | {"is_in_use": folder.name == in_use}
         for folder in folders
         if (folder / "config.json").is_file() or folder.name in trained
     ]
@@ -38,7 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _summary(study: Study, folder: Path) -> dict[str, Any]:
+def _summary(study: Study, folder: Path, *, has_network: bool) -> dict[str, Any]:
     metrics = read_json(folder / "evaluation" / "metrics.json")
     scores, intervals = metrics.get("scores", {}), metrics.get("intervals", {})
     responses = metrics.get("responses", [])
@@ -48,7 +49,7 @@ def _summary(study: Study, folder: Path) -> dict[str, Any]:
     return {
         "name": folder.name,
         "options": {name: training.get(name) for name in _SHOWN_OPTIONS},
-        "has_network": folder.name in study.trained_runs(),
+        "has_network": has_network,
         "is_finished": bool(metrics),
         "can_continue": (folder / "last.pt").is_file() and not metrics,
         "parts": _parts(folder),

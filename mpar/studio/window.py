@@ -122,6 +122,7 @@ class Studio:
             return {"folder": "", "home": str(Path.cwd())}
         study = self.study()
         run = self._in_use(study)
+        outdated = bool(run) and is_outdated(study, run)
         jobs = [self._job(job) for job in reversed(self.jobs.all())]
         return {
             "name": self.folder.resolve().name,
@@ -131,7 +132,7 @@ class Studio:
             "runs": list_runs(study),
             "in_use": run,
             "jobs": jobs,
-            "steps": {command: self._step(study, command) for command in _STEPS},
+            "steps": {command: self._step(study, command, outdated) for command in _STEPS},
             "options": {
                 command: {name: study.options.get(command, {}).get(name) for name in names}
                 for command, names in _OPTIONS.items()
@@ -141,7 +142,7 @@ class Studio:
             "has_evaluation": (study.results / "evaluation" / "metrics.json").is_file(),
             "num_scored_since": num_scored_since(study, run) if run else 0,
             "estimate": estimate_of(study),
-            "is_outdated": bool(run) and is_outdated(study, run),
+            "is_outdated": outdated,
             "summary_run": summarized_run(study),
             "drift": drift_of(study, run) if run else [],
             "results": list_results(study),
@@ -194,7 +195,7 @@ class Studio:
             "added": job.added,
         }
 
-    def _step(self, study: Study, command: str) -> dict[str, Any]:
+    def _step(self, study: Study, command: str, outdated: bool) -> dict[str, Any]:
         problem = ""
         try:
             study.arguments(command)
@@ -205,7 +206,7 @@ class Studio:
         if command in {"evaluate", "summarize"}:
             if study.known_predictions() is None:
                 problem = problem or "predict first"
-            elif is_outdated(study, self._in_use(study)):
+            elif outdated:
                 problem = problem or "predict again first: the network has gone on since"
         return {"line": shown([f"mpar-{command}", str(study.folder)]), "problem": problem}
 

@@ -116,7 +116,7 @@ def test_several_annotators_vote_and_keep_their_codes(inputs, cache):
 
 
 def test_label_offset_leaves_the_first_frames_unlabelled(inputs, cache):
-    """A label file that is too short is a problem until its place is said."""
+    """A label file that is too short is a problem until --label-offset gives its first frame."""
     write_annotation(inputs / "Annotations" / "m1_a.csv", [7] * 30)
     report = run(inputs, cache)
     (problem,) = report.problems
@@ -144,7 +144,7 @@ def test_counts_are_those_of_the_label_files(inputs, cache):
 
 
 def test_warnings_name_their_file(inputs, cache):
-    """What was accepted with a shrug is told, with the file it lies in."""
+    """A warning names the file, also if mpar uses it."""
     path = inputs / "Annotations" / "m2_a.csv"
     header, first, second, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, second, first, *rest]))

@@ -95,7 +95,7 @@ def test_a_step_ahead_that_failed_is_found_when_it_is_collected(make_learner, mo
     "message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"]
 )
 def test_batch_that_does_not_fit_is_learnt_in_parts(make_learner, monkeypatch, caplog, message):
-    """It is halved until it fits, which is said, and the sum of the parts is the whole's."""
+    """It is halved until it fits, with a warning; the parts add up to the whole."""
     learner, samples = make_learner(sampling="all", use_amp=False)
     whole, _ = make_learner(sampling="all", use_amp=False)
     evaluate, sizes = Learner._evaluate, []

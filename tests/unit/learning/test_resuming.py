@@ -1,4 +1,4 @@
-"""A resumed run equals an undisturbed one, and what stops a run is said."""
+"""A resumed run equals an undisturbed one, and messages name what stops a run."""
 
 import csv
 import dataclasses
