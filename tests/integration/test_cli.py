@@ -400,7 +400,7 @@ def test_advice_on_memory_names_options_that_there_are(study, monkeypatch, tmp_p
     monkeypatch.setattr("mpar.inference.ActionRecognitionInference.__init__", fail)
     text = run("predict", study.checkpoint, study.videos, "-o", tmp_path).output
     assert "not enough memory; preprocess with a smaller --size, or pass --device cpu" in text
-    monkeypatch.setattr("mpar.train.train", fail)
+    monkeypatch.setattr("mpar.learning.training.train", fail)
     text = run("train", study.cache, "-o", tmp_path, "--device", "cpu").output
     assert "lower --batch-size or --window, or preprocess with a smaller --size\n" in text
     text = run("predict", study.checkpoint, study.videos, "--device", "cpu").output
