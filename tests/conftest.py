@@ -26,14 +26,16 @@ def _one_thread_per_worker():
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Draw and write empty figures of an evaluation: others take a second, and have other tests."""
+    """Write empty figures of evaluations and summaries; real ones take a second and have tests."""
 
     def save_empty(figure, path):
         for suffix in (".png", ".pdf"):
             file = path.with_name(path.name + suffix)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
+        return path, path
 
+    monkeypatch.setattr("mpar.summarize.save_figure", save_empty)
     monkeypatch.setattr("mpar.report.evaluation_files.save_figure", save_empty)
     for name in ("bland_altman", "class_f1", "confusion", "ethogram", "event_f1", "reliability"):
         monkeypatch.setattr(f"mpar.report.evaluation_files.plot_{name}", lambda *_, **__: Figure())

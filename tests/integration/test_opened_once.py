@@ -10,6 +10,8 @@ import pytest
 
 from tests.fixtures.helpers import run
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 OPENED: Counter[str] = Counter()
 WATCHED: list[str] = []
 

@@ -20,6 +20,8 @@ from mpar.train import best_checkpoint
 from mpar.train import train as train_cache
 from tests.fixtures.helpers import CornerEmbedder, write_onnx
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 COMMANDS = {"evaluate": evaluate, "info": info, "predict": predict, "train": train}
 
 
@@ -122,6 +124,7 @@ def test_weights_elsewhere_and_missing(study, trained, onnx, tmp_path):
         shutil.move(moved, onnx)
 
 
+@pytest.mark.slow
 def test_finished_run_shows_its_summary_again(trained):
     """--resume of a finished run prints the summary and changes nothing."""
     before = (trained / "last.pt").read_bytes()

@@ -157,6 +157,7 @@ def test_training_resumes_to_the_same_weights(study, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.slow
 def test_folds_follow_without_being_told(study, tmp_path):
     """Each fold learns from squares, and is scored on them."""
     config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
@@ -290,6 +291,7 @@ def test_an_animal_that_never_moves_is_reported(study, tmp_path, caplog):
         preprocess(*places, tmp_path / "d.h5", config=PreprocessConfig(size=(32, 32), follow=True))
 
 
+@pytest.mark.slow
 def test_starting_from_a_network_of_whole_pictures_is_reported(study, tmp_path, caplog):
     """Animals have another size for it."""
     plain = tmp_path / "plain.h5"

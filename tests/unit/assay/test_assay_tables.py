@@ -19,6 +19,8 @@ from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.summarize import AssayConfig, summarize_assay
 from tests.fixtures.helpers import put_prediction, run
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 NAMES = DEFAULT_CLASS_MAP.class_names
 LICK = NAMES.index("paw_lick")
 LICK_FRAMES = {"m1": 30, "m2": 60, "m3": 0, "m4": 90, "m5": 120, "m6": 150}  # of 300, 30 a second

@@ -584,6 +584,7 @@ def test_figure_and_page_show_the_stimuli(study):
     assert "what happened around each stimulus" in (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_long_names_of_events(tmp_path):
     """An event may have a sentence for a name; its figures get a part of it, each its own."""
     put_prediction(tmp_path / "p", "m1", labels_with())

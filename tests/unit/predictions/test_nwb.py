@@ -202,6 +202,7 @@ def export_with(folder, *rows):
     return run("export", folder / "p", *options)
 
 
+@pytest.mark.slow
 def test_a_full_table_passes_the_inspector(tmp_path):
     """What the table says is in the file, and nwbinspector finds nothing to complain of."""
     result = export_with(tmp_path, FULL, FULL | {"Recording": "m2", "Animal": "A8"})

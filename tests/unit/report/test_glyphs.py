@@ -127,6 +127,7 @@ def test_make_readable_is_done_once(only_dejavu):
 
 
 @pytest.mark.usefixtures("only_dejavu")
+@pytest.mark.slow
 def test_whole_evaluations_with_names_that_no_font_has(tmp_path):
     """Labels of ticks, too: an axis writes them anew when it is drawn."""
     labels = np.repeat([0, 1, 2], 20)
