@@ -22,7 +22,7 @@ from mpar.network.config import NO_NETWORK
 # still fell at 480 steps, and about 1,100 learn drawn animals well; more was not measured.
 MIN_STEPS, MAX_STEPS = 1_000, 30_000
 DEFAULT_EPOCHS = 30
-_MAX_VALIDATION_SHARE = 0.1  # of the time given with --minutes
+_MAX_VALIDATION_SHARE = 0.05  # of the time given with --minutes
 _MIN_EPOCHS = 3
 _NUM_WARM_UP, _NUM_TIMED = 3, 8  # steps taken and undone to measure their time
 
@@ -91,7 +91,7 @@ def plan_minutes(
     Returns
     -------
     TrainConfig
-        With the number of epochs: as many as leave nine tenths of the time for learning, 3 to 30.
+        With the number of epochs: as many as leave 95 % of the time for learning, 3 to 30.
     int
         Steps of an epoch.
 
