@@ -28,12 +28,12 @@ from mpar.aligning.parts import (
     describe_parts,
     without_rest,
 )
-from mpar.errors import ConfigError, InputError, Problem, shorten
+from mpar.errors import ConfigError, InputError, Problem, counted, shorten
 from mpar.formats.annotations import guess_warning
 from mpar.labels.classes import UNLABELLED, ClassMap
-from mpar.labels.names import folded
+from mpar.labels.names import folded, normal
 from mpar.labels.scorings import Event, Scoring
-from mpar.matching.label_options import DEFAULT_OPTIONS, PARTS, LabelOptions
+from mpar.matching.label_options import ANNOTATORS, DEFAULT_OPTIONS, PARTS, LabelOptions
 from mpar.video.timeline import TimeLine
 
 _POINT_REACH = Fraction(2, 1000)  # seconds
@@ -92,7 +92,9 @@ def events_to_frames(
             problems += error.problems
     if problems:
         raise InputError(problems)
-    notes = [note] if (note := describe_nameless(scorings)) else []
+    own, corrections = split_corrections([item.scoring for item in laid], options)
+    laid = [item for item in laid if item.scoring in own]
+    notes = [note] if (note := describe_nameless([item.source for item in laid])) else []
     if several == PARTS and len(laid) > 1:
         check_numbers(laid, line.num_frames)
         laid = [add_parts([without_rest(p, class_map, unscored) for p in laid], class_map, line)]
@@ -100,7 +102,32 @@ def events_to_frames(
         notes.append(describe_parts(laid, class_map))
         laid = [add_parts(laid, class_map, line, unscored)]
     filled = [_fill(item, class_map, unscored) for item in laid]
-    return [filled[0].warned(*notes), *filled[1:]] if notes else filled
+    filled[:1] = [item.warned(*notes) for item in filled[:1]]
+    if len(filled) == 1:  # parts now have the name of the first
+        first = normal(filled[0].path.name)
+        corrections = [replace(item, corrects=(*item.corrects, first)) for item in corrections]
+    return [*filled, *(item.warned(_describe_correction(item, own)) for item in corrections)]
+
+
+def split_corrections(
+    scorings: Sequence[Scoring], options: LabelOptions
+) -> tuple[list[Scoring], list[Scoring]]:
+    """Return the scorings of a recording that correct no other one of it, and those that do."""
+    names = {normal(item.path.name) for item in scorings}
+    corrections = [item for item in scorings if names & {*item.corrects} - {normal(item.path.name)}]
+    own = [item for item in scorings if item not in corrections]
+    return (own, corrections) if own and options.several != ANNOTATORS else ([*scorings], [])
+
+
+def _describe_correction(scoring: Scoring, own: Sequence[Scoring]) -> str:
+    corrected = dict.fromkeys(
+        item.path.name for item in own if normal(item.path.name) in scoring.corrects
+    )
+    count = counted(int(np.count_nonzero(scoring.codes != UNLABELLED)), "frame")
+    return (
+        f"corrects {', '.join(corrected) or 'other corrections'}: its labels of {count} take the "
+        "place of those there; pass --several annotators to count it as a second opinion"
+    )
 
 
 def _as_laid(scoring: Scoring) -> Laid:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mpar.aligning.contradictions import find_other_rate
+from mpar.aligning.laying import split_corrections
 from mpar.errors import InputError, Problem
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES, added_to, normal
@@ -65,28 +66,66 @@ def check_recording(
         It is unclear how the labels fit the frames; the message names the option that decides.
     """
     num_frames, several, label_offset = line.num_frames, options.several, options.label_offset
+    scorings, corrections = split_corrections(scorings, options)
+    pieces: list[tuple[str, int, Sequence[Scoring], np.ndarray]]
     if not _are_trials(scorings, num_frames, several, label_offset):
         codes = _lay_annotators(source.video, scorings, line, several, label_offset)
         pieces = [(source.name, 0, scorings, codes)]
     else:
         pieces = _lay_trials(source.path, scorings, line, label_offset)
-    return [
-        Recording(
-            name=name,
-            video=source.video.name,
-            line=line.piece(start, start + codes.shape[1]),
-            labels=_vote(
-                class_map.merge(codes), len(class_map.class_names), _lay_filled(own, codes.shape)
-            ),
-            group=group,
-            region="" if source.region is None else str(source.region),
-            start_frame=start,
-            video_num_frames=num_frames,
-            annotators=_name_annotators(source.path, own),
-            codes=codes,
-        )
-        for name, start, own, codes in pieces
+    # whoever corrected a correction saw more files than its author
+    corrected = [
+        (item, _lay_annotators(source.video, [item], line, several, label_offset)[0])
+        for item in sorted(corrections, key=lambda item: len(item.corrects))
     ]
+    recordings = []
+    for name, start, own, codes in pieces:
+        filled, annotators = _lay_filled(own, codes.shape), _name_annotators(source.path, own)
+        span = slice(start, start + codes.shape[1])
+        for item, laid in corrected:
+            codes, filled = codes.copy(), filled.copy()
+            rows = _correct(item, laid[span], own, codes, filled)
+            who = _name_annotators(source.path, [item])[0]
+            annotators = tuple(f"{n} + {who}" if i in rows else n for i, n in enumerate(annotators))
+        recordings.append(
+            Recording(
+                name=name,
+                video=source.video.name,
+                line=line.piece(span.start, span.stop),
+                labels=_vote(class_map.merge(codes), len(class_map.class_names), filled),
+                group=group,
+                region="" if source.region is None else str(source.region),
+                start_frame=start,
+                video_num_frames=num_frames,
+                annotators=annotators,
+                codes=codes,
+            )
+        )
+    return recordings
+
+
+def _correct(
+    correction: Scoring,
+    laid: np.ndarray,
+    scorings: Sequence[Scoring],
+    codes: np.ndarray,
+    filled: np.ndarray,
+) -> list[int]:
+    """Put the labels of a correction, (T,), in the place of those that it corrects, (A, T).
+
+    The first of the corrected scorings takes them; return its row. Others lose theirs there, so
+    that nobody counts as agreeing with what somebody else corrected.
+    """
+    names = [normal(item.path.name) for item in scorings]
+    # a correction of corrections alone is one of what these correct
+    rows = [i for i, name in enumerate(names) if name in correction.corrects] or [
+        *range(len(names))
+    ]
+    is_mine = laid != UNLABELLED
+    for row in rows:
+        codes[row, is_mine] = laid[is_mine] if row == rows[0] else UNLABELLED
+        filled[row, is_mine] = False
+    return rows[:1] if is_mine.any() else []
 
 
 def _are_trials(

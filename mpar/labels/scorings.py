@@ -105,6 +105,8 @@ class Scoring:
         Behaviours that have a column in the file, seen or not.
     row_times : tuple of Fraction
         Times of all rows in seconds, if the file has one row per time interval.
+    corrects : tuple of str
+        Names of the label files that this one corrects: its labels take the place of theirs.
     warnings : tuple of str
         What the user should check; the scoring is used all the same.
     problems : tuple of Problem
@@ -131,6 +133,7 @@ class Scoring:
     frame_times: tuple[tuple[Fraction, int], ...] = ()
     columns: tuple[str, ...] = ()
     row_times: tuple[Fraction, ...] = ()
+    corrects: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 

@@ -41,6 +41,7 @@ from mpar.matching.sources import (
     drop_copies,
     drop_predictions,
     drop_workbooks,
+    note_corrections,
     note_number,
     split_sources,
 )
@@ -227,6 +228,7 @@ def assign_label_files(
         note_number(source)
         drop_predictions(source)
         drop_copies(source)
+        note_corrections(source)
         if len(source.labels) == 1:
             # the file name identifies the annotator
             source.labels = [replace(source.labels[0], annotator="")]

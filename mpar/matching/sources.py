@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mpar.errors import Problem
@@ -115,6 +116,21 @@ def note_number(source: Source) -> None:
             f"counts as labels of {source.video.name}, the longest matching name of a video; if "
             "it is of another video, move it elsewhere"
         )
+
+
+def note_corrections(source: Source) -> None:
+    """Note which label files were made on mpar's page to correct others (`Scoring.corrects`).
+
+    The JSON file beside such a file names those whose labels its author saw.
+    """
+    for i, part in enumerate(source.labels if len(source.labels) > 1 else ()):
+        try:
+            about = json.loads(part.path.with_suffix(".json").read_text(encoding="utf-8"))
+            corrected = about["corrects"] if about["format"] == "mpar-review" else ()
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if part.is_by_frame and isinstance(corrected, list):
+            source.labels[i] = replace(part, corrects=tuple(normal(str(n)) for n in corrected))
 
 
 def drop_predictions(source: Source) -> None:

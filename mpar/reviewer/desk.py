@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ class Desk:
         Its prediction, if the scorer may see it.
     about : mapping
         Plain values for the JSON file.
+    others : callable, optional
+        Returns the names of the label files of others; those that are there when the first frame
+        is scored are what this scoring corrects. By default, it corrects none.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Desk:
         *,
         prediction: StoredPrediction | None,
         about: Mapping[str, Any],
+        others: Callable[[], list[str]] = list,
     ) -> None:
-        self._files, self._about = files, dict(about)
+        self._files, self._about, self._others = files, dict(about), others
+        self._about["corrects"] = files.corrected()
         self.lane = files.load(num_frames)
         self._stored = prediction
         self._predicted: PredictedLane | None = None
@@ -132,6 +137,8 @@ class Desk:
                 raise StaleError("this recording was changed in another window")
             before = lane.copy()
             self._note(seen)
+            if not lane.changes and (lane.codes == UNLABELLED).all():
+                self._about["corrects"] = self._others()
             if kind == "undo":
                 is_changed = lane.undo() is not None
             elif kind == "redo":

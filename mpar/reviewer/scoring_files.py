@@ -86,6 +86,11 @@ class ScoringFiles:
             pass
         return []
 
+    def corrected(self) -> list[str]:
+        """Return the names of the label files that this scoring corrects."""
+        data = self._read_record() or {}
+        return [str(name) for name in data.get("corrects", [])]
+
     def load(self, num_frames: int) -> Lane:
         """Read the lane, or return an empty one; InputError if the files do not fit."""
         if self.folder.is_dir():

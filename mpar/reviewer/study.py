@@ -276,6 +276,7 @@ class Study:
                         ),
                         "is_blind": self.is_blind,
                     },
+                    others=lambda: [path.name for path in self._files_of_others(recording)],
                 )
             desk.resize(num_frames)
             return desk
@@ -311,19 +312,27 @@ class Study:
                     found.append((str(path), state.st_size, state.st_mtime_ns))
         return found
 
-    def others_of(self, name: str) -> tuple[dict[str, list[list[int]]], list[str]]:
-        """Return the runs of others by annotator as (start, stop, code), and problems."""
+    def _files_of_others(self, recording: Source) -> list[Path]:
+        """Return the label files of others, and those that may hold labels of several videos."""
         if self.is_blind or not self.output_folder.is_dir():
-            return {}, []
-        recording, frames = self.recordings[name], self.frames_of(name)
+            return []
         index = NameIndex((video.name, video) for video in self.videos)
-        own = self._files_of(recording).table
-        paths = [
+        return [
             path
             for path in find_label_files(self.output_folder)
-            if index.find_owners(path.stem) == [recording.video]
-            and path != own
+            if index.find_owners(path.stem) in ([recording.video], [])
+            and path != self._files_of(recording).table
             and not path.stem.endswith("_predictions")
+        ]
+
+    def others_of(self, name: str) -> tuple[dict[str, list[list[int]]], list[str]]:
+        """Return the runs of others by annotator as (start, stop, code), and problems."""
+        recording, frames = self.recordings[name], self.frames_of(name)
+        index = NameIndex((video.name, video) for video in self.videos)
+        paths = [
+            path
+            for path in self._files_of_others(recording)
+            if index.find_owners(path.stem) == [recording.video]
         ]
         lanes, problems = read_others(
             paths,

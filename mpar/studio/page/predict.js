@@ -42,7 +42,7 @@ export function drawCheck(app) {
   const isLearning = Boolean(app.running("preprocess", "train"));
   draw("check", ["all", { estimate, run: state.in_use, isPredicted, isLearning, since: state.num_scored_since, evaluated: state.has_evaluation, jobs: state.jobs.length }, () => [
     make("div", { className: "two" },
-      panel("Correct what matters most", text("p", "The page for scoring lists the stretches that are most worth a look. Accept them or correct them; each edit is saved as a label. In a video that someone else scored, too, you count as one more annotator: the majority counts, in a tie the first label file by name."),
+      panel("Correct what matters most", text("p", "The page for scoring lists the stretches that are most worth a look. Accept them or correct them; each edit is saved as a label. In a video that someone else scored, your labels take the place of theirs in the frames that you set; all other frames, and their files, stay. For a second opinion, score blind."),
         button("Open the queue", () => openScorer(), { className: "main", disabled: !isPredicted }), command(app.state.steps.review.line, "the queue")),
       panel("Learn again", text("p", `${counted(state.num_scored_since, "label file")} changed since ${state.in_use || "a network"} began to learn. Learning again reads all labels and trains a new network; the old one stays.`),
         button("Learn again with what I corrected", () => learnAgain(app), { className: "main", disabled: isLearning || !state.in_use, id: "learn-again" }),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
 from fractions import Fraction
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpar.aligning.laying import events_to_frames
 from mpar.aligning.recordings import check_recording
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
-from mpar.labels.scorings import Scoring
+from mpar.labels.scorings import Event, Scoring
 from mpar.matching.label_options import LabelOptions
 from mpar.matching.sources import Source
 from mpar.video.timeline import TimeLine
@@ -461,3 +463,69 @@ def test_annotators_and_trials_are_told_apart_whatever_the_capitals():
     assert recording.annotators == ("anna", "Bob")
     files = [annotation("Mouse_7_2.csv", [4]), annotation("MOUSE_7_1.csv", [6])]
     assert [r.name for r in lay(files, 2)] == ["mouse_7_trial1", "mouse_7_trial2"]
+
+
+# what others scored, and a correction of three of its frames
+FIRST, SECOND = [0, 0, 0, 2, 2, 2, 6, 6], [0, 0, 2, 2, 2, 6, 6, 6]
+FIX = [-1, -1, -1, 4, 4, -1, -1, 0]
+
+
+def correction(name, codes, *corrected):
+    return dataclasses.replace(annotation(name, codes), corrects=corrected)
+
+
+def test_a_correction_takes_the_place_of_what_it_corrects():
+    """It is no second opinion: there is one annotator, and all other frames stay."""
+    labels = [annotation("mouse_7.csv", FIRST), correction("mouse_7_eva.csv", FIX, "mouse_7.csv")]
+    (recording,) = lay(labels, 8)
+    assert recording.codes.tolist() == [[0, 0, 0, 4, 4, 2, 6, 0]]
+    assert recording.annotators == ("mouse_7 + eva",)
+    assert labels[0].codes.tolist() == FIRST
+    (recording,) = lay(labels, 8, several="annotators")
+    assert recording.annotators == ("mouse_7", "eva")
+    assert recording.labels.tolist() == [0, 0, 0, 2, 2, 2, 4, 4]
+
+
+def test_a_correction_of_several_annotators_makes_them_agree_nowhere():
+    """The first one takes it; the other counts elsewhere only, and a later one beside both."""
+    labels = [
+        annotation("mouse_7_ann.csv", FIRST),
+        annotation("mouse_7_bob.csv", SECOND),
+        correction("mouse_7_eva.csv", FIX, "mouse_7_ann.csv", "mouse_7_bob.csv", "gone.csv"),
+    ]
+    (recording,) = lay(labels, 8)
+    assert recording.annotators == ("ann + eva", "bob")
+    assert recording.codes.tolist() == [[0, 0, 0, 4, 4, 2, 6, 0], [0, 0, 2, -1, -1, 6, 6, -1]]
+    late = annotation("mouse_7_zoe.csv", [1] * 8)
+    (recording,) = lay([*labels, late], 8)
+    assert recording.annotators == ("ann + eva", "bob", "zoe")
+
+
+def test_corrections_of_corrections_and_of_trials():
+    """The last word counts, and each trial gets its part; files that correct each other vote."""
+    first, other = annotation("mouse_7.csv", FIRST), "mouse_7_eva.csv"
+    eva = correction(other, FIX, "mouse_7.csv")
+    fay = correction("mouse_7_fay.csv", [-1] * 7 + [6], other)
+    for names in ((other,), ("mouse_7.csv", other)):
+        both = [first, dataclasses.replace(fay, corrects=names), eva]
+        (recording,) = lay(both, 8)
+        assert recording.codes.tolist() == [[0, 0, 0, 4, 4, 2, 6, 6 if len(names) > 1 else 0]]
+    trials = [annotation("mouse_7_1.csv", FIRST[:4]), annotation("mouse_7_2.csv", FIRST[4:])]
+    found = lay([*trials, dataclasses.replace(eva, corrects=("mouse_7_1.csv", "mouse_7_2.csv"))], 8)
+    assert [item.codes.tolist() for item in found] == [[[0, 0, 0, 4]], [[4, 2, 6, 0]]]
+    mutual = [eva, correction("mouse_7.csv", FIRST, other)]
+    assert lay(mutual, 8)[0].annotators == ("eva", "mouse_7")
+
+
+def test_a_correction_replaces_frames_that_a_class_fills():
+    """`--unscored` fills what a program left empty, but not against a person."""
+    event = Event("paw_lick", Fraction(0), Fraction(1, 10))
+    boris = Scoring(Path("mouse_7.tsv"), events=(event,))
+    fix = correction("mouse_7_eva.csv", [-1, -1, -1, 6, -1, -1], "mouse_7.tsv")
+    options = LabelOptions(unscored="rest")
+    line = TimeLine(6, Fraction(30))
+    laid = events_to_frames([boris, fix], DEFAULT_CLASS_MAP, line, options)
+    assert "corrects mouse_7.tsv: its labels of 1 frame" in " ".join(laid[1].warnings)
+    (found,) = check_recording(Source(VIDEO), laid, line, DEFAULT_CLASS_MAP, options, group="")
+    assert found.codes.tolist() == [[2, 2, 2, 6, 0, 0]]
+    assert found.labels.tolist() == [2, 2, 2, 4, 0, 0]

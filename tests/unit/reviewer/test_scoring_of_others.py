@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mpar.errors import InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.matching.pairing import assign_label_files
 from mpar.reviewer import scoring_files
 from mpar.reviewer.history import SCORED
 from tests.fixtures.helpers import raises_problem
@@ -148,3 +150,34 @@ def test_what_cannot_be_saved_is_not_shown_as_saved(ask, tmp_path, monkeypatch):
     assert asker.state()["runs"][0] == [0, 5, LICK, SCORED]
     assert asker.edit("set", start=5, stop=9, code=WALK).status_code == 200
     assert codes_of(tmp_path / "out")[:9] == [LICK] * 5 + [WALK] * 4
+
+
+def corrected(out, name="m1_anna"):
+    return json.loads((out / f"{name}.json").read_text())["corrects"]
+
+
+def test_what_was_there_at_the_first_label_is_corrected(ask, tmp_path):
+    """Preprocessing puts it in their place; what comes later, or is scored blind, stands beside."""
+    out = tmp_path / "out"
+    out.mkdir()
+    write_annotation(out / "m1.csv", [LICK] * NUM_FRAMES)
+    write_annotation(out / "m2.csv", [LICK] * 40)
+    asker = ask()
+    asker.edit("set", start=3, stop=5, code=WALK)
+    write_annotation(out / "m1_late.csv", [WALK] * NUM_FRAMES)
+    asker.edit("set", start=7, stop=8, code=WALK)
+    assert corrected(out) == ["m1.csv"]
+    ask().edit("set", start=9, stop=10, code=WALK)  # continued another day
+    assert corrected(out) == ["m1.csv"]
+    asker = ask(is_blind=True, annotator="blind")
+    asker.edit("set", start=0, stop=NUM_FRAMES, code=WALK)
+    assert corrected(out, "m1_blind") == []
+    paths = sorted(out.glob("m1*.csv"))
+    (source,), _ = assign_label_files(paths, [Path("m1.mp4")], DEFAULT_CLASS_MAP)
+    assert {part.path.name: part.corrects for part in source.labels} == {
+        "m1.csv": (),
+        "m1_anna.csv": ("m1.csv",),
+        "m1_blind.csv": (),
+        "m1_late.csv": (),
+    }
+    assert codes_of(out, "m1") == [LICK] * NUM_FRAMES

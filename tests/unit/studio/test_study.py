@@ -176,3 +176,27 @@ def test_regions_drawn_for_a_study_lie_in_it(tmp_path, monkeypatch, is_given):
     run("review", *([tmp_path] if is_given else [tmp_path / "Videos", "-o", tmp_path / "labels"]))
     run("review", tmp_path / "Videos", "-o", tmp_path / "labels" / "of_me")
     assert [config.regions_path for config in configs] == [tmp_path / "regions.csv", None]
+
+
+def test_a_correction_is_learnt_and_compared_in_place_of_what_it_corrects(small, study):
+    """The cache has one annotator; only the corrected frames differ, and evaluation agrees."""
+    first, path = "mouse_01_annotation.csv", small / "Annotations" / "mouse_01_eva.csv"
+    rows = [f"{i},{'walk' if 10 <= i < 20 else -1}" for i in range(48)]
+    path.write_text("Frame,Action\n" + "\n".join(rows) + "\n")
+    about = {"format": "mpar-review", "corrects": [first]}
+    path.with_suffix(".json").write_text(json.dumps(about))
+    assert "corrects mouse_01_annotation.csv: its labels of 10" in run("preprocess", small).output
+    with Store(study.cache) as before, Store(small / "cache.h5") as after:
+        assert after.recordings[0].annotators == ("mouse_01_annotation + eva",)
+        was, now = before.labels(0).copy(), after.labels(0)
+        was[10:20] = after.class_map.class_names.index("walk")
+        assert now.tolist() == was.tolist()
+    folder = small / "predictions" / "run_1"
+    folder.mkdir(parents=True)
+    walk = [f"{i},walk" for i in range(48)]
+    (folder / "mouse_01_predictions.csv").write_text("Frame,Action\n" + "\n".join(walk) + "\n")
+    put_network(small, "run_1")
+    result = run("evaluate", small, "--overwrite")
+    metrics = json.loads((small / "results/evaluation/metrics.json").read_text())
+    assert result.exit_code in {0, 1}, result.output
+    assert metrics["scores"]["classes"]["walk"]["support"] == int((now == 4).sum())
