@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,35 @@ def _parse_rate(_ctx: click.Context, _param: click.Parameter, value: str | None)
     if rate <= 0:
         raise click.BadParameter(f"found {value!r}, expected frames per second above 0")
     return rate
+
+
+Callback = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def checked(check: Callable[[Any], object]) -> Callback:
+    """Return a callback that refuses what a function of the library refuses, if a value is given.
+
+    Whoever looks at a command line, and at nothing else, then knows that its values can be used.
+    """
+
+    def callback(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+        if value not in (None, ()):
+            try:
+                check(value)
+            except ConfigError as error:
+                raise click.BadParameter(str(error).partition(": ")[2]) from None
+        return value
+
+    return callback
+
+
+def checked_by(config: str, field: str) -> Callback:
+    """Return a callback that lets a config refuse a value of one of its fields.
+
+    `config` is the name of its class with its module, which is imported only for a value.
+    """
+    module, _, name = config.rpartition(".")
+    return checked(lambda value: getattr(importlib.import_module(module), name)(**{field: value}))
 
 
 version = click.version_option(mpar.__version__, prog_name="mpar")
@@ -207,6 +237,7 @@ unscored = click.option(
 group_pattern = click.option(
     "--group-pattern",
     metavar="REGEX",
+    callback=checked_by("mpar.matching.label_options.LabelOptions", "group_pattern"),
     help="Pattern of the animal's id in video file names; by default, each video counts as one "
     "animal.",
 )
@@ -281,7 +312,8 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) 
         raise click.BadParameter(
             f"found {value!r}, expected N, or height and width as HxW, such as 96x128"
         )
-    return int(match[1]), int(match[2] or match[1])
+    size = int(match[1]), int(match[2] or match[1])
+    return checked_by("mpar.cache.preprocess_config.PreprocessConfig", "size")(_ctx, _param, size)
 
 
 size = click.option(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
+from mpar_cli._options import checked
 
-from mpar.learning.recipe import RECIPES, TrainConfig
+from mpar.learning.recipe import RECIPES, TrainConfig, check_option
 
 Command = Callable[..., Any]
 _SHORT_NAMES = {"model_type": "model", "num_epochs": "epochs", "use_amp": "amp"}
@@ -31,6 +33,7 @@ def _option(field: dataclasses.Field[Any]) -> Command:
         return click.option(f"--{name}", field.name, default=None, **kind)
     choices = field.metadata["choices"]
     kind["type"] = click.Choice(choices) if choices else _TYPES[str(field.type)]
+    kind["callback"] = checked(functools.partial(check_option, field.name))
     return click.option(f"--{name}", field.name, **kind)
 
 

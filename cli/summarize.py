@@ -8,6 +8,8 @@ import click
 from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, command, show_message, show_problems
 
+_CONFIG = "mpar.summarize.AssayConfig"
+
 
 @click.command(
     cls=_options.GroupedCommand,
@@ -41,13 +43,18 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_message, show_problems
     help="Metadata column that defines the groups; may be repeated; by default group.",
 )
 @click.option(
-    "--bin", "bin_length", metavar="TIME", help="Length of time bins, such as 5min or 30s."
+    "--bin",
+    "bin_length",
+    metavar="TIME",
+    callback=_options.checked_by(_CONFIG, "bin_length"),
+    help="Length of time bins, such as 5min or 30s.",
 )
 @click.option(
     "--window",
     "windows",
     metavar="NAME=START-STOP",
     multiple=True,
+    callback=_options.checked_by(_CONFIG, "windows"),
     help="A time window, such as phase1=0-10min; may be repeated.",
 )
 @click.option(
@@ -65,6 +72,7 @@ from mpar_cli._run import PROBLEMS_EXIT, command, show_message, show_problems
     "--response-window",
     metavar="START-STOP",
     default="0-2s",
+    callback=_options.checked_by(_CONFIG, "response_window"),
     show_default=True,
     help="With --events: seconds from the stimulus in which a response begins.",
 )

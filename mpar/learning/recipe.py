@@ -144,14 +144,8 @@ class TrainConfig:
     seed: int = _field(0, "Seed of all random choices.", _FROM_0)
 
     def __post_init__(self) -> None:
-        check_clip_length(self.clip_length)
         for field in dataclasses.fields(self):
-            name, value = field.name, getattr(self, field.name)
-            choices, within = field.metadata["choices"], field.metadata["range"]
-            if choices and value not in choices:
-                raise ConfigError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
-            if within and not (isinstance(value, within.kind) and within.holds(value)):
-                raise ConfigError(f"{name}: found {value}, expected {within.text}")
+            check_option(field.name, getattr(self, field.name))
         if self.model_type == NO_NETWORK and not (self.movement or self.features):
             raise ConfigError(
                 "model_type: found none without movement and features, expected one of them; pass "
@@ -189,6 +183,18 @@ class TrainConfig:
                 f"training config: found unknown {', '.join(unknown)}, expected {sorted(names)}"
             )
         return cls(**data)
+
+
+def check_option(name: str, value: Any) -> None:
+    """Raise ConfigError if a field of `TrainConfig` cannot have a value."""
+    of_field = TrainConfig.__dataclass_fields__[name].metadata
+    choices, within = of_field["choices"], of_field["range"]
+    if name == "clip_length":
+        check_clip_length(value)
+    if choices and value not in choices:
+        raise ConfigError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
+    if within and not (isinstance(value, within.kind) and within.holds(value)):
+        raise ConfigError(f"{name}: found {value}, expected {within.text}")
 
 
 # "original" is the published recipe of the original project; "mpar" learns rare events faster
