@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from mpar_cli import _options
 from mpar_cli._run import PROBLEMS_EXIT, show_problems, show_table, show_video_warnings
 
 if TYPE_CHECKING:
+    from mpar.cache.preprocess_config import PreprocessConfig
     from mpar.labels.classes import ClassMap
-    from mpar.matching.regions import RegionTable
     from mpar.preprocess import PreprocessReport
 
 
+def read_options(params: Mapping[str, Any]) -> tuple[ClassMap, PreprocessConfig]:
+    """Return the class map and the config that the options of mpar-preprocess make."""
+    from mpar.cache.preprocess_config import PreprocessConfig
+
+    points = [point.strip() for point in (params["track_points"] or "").split(",")]
+    points = [point for point in points if point]
+    if points and params["tracks_path"] is None:
+        raise click.UsageError("--track-points needs --tracks")
+    follows = params["follow"], params["follow_size"] is not None, params["tracks_path"] is not None
+    regions = _options.read_regions(params["regions_path"], params["tracks_path"], tuple(points))
+    names = "size group_pattern several label_offset label_format channel unscored stream rate fps "
+    given = {name: params[name] for name in f"{names} follow_size".split()}
+    config = PreprocessConfig(**given, follow=any(follows), regions=regions)
+    return _options.read_class_map(params["class_map_path"]), config
+
+
 def draw_preview(
-    video_folder: list[Path],
-    path: Path,
-    regions: RegionTable | None,
-    size: tuple[int, int] | None,
-    stream: int | None,
-    follow: bool,
-    follow_size: int | None,
-    overwrite: bool,
-    quiet: bool,
+    video_folder: list[Path], path: Path, config: PreprocessConfig, overwrite: bool, quiet: bool
 ) -> int:
     """Draw videos and regions; return the exit code."""
     from mpar.preview import preview
@@ -31,11 +41,11 @@ def draw_preview(
     problems = preview(
         video_folder,
         path,
-        regions=regions,
-        size=size,
-        stream=stream,
-        follow=follow,
-        follow_size=follow_size,
+        regions=config.regions,
+        size=config.size,
+        stream=config.stream,
+        follow=config.follow,
+        follow_size=config.follow_size,
         overwrite=overwrite,
         quiet=quiet,
     )

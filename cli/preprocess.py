@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import click
 from mpar_cli import _options
-from mpar_cli._preprocess import draw_preview, show_report
+from mpar_cli._preprocess import draw_preview, read_options, show_report
 from mpar_cli._run import ERROR_EXIT, PROBLEMS_EXIT, command, show_message, show_problems
 
 
@@ -90,28 +90,13 @@ def main(
     annotation_folder: Path,
     cache_path: Path,
     more_videos: tuple[Path, ...],
-    size: tuple[int, int] | None,
     workers: int | None,
-    class_map_path: Path | None,
-    label_offset: int | None,
-    several: str | None,
-    label_format: str,
-    channel: str | None,
-    unscored: str | None,
-    group_pattern: str | None,
-    stream: int | None,
-    rate: Fraction | None,
-    fps: Fraction | None,
-    regions_path: Path | None,
-    follow: bool,
-    follow_size: int | None,
-    tracks_path: Path | None,
-    track_points: str | None,
     preview_path: Path | None,
     check_only: bool,
     allow_problems: bool,
     overwrite: bool,
     quiet: bool,
+    **options: Any,
 ) -> int:
     """Turn a folder of VIDEOS and a folder of ANNOTATIONS into a cache for training.
 
@@ -121,48 +106,20 @@ def main(
     and listed; the exit code is then 1, or 2 if none is left.
     """
     from mpar.errors import counted
-    from mpar.preprocess import PreprocessConfig, preprocess, problems_path
+    from mpar.preprocess import preprocess, problems_path
     from mpar.system.team import joined_team
 
-    follow = follow or follow_size is not None or tracks_path is not None
-    points = tuple(point.strip() for point in (track_points or "").split(",") if point.strip())
-    if points and tracks_path is None:
-        raise click.UsageError("--track-points needs --tracks")
-    regions = _options.read_regions(regions_path, tracks_path, points)
+    class_map, config = read_options(options)
+    videos = [video_folder, *more_videos]
     if preview_path is not None:
-        return draw_preview(
-            [video_folder, *more_videos],
-            preview_path,
-            regions,
-            size,
-            stream,
-            follow,
-            follow_size,
-            overwrite,
-            quiet,
-        )
-    class_map = _options.read_class_map(class_map_path)
+        return draw_preview(videos, preview_path, config, overwrite, quiet)
     with joined_team() as team:
         report = preprocess(
-            [video_folder, *more_videos],
+            videos,
             annotation_folder,
             cache_path,
             class_map=class_map,
-            config=PreprocessConfig(
-                size=size,
-                group_pattern=group_pattern,
-                several=several,
-                label_offset=label_offset,
-                label_format=label_format,
-                channel=channel,
-                unscored=unscored,
-                stream=stream,
-                rate=rate,
-                fps=fps,
-                regions=regions,
-                follow=follow,
-                follow_size=follow_size,
-            ),
+            config=config,
             workers=workers,
             check_only=check_only,
             overwrite=overwrite,

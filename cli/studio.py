@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from mpar_cli import _options
+from mpar_cli._commands import Commands
 from mpar_cli._run import command
 
 DEMO = Path("mpar-demo")
@@ -73,7 +74,7 @@ def main(
         if study is None:
             raise ConfigError("studio: found --videos without a STUDY; name the folder to make")
         new_study(study, videos)
-    with opened_studio(study, port=port) as server:
+    with opened_studio(Commands(), study, port=port) as server:
         if not quiet:
             click.echo("press Ctrl-C to close the window; the job that runs goes on")
         click.echo(server.url)

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -84,13 +84,32 @@ def collect(
         regions=config.regions,
         warns=team.is_leader,
     )
-    # the sources of a video follow each other
-    by_video = [list(mine) for _, mine in itertools.groupby(sources, lambda s: s.video)]
-    facts = _look_at_all([mine[0].video for mine in by_video], config.stream, workers, team)
+    paths = list(dict.fromkeys(source.video for source in sources))
+    facts = dict(zip(paths, _look_at_all(paths, config.stream, workers, team), strict=True))
+    videos, more = gather_videos(sources, facts, config)
+    problems += more
+    if team.is_leader:
+        sources = [source for video in videos for source in video.sources]
+        warn_of_groups([source.path.stem for source in sources], config.group_pattern)
+        _warn_of_shapes(videos, config)
+    return videos, problems
+
+
+def gather_videos(
+    sources: Sequence[Source],
+    facts: Mapping[Path, tuple[str, VideoInfo] | InputError],
+    config: PreprocessConfig,
+) -> tuple[list[Video], list[Problem]]:
+    """Return the videos that can be decoded, with their labels, and the problems of all others.
+
+    `facts` holds the SHA-256 and the properties of each video, or its error.
+    """
     videos: list[Video] = []
+    problems: list[Problem] = []
     first: dict[str, Path] = {}
-    for mine, fact in zip(by_video, facts, strict=True):
-        path = mine[0].video
+    # the sources of a video follow each other
+    for path, group in itertools.groupby(sources, lambda source: source.video):
+        mine, fact = list(group), facts[path]
         if isinstance(fact, InputError):
             problems += [problem for source in mine for problem in source.problems]
             problems += fact.problems
@@ -109,10 +128,6 @@ def collect(
         for source in good:
             source.region = sized(source.region, info.height, info.width)
         videos.append(Video(tuple(good), tuple(groups), sha256, path.stat().st_size, info))
-    if team.is_leader:
-        sources = [source for video in videos for source in video.sources]
-        warn_of_groups([source.path.stem for source in sources], config.group_pattern)
-        _warn_of_shapes(videos, config)
     return videos, problems
 
 

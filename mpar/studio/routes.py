@@ -90,8 +90,7 @@ def _add_reading(app: Flask, token: str, studio: Studio) -> None:
     def show_videos() -> dict[str, Any]:
         study = studio.study()
         studio.videos.look(study)
-        pattern = study.options.get("preprocess", {}).get("group-pattern")
-        return studio.videos.state(study) | {"labelled": studio.videos.labelled(pattern)}
+        return studio.videos.state(study) | {"labelled": studio.videos.labelled()}
 
     @app.post(f"/{token}/pattern")
     def try_pattern() -> dict[str, Any]:

@@ -23,10 +23,14 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mpar.errors import ConfigError
 from mpar.system.files import locked, write_json
+
+if TYPE_CHECKING:
+    from mpar.cache.preprocess_config import PreprocessConfig
+    from mpar.labels.classes import ClassMap
 
 FILE_NAME = "study.json"
 VERSION = 1
@@ -283,6 +287,16 @@ class Study:
     def _table(self, option: str, name: str) -> list[Path | str]:
         path = self.table(name)
         return [] if path is None else [option, path]
+
+
+class Commands(Protocol):
+    """What the window asks of the commands, so that nothing is checked or read in two ways."""
+
+    def check_option(self, command: str, name: str, value: Any) -> None:
+        """Raise ConfigError if a command would refuse an option as `Study.options` holds it."""
+
+    def read_labelling(self, study: Study) -> tuple[ClassMap, PreprocessConfig]:
+        """Return with which classes and options mpar-preprocess reads a study; or ConfigError."""
 
 
 def new_study(folder: Path | str, videos: Sequence[Path]) -> Study:

@@ -7,8 +7,9 @@ import hashlib
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, added_to
 from mpar.labels.scorings import JOINT
 from mpar.learning.scarcity import MIN_SCORED_BOUTS, MIN_TRAIN_BOUTS, MIN_TRAIN_FRAMES
 from mpar.matching.groups import find_group
-from mpar.matching.pairing import assign_label_files, find_label_files
+from mpar.matching.pairing import find_label_files, find_recordings
 from mpar.matching.sources import Source
 from mpar.studio.runs import is_outdated
-from mpar.studio.study import Study
+from mpar.studio.study import FILE_NAME, Commands, Study
 from mpar.system.faults import contained
-from mpar.system.files import atomic_path, read_rows, write_json
+from mpar.system.files import atomic_path, read_rows, sha256_of, write_json
 from mpar.system.folders import find_files
+from mpar.video.streams import VideoInfo
 from mpar.video.timeline import TimeLine
-from mpar.video.videos import Decoding
+from mpar.video.videos import MIN_SIDE_PX, Decoding, probe_video
 
 KEPT = ".studio"  # what can be computed again lies in this folder of the study
 _PICTURE_PX = 120
@@ -54,17 +56,39 @@ class Labels:
         By annotator: name, file, and number of frames with a label.
     animals : list of str
         Scored animals of the video, "" for its only one.
-    frames, bouts : (K,) int64 arrays
-        Of each class, by the first annotator of each animal.
-    problems : list of Problem
-        Of its label files.
     """
 
     scored: list[dict[str, Any]] = field(default_factory=list)
     animals: list[str] = field(default_factory=list)
-    frames: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    bouts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A recording as preprocessing would lay its labels.
+
+    Parameters
+    ----------
+    video, animal : str
+        File name of its video, and its animal.
+    frames, bouts : (K,) int64 arrays
+        Of each class.
+    """
+
+    video: str
+    animal: str
+    frames: np.ndarray
+    bouts: np.ndarray
+
+
+@dataclass(slots=True)
+class Read:
+    """What the label files say: by video, as recordings, their problems, and what is left out."""
+
+    class_map: ClassMap = DEFAULT_CLASS_MAP
+    labels: dict[Path, Labels] = field(default_factory=dict)
+    laid: list[Laid] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    num_refused: int = 0
 
 
 class VideoTable:
@@ -78,17 +102,17 @@ class VideoTable:
     ----------
     folder : Path
         The study.
+    commands : Commands
+        Tells how labels are read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._kept = folder / KEPT
+    def __init__(self, folder: Path, commands: Commands) -> None:
+        self._kept, self._commands = folder / KEPT, commands
         self.revision = 0  # counts what changed
         self._videos: list[Path] = []
         self._keys: dict[Path, str] = {}
         self._facts: dict[str, dict[str, Any]] = self._load()
-        self._labels: dict[Path, Labels] = {}
-        self._loose: list[Problem] = []  # problems of files that belong to no video
-        self._class_map = DEFAULT_CLASS_MAP
+        self._labels = Read()
         self._runs: dict[str, list[str]] = {}
         self._seen: Any = None
         self._label_state: Any = None
@@ -119,7 +143,8 @@ class VideoTable:
             keys = {video: _key(video) for video in videos}
             labels = find_label_files(study.annotations) if study.annotations.is_dir() else []
             tables = [study.folder / name for name in ("classes.csv", "regions.csv")]
-            state = [(str(path), _key(path)) for path in (*labels, *tables)]
+            files = [(str(path), _key(path)) for path in (*labels, *tables)]
+            state = files, study.options.get("preprocess")
             runs = _predicted_by(study)
             seen = (keys, state, runs, _key(_problems_of(study)))
             if seen == self._seen and (state, videos) == self._label_state:
@@ -128,18 +153,18 @@ class VideoTable:
             self.revision += 1
             if not self.is_reading:
                 self._thread = threading.Thread(
-                    target=self._read, args=(study, labels, (state, videos)), daemon=True
+                    target=self._read, args=(study, (state, videos)), daemon=True
                 )
                 self._thread.start()
             return self.revision
 
-    def _read(self, study: Study, labels: list[Path], state: Any) -> None:
-        videos = state[1]
-        unknown = [video for video in videos if self._keys.get(video) not in self._facts]
+    def _read(self, study: Study, state: Any) -> None:
+        unknown = [video for video in state[1] if self._keys.get(video) not in self._facts]
         for number, video in enumerate(unknown, 1):
+            facts = self._open(video)
             if self._is_closed:
                 return
-            self._facts[self._keys[video]] = self._open(video)
+            self._facts[self._keys[video]] = facts
             self.revision += 1
             if number % _SAVE_EVERY == 0:
                 self._save()
@@ -149,26 +174,26 @@ class VideoTable:
             return
         self._read_at = time.monotonic()
         try:
-            path = study.table("classes.csv")
-            class_map = DEFAULT_CLASS_MAP if path is None else ClassMap.from_csv(path)
             with contained(study.annotations, with_disk=True):
-                sources, loose = assign_label_files(labels, videos, class_map, warns=False)
-                found = {source.video: self._count(source, class_map) for source in sources}
+                read = self._lay(study, state[1])
         except InputError as error:
-            found, loose = {}, list(error.problems)
-        except MparError as error:  # of classes.csv
-            found, loose = {}, [Problem.of("classes.csv", "malformed", str(error))]
-        else:
-            self._class_map = class_map
-        self._labels, self._loose, self._label_state = found, loose, state
+            read = Read(problems=list(error.problems))
+        except MparError as error:  # of a table, or of the options
+            read = Read(problems=[Problem.of(FILE_NAME, "malformed", str(error))])
+        self._labels, self._label_state = read, state
         self.revision += 1
 
     def _open(self, video: Path) -> dict[str, Any]:
         """Return what the file of a video states, and keep a small picture of its beginning."""
+
+        def go_on() -> None:
+            if self._is_closed:
+                raise InputError.of(video, "not-counted", "nobody waits for it")
+
         try:
             with contained(video, with_disk=True):
-                decoding = Decoding(video, threads=1)
-                with contextlib.closing(iter(decoding)) as frames:  # type: ignore[type-var]
+                info = probe_video(video, on_packets=go_on)
+                with contextlib.closing(iter(Decoding(video, threads=1))) as frames:  # type: ignore[type-var]
                     picture = next(frames)
                 scale = _PICTURE_PX / max(picture.shape)
                 small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -177,45 +202,79 @@ class VideoTable:
                 if path is not None:
                     with contextlib.suppress(OSError), atomic_path(path, durable=False) as new:
                         new.write_bytes(data)
-                info = decoding.info
-                return {
-                    "fps": str(info.fps),
-                    "num_frames": info.num_frames_hint,
-                    "height": info.height,
-                    "width": info.width,
-                    "problem": "",
-                }
+                return {"problem": "", "info": asdict(info) | {"fps": str(info.fps)}}
         except InputError as error:
             return {"problem": error.problems[0].message, "code": error.problems[0].code}
 
-    def _count(self, source: Source, class_map: ClassMap) -> Labels:
-        """Lay the labels of a video on its frames, roughly: only decoding gives their number."""
-        names = class_map.class_names
-        frames, bouts = np.zeros((2, len(names)), np.int64)
-        found = Labels([], [], frames, bouts, list(source.problems))
-        facts = self._facts.get(self._keys.get(source.video, ""), {})
-        line = TimeLine(facts.get("num_frames") or 0, Fraction(facts.get("fps", 30)))
+    def _lay(self, study: Study, videos: list[Path]) -> Read:
+        """Lay labels on frames as preprocessing does, but on as many as packets promise."""
+        from mpar.cache.collecting import gather_videos  # slow to load, and not needed at once
+        from mpar.cache.labelling import expect_parts, join_labels
+
+        class_map, config = self._commands.read_labelling(study)
+        if not videos or not study.annotations.is_dir():
+            return Read(class_map)
+        if config.follow:  # it says nothing about labels, and need not be measured
+            config = replace(config, follow_size=config.follow_size or MIN_SIDE_PX)
+        folders = [folder for folder in study.video_folders if folder.is_dir()]
+        sources, problems = find_recordings(
+            folders, study.annotations, class_map, config, regions=config.regions, warns=False
+        )
+        sizes = Counter(video.stat().st_size for video in videos)
+        facts = {s.video: self._fact(s.video, sizes[s.video.stat().st_size] > 1) for s in sources}
+        found, more = gather_videos(sources, facts, config)
+        joined = join_labels(found, expect_parts(found, class_map, config), class_map, config)
+        problems = [*problems, *more, *joined.problems]
+        read = Read(
+            class_map,
+            problems=[p.below(study.annotations, *study.video_folders) for p in problems],
+            num_refused=len(sources) - len(set(joined.origins)),
+        )
+        for source in sources:
+            self._count(source, class_map, read.labels.setdefault(source.video, Labels()))
+        for item in joined.recordings:
+            runs = find_bouts(item.labels)
+            frames, bouts = np.zeros((2, len(class_map.class_names)), np.int64)
+            np.add.at(frames, runs["label"], runs["stop"] - runs["start"])
+            np.add.at(bouts, runs["label"], 1)
+            animal = item.info.group or item.info.name
+            read.laid.append(Laid(item.info.video, animal, frames, bouts))
+        return read
+
+    def _fact(self, video: Path, has_twin: bool) -> tuple[str, VideoInfo] | InputError:
+        """Return what tells a video from others, and its properties; or why it cannot be read."""
+        facts = self._facts[self._keys[video]]
+        if facts["problem"]:
+            return InputError.of(video, facts["code"], facts["problem"])
+        if has_twin and "sha256" not in facts:  # others of its size may have its content
+            facts["sha256"] = sha256_of(video)
+        info = facts["info"]
+        return facts.get("sha256", str(video)), VideoInfo(**info | {"fps": Fraction(info["fps"])})
+
+    def _count(self, source: Source, class_map: ClassMap, found: Labels) -> None:
+        """Note who scored how many frames of an animal."""
+        facts = self._facts[self._keys[source.video]]
+        info = facts.get("info", {"num_packets": 0, "fps": "30"})
+        line = TimeLine(info["num_packets"], Fraction(info["fps"]))
         for part in source.labels:
-            found.problems += part.problems
-            added = added_to(part.path.stem, source.video.name)
+            added = added_to(part.path.stem, source.path.name)
             animal, rest = part.subject, added
             if added.startswith(JOINT):
                 animal, _, rest = added.removeprefix(JOINT).partition("_")
+            if source.region is not None:
+                animal = source.region.animal
             name = part.annotator or rest.strip("_.- ") or part.path.stem
             labels = np.zeros(0, np.int8)
-            # whether the file fits the true number of frames, only preprocessing can tell
             with contextlib.suppress(InputError, ValueError):
                 (laid,) = events_to_frames([part], class_map, line)
                 labels = class_map.merge(laid.codes)
             num_scored = int(np.count_nonzero(labels != UNLABELLED))
             of_file = {"name": name, "animal": animal, "file": part.path.name}
-            found.scored.append(of_file | {"num_frames": num_scored})
-            if animal not in found.animals and num_scored:
+            found.scored.append(
+                of_file | {"num_frames": num_scored, "corrects": list(part.corrects)}
+            )
+            if animal not in found.animals:
                 found.animals.append(animal)
-                runs = find_bouts(labels)
-                np.add.at(frames, runs["label"], runs["stop"] - runs["start"])
-                np.add.at(bouts, runs["label"], 1)
-        return found
 
     def picture_path(self, video: Path) -> Path | None:
         """Return where the picture of a video is kept, None if it is not of this study."""
@@ -234,13 +293,14 @@ class VideoTable:
         """Return the table, and the problems that belong to no video."""
         pattern = study.options.get("preprocess", {}).get("group-pattern")
         has_regions = study.table("regions.csv") is not None
-        by_name, others = _problems_by_video(study, self._videos)
+        known = dict.fromkeys((*self._labels.problems, *_listed_problems(study)))
+        by_video, others = _problems_by_video(known, self._videos)
         return {
             "videos": [
-                self._row(video, pattern, by_name.get(video, []), has_regions)
+                self._row(video, pattern, by_video.get(video, []), has_regions)
                 for video in self._videos
             ],
-            "problems": [_shown(problem) for problem in (*self._loose, *others)],
+            "problems": [_shown(problem) for problem in others],
             "is_reading": self.is_reading,
             "revision": self.revision,
             "pattern": pattern or "",
@@ -252,64 +312,60 @@ class VideoTable:
         self, video: Path, pattern: str | None, problems: list[Problem], has_regions: bool
     ) -> dict[str, Any]:
         facts = self._facts.get(self._keys.get(video, ""))
-        labels = self._labels.get(video, Labels())
-        found = [*labels.problems, *(p for p in problems if p not in labels.problems)]
+        labels = self._labels.labels.get(video, Labels())
+        found = [*problems]
         if any(labels.animals) and not has_regions:
             text = "has label files of animals, but no regions, so they would count as several "
             text += "people who scored one animal; draw its regions"
             found.append(Problem.of(video, "region", text))
-        if facts and facts["problem"]:
+        if facts and facts["problem"] and facts["code"] not in {item.code for item in found}:
             found.insert(0, Problem.of(video, facts["code"], facts["problem"]))
         row = {
             "id": str(video),
             "name": video.name,
             "folder": str(video.parent),
             "is_known": facts is not None,
+            "has_picture": bool(facts and not facts["problem"]),
             "animal": animal_of(video, pattern),
             "scored": labels.scored,
             "predicted": self._runs.get(video.stem, []),
             "problems": [_shown(problem) for problem in found],
         }
         if facts and not facts["problem"]:
-            rate = Fraction(facts["fps"])
+            info, rate = facts["info"], Fraction(facts["info"]["fps"])
             row |= {
                 "fps": round(float(rate), 2),
-                "num_frames": facts["num_frames"],
-                "seconds": round(float(facts["num_frames"] / rate), 1),
-                "size": f"{facts['width']} × {facts['height']}",
+                "num_frames": info["num_packets"],
+                "seconds": round(float(info["num_packets"] / rate), 1),
+                "size": f"{info['width']} × {info['height']}",
             }
         return row
 
-    def labelled(self, pattern: str | None) -> dict[str, Any]:
-        """Return recordings, frames and bouts by class, and what is too little to learn from."""
-        names = self._class_map.class_names
-        items = {video: found for video, found in self._labels.items() if found.frames.sum()}
-        classes = []
-        for k, name in enumerate(names):
-            num_frames, num_bouts = (
-                int(sum(getattr(item, key)[k] for item in items.values()))
-                for key in ("frames", "bouts")
+    def labelled(self) -> dict[str, Any]:
+        """Return recordings, frames and bouts by class, and what is too little to learn from.
+
+        They are those that preprocessing would lay, if decoding yields a frame for each packet.
+        """
+        read, classes = self._labels, []
+        for k, name in enumerate(read.class_map.class_names):
+            frames, bouts = (
+                sum(int(getattr(item, key)[k]) for item in read.laid) for key in ("frames", "bouts")
             )
-            is_little = num_bouts < _ENOUGH_BOUTS or num_frames < MIN_TRAIN_FRAMES
             classes.append(
                 {
                     "name": name,
-                    "is_response": name in self._class_map.responses,
-                    "num_frames": num_frames,
-                    "num_bouts": num_bouts,
-                    "num_videos": sum(bool(item.frames[k]) for item in items.values()),
-                    "is_little": is_little,
+                    "is_response": name in read.class_map.responses,
+                    "num_frames": frames,
+                    "num_bouts": bouts,
+                    "num_videos": len({item.video for item in read.laid if item.frames[k]}),
+                    "is_little": bouts < _ENOUGH_BOUTS or frames < MIN_TRAIN_FRAMES,
                 }
             )
-        names_of = [
-            video.with_name(f"{video.stem}{JOINT * bool(animal)}{animal}{video.suffix}")
-            for video, item in items.items()
-            for animal in item.animals
-        ]
         return {
             "classes": classes,
-            "num_recordings": len(names_of),
-            "num_animals": len({animal_of(name, pattern) or str(name) for name in names_of}),
+            "num_recordings": len(read.laid),
+            "num_animals": len({item.animal for item in read.laid}),
+            "num_refused": read.num_refused,
             "enough_bouts": _ENOUGH_BOUTS,
             "enough_frames": MIN_TRAIN_FRAMES,
         }
@@ -317,7 +373,8 @@ class VideoTable:
     def _load(self) -> dict[str, dict[str, Any]]:
         try:
             data = json.loads((self._kept / "videos.json").read_text(encoding="utf-8"))
-            return {key: facts for key, facts in data.items() if isinstance(facts["problem"], str)}
+            # a version before kept others
+            return {key: facts for key, facts in data.items() if facts["problem"] or facts["info"]}
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
             return {}
 
@@ -363,24 +420,29 @@ def _problems_of(study: Study) -> Path:
     return study.cache.with_name(f"{study.cache.name}.problems.csv")
 
 
+def _listed_problems(study: Study) -> list[Problem]:
+    """Return the problems that preprocessing listed last."""
+    with contextlib.suppress(OSError, ValueError):
+        _, *rows = read_rows(_problems_of(study))
+        return [Problem(file, int(line or 0), text, code) for file, line, code, text in rows]
+    return []
+
+
 def _problems_by_video(
-    study: Study, videos: Iterable[Path]
+    problems: Iterable[Problem], videos: Iterable[Path]
 ) -> tuple[dict[Path, list[Problem]], list[Problem]]:
-    """Return the problems that preprocessing listed last, by video, and those of no video."""
+    """Return problems by video, and those of no video."""
     by_video: dict[Path, list[Problem]] = {}
     others = []
     index = NameIndex((video.name, video) for video in videos)
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        _, *rows = read_rows(_problems_of(study))
-        for file, line, code, text in rows:
-            if code in _NOT_PROBLEMS:
-                continue
-            problem = Problem(file, int(line or 0), text, code)
-            owners = index.find(file) or index.find_owners(Path(file).stem)
-            if len(owners) == 1:
-                by_video.setdefault(owners[0], []).append(problem)
-            else:
-                others.append(problem)
+    for problem in problems:
+        if problem.code in _NOT_PROBLEMS:
+            continue
+        owners = index.find(problem.path) or index.find_owners(Path(problem.path).stem)
+        if len(owners) == 1:
+            by_video.setdefault(owners[0], []).append(problem)
+        else:
+            others.append(problem)
     return by_video, others
 
 

@@ -29,6 +29,7 @@ from mpar.studio.runs import (
 from mpar.studio.study import (
     EXPORTS,
     FILE_NAME,
+    Commands,
     Study,
     demo_study,
     is_study,
@@ -59,6 +60,8 @@ class Studio:
 
     Parameters
     ----------
+    commands : Commands
+        What jobs run.
     folder : Path, optional
         The study.
 
@@ -68,7 +71,8 @@ class Studio:
         It is no study, or another window of it is open.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, commands: Commands, folder: Path | None = None) -> None:
+        self._commands = commands
         self.folder: Path | None = None
         self._stack = contextlib.ExitStack()
         self._reviews: dict[bool, tuple[Any, str, contextlib.ExitStack]] = {}
@@ -92,7 +96,7 @@ class Studio:
                     f"{folder / FILE_NAME}: another window of this study is open; use or close it"
                 ) from None
             self.jobs = Jobs(folder / "jobs")
-            self.videos = VideoTable(folder)
+            self.videos = VideoTable(folder, self._commands)
             self.imports = LabelImport(folder)
             self._stack.callback(self.videos.close)
             self.folder = folder
@@ -375,11 +379,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 @contextlib.contextmanager
-def opened_studio(folder: Path | str | None = None, *, port: int = 0) -> Iterator[PageServer]:
+def opened_studio(
+    commands: Commands, folder: Path | str | None = None, *, port: int = 0
+) -> Iterator[PageServer]:
     """Prepare the window of a study.
 
     Parameters
     ----------
+    commands : Commands
+        What jobs run.
     folder : Path or str, optional
         With a ``study.json``; by default, one is chosen or made on the page.
     port : int
@@ -395,7 +403,7 @@ def opened_studio(folder: Path | str | None = None, *, port: int = 0) -> Iterato
 
     check_packages("studio")
     with contextlib.ExitStack() as stack:
-        studio = Studio(None if folder is None else Path(folder))
+        studio = Studio(commands, None if folder is None else Path(folder))
         stack.callback(studio.close)
         listener = stack.enter_context(listen(port))
         if folder is not None:

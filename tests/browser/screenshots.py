@@ -12,6 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from mpar_cli._commands import Commands
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -119,7 +120,7 @@ def main():
         folder = Path(name, "mpar-demo")
         demo_study(folder)
         browser = play.chromium.launch(executable_path=find_browser(), args=SWITCHES)
-        with opened_studio(folder) as server:
+        with opened_studio(Commands(), folder) as server:
             thread = threading.Thread(target=server.serve, daemon=True)
             thread.start()
             page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()

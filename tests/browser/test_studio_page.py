@@ -7,6 +7,7 @@ import threading
 import zipfile
 
 import pytest
+from mpar_cli._commands import Commands
 
 from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP
@@ -27,7 +28,7 @@ def open_page(browser):
     opened = []
 
     def open_one(folder=None, **options):
-        context = opened_studio(folder)
+        context = opened_studio(Commands(), folder)
         server = context.__enter__()
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()

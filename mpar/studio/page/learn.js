@@ -52,6 +52,7 @@ function readiness(app) {
   const time = minutes ? `It will take about ${minutes} minutes.` : last ? `The last run took ${timeText(seconds)} for ${counted(last.history.length, "epoch")}.` : "How long it takes is known after the first epoch; Minutes plans it.";
   return make("div", { className: "panel" }, text("h2", "What there is to learn from"),
     text("p", isReading ? "Reading label files …" : `${counted(labelled.num_recordings, "recording")} of ${counted(labelled.num_animals, "animal")} with labels. ${time}`),
+    labelled.num_refused ? text("p", `${counted(labelled.num_refused, "recording")} more will be left out, since something is wrong with the labels; Videos says what.`, "bad") : null,
     table(["Class", "#Frames", "#Bouts", "#Videos", ""], labelled.classes.map((item) => make("tr", {},
       cell(`${item.name}${item.is_response ? " (response)" : ""}`), cell(item.num_frames.toLocaleString("en"), "number"), cell(item.num_bouts, "number"), cell(item.num_videos, "number"),
       cell(item.is_little ? `too little: ${labelled.enough_bouts} bouts and ${labelled.enough_frames} frames or more` : "", "bad")))),

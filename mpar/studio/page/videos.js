@@ -8,6 +8,9 @@ export async function openScorer(at = {}) {
   window.open(url, "_blank", "noopener");
 }
 
+// an image without a picture, which browsers do not take for a broken one
+const NO_PICTURE = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>";
+
 export function drawVideos(app) {
   const { table: found } = app;
   draw("videos",
@@ -27,7 +30,7 @@ function videoTable(found) {
   return table(["", "Video and its problems", "#Length", "#Rate", "#Size in px", "Animal", "Scored by", "Predicted by"],
     found.videos.map((video) => {
       const row = make("tr", {},
-        cell(make("img", { className: "thumb", loading: "lazy", alt: "", src: video.is_known ? `picture?id=${encodeURIComponent(video.id)}` : "data:," })),
+        cell(make("img", { className: "thumb", loading: "lazy", alt: "", src: video.has_picture ? `picture?id=${encodeURIComponent(video.id)}` : NO_PICTURE })),
         make("td", {}, text("div", video.name, "name"), text("small", video.folder, "soft"), make("div", { className: "row small" },
           button("Score", () => openScorer({ name: video.name }), { "aria-label": `Score ${video.name}` }),
           button("Regions", () => openScorer({ name: video.name, regions: true }), { "aria-label": `Draw regions of ${video.name}` })),
@@ -43,9 +46,9 @@ function videoTable(found) {
 
 function scoredText(video) {
   if (!video.scored.length) return text("span", "nobody yet", "soft");
-  return make("div", {}, ...video.scored.map(({ name, animal, num_frames: count }) => {
+  return make("div", {}, ...video.scored.map(({ name, animal, corrects, num_frames: count }) => {
     const share = video.num_frames ? Math.min(100, Math.round((100 * count) / video.num_frames)) : null;
-    return text("div", `${animal ? `${animal}: ` : ""}${name}${share === null ? "" : ` ${share} %`}`);
+    return text("div", `${animal ? `${animal}: ` : ""}${name}${share === null ? "" : ` ${share} %`}${corrects.length ? ", corrects" : ""}`);
   }));
 }
 

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from mpar_cli._commands import Commands
 
 from tests.unit.studio.test_study import put_study
 
@@ -28,7 +29,7 @@ class Asker:
         from mpar.studio.routes import make_app
         from mpar.studio.window import Studio
 
-        self.folder, self.studio = folder, Studio(folder)
+        self.folder, self.studio = folder, Studio(Commands(), folder)
         self.client = make_app(self.studio, TOKEN, PORT).test_client()
 
     def __call__(self, path, body=None, token=TOKEN, host=f"127.0.0.1:{PORT}"):

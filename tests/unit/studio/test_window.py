@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+from mpar_cli._commands import Commands
 
 from mpar.errors import ConfigError
 from mpar.studio import tables
@@ -137,8 +138,8 @@ def test_a_study_changed_by_hand_is_shown_as_it_is(client):
 def test_one_window_a_study_and_no_study_by_accident(tmp_path):
     """A second window is refused; so is a folder without a study."""
     folder = put_study(tmp_path / "S")
-    with opened_studio(folder), pytest.raises(ConfigError, match="another window"):
-        opened_studio(folder).__enter__()
+    with opened_studio(Commands(), folder), pytest.raises(ConfigError, match="another window"):
+        opened_studio(Commands(), folder).__enter__()
     assert "--videos FOLDER" in run("studio", tmp_path / "none").output
     (tmp_path / "V").mkdir()
     result = run("studio", folder, "--videos", tmp_path / "V")
