@@ -39,7 +39,7 @@ class Commands:
         try:
             option.process_value(context, [*map(str, values)] if option.multiple else str(value))
         except click.UsageError as error:
-            text = error.format_message().rpartition(f"'--{name}': ")[2]
+            text = error.message
             text = text if "found " in text else f"found {value!r}: {text}"
             raise ConfigError(f"{name}: {text}") from None
 

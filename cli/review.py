@@ -35,6 +35,7 @@ from mpar_cli._run import command, show_message
     "--annotator",
     metavar="NAME",
     default="",
+    callback=_options.checked_by("mpar.reviewer.review_config.ReviewConfig", "annotator"),
     help="Who scores; part of the file names. By default, the login name.",
 )
 @click.option("--blind", is_flag=True, help="Hide predictions and the labels of others.")

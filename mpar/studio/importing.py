@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -21,7 +22,8 @@ from mpar.system.files import atomic_path
 
 MAX_FILE_BYTES = 64 << 20
 _SUFFIXES = (*ANNOTATION_SUFFIXES, *POSSIBLE_SUFFIXES)
-_FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
+# what this system cannot hold in a name; a video beside the label file may be named as oddly
+_FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]' if os.name == "nt" else r"[/\x00-\x1f]")
 
 
 class LabelImport:

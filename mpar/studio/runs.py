@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpar.errors import ConfigError
-from mpar.studio.study import Study
+from mpar.studio.study import Study, shown
 from mpar.system.files import read_rows, sha256_of
 
 _SHOWN_OPTIONS = ("model_type", "num_epochs", "minutes", "view", "features", "clip_length")
@@ -50,6 +50,8 @@ def _summary(study: Study, folder: Path, *, has_network: bool) -> dict[str, Any]
         "name": folder.name,
         "options": {name: training.get(name) for name in _SHOWN_OPTIONS},
         "has_network": has_network,
+        "resume": ["--resume", str(folder)],
+        "resume_line": shown(["mpar-train", str(study.folder), "--resume", str(folder)]),
         "is_finished": bool(metrics),
         "can_continue": (folder / "last.pt").is_file() and not metrics,
         "parts": _parts(folder),

@@ -23,6 +23,7 @@ _CLASS_KEYS = "1234567890dehkwty"  # as in mpar/reviewer/page/keys.js
 _OF_CLASSES = ("code", "name", "class", "mirror", "response")
 _OF_STIMULI = ("Recording", "Event", "Start_s")
 _MAX_CELL = 1000
+_MAX_LOOKS = 60  # classes that the editor gives keys and colours
 
 
 class ChangedError(ValueError):
@@ -53,15 +54,12 @@ def _rows_of(value: Any, columns: Sequence[str]) -> list[list[str]]:
 
 
 def read_classes(study: Study) -> dict[str, Any]:
-    """Return the codes of a study with their classes, and of each class its key and colour."""
+    """Return the codes of a study with their classes, and the keys and colours by their order."""
     from mpar.report.style import class_colors  # matplotlib is slow to load
 
     path = study.folder / "classes.csv"
     class_map = ClassMap.from_csv(path) if path.is_file() else DEFAULT_CLASS_MAP
-    names, mirrors = class_map.class_names, dict(class_map.mirrors)
-    keys = [
-        "q" * (k // len(_CLASS_KEYS)) + _CLASS_KEYS[k % len(_CLASS_KEYS)] for k in range(len(names))
-    ]
+    mirrors, num = dict(class_map.mirrors), len(_CLASS_KEYS)
     return {
         "rows": [
             {
@@ -73,9 +71,9 @@ def read_classes(study: Study) -> dict[str, Any]:
             }
             for code, name, merged in class_map.rows
         ],
-        "classes": [
-            {"name": name, "key": key, "color": color}
-            for name, key, color in zip(names, keys, class_colors(len(names)), strict=True)
+        "looks": [
+            {"key": "q" * (k // num) + _CLASS_KEYS[k % num], "color": color}
+            for k, color in enumerate(class_colors(_MAX_LOOKS))
         ],
         "digest": digest_of(path),
     }

@@ -42,15 +42,15 @@ from mpar.system.files import locked
 from mpar.system.serving import PageServer, check_packages, listen
 
 _LOCK_NAME = "mpar-studio"
-_STEPS = ("preprocess", "train", "predict", "evaluate", "summarize", "review")
+_STEPS = ("preprocess", "train", "predict", "evaluate", "summarize", "export", "review", "studio")
 _JOBS = ("preprocess", "train", "predict", "evaluate", "summarize", "export", "studio")
 # what the page may write into study.json; every other option is written by hand
 _OPTIONS = {
     "preprocess": ("size", "follow", "group-pattern"),
     "train": ("model", "minutes", "epochs", "view", "features"),
-    "summarize": ("bin", "window", "group-by", "response-window", "wide", "xlsx", "html"),
+    "summarize": ("bin", "window", "group-by", "response-window", "response"),
     "evaluate": ("group-pattern",),
-    "review": ("group-pattern", "annotator"),
+    "review": ("group-pattern", "annotator", "blind"),
 }
 _MAX_FOLDERS = 500
 
@@ -111,7 +111,15 @@ class Studio:
         """Read ``study.json``, which may have been changed by hand."""
         if self.folder is None:
             raise ConfigError("study: none is open; choose or make one")
-        return Study.open(self.folder)
+        study = Study.open(self.folder)
+        for command, options in study.options.items():
+            for name, value in options.items():
+                try:
+                    self._commands.check_option(command, name, value)
+                except ConfigError as error:
+                    path = self.folder / FILE_NAME
+                    raise ConfigError(f"{path}: options of {command}: {error}") from None
+        return study
 
     def close(self) -> None:
         """Close the pages for scoring, and let go of the study."""
@@ -141,6 +149,9 @@ class Studio:
                 command: {name: study.options.get(command, {}).get(name) for name in names}
                 for command, names in _OPTIONS.items()
             },
+            "estimate_line": shown(
+                ["mpar-review", str(study.folder), "--estimate", "--output", str(study.checks)]
+            ),
             "has_cache": study.cache.is_file(),
             "has_summary": (study.results / "summary" / "settings.json").is_file(),
             "has_evaluation": (study.results / "evaluation" / "metrics.json").is_file(),
@@ -202,12 +213,12 @@ class Studio:
     def _step(self, study: Study, command: str, outdated: bool) -> dict[str, Any]:
         problem = ""
         try:
-            study.arguments(command)
+            _ = command == "studio" or study.arguments(command)
         except ConfigError as error:
             problem = str(error)
         if command == "train" and not study.cache.is_file():
             problem = "preprocess first"
-        if command in {"evaluate", "summarize"}:
+        if command in {"evaluate", "summarize", "export"}:
             if study.known_predictions() is None:
                 problem = problem or "predict first"
             elif outdated:
@@ -235,9 +246,11 @@ class Studio:
                 f"found the option {name[:40]!r} of {command[:40]!r}, which the page "
                 "does not set; write it into study.json"
             )
-        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        if not (value is None or value is True or isinstance(value, str | int | float) or is_list):
-            raise ValueError(f"{name}: expected a text, a number, a list of texts or true")
+        if value not in (None, "", []):
+            try:
+                self._commands.check_option(command, name, value)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
         if name == "group-pattern":
             study = self.study()
             for each in ("preprocess", "evaluate", "review"):
@@ -296,8 +309,9 @@ class Studio:
         with self._lock:
             study = self.study()
             classes, regions = study.table("classes.csv"), study.table("regions.csv")
-            pattern = study.options.get("review", {}).get("group-pattern")
-            annotator = study.options.get("review", {}).get("annotator", "")
+            options = study.options.get("review", {})
+            pattern, annotator = options.get("group-pattern"), options.get("annotator", "")
+            is_blind = options.get("blind", False)
             # another network, other classes or new videos: the page must read them anew
             predictions = study.known_predictions()
             names = sorted(p.name for p in predictions.glob("*.csv")) if predictions else []
@@ -307,6 +321,7 @@ class Studio:
                 names,
                 pattern,
                 annotator,
+                is_blind,
                 *(digest_of(study.folder / table) for table in ("classes.csv", "regions.csv")),
                 [str(video) for video in self.videos.all()],
             )
@@ -330,6 +345,7 @@ class Studio:
                             regions=None if regions is None else read_regions(regions),
                             regions_path=study.folder / "regions.csv",
                             group_pattern=pattern,
+                            is_blind=is_blind,
                             is_estimate=is_estimate,
                         ),
                     )

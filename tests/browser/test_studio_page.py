@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 from mpar_cli._commands import Commands
 
 from mpar.formats.annotations import read_annotation
-from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.studio.jobs import Jobs
 from mpar.studio.study import Study
 from mpar.studio.window import opened_studio
@@ -27,7 +28,7 @@ def open_page(browser):
     """Return a function that opens the window of a study, or of none, on a page."""
     opened = []
 
-    def open_one(folder=None, **options):
+    def open_one(folder=None, is_ready=True, **options):
         context = opened_studio(Commands(), folder)
         server = context.__enter__()
         thread = threading.Thread(target=server.serve, daemon=True)
@@ -37,7 +38,8 @@ def open_page(browser):
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(server.url)
-        page.wait_for_selector("body[data-ready]")
+        if is_ready:
+            page.wait_for_selector("body[data-ready]")
         page.folder = folder
         opened.append((context, server, thread, page))
         return page
@@ -221,18 +223,54 @@ def test_classes_are_edited_and_a_mistake_stays_in_the_dialog(open_page, scored)
     """The order gives keys; nothing is saved before the map is right."""
     page = open_page(scored)
     press(page, "Classes and keys")
-    page.get_by_label("Class of code 5").fill("rest")
-    page.get_by_label("Class of code 5").press("Tab")
-    page.get_by_label("Code of code 5").fill("4")
-    page.get_by_label("Code of code 5").press("Tab")
+    page.get_by_label("Class, row 6").fill("rest")
+    page.keyboard.press("Tab")
+    page.get_by_label("Code, row 6").fill("4")
+    page.keyboard.press("Tab")
+    focused = page.evaluate("() => document.activeElement.ariaLabel")
+    assert focused == "Name, row 6"  # what is drawn again keeps the focus
     press(page, "Save classes.csv")
     page.wait_for_selector("#dialog .bad:has-text('occurs twice')")
     assert not (scored / "classes.csv").exists()
-    page.get_by_label("Code of code 4").last.fill("5")
-    page.get_by_label("Code of code 4").last.press("Tab")
+    page.get_by_label("Name, row 6").press("Control+z")
+    assert page.get_by_label("Code, row 6").input_value() == "5"
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.keyboard.press("Escape")
+    assert asked == ["Close without saving the changes?"]
+    page.get_by_label("Key and colour, row 7").select_option("1")  # walk
+    page.get_by_label("Is a response, row 1").check()
     press(page, "Save classes.csv")
     page.wait_for_selector("#dialog", state="hidden")
-    assert "5,flinch,rest,," in (scored / "classes.csv").read_text()
+    found = ClassMap.from_csv(scored / "classes.csv")
+    assert found.class_names[:2] == ("walk", "rest")
+    assert (5, "flinch", "rest") in found.rows
+    assert "walk" in found.responses
+
+
+def test_typed_groups_stay_when_recordings_come(open_page, scored):
+    """The table is drawn again with what was typed; other recordings have rows of their own."""
+    page = open_page(scored)
+    go(page, "results")
+    page.get_by_label("group of mouse_01").fill("drug")
+    shutil.copy(scored / "Videos" / "mouse_01.mp4", scored / "Videos" / "mouse_09.mp4")
+    page.get_by_label("group of mouse_09").wait_for()
+    assert page.get_by_label("group of mouse_01").input_value() == "drug"
+    press(page, "Save animals.csv")
+    page.wait_for_selector("#message >> text=saved animals.csv")
+    assert "mouse_01,,drug" in (scored / "animals.csv").read_text()
+
+
+def test_a_broken_study_is_said_on_the_page(open_page, scored):
+    """Also when it is opened so; the page follows once the file is right."""
+    text = (scored / "study.json").read_text()
+    data = json.loads(text) | {"options": {"train": {"epochs": -3}}}
+    (scored / "study.json").write_text(json.dumps(data))
+    page = open_page(scored, is_ready=False)
+    page.wait_for_selector("#broken >> text=epochs: found -3, expected a whole number")
+    (scored / "study.json").write_text(text)
+    page.wait_for_selector("tr[data-video='mouse_06.mp4']")
+    assert page.locator("#broken").is_hidden()
 
 
 def test_the_pattern_shows_what_it_finds_while_it_is_typed(open_page, scored):

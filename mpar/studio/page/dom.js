@@ -57,15 +57,22 @@ export function panel(title, ...children) {
   return make("div", { className: "panel" }, title && text("h3", title), ...children);
 }
 
-// Draw the parts of a place, each again only if what it shows has changed, so that the focus and
-// what somebody types stay. A part is [name, data, fill].
+// Draw something anew; the focus stays on the element with the same label.
+export function redrawn(place, work) {
+  const label = place.contains(document.activeElement) && (document.activeElement.ariaLabel || document.activeElement.textContent);
+  work();
+  if (label) [...place.querySelectorAll("button, input, select, a")].find((item) => (item.ariaLabel || item.textContent) === label)?.focus();
+}
+
+// Draw the parts of a place, each again only if what it shows has changed, so that what somebody
+// types stays. A part is [name, data, fill].
 const drawn = new Map();
 export function draw(id, ...parts) {
   for (const [name, data, fill] of parts) {
     const place = byId(`${id}-${name}`) ?? byId(id).appendChild(make("div", { id: `${id}-${name}`, className: "part" }));
     const key = JSON.stringify(data);
     if (drawn.get(place.id) === key) continue;
-    place.replaceChildren(...[fill()].flat().filter(Boolean));
+    redrawn(place, () => place.replaceChildren(...[fill()].flat().filter(Boolean)));
     drawn.set(place.id, key);
   }
 }
@@ -109,9 +116,15 @@ export function counted(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-// Open the dialog with a title; return a function that closes it.
-export function openDialog(title, ...children) {
+// Open the dialog with a title; return a function that closes it. Escape closes it, too, if
+// `mayClose` (by default, always) says so.
+let mayCloseDialog = () => true;
+byId("dialog").addEventListener("cancel", (event) => {
+  if (!mayCloseDialog()) event.preventDefault();
+});
+export function openDialog(title, children, mayClose = () => true) {
   const dialog = byId("dialog");
+  mayCloseDialog = mayClose;
   byId("dialog-title").textContent = title;
   byId("dialog-body").replaceChildren(...children);
   if (!dialog.open) dialog.showModal();
@@ -126,7 +139,7 @@ export async function chooseFolder(title, start, onChoose) {
   const input = make("input", { type: "text", className: "wide", value: found.path, "aria-label": "Path of the folder" });
   input.addEventListener("change", () => act(() => go(input.value.trim())));
   const note = [found.num_videos ? counted(found.num_videos, "video") : "no video", found.is_study ? "a study" : ""];
-  const close = openDialog(title, input,
+  const close = openDialog(title, [input,
     make("div", { className: "row" }, button("Folder above", () => go(found.parent)),
       ...found.drives.map((drive) => button(drive, () => go(drive))),
       text("span", `directly in it: ${note.filter(Boolean).join(", ")}`, "soft")),
@@ -137,7 +150,7 @@ export async function chooseFolder(title, start, onChoose) {
       button("Choose this folder", async () => {
         close();
         await onChoose(found.path, found);
-      }, { className: "main" }), button("Cancel", () => close())));
+      }, { className: "main" }), button("Cancel", () => close()))]);
 }
 
 const SVG = "http://www.w3.org/2000/svg";

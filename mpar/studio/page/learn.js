@@ -111,8 +111,8 @@ function curves(run) {
 
 function unfinished(app) {
   return app.state.runs.filter((run) => run.can_continue).map((run) => panel(`${run.name} was stopped`, run.history.length ? curves(run) : null,
-    button("Continue", () => app.start("train", ["--resume", `${app.state.folder}/runs/${run.name}`]), { className: "main", "aria-label": `Continue ${run.name}` }),
-    command(app.lines(["train", "--resume", `${app.state.folder}/runs/${run.name}`]), "continuing")));
+    button("Continue", () => app.start("train", run.resume), { className: "main", "aria-label": `Continue ${run.name}` }),
+    command(run.resume_line, "continuing")));
 }
 
 function runTable(app, shown) {

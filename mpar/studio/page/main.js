@@ -8,8 +8,8 @@ import { drawVideos, openScorer } from "./videos.js";
 
 const SCREENS = { videos: "Videos", score: "Score", learn: "Learn", predict: "Predict", check: "Check", results: "Results", jobs: "Jobs" };
 const STATES = {
-  waiting: "waits", running: "runs", done: "done", problems: "done, with problems", failed: "failed",
-  stopped: "stopped", broken: "ended without a word", dropped: "not started, since the job before failed",
+  waiting: "waits", running: "runs", done: "done", problems: "done; some files were left out", failed: "failed",
+  stopped: "stopped", broken: "ended unexpectedly", dropped: "not started, since the job before failed",
 };
 const TITLES = { preprocess: "Read videos and labels", train: "Learn", predict: "Predict", evaluate: "Compare with labels",
   summarize: "Summarize", export: "Export", studio: "Archive" };
@@ -29,20 +29,15 @@ const app = {
     await ask("option", { command: of, name, value });
     await look();
   },
-  // Commands as people type them, one after another.
+  // Commands as people type them, one after another; the options need no quotes.
   lines(...parts) {
-    return parts.map(([name, ...options]) =>
-      [app.state.steps[name]?.line ?? `mpar-${name} ${quoted(app.state.folder)}`, ...options.map(quoted)].join(" ")).join(" && ");
+    return parts.map(([name, ...options]) => [app.state.steps[name].line, ...options].join(" ")).join(" && ");
   },
   running(...names) {
     return app.state.jobs.find((job) => !job.is_over && names.includes(job.command));
   },
 };
 globalThis.studio = app; // for tests and for the browser's console
-
-export function quoted(part) {
-  return /^[\w.,:=+@/-]+$/.test(part) ? part : `"${part}"`;
-}
 
 function screen() {
   const name = location.hash.slice(2); // "#/learn" is no place on the page to scroll to
@@ -106,6 +101,13 @@ function stopOf(job) {
   }, { "aria-label": `Stop job ${job.number}, ${TITLES[job.command]}` });
 }
 
+// What to know of a job besides its state: of one that is done, nothing.
+function wordsOf(job) {
+  if (job.state === "done") return "";
+  if (job.state !== "stopped") return job.text;
+  return job.command === "train" ? "What was learnt is saved; Learn goes on with it." : "What was finished is kept.";
+}
+
 function drawJobs(jobs) {
   return make("div", { className: "panel" }, text("h2", "Jobs"),
     text("p", jobs.length ? "Jobs run one after another, and go on if you close this page or mpar-studio." : "Nothing was started yet.", "soft"),
@@ -115,13 +117,13 @@ function drawJobs(jobs) {
       const log = button("What it said", async () => {
         const lines = (await ask(`log?number=${job.number}`)).lines.join("\n");
         const close = openDialog(`Job ${job.number}: ${TITLES[job.command]}`,
-          make("pre", { tabIndex: 0, textContent: lines || "nothing" }), button("Close", () => close()));
+          [make("pre", { tabIndex: 0, textContent: lines || "nothing" }), button("Close", () => close())]);
       }, { "aria-label": `What job ${job.number} said` });
-      const again = job.is_over && job.state !== "done" && job.command !== "train" && button("Again",
+      const again = job.is_over && job.state !== "done" && job.command !== "train" && button("Start again",
         () => app.start(job.command, job.arguments), { "aria-label": `Start job ${job.number} again` });
       return make("li", {}, make("div", { className: "row" }, text("strong", `${job.number}. ${TITLES[job.command]}`), state,
         log, !job.is_over && stopOf(job), again), ...progressOf(job),
-      !job.is_over || job.text ? text("div", job.text, "soft") : null, command(job.line, `job ${job.number}`));
+      text("div", wordsOf(job), "soft"), command(job.line, `job ${job.number}`));
     })));
 }
 
@@ -142,20 +144,26 @@ function drawMoved(missing) {
     make("div", { className: "row" }, button("Choose where they are", () => chooseFolder("Where are the videos?", app.state.folder, async (path) => {
       const found = await ask("look-in", { folder: path });
       const same = found.num_known ? `${found.num_found} of ${found.num_known} videos of the study are recognised by their content` : "the study has not read its videos yet, so only their names can be compared";
-      const close = openDialog("Use this folder?", text("p", `${counted(found.num_videos, "video")} in ${path}; ${same}.`),
+      const close = openDialog("Use this folder?", [text("p", `${counted(found.num_videos, "video")} in ${path}; ${same}.`),
         ...found.renamed.map(([was, now]) => text("p", `${was} is called ${now} there; label files belong to names, so rename it back`, "bad")),
         make("div", { className: "row" }, button("Use it", async () => {
           const others = app.table.folders.filter((item) => item !== folder);
           await ask("video-folders", { folders: [...others, path] });
           close();
           await look();
-        }, { className: "main" }), button("Cancel", () => close())));
+        }, { className: "main" }), button("Cancel", () => close()))]);
     }), { className: "main" }))));
 }
 
 async function look() {
   const before = app.state;
-  const state = await ask("state");
+  const state = await ask("state").catch((error) => {
+    // a study that cannot be read: say so in place of what cannot be shown
+    byId("broken-text").textContent = error.message;
+    byId("broken").hidden = false;
+    throw error;
+  });
+  byId("broken").hidden = true;
   app.state = state;
   if (state.folder) {
     document.title = `${state.name} - mpar-studio`;

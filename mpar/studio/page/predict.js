@@ -49,7 +49,7 @@ export function drawCheck(app) {
         command(app.lines(["preprocess"], ["train", "--html"]), "learning again"))),
     make("div", { className: "two" },
       panel("How good are the predictions?", text("p", "Score stretches drawn at random, blind. From these, mpar estimates recall and precision on these very videos."),
-        button("Open the estimate", () => openScorer({ is_estimate: true }), { disabled: !isPredicted }), estimate.classes ? estimateTable(estimate) : text("p", "Nothing was checked yet.", "soft")),
+        button("Open the estimate", () => openScorer({ is_estimate: true }), { disabled: !isPredicted }), estimate.classes ? estimateTable(estimate) : text("p", "Nothing was checked yet.", "soft"), command(state.estimate_line, "the estimate")),
       panel("Compare with all labels", text("p", "Compares predictions with every label file. Animals that the network learnt from are marked, since they flatter it."),
         button("Compare", () => app.start("evaluate", ["--html", ...(state.has_evaluation ? ["--overwrite"] : [])]), { disabled: !isPredicted }),
         state.has_evaluation ? text("p", "This replaces the comparison in results/evaluation.", "soft") : null,

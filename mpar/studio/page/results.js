@@ -6,6 +6,7 @@ const FIELDS = [
   { name: "bin", label: "Time bins", hint: "such as 5min", note: "Cuts the recording into pieces of this length." },
   { name: "window", label: "Windows", hint: "phase1=0-10min, phase2=10-60min", isList: true, note: "Named stretches of time, separated by commas." },
   { name: "group-by", label: "Groups by", hint: "group", isList: true, note: "Columns of the table of animals, separated by commas." },
+  { name: "response", label: "Responses", hint: "those marked in the classes", isList: true, note: "With stimuli: classes that count as a response, separated by commas." },
   { name: "response-window", label: "Response within", hint: "0-2s", note: "With stimuli: when a response may begin." },
 ];
 const CAPTIONS = { ethograms: "Ethograms of all recordings, by group", time_course: "Time course: mean over animals in each bin, ± SEM" };
@@ -21,9 +22,26 @@ export function drawResults(app) {
     ["away", [state.results, state.in_use, state.jobs.filter((job) => job.is_over).length, steps.evaluate.problem, state.has_summary], () => takeAway(app)]);
 }
 
+let unsaved = null; // the table of animals as somebody edits it
+
+// What was typed stays when new recordings come.
+async function readAnimals() {
+  const found = await ask("animals");
+  if (!unsaved) return found;
+  found.columns = [...new Set([...found.columns, ...unsaved.columns])];
+  found.digest = unsaved.digest;
+  for (const typed of unsaved.rows) {
+    const row = found.rows.find((item) => item.Recording === typed.Recording);
+    if (row) Object.assign(row, typed);
+    else found.rows.push(typed);
+  }
+  return (unsaved = found);
+}
+window.addEventListener("beforeunload", (event) => unsaved && event.preventDefault());
+
 function animalsPanel(app) {
   const place = make("div", { id: "animals" });
-  act(async () => fillAnimals(app, place, await ask("animals")), true);
+  act(async () => fillAnimals(app, place, await readAnimals()), true);
   return panel("Animals and groups", text("p", "One row for each recording. Fill in the animal, its group and anything else, such as dose or sex; new columns may define groups, too."), place);
 }
 
@@ -33,26 +51,32 @@ function fillAnimals(app, place, found) {
   const rows = found.rows.map((row) => make("tr", {}, ...found.columns.map((name) => {
     if (name === "Recording") return cell(row[name], "name");
     const input = make("input", { type: "text", value: row[name] ?? "", "aria-label": `${name} of ${row.Recording}` });
-    input.addEventListener("input", () => (row[name] = input.value));
+    input.addEventListener("input", () => {
+      row[name] = input.value;
+      unsaved = found;
+    });
     return cell(input);
   })));
   const column = make("input", { type: "text", "aria-label": "Name of a new column", placeholder: "new column" });
   const file = make("input", { type: "file", accept: ".csv,.tsv,.txt,.xlsx", "aria-label": "Table of animals to import" });
   file.addEventListener("change", () => act(async () => {
     const read = await ask("animals/parse", file.files[0]);
-    fillAnimals(app, place, { ...read, digest: found.digest });
+    unsaved = { ...read, digest: found.digest };
+    fillAnimals(app, place, await readAnimals());
   }));
   place.replaceChildren(make("div", { className: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))),
     make("div", { className: "row" },
       button("Save animals.csv", async () => {
         await ask("animals", { columns: found.columns, rows: found.rows, digest: found.digest });
-        fillAnimals(app, place, await ask("animals"));
+        unsaved = null;
+        fillAnimals(app, place, await readAnimals());
         return "saved animals.csv";
       }, { className: "main" }),
       column, button("Add the column", () => {
         const name = column.value.trim();
         if (!name) return;
         found.columns.push(name);
+        unsaved = found;
         again();
       }), make("label", {}, "Import a table ", file)));
 }
@@ -116,7 +140,7 @@ function takeAway(app) {
   }, true);
   return make("div", { className: "two" },
     panel("To take away", ...lists.map(([title, paths]) => make("details", { open: paths.length < 6 }, text("summary", `${title} (${paths.length})`),
-      make("ul", {}, ...paths.map((path) => make("li", {}, link(path, path.split("/").slice(-2).join("/"), !path.endsWith(".html"))))))), lists.length ? null : text("p", "There is nothing yet.", "soft"),
+      make("ul", {}, ...paths.map((path) => make("li", {}, link(path, path.replace("results/", ""), !path.endsWith(".html"))))))), lists.length ? null : text("p", "There is nothing yet.", "soft"),
     make("div", { className: "row" }, kind, button("Export", () => {
       const isThere = state.results.some((path) => path.startsWith(`results/export_${kind.value}/`));
       if (!isThere || confirm(`Replace the files in results/export_${kind.value}?`)) app.start("export", ["--format", kind.value, ...(isThere ? ["--overwrite"] : [])]);

@@ -1,6 +1,6 @@
 // Videos: what each is, who scored it, what is wrong; labels, classes, animals, regions.
 
-import { act, ask, button, byId, cell, chooseFolder, clockText, command, counted, draw, make, openDialog, panel, table, text } from "./dom.js";
+import { act, ask, button, byId, cell, chooseFolder, clockText, command, counted, draw, make, openDialog, panel, redrawn, table, text } from "./dom.js";
 
 // Open the page for scoring, at a video and a frame of it.
 export async function openScorer(at = {}) {
@@ -14,16 +14,28 @@ const NO_PICTURE = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>
 export function drawVideos(app) {
   const { table: found } = app;
   draw("videos",
-    ["actions", [found.videos.length, found.is_reading], () => make("div", { className: "panel" },
+    ["actions", [found.videos.length, found.is_reading, app.state.options.review], () => make("div", { className: "panel" },
       make("div", { className: "row" }, text("h2", counted(found.videos.length, "video")),
         text("span", found.is_reading ? "reading files …" : "", "soft")),
       make("div", { className: "row" }, button("Add a folder of videos", () => addFolder(app)),
         button("Import labels", () => openImport(app)), button("Classes and keys", () => openClasses(app)),
         button("Check all files", () => app.start("preprocess", ["--check"]), { title: "Decodes every video and lists what is wrong" })),
-      command(app.lines(["preprocess", "--check"]), "check all files"))],
+      command(app.lines(["preprocess", "--check"]), "check all files"), scorer(app))],
     ["table", found, () => found.videos.length ? panel("", videoTable(found)) : panel("", text("p", "There is no video in the folders of this study."))],
     ["animals", found.pattern, () => animalsPanel(app)],
     ["problems", found.problems, () => found.problems.length ? panel("Problems of other files", problemList(found.problems)) : null]);
+}
+
+// Who scores, and whether they see what others scored.
+function scorer(app) {
+  const { annotator, blind } = app.state.options.review;
+  const who = make("input", { type: "text", value: annotator ?? "", placeholder: "your login name" });
+  who.addEventListener("change", () => act(() => app.setOption("review", "annotator", who.value.trim() || null)));
+  const hides = make("input", { type: "checkbox", checked: Boolean(blind) });
+  hides.addEventListener("change", () => act(() => app.setOption("review", "blind", hides.checked || null)));
+  return make("div", {}, make("div", { className: "row" }, make("label", {}, "Who scores ", who),
+    make("label", {}, hides, " Blind: hide predictions and what others scored. Only that is a second opinion; otherwise your labels take the place of theirs.")),
+  command(app.lines(["review"]), "scoring"));
 }
 
 function videoTable(found) {
@@ -137,9 +149,9 @@ async function openImport(app) {
     drop.classList.remove("over");
     act(() => send(event.dataTransfer.files));
   });
-  const close = openDialog("Import labels",
+  const close = openDialog("Import labels", [
     text("p", "mpar recognises the format of each file and the videos that it belongs to. Nothing is copied before you say so, and nothing in Annotations is replaced."),
-    drop, list, make("div", { className: "row" }, button("Close", () => close())));
+    drop, list, make("div", { className: "row" }, button("Close", () => close()))]);
 }
 
 const STANDS = {
@@ -150,54 +162,62 @@ const STANDS = {
 async function openClasses(app) {
   const found = await ask("classes");
   let rows = found.rows;
+  const undone = []; // the rows before each change, the last one last
   const body = make("tbody", {});
-  const field = (row, key, label) => {
-    const input = make("input", { type: key === "code" ? "number" : "text", value: row[key], "aria-label": `${label} of code ${row.code}` });
-    input.addEventListener("change", () => {
+  const change = (work) => {
+    undone.push(JSON.stringify(rows));
+    work();
+    setTimeout(() => redrawn(body, fill)); // once the key that ended the input has moved the focus
+  };
+  const undo = () => {
+    if (undone.length) rows = JSON.parse(undone.pop());
+    redrawn(body, fill);
+  };
+  const field = (row, k, key, label) => {
+    const input = make("input", { type: key === "code" ? "number" : "text", defaultValue: row[key], maxLength: 60, ariaLabel: `${label}, row ${k + 1}` });
+    input.addEventListener("change", () => change(() => {
       row[key] = input.value.trim();
       // what a class is, its first row says
       const alike = rows.find((other) => other !== row && other.class === row.class);
       if (key === "class" && alike) Object.assign(row, { response: alike.response, mirror: alike.mirror });
-      fill();
-    });
+    }));
     return cell(input);
   };
   function fill() {
     const names = [...new Set(rows.map((row) => row.class))];
     body.replaceChildren(...rows.map((row, k) => {
       const place = names.indexOf(row.class);
-      const known = found.classes[place];
       const chip = make("span", { className: "chip" });
-      if (known) chip.style.background = known.color;
-      const response = make("input", { type: "checkbox", checked: row.response === "yes", "aria-label": `Class ${row.class} is a response` });
-      response.addEventListener("change", () => {
+      if (found.looks[place]) chip.style.background = found.looks[place].color;
+      const response = make("input", { type: "checkbox", checked: row.response === "yes", ariaLabel: `Is a response, row ${k + 1}` });
+      response.addEventListener("change", () => change(() => {
         for (const other of rows) if (other.class === row.class) other.response = response.checked ? "yes" : "";
-        fill();
-      });
-      const move = (step) => button(step < 0 ? "↑" : "↓", () => {
-        [rows[k], rows[k + step]] = [rows[k + step], rows[k]];
-        fill();
-      }, { disabled: k + step < 0 || k + step >= rows.length, "aria-label": `Move ${row.name} ${step < 0 ? "up" : "down"}` });
-      return make("tr", {}, field(row, "code", "Code"), field(row, "name", "Name"), field(row, "class", "Class"), cell(response),
-        make("td", {}, chip, " ", text("kbd", known?.key ?? "")), field(row, "mirror", "Mirror image"),
-        make("td", {}, make("div", { className: "row" }, move(-1), move(1), button("Remove", () => {
+      }));
+      const key = make("select", { ariaLabel: `Key and colour, row ${k + 1}` }, ...names.map((_, i) =>
+        make("option", { value: i, selected: i === place, textContent: found.looks[i]?.key ?? i + 1 })));
+      key.addEventListener("change", () => change(() => {
+        names.splice(Number(key.value), 0, ...names.splice(place, 1));
+        rows = names.flatMap((name) => rows.filter((other) => other.class === name));
+      }));
+      return make("tr", {}, field(row, k, "code", "Code"), field(row, k, "name", "Name"), field(row, k, "class", "Class"), cell(response),
+        make("td", {}, chip, " ", key), field(row, k, "mirror", "Mirror image"),
+        cell(button("Remove", () => change(() => {
           rows = rows.filter((other) => other !== row);
-          fill();
-        }, { "aria-label": `Remove ${row.name}` }))));
+        }), { ariaLabel: `Remove row ${k + 1}` })));
     }));
   }
   fill();
   const wrong = text("p", "", "bad");
-  const close = openDialog("Classes and keys",
-    text("p", "A code is what label files hold; rows of one class count as one. The order gives each class its key and its colour, so move rows to change them. Responses, such as those of pain, come first in reports. Networks keep the classes that they learnt."),
+  const maySkip = () => !undone.length || confirm("Close without saving the changes?");
+  const close = openDialog("Classes and keys", [
+    text("p", "A code is what label files hold; rows of one class count as one. A key brings its colour with it, in figures, too: both follow the order of the classes. Responses, such as those of pain, come first in reports. Networks keep the classes that they learnt."),
     make("div", { className: "scroll" }, make("table", { id: "class-table" },
-      make("thead", {}, make("tr", {}, ...["Code", "Name", "Class", "Response", "Colour, key", "Mirror image", ""].map((title) => make("th", { scope: "col", textContent: title })))), body)),
+      make("thead", {}, make("tr", {}, ...["Code", "Name", "Class", "Response", "Key", "Mirror image", ""].map((title) => make("th", { scope: "col", textContent: title })))), body)),
     wrong,
-    make("div", { className: "row" }, button("Add a row", () => {
+    make("div", { className: "row" }, button("Add a row", () => change(() => {
       const codes = rows.map((row) => Number(row.code));
       rows.push({ code: Math.max(-1, ...codes) + 1, name: "", class: "", mirror: "", response: "" });
-      fill();
-    }), button("Save classes.csv", async () => {
+    })), button("Undo", undo), button("Save classes.csv", async () => {
       try {
         await ask("classes", { rows, digest: found.digest });
         close();
@@ -205,5 +225,11 @@ async function openClasses(app) {
       } catch (error) {
         wrong.textContent = error.message;
       }
-    }, { className: "main" }), button("Cancel", () => close())));
+    }, { className: "main" }), button("Cancel", () => maySkip() && close()))], maySkip);
+  body.addEventListener("keydown", (event) => {
+    const isTyping = event.target.type === "text" && event.target.value !== event.target.defaultValue;
+    if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || isTyping) return;
+    event.preventDefault();
+    undo();
+  });
 }

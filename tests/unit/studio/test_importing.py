@@ -66,7 +66,7 @@ def test_formats_and_matches_are_named_and_files_copied_on_demand(imports, small
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".csv", "a.exe", "..", "a\0.csv", "a:b.csv", "x" * 300 + ".csv", "Videos"]
+    "name", ["", ".csv", "a.exe", "..", "a\0.csv", "a\nb.csv", "x" * 300 + ".csv", "Videos"]
 )
 def test_names_that_are_no_label_files(imports, name):
     """They are refused before anything is written."""

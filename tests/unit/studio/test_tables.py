@@ -28,7 +28,7 @@ def study(tmp_path):
 def test_classes_come_back_as_they_went(study):
     """What the page shows and saves is the map that the commands read; a mistake saves nothing."""
     found = read_classes(study)
-    assert [item["key"] for item in found["classes"]] == [*"123456"]
+    assert [item["key"] for item in found["looks"][:6]] == [*"123456"]
     write_classes(study, found)
     path = study.folder / "classes.csv"
     assert ClassMap.from_csv(path) == DEFAULT_CLASS_MAP

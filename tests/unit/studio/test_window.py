@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shlex
 import shutil
+from urllib.parse import quote
 
 import pytest
 from mpar_cli._commands import Commands
@@ -337,3 +340,83 @@ def test_the_page_for_scoring_is_opened_anew_only_if_it_must(opened, small):
         jobs.save(dataclasses.replace(job, state="running"))
         assert ask("review", {}).json["url"] == first
     assert ask("review", {}).json["url"] != first
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value", "found"),
+    [
+        ("train", "epochs", -3, "found -3, expected a whole number, 0 or more"),
+        ("train", "minutes", "soon", "found 'soon'"),
+        ("train", "model", "huge", "found 'huge'"),
+        ("preprocess", "size", "4", "found 4x4, expected at least 16x16 px"),
+        ("preprocess", "group-pattern", "(", "is not a regular expression"),
+        ("preprocess", "follow", "yes", "found 'yes', expected true"),
+        ("summarize", "bin", "abc", "found 'abc', expected a time above 0"),
+        ("summarize", "window", ["a=1-0min"], "ends before it begins"),
+        ("review", "annotator", "x" * 150, "expected a name of letters"),
+    ],
+)
+def test_an_option_that_a_command_refuses_is_refused_at_once(client, command, name, value, found):
+    """By the command itself, on the page and in study.json, with file and field."""
+    answer = client("option", {"command": command, "name": name, "value": value})
+    assert answer.status_code == 400
+    assert found in answer.json["error"]
+    put_study(client.folder, options={command: {name: value}})
+    answer = client("state")
+    assert answer.status_code == 422
+    assert f"study.json: options of {command}: " in answer.json["error"]
+    assert found in answer.json["error"]
+
+
+def test_options_that_no_command_knows_are_named(client):
+    """A typing mistake in study.json is said before any job fails."""
+    put_study(client.folder, options={"train": {"epoch": 3}})
+    assert "found 'epoch', expected an option of mpar-train" in client("state").json["error"]
+    put_study(client.folder, options={"train": {"minutes": {"a": 1}}})
+    assert "minutes: found {'a': 1}" in client("state").json["error"]
+    put_study(client.folder, options={"train": {"features": True, "movement": True, "minutes": 3}})
+    assert client("state").status_code == 200
+
+
+def test_commands_to_copy_are_quoted_for_the_shell(opened, tmp_path):
+    """A name with quotes, blanks and a dollar comes back as one word."""
+    folder = put_study(tmp_path / 'My "great" $HOME')
+    (folder / "Videos").mkdir()
+    put_network(folder, "run_1")
+    (folder / "runs" / "run_1" / "config.json").write_text("{}")
+    state = opened(folder)("state").json
+    lines = [step["line"] for step in state["steps"].values()]
+    lines += [state["runs"][0]["resume_line"], state["estimate_line"]]
+    for line in lines:
+        assert shlex.split(line)[1] == str(folder)
+    assert shlex.split(state["runs"][0]["resume_line"])[2:] == state["runs"][0]["resume"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(opened, tmp_path):
+    """As a message; nothing is half made."""
+    (tmp_path / "films").mkdir()
+    (tmp_path / "file").write_text("x")
+    ask = opened()
+    body = {"folder": str(tmp_path / "file" / "S"), "videos": [str(tmp_path / "films")]}
+    answer = ask("open", body)
+    assert answer.status_code == 507
+    assert "Not a directory" in answer.json["error"]
+    body["folder"] = str(tmp_path / ("x" * 300))
+    assert "File name too long" in ask("open", body).json["error"]
+    assert ask("state").json["folder"] == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_label_files_of_oddly_named_videos_are_taken_in(opened, small):
+    """A video may be called so, and its label file has to be."""
+    name = 'a<b>"?"'
+    (small / "Videos" / "mouse_01.mp4").rename(small / "Videos" / f"{name}.mp4")
+    ask = opened(small)
+    ask("state")
+    rows = b"Frame,Action\n" + b"".join(b"%d,rest\n" % k for k in range(48))
+    assert ask(f"import?name={quote(name)}_ben.csv", rows).status_code == 200
+    (found,) = ask("import").json["files"]
+    assert found["matches"][0]["video"] == f"{name}.mp4"
+    assert ask("import/copy", {"names": [found["name"]]}).json["copied"] == [f"{name}_ben.csv"]
+    assert ask("import?name=..%2F..%2Fx.csv", rows).status_code == 200
+    assert not (small.parent / "x.csv").exists()
