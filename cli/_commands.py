@@ -13,6 +13,7 @@ from mpar.studio.study import Study
 if TYPE_CHECKING:
     from mpar.cache.preprocess_config import PreprocessConfig
     from mpar.labels.classes import ClassMap
+    from mpar.learning.recipe import TrainConfig
 
 
 class Commands:
@@ -42,6 +43,22 @@ class Commands:
             text = error.message
             text = text if "found " in text else f"found {value!r}: {text}"
             raise ConfigError(f"{name}: {text}") from None
+
+    def read_recipe(self, study: Study) -> TrainConfig:
+        """Return with which recipe mpar-train trains on a study."""
+        from mpar.learning.recipe import TrainConfig, named_recipe
+
+        main: click.Command = importlib.import_module("mpar_cli.train").main
+        context = click.Context(main)
+        given = {}
+        for name, value in study.options.get("train", {}).items():
+            option = next(p for p in main.params if f"--{name}" in (*p.opts, *p.secondary_opts))
+            assert option.name is not None
+            is_on = f"--{name}" in option.opts
+            given[option.name] = is_on if value is True else option.process_value(context, value)
+        recipe = str(given.get("recipe_name", "mpar"))
+        fields = TrainConfig.__dataclass_fields__
+        return named_recipe(recipe, **{k: v for k, v in given.items() if k in fields})
 
     def read_labelling(self, study: Study) -> tuple[ClassMap, PreprocessConfig]:
         """Return with which classes and options mpar-preprocess reads a study."""

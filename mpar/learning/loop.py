@@ -19,8 +19,9 @@ from mpar.cache.joined import as_text
 from mpar.cache.store import Store
 from mpar.learning.beside import Beside
 from mpar.learning.board import TrainingBoard, draw_validation
+from mpar.learning.expected import plan_steps
 from mpar.learning.learner import Learner, NoLearner, derive_seeds
-from mpar.learning.planning import plan_minutes, plan_steps, steps_of_one_pass, time_steps
+from mpar.learning.planning import plan_minutes, steps_of_one_pass, time_steps
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.runs import by_class, write_history
 from mpar.learning.signals import TrainingInterruptedError, caught_signals

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,15 +12,11 @@ import numpy as np
 from mpar.cache.clips import tile_windows
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
+from mpar.learning.expected import DEFAULT_EPOCHS
 from mpar.learning.learner import Learner
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import class_counts
-from mpar.network.config import NO_NETWORK
 
-# By default a run has 30 epochs of this many steps in all. Our choice: the loss of small studies
-# still fell at 480 steps, and about 1,100 learn drawn animals well; more was not measured.
-MIN_STEPS, MAX_STEPS = 1_000, 30_000
-DEFAULT_EPOCHS = 30
 _MAX_VALIDATION_SHARE = 0.05  # of the time given with --minutes
 _MIN_EPOCHS = 3
 _NUM_WARM_UP, _NUM_TIMED = 3, 8  # steps taken and undone to measure their time
@@ -34,44 +29,6 @@ def steps_of_one_pass(store: Store, recordings: Sequence[int], config: TrainConf
     else:
         num_windows = len(tile_windows(store, recordings, window=config.window))
     return max(1, -(-num_windows // config.batch_size))
-
-
-def plan_steps(config: TrainConfig, one_pass: int) -> tuple[TrainConfig, int]:
-    """Fix epochs and steps of an epoch without a time limit.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        If its `num_epochs` is 0, short epochs get more steps and long ones fewer.
-    one_pass : int
-        From `steps_of_one_pass`.
-
-    Returns
-    -------
-    TrainConfig
-        With the number of epochs; without a network, one.
-    int
-        Steps of an epoch; without a network, none.
-
-    Raises
-    ------
-    ConfigError
-        Both epochs and minutes are given.
-    """
-    if config.model_type == NO_NETWORK:
-        return dataclasses.replace(config, num_epochs=1, minutes=0.0), 0
-    if config.num_epochs and config.minutes:
-        raise ConfigError(
-            f"epochs, minutes: found {config.num_epochs} and {config.minutes:g}, expected only one "
-            "of them"
-        )
-    if config.num_epochs:
-        return config, one_pass
-    config = dataclasses.replace(config, num_epochs=DEFAULT_EPOCHS)
-    if config.sampling != "balanced":  # an epoch is one pass by definition
-        return config, one_pass
-    least, most = (math.ceil(total / DEFAULT_EPOCHS) for total in (MIN_STEPS, MAX_STEPS))
-    return config, min(max(one_pass, least), most)
 
 
 def plan_minutes(

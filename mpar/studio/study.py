@@ -31,6 +31,7 @@ from mpar.system.files import locked, write_json
 if TYPE_CHECKING:
     from mpar.cache.preprocess_config import PreprocessConfig
     from mpar.labels.classes import ClassMap
+    from mpar.learning.recipe import TrainConfig
 
 FILE_NAME = "study.json"
 VERSION = 1
@@ -297,6 +298,9 @@ class Commands(Protocol):
 
     def read_labelling(self, study: Study) -> tuple[ClassMap, PreprocessConfig]:
         """Return with which classes and options mpar-preprocess reads a study; or ConfigError."""
+
+    def read_recipe(self, study: Study) -> TrainConfig:
+        """Return with which recipe mpar-train trains on a study; or ConfigError."""
 
 
 def new_study(folder: Path | str, videos: Sequence[Path]) -> Study:

@@ -23,6 +23,8 @@ from mpar.labels.bouts import find_bouts
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES, NameIndex, added_to
 from mpar.labels.scorings import JOINT
+from mpar.learning.expected import expect_seconds
+from mpar.learning.recipe import TrainConfig
 from mpar.learning.scarcity import MIN_SCORED_BOUTS, MIN_TRAIN_BOUTS, MIN_TRAIN_FRAMES
 from mpar.matching.groups import find_group
 from mpar.matching.pairing import find_label_files, find_recordings
@@ -82,13 +84,17 @@ class Laid:
 
 @dataclass(slots=True)
 class Read:
-    """What the label files say: by video, as recordings, their problems, and what is left out."""
+    """What the label files say: by video, as recordings, their problems, and what is left out.
+
+    `num_px` is the size of a picture as the network will see it.
+    """
 
     class_map: ClassMap = DEFAULT_CLASS_MAP
     labels: dict[Path, Labels] = field(default_factory=dict)
     laid: list[Laid] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     num_refused: int = 0
+    num_px: int = 0
 
 
 class VideoTable:
@@ -229,6 +235,7 @@ class VideoTable:
             class_map,
             problems=[p.below(study.annotations, *study.video_folders) for p in problems],
             num_refused=len(sources) - len(set(joined.origins)),
+            num_px=joined.frame_size[0] * joined.frame_size[1],
         )
         for source in sources:
             self._count(source, class_map, read.labels.setdefault(source.video, Labels()))
@@ -369,6 +376,11 @@ class VideoTable:
             "enough_bouts": _ENOUGH_BOUTS,
             "enough_frames": MIN_TRAIN_FRAMES,
         }
+
+    def expect(self, config: TrainConfig, labels_a_second: float | None) -> float | None:
+        """Return about how long a recipe learns from these labels, in seconds; None if unknown."""
+        num_labelled = sum(int(item.frames.sum()) for item in self._labels.laid)
+        return expect_seconds(config, num_labelled, self._labels.num_px, labels_a_second)
 
     def _load(self) -> dict[str, dict[str, Any]]:
         try:

@@ -135,13 +135,14 @@ class Studio:
         study = self.study()
         run = self._in_use(study)
         outdated = bool(run) and is_outdated(study, run)
+        runs = list_runs(study)
         jobs = [self._job(job) for job in reversed(self.jobs.all())]
         return {
             "name": self.folder.resolve().name,
             "folder": str(self.folder),
             "revision": self.videos.look(study),
             "missing": [str(folder) for folder in study.missing_folders],
-            "runs": list_runs(study),
+            "runs": runs,
             "in_use": run,
             "jobs": jobs,
             "steps": {command: self._step(study, command, outdated) for command in _STEPS},
@@ -152,6 +153,7 @@ class Studio:
             "estimate_line": shown(
                 ["mpar-review", str(study.folder), "--estimate", "--output", str(study.checks)]
             ),
+            "expected": self._expected(study, runs),
             "has_cache": study.cache.is_file(),
             "has_summary": (study.results / "summary" / "settings.json").is_file(),
             "has_evaluation": (study.results / "evaluation" / "metrics.json").is_file(),
@@ -163,6 +165,19 @@ class Studio:
             "results": list_results(study),
             "exports": EXPORTS,
         }
+
+    def _expected(self, study: Study, runs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return about how long learning takes in seconds, and the run whose speed tells so."""
+        run, speed = "", None
+        try:
+            config = self._commands.read_recipe(study)
+            for known in runs:
+                speeds = [epoch["frames_a_second"] for epoch in known["history"]]
+                if not run and speeds and known["options"]["model_type"] == config.model_type:
+                    run, speed = known["name"], speeds[-1]
+            return {"seconds": self.videos.expect(config, speed), "run": run}
+        except ConfigError as error:
+            return {"seconds": None, "run": "", "problem": str(error)}
 
     def _in_use(self, study: Study) -> str:
         try:

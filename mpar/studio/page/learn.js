@@ -35,7 +35,7 @@ export function drawLearn(app) {
   }
   const isShown = run?.is_finished && report?.name === run.name;
   draw("learn",
-    ["labels", [found.labelled, found.is_reading, state.options.train.minutes, state.runs.length], () => readiness(app)],
+    ["labels", [found.labelled, found.is_reading, state.expected], () => readiness(app)],
     ["choices", [state.options.preprocess, state.options.train, state.has_cache, Boolean(job), found.labelled.num_recordings], () => job ? null : choices(app)],
     ["running", [job?.number, job?.state, job?.progress?.stage, job?.progress?.note, state.runs[0]?.history.length], () => job ? running(app, job) : null],
     ["stopped", [Boolean(job), state.runs.filter((item) => item.can_continue)], () => job ? null : unfinished(app)],
@@ -46,10 +46,9 @@ export function drawLearn(app) {
 function readiness(app) {
   const { labelled, is_reading: isReading } = app.table;
   const few = labelled.classes.filter((item) => item.is_little);
-  const last = app.state.runs.find((run) => run.is_finished && run.history.length);
-  const seconds = last?.history.reduce((sum, epoch) => sum + (epoch.seconds ?? 0), 0);
-  const minutes = app.state.options.train.minutes;
-  const time = minutes ? `It will take about ${minutes} minutes.` : last ? `The last run took ${timeText(seconds)} for ${counted(last.history.length, "epoch")}.` : "How long it takes is known after the first epoch; Minutes plans it.";
+  const { seconds, run, problem } = app.state.expected;
+  const basis = app.state.options.train.minutes ? "as you chose" : run ? `at the speed of ${run}` : "for two processor cores without other work; a GPU is faster";
+  const time = seconds ? `Learning takes about ${timeText(seconds)} (an estimate, ${basis}), besides reading the videos.` : problem ?? "";
   return make("div", { className: "panel" }, text("h2", "What there is to learn from"),
     text("p", isReading ? "Reading label files …" : `${counted(labelled.num_recordings, "recording")} of ${counted(labelled.num_animals, "animal")} with labels. ${time}`),
     labelled.num_refused ? text("p", `${counted(labelled.num_refused, "recording")} more will be left out, since something is wrong with the labels; Videos says what.`, "bad") : null,

@@ -16,8 +16,9 @@ from mpar.cache.clips import ClipSampler, labelled_frames
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, MparError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.learning.expected import expect_seconds, plan_steps
 from mpar.learning.loop import TrainingRun, Validation
-from mpar.learning.planning import plan_minutes, plan_steps
+from mpar.learning.planning import plan_minutes
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import split_store
 from mpar.learning.training import resolve_model
@@ -173,6 +174,29 @@ def test_plan_of_steps():
     assert plan_steps(every, 5) == (dataclasses.replace(every, num_epochs=30), 5)
     with pytest.raises(ConfigError, match="found 7 and 3, expected only one of them"):
         plan_steps(TrainConfig(num_epochs=7, minutes=3), 5)
+
+
+@pytest.mark.parametrize(
+    ("model", "hours", "minutes"),
+    [("fast", 1, 33), ("fast", 2, 32), ("fast", 8, 47), ("standard", 1, 231), ("standard", 2, 262)],
+)
+def test_expected_time_is_that_of_the_table(model, hours, minutes):
+    """Within a tenth, but for the 2 h of fast, which took less than 1 h did; pixels count."""
+    config = TrainConfig(model_type=model)
+    seconds = expect_seconds(config, hours * 3600 * 30, 64 * 64)
+    assert seconds == pytest.approx(60 * minutes, rel=0.15)
+    assert expect_seconds(config, hours * 3600 * 30, 128 * 128) == pytest.approx(4 * seconds)
+
+
+def test_expected_time_of_plans_and_of_known_speeds():
+    """Minutes are what was asked for; a run's speed replaces ours; movement alone is unknown."""
+    assert expect_seconds(TrainConfig(minutes=7), 1000, 4096) == 420
+    assert expect_seconds(TrainConfig(model_type="none"), 1000, 4096) is None
+    assert expect_seconds(TrainConfig(), 0, 4096) is None
+    config = TrainConfig(num_epochs=2, val_fraction=0.2, test_fraction=0.2)
+    slow, quick = (expect_seconds(config, 10_000, 4096, speed) for speed in (100, 200))
+    assert slow == pytest.approx(2 * quick)
+    assert 2 * 6_000 / 100 < slow < 2 * 7_000 / 100
 
 
 @pytest.mark.parametrize("sampling", ["balanced", "all"])

@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import time
 from urllib.parse import quote
 
 import pytest
@@ -420,3 +421,27 @@ def test_label_files_of_oddly_named_videos_are_taken_in(opened, small):
     assert ask("import/copy", {"names": [found["name"]]}).json["copied"] == [f"{name}_ben.csv"]
     assert ask("import?name=..%2F..%2Fx.csv", rows).status_code == 200
     assert not (small.parent / "x.csv").exists()
+
+
+def test_the_expected_time_needs_no_run_and_learns_from_one(opened, small):
+    """It follows the options, and the speed of a run of the same network once there is one."""
+    ask = opened(small)
+
+    def expected(**options):
+        put_study(small, options={"preprocess": {"size": 32}, "train": options})
+        return ask("state").json["expected"]
+
+    ask("state")
+    while ask("videos").json["is_reading"]:
+        time.sleep(0.05)
+    first = expected(model="fast")
+    assert first["run"] == ""
+    assert expected(model="fast", epochs=60)["seconds"] < first["seconds"]  # 1,000 steps at least
+    assert expected(minutes=3)["seconds"] == 180
+    assert expected(model="none")["seconds"] is None
+    put_network(small, "run_1")
+    run = small / "runs" / "run_1"
+    (run / "config.json").write_text('{"training": {"model_type": "fast"}}')
+    (run / "metrics.csv").write_text("Epoch,Frames_per_second\n1,10\n")
+    assert expected(model="fast")["run"] == "run_1"
+    assert expected(model="fast")["seconds"] > first["seconds"]
