@@ -25,9 +25,17 @@ OUTPUT = Path(__file__).parents[2] / "data" / "tutorial"
 WIDTH, NUM_COLORS = 960, 128
 
 
+HOME = "/home/anna"  # stands for the temporary folder in the pictures
+HIDE = """(home) => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replace(/\\S*(?=.mpar-demo)/g, home);
+}"""
+
+
 def shoot(page, name):
     """Write what a page shows, in few colours and small."""
     page.wait_for_timeout(400)
+    page.evaluate(HIDE, HOME)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture = picture.resize((WIDTH, WIDTH * picture.height // picture.width), Image.LANCZOS)
     picture = picture.quantize(NUM_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)

@@ -248,3 +248,21 @@ def test_two_windows_do_not_overwrite_each_other(open_window, tmp_path):
     second.settle()
     first.page.wait_for_selector("#message >> text=Changed in another window")
     assert first.own() == second.own() == codes_of(tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (820, 1180)], ids=["laptop", "tablet"])
+def test_the_page_fits_a_small_laptop_and_a_tablet(open_window, size):
+    """Nothing is wider than the window, and five stretches of the queue are in sight."""
+    window = open_window(predictions=True)
+    window.page.set_viewport_size({"width": size[0], "height": size[1]})
+    window.page.wait_for_selector("#queue-panel li button")
+    wide = window.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0
+    room = window.page.evaluate("() => document.querySelector('#queue-panel ol').clientHeight")
+    entry = window.page.evaluate("() => document.querySelector('#queue-panel li').offsetHeight")
+    assert room >= 5 * entry
+    bottom = window.page.evaluate(
+        "() => document.querySelector('#queue-panel').getBoundingClientRect().bottom"
+        " - document.querySelector('#side').getBoundingClientRect().bottom"
+    )
+    assert bottom <= 1
