@@ -42,6 +42,7 @@ KEPT = ".studio"  # what can be computed again lies in this folder of the study
 _PICTURE_PX = 120
 _LOOK_S = 2.0  # between two looks at the folders
 _REREAD_S = 5.0  # between two readings of the label files, which change with every edit
+_REST = 9  # times as long as a reading took, so that it holds up no one who scores
 _SAVE_EVERY = 20  # videos
 _ENOUGH_BOUTS = MIN_TRAIN_BOUTS + 2 * MIN_SCORED_BOUTS  # to learn, to validate and to test
 # of these codes the table speaks in columns of its own
@@ -122,7 +123,7 @@ class VideoTable:
         self._runs: dict[str, list[str]] = {}
         self._seen: Any = None
         self._label_state: Any = None
-        self._looked_at = self._read_at = -1e9
+        self._looked_at = self._read_next = -1e9
         self._lock = threading.Lock()
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -176,9 +177,9 @@ class VideoTable:
                 self._save()
         if unknown:
             self._save()
-        if state == self._label_state or time.monotonic() < self._read_at + _REREAD_S:
+        started = time.monotonic()
+        if state == self._label_state or started < self._read_next:
             return
-        self._read_at = time.monotonic()
         try:
             with contained(study.annotations, with_disk=True):
                 read = self._lay(study, state[1])
@@ -187,6 +188,8 @@ class VideoTable:
         except MparError as error:  # of a table, or of the options
             read = Read(problems=[Problem.of(FILE_NAME, "malformed", str(error))])
         self._labels, self._label_state = read, state
+        now = time.monotonic()
+        self._read_next = now + max(_REREAD_S, _REST * (now - started))
         self.revision += 1
 
     def _open(self, video: Path) -> dict[str, Any]:

@@ -28,7 +28,10 @@ WIDTH, NUM_COLORS = 960, 128
 HOME = "/home/anna"  # stands for the temporary folder in the pictures
 HIDE = """(home) => {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replace(/\\S*(?=.mpar-demo)/g, home);
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    text.data = text.data.replace(/\\S+(?=.mpar-demo)/g, home);
+  }
 }"""
 
 
