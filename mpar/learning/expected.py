@@ -74,7 +74,7 @@ def expect_seconds(
     num_labelled : int
         Labelled frames of all recordings, which animals share evenly.
     num_px : int
-        Pixels of a picture as the network sees it.
+        Pixels of a picture as the network sees it; smaller ones than 64 x 64 count as such.
     labels_a_second : float, optional
         Speed of a run on this machine; by default that of two cores, in proportion to the pixels.
 
@@ -88,7 +88,8 @@ def expect_seconds(
     kind = "fast" if config.model_type == AUTO else config.model_type
     if kind == NO_NETWORK or not num_labelled:
         return None
-    of_step, of_frame = (seconds * num_px / _MEASURED_PX for seconds in _SECONDS[kind])
+    share = max(1.0, num_px / _MEASURED_PX)
+    of_step, of_frame = (seconds * share for seconds in _SECONDS[kind])
     labels = config.window * config.batch_size
     of_step *= labels / _MEASURED_LABELS
     if labels_a_second:

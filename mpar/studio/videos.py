@@ -122,6 +122,7 @@ class VideoTable:
         self._labels = Read()
         self._runs: dict[str, list[str]] = {}
         self._seen: Any = None
+        self._now: Any = None  # label files, tables, options and videos as they are, and as read
         self._label_state: Any = None
         self._looked_at = self._read_next = -1e9
         self._lock = threading.Lock()
@@ -136,7 +137,11 @@ class VideoTable:
 
     @property
     def is_reading(self) -> bool:
-        """Whether the thread still reads."""
+        """Whether the thread still reads, or will after a rest."""
+        return self._is_busy or self._now != self._label_state
+
+    @property
+    def _is_busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
     def look(self, study: Study) -> int:
@@ -154,13 +159,14 @@ class VideoTable:
             state = files, study.options.get("preprocess")
             runs = _predicted_by(study)
             seen = (keys, state, runs, _key(_problems_of(study)))
-            if seen == self._seen and (state, videos) == self._label_state:
+            self._now = state, videos
+            if seen == self._seen and self._now == self._label_state:
                 return self.revision
             self._seen, self._videos, self._keys, self._runs = seen, videos, keys, runs
             self.revision += 1
-            if not self.is_reading:
+            if not self._is_busy:
                 self._thread = threading.Thread(
-                    target=self._read, args=(study, (state, videos)), daemon=True
+                    target=self._read, args=(study, self._now), daemon=True
                 )
                 self._thread.start()
             return self.revision
@@ -375,6 +381,7 @@ class VideoTable:
             "classes": classes,
             "num_recordings": len(read.laid),
             "num_animals": len({item.animal for item in read.laid}),
+            "num_empty": sum(not item.frames.any() for item in read.laid),
             "num_refused": read.num_refused,
             "enough_bouts": _ENOUGH_BOUTS,
             "enough_frames": MIN_TRAIN_FRAMES,

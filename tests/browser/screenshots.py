@@ -81,6 +81,8 @@ def visit(page):  # noqa: PLR0915
     other.evaluate("async () => { await review.sender.settle(); }")
     other.close()
     go(page, "learn")
+    page.wait_for_timeout(3000)  # until the studio looks again
+    page.wait_for_function("() => !studio.table.is_reading")
     shoot(page, "learn")
     page.locator("#learn-button").click()
     page.wait_for_function(

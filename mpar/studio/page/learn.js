@@ -50,7 +50,7 @@ function readiness(app) {
   const basis = app.state.options.train.minutes ? "as you chose" : run ? `at the speed of ${run}` : "for two processor cores without other work; a GPU is faster";
   const time = seconds ? `Learning takes about ${timeText(seconds)} (an estimate, ${basis}), besides reading the videos.` : problem ?? "";
   return make("div", { className: "panel" }, text("h2", "What there is to learn from"),
-    text("p", isReading ? "Reading label files …" : `${counted(labelled.num_recordings, "recording")} of ${counted(labelled.num_animals, "animal")} with labels. ${time}`),
+    text("p", isReading ? "Reading label files …" : `${counted(labelled.num_recordings, "recording")} of ${counted(labelled.num_animals, "animal")} with label files${labelled.num_empty ? `, ${labelled.num_empty} of them without a label` : ""}. ${time}`),
     labelled.num_refused ? text("p", `${counted(labelled.num_refused, "recording")} more will be left out, since something is wrong with the labels; Videos says what.`, "bad") : null,
     table(["Class", "#Frames", "#Bouts", "#Videos", ""], labelled.classes.map((item) => make("tr", {},
       cell(`${item.name}${item.is_response ? " (response)" : ""}`), cell(item.num_frames.toLocaleString("en"), "number"), cell(item.num_bouts, "number"), cell(item.num_videos, "number"),
