@@ -29,6 +29,8 @@ class Commands:
         values = value if isinstance(value, list) else [value]
         if option.is_flag and value is not True:
             raise ConfigError(f"{name}: found {value!r}, expected true; remove or correct it")
+        if isinstance(option.type, click.Path):
+            return  # a disk that is not there now does not make a study unreadable
         if value is True and (option.is_flag or option.flag_value is not None):
             return  # alone, an option such as --features has a value of its own
         if isinstance(value, list) and not option.multiple:

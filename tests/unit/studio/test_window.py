@@ -377,6 +377,8 @@ def test_options_that_no_command_knows_are_named(client):
     assert "minutes: found {'a': 1}" in client("state").json["error"]
     put_study(client.folder, options={"train": {"features": True, "movement": True, "minutes": 3}})
     assert client("state").status_code == 200
+    put_study(client.folder, options={"preprocess": {"tracks": "/not/there/now"}})
+    assert client("state").status_code == 200
 
 
 def test_commands_to_copy_are_quoted_for_the_shell(opened, tmp_path):
