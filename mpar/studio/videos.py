@@ -340,7 +340,6 @@ class VideoTable:
             "id": str(video),
             "name": video.name,
             "folder": str(video.parent),
-            "is_known": facts is not None,
             "has_picture": bool(facts and not facts["problem"]),
             "animal": animal_of(video, pattern),
             "scored": labels.scored,

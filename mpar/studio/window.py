@@ -206,12 +206,7 @@ class Studio:
             found = self._outputs[job.number]
         else:
             progress, texts = self.jobs.output(job.number)
-            warnings = [t for t in texts if t.startswith(("warning: ", "error: "))]
-            found = {
-                "progress": progress,
-                "text": texts[-1] if texts else "",
-                "warnings": warnings[-5:],
-            }
+            found = {"progress": progress, "text": texts[-1] if texts else ""}
             if job.is_over:  # what it said is final, and the page asks every second
                 self._outputs[job.number] = found
         assert self.folder is not None
@@ -222,7 +217,6 @@ class Studio:
             "arguments": job.arguments,
             "state": job.state,
             "is_over": job.is_over,
-            "added": job.added,
         }
 
     def _step(self, study: Study, command: str, outdated: bool) -> dict[str, Any]:

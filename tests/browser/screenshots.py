@@ -41,7 +41,7 @@ def shoot(page, name):
     page.evaluate(HIDE, HOME)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture = picture.resize((WIDTH, WIDTH * picture.height // picture.width), Image.LANCZOS)
-    picture = picture.quantize(NUM_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture = picture.quantize(NUM_COLORS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     picture.save(OUTPUT / f"{name}.png", optimize=True)
     sys.stdout.write(f"{name}.png: {(OUTPUT / f'{name}.png').stat().st_size // 1000} kB\n")
 
