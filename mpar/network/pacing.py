@@ -21,6 +21,10 @@ from mpar.video.videos import Decoding, View
 
 _WAITING_FRAMES = 64  # of each region, between the decoder and the network
 _PATIENCE_SECONDS = 1.0
+_SQUARE_ADVICE = (
+    "look at mpar-export --format video --squares: if it is cut off, film it as small as in "
+    "training; if something else moves, leave it out with --regions"
+)
 
 Views = list[View]  # one frame: one view per region
 
@@ -135,7 +139,7 @@ def walk_video(
             probabilities,
             steps,
             meter.appearance(step_rate, _size_of(region or decoding.info), line.fps),
-            tuple(find_warnings(squares)),
+            tuple(find_warnings(squares, _SQUARE_ADVICE)),
             SquarePath.of(squares, following.side, region) if following else None,
         )
         for probabilities, meter, squares, region in zip(

@@ -38,6 +38,7 @@ _REACH = _EVERY * (_MEDIAN_LOOKS // 2 + 1) + _MEAN_FRAMES // 2  # frames that th
 _SLACK = 0.1  # of the side: how far an animal that runs may be from the even path
 _PLAY = 0.1  # of the side: how far it may be from the middle before the square moves
 _CUT = 0.1  # of the side: how far an animal may reach beyond the square
+_FIXED_SHARE = 0.25  # of what moves elsewhere meanwhile; what covers less does not leave its place
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
@@ -206,8 +207,8 @@ class Follower:
         self._num_added = self._num_placed = 0
         self._looks: list[np.ndarray] = []  # of the block that is filled now
         self._before: np.ndarray | None = None
-        self._samples: list[np.ndarray] = []
-        self._sample_every = 1
+        self._samples = _Samples()
+        self._fixtures = _Fixtures()
         self._last: Place = None
         self._corner: Corner = None
         self._seen: list[_Seen | None] = []  # what smoothing still needs
@@ -216,10 +217,8 @@ class Follower:
     def add(self, picture: np.ndarray) -> list[Square]:
         """Take the next frame, (H, W) uint8 of any size; return the squares known since."""
         if self._num_added % _EVERY == 0:
-            look = shrink(picture)
-            if self._num_added // _EVERY % self._sample_every == 0:
-                self._sample(look)
-            self._looks.append(look)
+            self._looks.append(shrink(picture))
+            self._samples.add(self._looks[-1])
         self._num_added += 1
         return [] if self._num_added % self._block else self._place(self._num_added - _REACH)
 
@@ -227,20 +226,13 @@ class Follower:
         """Return the squares of the remaining frames."""
         return self._place(self._num_added)
 
-    def _sample(self, look: np.ndarray) -> None:
-        """Keep a look for the background; of many, only every second."""
-        self._samples.append(look)
-        if len(self._samples) > _NUM_SAMPLES:
-            self._samples = self._samples[::2]
-            self._sample_every *= 2
-
     def _place(self, stop: int) -> list[Square]:
         """Return the squares of the frames that have none yet, up to `stop`."""
         if self._looks:
             looks = np.stack(self._looks)
-            evidence = _find_evidence(looks, np.stack(self._samples), self._before)
+            spots = _find_spots(looks, self._samples.stack(), self._before)
             self._before, self._looks = looks[-1], []
-            for one in evidence:
+            for one in self._fixtures.without(spots):
                 seen = _see(one, self._shape, self._side, self._last)
                 self._last = (seen.x, seen.y) if seen else self._last
                 self._seen.append(seen)
@@ -296,8 +288,15 @@ class TrackFollower:
         return []
 
 
-def find_warnings(squares: Sequence[Square]) -> list[str]:
-    """Return warnings about the squares of all frames of a video; none without squares."""
+def find_warnings(
+    squares: Sequence[Square],
+    advice: str = "look at --preview: if it is cut off, pass a larger --follow-size; if something "
+    "else moves, leave it out with --regions",
+) -> list[str]:
+    """Return warnings about the squares of all frames of a video; none without squares.
+
+    `advice` says what to do if the animal is cut off.
+    """
     if not squares:
         return []
     num_whole = sum(square.x == WHOLE for square in squares)
@@ -312,7 +311,7 @@ def find_warnings(squares: Sequence[Square]) -> list[str]:
     if num_touching > _MAX_TOUCHING * len(squares):
         warnings.append(
             f"the animal reaches beyond its square in {100 * num_touching / len(squares):.0f} % of "
-            "the frames; look at --preview, and choose a larger --follow-size if it is cut off"
+            f"the frames; {advice}"
         )
     return warnings
 
@@ -404,7 +403,7 @@ def measure_length(pictures: Iterable[np.ndarray], shape: tuple[int, int]) -> fl
     """
     looks = np.stack([shrink(picture) for picture in pictures][::_EVERY])
     lengths, last = [], None
-    for one in _find_evidence(looks, looks, None):
+    for one in _Fixtures().without(_find_spots(looks, looks, None)):
         seen = _see(one, shape, min(shape) / 2, last)
         if seen:
             last = seen.x, seen.y
@@ -418,6 +417,70 @@ def shrink(picture: np.ndarray) -> np.ndarray:
     scale = max(1, max(height, width) / _SMALL_PX)
     size = max(1, round(width / scale)), max(1, round(height / scale))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+class _Samples:
+    """Pictures from all of a recording so far, 64 at most."""
+
+    def __init__(self) -> None:
+        self._kept: list[np.ndarray] = []
+        self._number, self._every = 0, 1
+
+    def add(self, picture: np.ndarray) -> None:
+        """Take the next picture; of many, only every second is kept."""
+        if self._number % self._every == 0:
+            self._kept.append(picture)
+        self._number += 1
+        if len(self._kept) > _NUM_SAMPLES:
+            self._kept, self._every = self._kept[::2], 2 * self._every
+
+    def stack(self) -> np.ndarray:
+        """Return those that are kept, (n, h, w)."""
+        return np.stack(self._kept)
+
+
+class _Fixtures:
+    """Hides what changes and never leaves its place: a burnt-in clock, a lamp that blinks.
+
+    An animal can only be at one place. So if something small shows evidence while other evidence
+    passes over a much larger area, and no evidence ever connected the two, it is no animal.
+    """
+
+    def __init__(self) -> None:
+        self._before = _Samples()  # whether each pixel showed something
+        self._ever = np.zeros((1, 1), bool)  # pixels that ever did, (h, w) after the first look
+        self._fixed = self._ever  # of these, what belongs to no animal
+
+    def without(self, spots_Thw: np.ndarray) -> np.ndarray:
+        """Return the spots of the next looks without those of fixtures."""
+        new = spots_Thw > 0
+        for one in new:
+            self._before.add(one)
+        shows = np.concatenate([self._before.stack(), new])
+        self._ever = new.any(axis=0) | self._ever
+        number, labels, stats, _ = cv2.connectedComponentsWithStats(self._ever.astype(np.uint8))
+        areas = stats[:, cv2.CC_STAT_AREA]
+        most = _FIXED_SHARE * areas[1:].sum()
+        fixed = np.zeros(number, bool)
+        for label in range(1, number):
+            own = labels == label
+            if areas[label] < most:
+                elsewhere = shows[shows[:, own].any(axis=1)].any(axis=0) & ~own
+                is_passed_by = areas[label] < _FIXED_SHARE * elsewhere.sum()
+                fixed[label] = is_passed_by or (own & self._fixed).any()
+        self._fixed = fixed[labels]
+        return spots_Thw * ~self._fixed
+
+
+def _find_spots(
+    looks_Thw: np.ndarray, samples: np.ndarray, before: np.ndarray | None
+) -> np.ndarray:
+    """Return how clearly each spot shows an animal, (T, h, w) float32, in grey levels."""
+    spots = np.stack(
+        [cv2.blur(one, (_SPOT_PX, _SPOT_PX)) for one in _find_evidence(looks_Thw, samples, before)]
+    )
+    spots[spots < _LEAST] = 0
+    return spots
 
 
 def _find_evidence(
@@ -453,10 +516,8 @@ def _middle(looks_Thw: np.ndarray) -> np.ndarray:
     return np.partition(sparse, middle, axis=1)[:, middle, None, None]
 
 
-def _see(evidence_hw: np.ndarray, shape: tuple[int, int], side: float, last: Place) -> _Seen | None:
+def _see(spots: np.ndarray, shape: tuple[int, int], side: float, last: Place) -> _Seen | None:
     """Return the animal where a square holds most evidence; rather near its last place than far."""
-    spots = cv2.blur(evidence_hw, (_SPOT_PX, _SPOT_PX))
-    spots[spots < _LEAST] = 0
     (h, w), px = spots.shape, (shape[1] / spots.shape[1], shape[0] / spots.shape[0])
     reach = [max(1, round(side / 2 / size)) for size in px]
     sums: np.ndarray = cv2.boxFilter(

@@ -333,7 +333,8 @@ class Decoding:
                 self._path,
                 "frame-size",
                 f"its {what} of {show_size(small[0])} px is smaller than the square that follows "
-                f"the animal ({self._following.side} px); preprocess with a smaller --follow-size",
+                f"the animal ({self._following.side} px); leave it out, or pass mpar-preprocess a "
+                "smaller --follow-size and train anew",
             )
 
     def _finish(

@@ -14,7 +14,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,8 +35,10 @@ from mpar.learning.recipe import TrainConfig, named_recipe
 from mpar.learning.splits import Split
 from mpar.network.checkpoint import Checkpoint
 from mpar.network.dense import DensePredictor
+from mpar.network.mixture import MixedPredictor
 from mpar.scores.metrics import frame_scores
 from mpar.system.files import write_json
+from mpar.video.videos import View
 from tests.fixtures.synthetic import draw_recording
 
 NUM_TRAIN, NUM_VAL, NUM_TEST = 32, 8, 80
@@ -182,9 +184,16 @@ class TrialRun(TrainingRun):
         is_last = self.epoch + 1 == self.config.num_epochs
         if not (is_last or self.is_followed):
             return validation
-        predictor = DensePredictor(self.learner.judged_net())
+        network = DensePredictor(self.learner.judged_net())
         recordings = self.split.test if is_last else self.split.test[: NUM_TEST // 2]
-        scores = score(self.store, recordings, predictor)
+        scores = score(self.store, recordings, network.predict)
+        if is_last and self.beside.names:  # what mpar predicts, beside what the network learnt
+            self.beside.with_powers(validation.powers)
+            mixed = MixedPredictor(self.beside.experts, network)
+            scores["powers"] = dict(validation.powers)
+            scores["mixed"] = score(
+                self.store, recordings, lambda frames: mixed.predict(View(f, f) for f in frames)
+            )
         self.scores.append({"seconds": seconds, **scores})
         self.started = time.perf_counter() - seconds
         return validation
@@ -210,10 +219,12 @@ def learn(store: Store, trial: Trial, *, quiet: bool) -> dict[str, Any]:
     return {**run.scores[-1], "over_time": over_time, "threads": torch.get_num_threads()}
 
 
-def score(store: Store, recordings: Sequence[int], predictor: DensePredictor) -> dict[str, Any]:
-    """Score recordings frame by frame and bout by bout."""
+def score(
+    store: Store, recordings: Sequence[int], predict: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Any]:
+    """Score recordings frame by frame and bout by bout; `predict` maps frames to (T, K)."""
     truth = [store.labels(i) for i in recordings]
-    predicted = [predictor.predict(store.frames(i)).argmax(axis=1) for i in recordings]
+    predicted = [predict(store.frames(i)).argmax(axis=1) for i in recordings]
     scores = frame_scores(np.concatenate(truth), np.concatenate(predicted), store.class_names)
     return {
         "macro_f1": scores.macro_f1,
@@ -266,7 +277,11 @@ def numbers_of(result: dict[str, Any]) -> list[float]:
 def lay_out(results: dict[str, list[dict[str, Any]]]) -> str:
     """Lay out the means and standard deviations over seeds as a table."""
     lines = ["| trial | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (2 + len(COLUMNS)) + "|"]
+    rows = dict(results)
     for name, found in results.items():
+        if mixed := [result | result["mixed"] for result in found if "mixed" in result]:
+            rows[f"{name}, mixed"] = mixed
+    for name, found in rows.items():
         columns = zip(*map(numbers_of, found), strict=True)
         cells = [
             f"{statistics.mean(values):.2f}"

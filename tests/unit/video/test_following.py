@@ -120,6 +120,53 @@ def test_a_picture_without_an_animal_is_shown_whole():
     assert warning.startswith("shows no animal that moves in all of 200 frames")
 
 
+def add_clock(frames, width=30):
+    """Draw digits that change in every frame into the upper left corner."""
+    rng = np.random.default_rng(1)
+    frames[:, 4:10, 4 : 4 + width] = 255 * rng.integers(0, 2, (len(frames), 1, width))
+    return frames
+
+
+@pytest.mark.parametrize("block", [64, 512])
+def test_a_clock_in_the_picture_is_no_animal(block):
+    """The animal walks, lies still for long, and walks on; the clock ticks all the time.
+
+    After a few looks, it is not yet known how far the animal walks.
+    """
+    path = np.concatenate(
+        [walk(150, (40, 60)), np.tile([100, 60], (300, 1)), walk(150, (100, 60), (50, 80))]
+    )
+    frames = add_clock(draw(path, length=24))
+    squares = follow(frames, block=block)
+    assert np.abs(middles(squares) - path)[50:].max() < 14
+    assert find_warnings(squares) == []
+    assert measure_length(frames[:150], (HEIGHT, WIDTH)) < 40
+
+
+def test_a_lamp_that_blinks_from_the_start_gives_way_to_the_animal():
+    """While only the lamp is seen, it is followed; from the first walk on, never again."""
+    walked = walk(150, (100, 60), (40, 80)).repeat(2, 0)
+    path = np.concatenate([walked[:1].repeat(128, 0), walked, walked[-1:].repeat(600, 0)])
+    frames = draw(path, noise=0)
+    frames[np.arange(len(frames)) // 10 % 2 > 0, 4:14, 4:14] = 255
+    found = middles(follow(frames, block=64))
+    assert np.abs(found[60] - (20, 20)).max() <= 1
+    assert np.abs(found - path)[200:].max() < SIDE / 2  # where it lay, the background is wrong
+
+
+def test_an_animal_that_stays_is_no_clock():
+    """It moves on the spot beside another thing of its size, or beside a flicker of one pixel."""
+    path = np.array([30, 60]) + 3 * np.sin(np.arange(NUM_FRAMES)[:, None] * [0.7, 0.5])
+    frames = draw(path)
+    frames[::3, 80, 100] = 255
+    assert np.abs(middles(follow(frames)) - path).max() < 10
+    both = np.concatenate([frames, draw(path, seed=1)], axis=1)
+    kept = mpar.video.following._Fixtures().without(
+        mpar.video.following._find_spots(both[::2], both[::2], None)
+    )
+    assert (kept > 0).any(axis=(0, 2)).nonzero()[0].max() > HEIGHT / 4
+
+
 def test_the_square_does_not_leave_the_region():
     """At a wall the animal is off its middle, and does not count as cut off."""
     squares = follow(draw(walk(NUM_FRAMES, (12, 12), (116, 84))))
