@@ -185,7 +185,11 @@ def show_video_warnings(recordings: Iterable[RecordingInfo]) -> None:
 def show_predicted(done: Predicted, folder: Path) -> None:
     """Print what was written to a folder, what was there, and the warnings about the videos."""
     show_warnings(
-        ((item.video, warning) for item in done.written for warning in item.warnings),
+        {
+            (item.name if item.region else item.video, warning): None
+            for item in done.written
+            for warning in item.warnings
+        },
         {text: code for item in done.written for code, text in item.drift.items()},
     )
     if done.kept:

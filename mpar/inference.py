@@ -344,7 +344,9 @@ def _predict(
             return [network.predict_recording(store, item.recording, on_frames)]
     except (ConfigError, StoreError) as error:
         code = "damaged" if isinstance(error, StoreError) else "does-not-fit"
-        raise InputError([Problem(item.path.name, 0, str(error), code)]) from None
+        # they name the file themselves, by its path or name
+        message = str(error).removeprefix(f"{item.path}: ").removeprefix(f"{item.path.name}: ")
+        raise InputError([Problem(item.path.name, 0, message, code)]) from None
 
 
 def predict_multiple_videos(

@@ -98,15 +98,22 @@ def check_loss(
     good: Sequence[NewRecording],
     problems: Sequence[Problem],
 ) -> None:
-    """Raise ConfigError if the new cache would lack recordings that the existing one has."""
-    kept = {item.info.name: item.info.region for item in good}
-    moved = [r.name for r in old.recordings if kept.get(r.name, r.region) != r.region]
-    if moved:
-        raise ConfigError(
-            f"{cache_path}: the regions of {', '.join(moved[:5])} differ from those that this "
-            "cache was made with, and runs trained on it could not continue; pass --overwrite "
-            "to replace it, or choose another --output"
-        )
+    """Raise ConfigError if the new cache would lack recordings, or show them at other places."""
+    kept = {item.info.name: item for item in good}
+    moved: dict[str, list[str]] = {"regions": [], "tracks": []}
+    for i, info in enumerate(old.recordings):
+        item = kept.get(info.name)
+        if item is not None and item.info.region != info.region:
+            moved["regions"].append(info.name)
+        elif item is not None and item.info.sha256 == info.sha256 and _follows_others(old, i, item):
+            moved["tracks"].append(info.name)
+    for what, names in moved.items():
+        if names:
+            raise ConfigError(
+                f"{cache_path}: the {what} of {', '.join(names[:5])} differ from those that this "
+                "cache was made with, and runs trained on it could not continue; pass --overwrite "
+                "to replace it, or choose another --output"
+            )
     lost = [info.name for info in old.recordings if info.name not in kept]
     if lost:
         shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
@@ -115,6 +122,11 @@ def check_loss(
             f"{cache_path}: the new cache would lack {counted(len(lost), 'recording')} of this one "
             f"({shown}); pass --overwrite to replace it, or choose another --output{reasons}"
         )
+
+
+def _follows_others(old: Store, recording: int, new: NewRecording) -> bool:
+    corners = new.corners
+    return corners is not None and not np.array_equal(old.corners(recording), corners)
 
 
 def is_same(
@@ -131,7 +143,7 @@ def is_same(
             and np.array_equal(old.codes(i), recording.codes)
             and np.array_equal(old.times(i), recording.times)
             and np.array_equal(old.source_frame(i), recording.source_frame)
-            and (recording.corners is None or np.array_equal(old.corners(i), recording.corners))
+            and not _follows_others(old, i, recording)
             # without, the frames are those of the old cache
             and (
                 recording.chunk_hashes is None

@@ -24,6 +24,11 @@ from mpar.video.videos import Decoding, squeeze_of
 _BUFFER_BYTES = 1 << 17
 _FLUSHED_BYTES = 1 << 24
 _MOVED_BYTES = 1 << 22
+_SQUARE_ADVICE = (
+    "look at --preview: if it is cut off, pass a larger --follow-size; if something else moves, "
+    "leave it out with --regions"
+)
+_TRACK_ADVICE = "pass a larger --follow-size or fewer --track-points"
 
 
 def make_part(decoding: Decoding, number: int, options: DecodingOptions) -> DecodedAnimal:
@@ -34,7 +39,12 @@ def make_part(decoding: Decoding, number: int, options: DecodingOptions) -> Deco
     shown = (info.height, info.width) if region is None else (region.height, region.width)
     squeeze = squeeze_of(shown, options.size) if options.size else ""
     squares, following = decoding.squares[number], options.following
-    warnings = (*decoding.warnings, *([squeeze] if squeeze else []), *find_warnings(squares))
+    advice = _SQUARE_ADVICE if region is None or region.track is None else _TRACK_ADVICE
+    warnings = (
+        *decoding.warnings,
+        *([squeeze] if squeeze else []),
+        *find_warnings(squares, advice),
+    )
     path = SquarePath.of(squares, following.side, region) if following else None
     return DecodedAnimal(
         line,

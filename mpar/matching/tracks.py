@@ -6,6 +6,7 @@ Shapes: T frames, A animals, P key points.
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import re
 import warnings
@@ -22,13 +23,18 @@ from mpar.labels.names import NameIndex, folded
 from mpar.matching.regions import is_file_name
 from mpar.system.csv_text import number_rows, parse_rows, read_text
 from mpar.system.folders import find_files
+from mpar.system.tables import DELIMITERS
 from mpar.video.regions import Region, Track
 
 SUFFIXES = (".h5", ".csv", ".slp")
 _HEADS = ["scorer", "individuals", "bodyparts", "coords"]
 _LEAST_LIKELIHOOD = 0.6  # DeepLabCut's own default in its plots and filters
+_MOST_PX = 1e6  # beyond is no place, but infinity or a mistake
 _DLC_MARK = re.compile(r"DLC_|DeepCut_")  # what DeepLabCut adds to the name of a video
+_FILTERED = "_filtered"  # what DeepLabCut adds to the name of tracks
 _SLEAP_PREFIX = re.compile(r".*?\.\d{3}_(?=.)")  # what SLEAP puts before it: "labels.v001.000_"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,10 @@ class TrackFolder:
         return found, problems
 
     def _pair(self, videos: Sequence[Path]) -> dict[Path, list[Path]]:
-        """Return the files of each video, one per name: DeepLabCut writes the same twice."""
+        """Return the files of each video, one per name: DeepLabCut writes the same twice.
+
+        Filtered tracks go before those that they come from.
+        """
         index = NameIndex((video.name, video) for video in videos)
         files: dict[Path, dict[str, Path]] = {}
         for path in find_files(self.path, SUFFIXES):
@@ -104,6 +113,15 @@ class TrackFolder:
             )
             for video in owners:
                 files.setdefault(video, {}).setdefault(stem, path)
+        raw = [
+            by_name.pop(stem).name
+            for by_name in files.values()
+            for stem in [*by_name]
+            if stem + _FILTERED in by_name
+        ]
+        if raw:
+            others = f" (and {len(raw) - 1} more)" if len(raw) > 1 else ""
+            log.info("%s%s: filtered tracks are there, too, and are read", raw[0], others)
         return {video: list(by_name.values()) for video, by_name in files.items()}
 
     def _read(self, video: Path, paths: Sequence[Path]) -> tuple[Region, ...]:
@@ -122,13 +140,24 @@ class TrackFolder:
                 paths[0],
                 "columns",
                 f"has no key point {', '.join(unknown)}, expected some of "
-                f"{', '.join(file.points)}; correct --track-points",
+                f"{', '.join(file.points)}; track it, too, or choose others with mpar-preprocess "
+                "--track-points",
             )
         chosen = [file.points.index(point) for point in self.points or file.points]
-        return tuple(
+        regions = tuple(
             Region(animal, 0, 0, 0, 0, _as_track(paths[0], file.places[:, i, chosen], file))
             for i, animal in enumerate(file.animals)
+            if not np.isnan(file.places[:, i, chosen]).all()  # DeepLabCut's spare animals
         )
+        if not regions:
+            raise InputError.of(
+                paths[0],
+                "empty",
+                f"has no place of {', '.join(self.points) or 'any key point'} in any frame (cells "
+                f"are empty, or the likelihood is below {_LEAST_LIKELIHOOD}), expected some; track "
+                "the video again, or choose other --track-points of mpar-preprocess",
+            )
+        return regions
 
 
 def _as_track(path: Path, places_TP2: np.ndarray, file: TrackFile) -> Track:
@@ -172,6 +201,7 @@ def read_tracks(path: Path) -> TrackFile:
         )
     if not file.places.size:
         raise InputError.of(path, "empty", "holds no tracks; track the video again")
+    file.places[~(np.abs(file.places) < _MOST_PX).all(axis=-1)] = np.nan
     return file
 
 
@@ -179,10 +209,11 @@ def _read_csv(path: Path) -> TrackFile:
     """Read a table of DeepLabCut: three or four rows of header, then a row for each frame."""
     text = read_text(path)
     first = "\n".join(text.splitlines()[: len(_HEADS)])
-    head = [cells for _, cells in parse_rows(path, first, ",") if cells[0] in _HEADS]
+    delimiter = max(DELIMITERS, key=first.count)
+    head = [cells for _, cells in parse_rows(path, first, delimiter) if cells[0] in _HEADS]
     if [cells[0] for cells in head] not in (_HEADS, [_HEADS[0], *_HEADS[2:]]):
         raise ValueError("its first rows are not scorer, bodyparts and coords")
-    rows = number_rows(text, len(head))
+    rows = number_rows(text, len(head), delimiter)
     columns = list(zip(*(cells[1:] for cells in head), strict=True))
     return _from_columns(columns, rows[:, 0], rows[:, 1:])
 

@@ -25,6 +25,7 @@ _SQUARE_ADVICE = (
     "look at mpar-export --format video --squares: if it is cut off, film it as small as in "
     "training; if something else moves, leave it out with --regions"
 )
+_TRACK_ADVICE = "film it as small as in training, or track it anew if its key points are wrong"
 
 Views = list[View]  # one frame: one view per region
 
@@ -139,7 +140,7 @@ def walk_video(
             probabilities,
             steps,
             meter.appearance(step_rate, _size_of(region or decoding.info), line.fps),
-            tuple(find_warnings(squares, _SQUARE_ADVICE)),
+            tuple(find_warnings(squares, _advice(region))),
             SquarePath.of(squares, following.side, region) if following else None,
         )
         for probabilities, meter, squares, region in zip(
@@ -147,6 +148,10 @@ def walk_video(
         )
     )
     return WalkedVideo(decoding.info, line, decoding.warnings, walks)
+
+
+def _advice(region: Region | None) -> str:
+    return _SQUARE_ADVICE if region is None or region.track is None else _TRACK_ADVICE
 
 
 def _size_of(shown: Region | VideoInfo) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from mpar.system.files import write_rows
 from mpar.system.folders import Folders, find_files, list_folders
 from mpar.video.animal_size import follow_track
 from mpar.video.following import SquarePath
-from mpar.video.regions import Region, sized
+from mpar.video.regions import Region, check_track, sized
 
 REGIONS_NAME = "regions.csv"
 _MAX_OPEN_VIDEOS = 3
@@ -262,6 +262,8 @@ class Study:
             raise InputError.of(
                 recording.video, "not-counted", "its frames are being counted; wait"
             )
+        region = sized(recording.region, frames.info.height, frames.info.width)
+        check_track(recording.video, region, num_frames)
         with self._lock:
             desk = self._desks.get(name)
             if desk is None:
@@ -271,9 +273,7 @@ class Study:
                     prediction=None if self.is_blind else self._predicted.get(name),
                     about={
                         "video": recording.video.name,
-                        "region": str(
-                            sized(recording.region, frames.info.height, frames.info.width) or ""
-                        ),
+                        "region": str(region or ""),
                         "is_blind": self.is_blind,
                     },
                     others=lambda: [path.name for path in self._files_of_others(recording)],

@@ -109,15 +109,22 @@ def number_columns(text: str, names: Sequence[str]) -> np.ndarray:
     return values
 
 
-def number_rows(text: str, num_head: int) -> np.ndarray:
-    """Read a long comma-separated table quickly, (N, K) float64; an empty cell is NaN.
+def number_rows(text: str, num_head: int, delimiter: str = ",") -> np.ndarray:
+    """Read a long table quickly, (N, K) float64; an empty cell is NaN.
 
-    ValueError if a cell below the `num_head` rows of the header is not a number.
+    Where commas do not separate cells, they are decimal marks. ValueError if a cell below the
+    `num_head` rows of the header is not a number.
     """
     import pandas as pd
 
+    has_commas = "," in text.split("\n", num_head)[-1]
     rows: np.ndarray = pd.read_csv(
-        io.StringIO(text), skiprows=num_head, header=None, dtype=np.float64
+        io.StringIO(text),
+        sep=delimiter,
+        decimal="," if has_commas and delimiter != "," else ".",
+        skiprows=num_head,
+        header=None,
+        dtype=np.float64,
     ).to_numpy()
     return rows
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpar.errors import ConfigError, InputError
 from mpar.video.following import SquarePath, TrackFollower, measure_length, shrink
-from mpar.video.regions import Region, Track
+from mpar.video.regions import Region, Track, side_around
 from mpar.video.streams import MIN_SIDE_PX, VideoInfo
 from mpar.video.videos import Decoding
 
@@ -41,7 +41,8 @@ def measure_side(
     """Return the side of the squares in px of the videos.
 
     It is 1.4 times the median length of the animals in the first 150 frames of six videos, or of
-    all tracks, as far as that fits into all pictures and regions.
+    all tracks, whose key points it holds in nearly all frames, as far as it fits into all pictures
+    and regions.
 
     Parameters
     ----------
@@ -53,43 +54,44 @@ def measure_side(
     Raises
     ------
     ConfigError
-        No animal moves there.
+        No animal moves there, or no track has a length.
     """
     tracks = [r.track for video in videos for r in video.regions if r and r.track]
     places = np.unique(np.linspace(0, len(videos) - 1, _NUM_VIDEOS).astype(int))
     if not videos:
         return MIN_SIDE_PX  # no video is good, which the problems say
+    room = min(side for video in videos for shape in video.shapes() for side in shape)
     if tracks:
-        lengths = [length for track in tracks if (length := track.length())]
+        wanted = side_around(tracks, _SIDE_PER_LENGTH)
+        if not wanted:
+            raise ConfigError(
+                "follow: the key points are all at one place, so no animal has a length; choose "
+                "more --track-points, or pass --follow-size, about twice the length of an animal "
+                "in px"
+            )
     else:
         lengths = [length for i in places for length in _measure(videos[i], size, stream)]
-    if not lengths and tracks:
-        raise ConfigError(
-            "follow: the key points are all at one place, so no animal has a length; choose more "
-            "--track-points, or pass --follow-size, about twice the length of an animal in px"
-        )
-    if not lengths:
-        raise ConfigError(
-            f"follow: no animal moves in the first {_NUM_FRAMES} frames of {len(places)} videos; "
-            "pass --follow-size, about twice the length of an animal in px"
-        )
-    length = float(np.median(lengths))
-    room = min(side for video in videos for shape in video.shapes() for side in shape)
-    side = min(room, max(MIN_SIDE_PX, round(_SIDE_PER_LENGTH * length)))
-    log.info("the network sees squares of %d px; the animals are about %.0f px long", side, length)
+        if not lengths:
+            raise ConfigError(
+                f"follow: no animal moves in the first {_NUM_FRAMES} frames of {len(places)} "
+                "videos; pass --follow-size, about twice the length of an animal in px"
+            )
+        wanted = round(_SIDE_PER_LENGTH * float(np.median(lengths)))
+    side = min(room, max(MIN_SIDE_PX, wanted))
+    log.info("the network sees squares of %d px around the animals", side)
     return side
 
 
 def follow_track(track: Track, shape: tuple[int, int]) -> SquarePath | None:
     """Return the squares around the key points of an animal; None if they are all at one place.
 
-    Their side is 1.4 times the length of this animal, as far as that fits into pictures of a
-    (height, width). Behind the track, the last square stays.
+    Their side is that which preprocessing would choose for this animal, as far as it fits into
+    pictures of a (height, width). Behind the track, the last square stays.
     """
-    length = track.length()
-    if not length:
+    wanted = side_around([track], _SIDE_PER_LENGTH)
+    if not wanted:
         return None
-    side = min(*shape, max(MIN_SIDE_PX, round(_SIDE_PER_LENGTH * length)))
+    side = min(*shape, max(MIN_SIDE_PX, wanted))
     follower = TrackFollower(track, shape, side)
     squares = [follower.square(frame) for frame in range(len(track.middle))]
     return SquarePath.of(squares, side, None)

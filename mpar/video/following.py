@@ -260,22 +260,28 @@ class Follower:
 
 
 class TrackFollower:
-    """Gives the square of each frame around a track, as `Follower` does."""
+    """Gives the square of each frame around a track, as `Follower` does.
+
+    The place is known, so the square holds all key points, unless they are further apart than its
+    side.
+    """
 
     def __init__(self, track: Track, shape: tuple[int, int], side: int) -> None:
-        found = [
-            None
-            if np.isnan(x)
-            else _Seen(x, y, half_width, half_height, 2 * max(half_width, half_height), 1.0)
-            for (x, y), (half_width, half_height) in zip(
-                track.middle.tolist(), track.half_extent.tolist(), strict=True
-            )
-        ]
-        self._found = _place_all(found, range(len(found)), shape, side)
+        middle, half = track.held()
+        self._found: list[Square] = []
+        before: Corner = None
+        for place, (across, down) in zip(middle, half.tolist(), strict=True):
+            play = tuple(min(_PLAY * side, max(0.0, side / 2 - one)) for one in (across, down))
+            x, y = before = _corner_at(place, shape, side, before, play)
+            seen = _Seen(place[0], place[1], across, down, 2 * max(across, down), 1.0)
+            touches = _touches(seen, x, y, side, shape)
+            self._found.append(Square(x, y, seen.evidence, seen.length, touches))
         self._num_added = 0
 
     def square(self, frame: int) -> Square:
         """Return the square of a frame; behind the track, it stays."""
+        if not self._found:
+            return Square(WHOLE, WHOLE)
         return self._found[min(frame, len(self._found) - 1)]
 
     def add(self, picture: np.ndarray) -> list[Square]:
@@ -288,11 +294,7 @@ class TrackFollower:
         return []
 
 
-def find_warnings(
-    squares: Sequence[Square],
-    advice: str = "look at --preview: if it is cut off, pass a larger --follow-size; if something "
-    "else moves, leave it out with --regions",
-) -> list[str]:
+def find_warnings(squares: Sequence[Square], advice: str) -> list[str]:
     """Return warnings about the squares of all frames of a video; none without squares.
 
     `advice` says what to do if the animal is cut off.
@@ -352,22 +354,33 @@ def _smooth(found: Sequence[_Seen | None], side: int) -> np.ndarray | None:
 def _frame_at(
     at: np.ndarray | None, seen: _Seen | None, shape: tuple[int, int], side: int, before: Corner
 ) -> Square:
-    """Return the square for an animal at a place, where the one before is if that will do.
-
-    A square that moved with every step would make the floor move for the network.
-    """
+    """Return the square for an animal at a place."""
     if at is None:
         return Square(WHOLE, WHOLE)
-    corner = []
-    for axis, middle in enumerate(at.tolist()):
-        ideal = middle - side / 2
-        least, most = math.ceil(ideal - _PLAY * side), math.floor(ideal + _PLAY * side)
-        place = min(max(before[axis], least), most) if before else round(ideal)
-        corner.append(min(max(place, 0), shape[1 - axis] - side))
-    x, y = corner
+    x, y = _corner_at(at, shape, side, before, (_PLAY * side, _PLAY * side))
     if seen is None or not seen.evidence:
         return Square(x, y)
     return Square(x, y, seen.evidence, seen.length, _touches(seen, x, y, side, shape))
+
+
+def _corner_at(
+    at: np.ndarray,
+    shape: tuple[int, int],
+    side: int,
+    before: Corner,
+    play: tuple[float, ...],
+) -> tuple[int, int]:
+    """Return the corner of a square about a place, or up to the play from it: near the one before.
+
+    A square that moved with every step would make the floor move for the network.
+    """
+    corner = []
+    for axis, middle in enumerate(at.tolist()):
+        ideal = middle - side / 2
+        least, most = math.ceil(ideal - play[axis]), math.floor(ideal + play[axis])
+        place = min(max(before[axis], least), most) if before else round(ideal)
+        corner.append(min(max(place, 0), shape[1 - axis] - side))
+    return corner[0], corner[1]
 
 
 def _corner_of(square: Square) -> Corner:

@@ -23,7 +23,7 @@ from mpar.video.following import Follower, Following, Square, TrackFollower, blo
 from mpar.video.grey import UPRIGHT, GreyConverter, Turner
 from mpar.video.oddities import Tally, find_loss_warnings, find_time_warnings
 from mpar.video.pictures import PictureMeter
-from mpar.video.regions import Region
+from mpar.video.regions import Region, check_track
 from mpar.video.streams import (
     EXPECTED_FPS,
     MAX_PIXELS,
@@ -54,7 +54,6 @@ __all__ = [
 ]
 
 MAX_SQUEEZE = 1.05
-_MOST_OUTSIDE = 0.5  # of the frames of a track, beyond which it is of another video
 
 
 def probe_video(
@@ -240,38 +239,13 @@ class Decoding:
                 squares.extend(follower.add(picture))
             while all(known):
                 yield take()
-        self._check_tracks(len(self.squares[0]) + len(waiting))
+        num_frames = len(self.squares[0]) + len(waiting)
+        for region in self.regions:
+            check_track(self._path, region, num_frames)
         for squares, follower in zip(known, followers, strict=True):
             squares.extend(follower.end())
         while waiting:
             yield take()
-
-    def _check_tracks(self, num_frames: int) -> None:
-        """Raise InputError if tracks have another number of frames, or lie mostly outside."""
-        for region in self.regions:
-            track = region.track if region else None
-            number = num_frames if track is None else len(track.middle)
-            if track is not None and (
-                number > num_frames or (number < num_frames and not track.is_sparse)
-            ):
-                raise InputError.of(
-                    self._path,
-                    "row-count",
-                    f"has {num_frames:,} frames, its tracks in {track.path.name} {number:,}; track "
-                    "this very video, or remove the file",
-                )
-            if region is not None and track is not None:
-                known = track.middle[~np.isnan(track.middle).any(axis=1)]
-                size = region.width, region.height
-                outside = ((known < 0) | (known > size)).any(axis=1)
-                if len(known) and outside.mean() > _MOST_OUTSIDE:
-                    raise InputError.of(
-                        self._path,
-                        "row-count",
-                        f"shows {size[0]}x{size[1]} px, but in {outside.mean():.0%} of the frames "
-                        f"its tracks in {track.path.name} lie outside; they are of a video of "
-                        "another size: track this very video, or remove the file",
-                    )
 
     def _decode(self) -> Iterator[tuple[np.ndarray, list[np.ndarray], bool]]:
         """Yield each frame: a view of its upright luma, its pictures, is its range limited."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import re
@@ -31,6 +32,8 @@ from mpar.predictions.reading import read_sidecars
 from mpar.preprocess import PreprocessConfig, preprocess
 from mpar.preview import preview
 from mpar.report.preview_plot import plot_following
+from mpar.review import ReviewConfig
+from mpar.reviewer.study import Study as ReviewStudy
 from mpar.train import best_checkpoint, resume_training, train
 from mpar.video.following import Following
 from mpar.video.regions import Region
@@ -50,6 +53,7 @@ from tests.integration.following.films import (
     write_chamber,
     write_study,
 )
+from tests.unit.reviewer.asking import Asker
 
 
 def test_prediction_sees_the_squares_of_preprocessing(study, monkeypatch):
@@ -128,6 +132,18 @@ def test_the_page_gets_squares_of_predictions_and_of_tracks(study, tmp_path):
         places = np.array(squares["moves"])
         assert (abs(places[:, 2] + 12.5 - y) < 1).all()
         assert abs(places[0, 1] + 12.5 - (25 if animal == "left" else 100)) < 5
+
+
+def test_the_page_refuses_tracks_of_another_length(tmp_path):
+    """A video cut after tracking would show squares beside the animal."""
+    videos, _, tracks, _ = write_chamber(tmp_path)
+    path = tracks / "c0DLC_net_1.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    config = ReviewConfig(annotator="anna", regions=TrackFolder(tracks))
+    with contextlib.closing(ReviewStudy(videos, tmp_path / "out", None, config)) as study:
+        assert "has 70 frames, its tracks in c0DLC_net_1.csv 69" in str(
+            Asker(study).state("c0__left")
+        )
 
 
 def test_the_movement_model_sees_whole_pictures(study, tmp_path):

@@ -83,15 +83,54 @@ def test_files_belong_to_the_video_that_they_are_named_after(tmp_path, name, vid
 
 
 def test_one_file_in_two_formats_counts_once_and_two_files_are_a_problem(tmp_path):
-    """DeepLabCut writes both; filtered tracks beside raw ones leave the choice to the user."""
+    """DeepLabCut writes both; tracks of two networks leave the choice to the user."""
     places, video = make_places(1), Path("m1.mp4")
     write_dlc_csv(tmp_path / "m1DLC_x.csv", places)
     write_dlc_hdf5(tmp_path / "m1DLC_x.h5", places)
     assert TrackFolder(tmp_path).by_video([video])[1] == []
-    write_dlc_csv(tmp_path / "m1DLC_x_filtered.csv", places)
+    write_dlc_csv(tmp_path / "m1DLC_y.csv", places)
     _, (problem,) = TrackFolder(tmp_path).by_video([video])
     assert "has several tracks" in problem.message
-    assert "m1DLC_x_filtered.csv" in problem.message
+    assert "m1DLC_y.csv" in problem.message
+
+
+@pytest.mark.parametrize("stem", ["m1DLC_x", "m1"])
+def test_filtered_tracks_go_before_those_they_come_from(tmp_path, caplog, stem):
+    """The log says so."""
+    caplog.set_level("INFO")
+    places, video = make_places(1), Path("m1.mp4")
+    write_dlc_csv(tmp_path / f"{stem}.csv", places)
+    write_dlc_csv(tmp_path / f"{stem}_filtered.csv", np.full_like(places, 33))
+    found, problems = TrackFolder(tmp_path).by_video([video])
+    assert problems == []
+    assert (found[video][0].track.middle == 33).all()
+    assert f"{stem}.csv: filtered tracks are there, too, and are read" in caplog.text
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_tables_may_have_semicolons(tmp_path, decimal):
+    """As a spreadsheet saves them."""
+    path, places = tmp_path / "m1.csv", make_places(2)
+    text = write_dlc_csv(path, places, TWO).read_text()
+    path.write_text(text.replace(",", ";").replace(".", decimal))
+    np.testing.assert_allclose(read_tracks(path).places, places)
+
+
+def test_an_animal_that_is_never_found_is_left_out(tmp_path):
+    """DeepLabCut has as many animals as were planned; a file without any is a problem."""
+    places, video = make_places(2), Path("m1.mp4")
+    places[:, 1] = np.nan
+    places[2, 0] = np.inf
+    write_dlc_csv(tmp_path / "m1.csv", places, TWO)
+    found, problems = TrackFolder(tmp_path).by_video([video])
+    assert problems == []
+    (region,) = found[video]
+    assert region.animal == "left"
+    assert np.isnan(region.track.middle).any(axis=1).nonzero()[0].tolist() == [2]
+    write_dlc_csv(tmp_path / "m1.csv", np.full_like(places, np.nan), TWO)
+    _, (problem,) = TrackFolder(tmp_path).by_video([video])
+    assert "no place of any key point in any frame" in problem.message
+    assert "likelihood is below 0.6" in problem.message
 
 
 class Harm:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -15,16 +17,18 @@ from mpar.video.following import (
     Following,
     Square,
     SquarePath,
+    TrackFollower,
     block_length,
     find_warnings,
     measure_length,
 )
-from mpar.video.regions import Region
+from mpar.video.regions import Region, Track, side_around
 from mpar.video.videos import Decoding
 from tests.fixtures.synthetic import write_video
 
 HEIGHT, WIDTH, SIDE = 96, 128, 40
 NUM_FRAMES = 200
+ADVICE = "do this"
 
 
 def walk(num_frames, start=(30, 30), stop=(100, 60)):
@@ -67,7 +71,7 @@ def test_the_square_stays_with_an_animal_that_walks(block, light):
     assert len(squares) == NUM_FRAMES
     assert np.abs(middles(squares) - path).max() < 10
     assert all(square.evidence for square in squares)
-    assert find_warnings(squares) == []
+    assert find_warnings(squares, ADVICE) == []
 
 
 def test_frames_may_be_resized_to_another_shape():
@@ -107,7 +111,7 @@ def test_an_animal_that_moves_late_was_there_before():
     early = follow(still, block=16)
     whole = [square.x == WHOLE for square in early]
     assert (whole[0], whole[-1]) == (True, False)
-    warning = find_warnings(early)[0]
+    warning = find_warnings(early, ADVICE)[0]
     assert f"in the first {sum(whole)} of 100 frames" in warning
 
 
@@ -116,7 +120,7 @@ def test_a_picture_without_an_animal_is_shown_whole():
     floor = draw(np.tile([-99, -99], (NUM_FRAMES, 1)), noise=3, light=10)
     squares = follow(floor)
     assert {(square.x, square.y) for square in squares} == {(WHOLE, WHOLE)}
-    (warning,) = find_warnings(squares)
+    (warning,) = find_warnings(squares, ADVICE)
     assert warning.startswith("shows no animal that moves in all of 200 frames")
 
 
@@ -139,7 +143,7 @@ def test_a_clock_in_the_picture_is_no_animal(block):
     frames = add_clock(draw(path, length=24))
     squares = follow(frames, block=block)
     assert np.abs(middles(squares) - path)[50:].max() < 14
-    assert find_warnings(squares) == []
+    assert find_warnings(squares, ADVICE) == []
     assert measure_length(frames[:150], (HEIGHT, WIDTH)) < 40
 
 
@@ -173,14 +177,14 @@ def test_the_square_does_not_leave_the_region():
     corners = np.array([(s.x, s.y) for s in squares])
     assert (corners.min(axis=0) >= 0).all()
     assert (corners.max(axis=0) <= (WIDTH - SIDE, HEIGHT - SIDE)).all()
-    assert find_warnings(squares) == []
+    assert find_warnings(squares, ADVICE) == []
 
 
 def test_an_animal_larger_than_its_square_is_reported():
-    """The warning names the share and the way out."""
-    (warning,) = find_warnings(follow(draw(walk(NUM_FRAMES), length=70)))
+    """The warning names the share and what to do."""
+    (warning,) = find_warnings(follow(draw(walk(NUM_FRAMES), length=70)), ADVICE)
     assert "reaches beyond its square in" in warning
-    assert "--follow-size" in warning
+    assert warning.endswith(f"of the frames; {ADVICE}")
 
 
 @pytest.mark.parametrize("length", [20, 40])
@@ -242,6 +246,41 @@ def test_the_network_sees_the_square(film, size):
         where = Region("", squares[t].x, squares[t].y, SIDE, SIDE)
         cut = [*Decoding(film, regions=[where], size=(32, 32))][t]
         np.testing.assert_array_equal(seen[t], cut)
+
+
+def track_of(places_TP2):
+    """Return the track of key points."""
+    low, high = places_TP2.min(axis=1), places_TP2.max(axis=1)
+    return Track(Path("m.csv"), (low + high) / 2, (high - low) / 2)
+
+
+def test_the_square_around_a_track_holds_all_key_points():
+    """Also of an animal that darts; at a slow pace the square still rests."""
+    rng = np.random.default_rng(3)
+    steps = rng.normal(0, 1, (300, 2)) * np.where(np.arange(300) % 40 < 10, 12, 0.2)[:, None]
+    middle = np.array([200, 150]) + steps.cumsum(axis=0).clip(-80, 80)
+    angle = rng.normal(0, 0.2, 300).cumsum()
+    nose = 20 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    places = np.stack([middle + nose, middle, middle - nose], axis=1)
+    track = track_of(places)
+    side = side_around([track], 1.4)
+    follower = TrackFollower(track, (300, 400), side)
+    corners = np.array([follower.square(frame)[:2] for frame in range(300)])
+    assert ((places >= corners[:, None]) & (places <= corners[:, None] + side)).all()
+    is_slow = np.arange(1, 300) % 40 > 10
+    assert (np.diff(corners, axis=0)[is_slow] == 0).all(axis=1).mean() > 0.5
+    # a frame without key points is as the one before
+    track.middle[50] = track.half_extent[50] = np.nan
+    again = TrackFollower(track, (300, 400), side)
+    assert again.square(50) == again.square(49)
+
+
+def test_the_side_of_squares_holds_the_key_points():
+    """1.4 times the usual length; more if the animal is often longer; by hand."""
+    track = track_of(np.array([[[0, 0], [10, 0]]] * 90 + [[[0, 0], [30, 5]]] * 10, float))
+    assert side_around([track], 1.4) == 30
+    assert side_around([track_of(np.array([[[0, 0], [10.5, 0]]] * 9))], 1.4) == 15
+    assert side_around([track_of(np.zeros((9, 2, 2)))], 1.4) == 0
 
 
 def test_a_straight_line_has_a_length(monkeypatch):
