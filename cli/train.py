@@ -90,17 +90,25 @@ def main(
     from mpar.system.team import is_leading
 
     is_cross_validated = num_folds is not None or leave_one_out
+    features: str | None = recipe["features"]
+    if features and features.lower().endswith(".onnx"):
+        features = recipe["features"] = str(Path(features).absolute())  # for --resume elsewhere
     if run_folder is not None:
         of_new_runs = ["recipe_name", *recipe, "output_folder", "split_path", "init_path", "access"]
+        of_new_runs.remove("features")  # its network may have moved
         _options.refuse_given([*of_new_runs, "num_folds", "leave_one_out", "has_curve"], "--resume")
         if not is_folds(run_folder) and not is_curve(run_folder):
-            resume_training(run_folder, device=device, cache_path=caches or None, quiet=quiet)
+            resume_training(
+                run_folder,
+                device=device,
+                cache_path=caches or None,
+                features=features,
+                quiet=quiet,
+            )
     elif caches:
         if init_path is not None:
             _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
         given = {name: value for name, value in recipe.items() if value is not None}
-        if (features := given.get("features", "")).lower().endswith(".onnx"):
-            given["features"] = str(Path(features).absolute())  # for --resume from elsewhere
         config = named_recipe(recipe_name, **given)
         if has_curve:
             from mpar.learning.networks import begin_curve
@@ -144,10 +152,15 @@ def main(
         raise click.UsageError("Give a CACHE to train on, or --resume RUN.")
     from mpar.train import finish_run  # imports what draws figures
 
-    click.echo(
-        finish_run(run_folder, cache_path=caches or None, html=html, device=device, quiet=quiet),
-        nl=is_leading(),
+    summary = finish_run(
+        run_folder,
+        cache_path=caches or None,
+        html=html,
+        features=features,
+        device=device,
+        quiet=quiet,
     )
+    click.echo(summary, nl=is_leading())
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def evaluate_checkpoint(
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = True,
-    features: Path | None = None,
+    features: Path | str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on recordings of a cache.
 

@@ -115,6 +115,7 @@ def finish_run(
     *,
     cache_path: Caches | None = None,
     html: bool = False,
+    features: str | None = None,
     device: str = "auto",
     quiet: bool = True,
 ) -> str:
@@ -127,7 +128,7 @@ def finish_run(
         `mpar.learning.networks.begin_curve`.
     cache_path : Path, str or sequence of them, optional
         New paths of the caches if they were moved.
-    html, device, quiet
+    html, features, device, quiet
         As for `mpar.evaluation.evaluate_checkpoint`.
 
     Returns
@@ -136,21 +137,20 @@ def finish_run(
         Empty in the processes of torchrun that do not lead.
     """
     run_folder = Path(run_folder)
+    options: dict[str, Any] = {"cache_path": cache_path, "features": features, "device": device}
     if is_curve(run_folder):
-        curve = run_curve(run_folder, cache_path=cache_path, device=device, quiet=quiet)
-        return summarize_curve(run_folder, curve)
+        return summarize_curve(run_folder, run_curve(run_folder, quiet=quiet, **options))
     if is_folds(run_folder):
-        folds = run_folds(run_folder, cache_path=cache_path, html=html, device=device, quiet=quiet)
+        folds = run_folds(run_folder, html=html, quiet=quiet, **options)
         return summarize_folds(run_folder, folds)
     if not is_leading():
         return ""
     found = evaluate_checkpoint(
         best_checkpoint(run_folder),
-        cache_path,
-        run_folder / "evaluation",
+        output_folder=run_folder / "evaluation",
         html=html,
-        device=device,
         overwrite=True,
+        **options,
     )
     return summarize_run(run_folder, found, cache_path=cache_path)
 

@@ -30,8 +30,15 @@ from mpar.learning.splits import (
     fold_splits,
     write_split,
 )
-from mpar.learning.training import best_checkpoint, resolve_model, resume_training, train
+from mpar.learning.training import (
+    best_checkpoint,
+    resolve_model,
+    resume_training,
+    train,
+    with_features,
+)
 from mpar.network.comparing import compare_with_store
+from mpar.network.features import load_embedder
 from mpar.network.predictor import ActionRecognitionInference
 from mpar.report.evaluation_files import Strips, film_strips, wants_page, write_evaluation
 from mpar.report.score_plots import plot_learning_curve
@@ -108,6 +115,8 @@ def _recipe_of_all(
     Networks that start from a checkpoint are of its model type instead.
     """
     config = config or TrainConfig()
+    if config.features:
+        load_embedder(config.features)  # if it is not there, nothing has been written yet
     return config if init_path is not None else resolve_model(config, device)
 
 
@@ -116,6 +125,7 @@ def run_folds(
     *,
     cache_path: Caches | None = None,
     html: bool = False,
+    features: str | None = None,
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
@@ -128,6 +138,8 @@ def run_folds(
         continues where it stopped.
     cache_path : Path, str or sequence of them, optional
         New paths of the caches if they were moved.
+    features : str, optional
+        New path of the image network if it was moved.
     html : bool
         As for `write_evaluation`; with frames of the worst disagreements of all folds.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -160,15 +172,25 @@ def run_folds(
         config=plan.config,
         init_path=plan.init,
         access=plan.access,
+        features=features,
         device=device,
         quiet=quiet,
     )
     with Store(cache_path, access=plan.access) as store:
-        return _evaluate_folds(folder, store, num_folds, html=html, device=device, quiet=quiet)
+        return _evaluate_folds(
+            folder, store, num_folds, html=html, features=features, device=device, quiet=quiet
+        )
 
 
 def _evaluate_folds(
-    folder: Path, store: Store, num_folds: int, *, html: bool, device: str, quiet: bool
+    folder: Path,
+    store: Store,
+    num_folds: int,
+    *,
+    html: bool,
+    features: str | None,
+    device: str,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Score every animal by the network of the fold that held it out."""
     comparisons: list[Comparison] = []
@@ -177,7 +199,7 @@ def _evaluate_folds(
     positions = {info.name: i for i, info in enumerate(store.recordings)}
     for number in range(1, num_folds + 1):
         best = best_checkpoint(folder / f"fold_{number}")
-        network = ActionRecognitionInference(best, device)
+        network = ActionRecognitionInference(best, device, features=features)
         test = [positions[item["name"]] for item in network.checkpoint.split["test"]]
         found = compare_with_store(network, store, test, quiet=quiet)
         comparisons += found
@@ -275,6 +297,7 @@ def run_curve(
     folder: Path | str,
     *,
     cache_path: Caches | None = None,
+    features: str | None = None,
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
@@ -287,6 +310,8 @@ def run_curve(
         where it stopped.
     cache_path : Path, str or sequence of them, optional
         New paths of the caches if they were moved.
+    features : str, optional
+        New path of the image network if it was moved.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     quiet : bool
@@ -316,11 +341,12 @@ def run_curve(
         config=plan.config,
         init_path=plan.init,
         access=plan.access,
+        features=features,
         device=device,
         quiet=quiet,
     )
     with Store(cache_path, access=plan.access) as store:
-        curve = _measure(folder, store, device=device, quiet=quiet)
+        curve = _measure(folder, store, features=features, device=device, quiet=quiet)
     write_json(folder / "learning_curve.json", curve)
     write_text(folder / "learning_curve.txt", curve["verdict"] + "\n")
     save_figure(plot_learning_curve(curve), folder / "learning_curve")
@@ -336,11 +362,14 @@ def _shrink(split: Split, store: Store, share: float, *, seed: int) -> Split:
     return dataclasses.replace(split, train=train)
 
 
-def _measure(folder: Path, store: Store, *, device: str, quiet: bool) -> dict[str, Any]:
+def _measure(
+    folder: Path, store: Store, *, features: str | None, device: str, quiet: bool
+) -> dict[str, Any]:
     positions = {info.name: i for i, info in enumerate(store.recordings)}
     num_animals, train_parts_of, found = [], [], []
     for name in SHARES:
-        network = ActionRecognitionInference(best_checkpoint(folder / name), device)
+        best = best_checkpoint(folder / name)
+        network = ActionRecognitionInference(best, device, features=features)
         split = network.checkpoint.split
         num_animals.append(len({item["group"] for item in split["train"]}))
         train_parts_of.append([positions[item["name"]] for item in split["train"]])
@@ -371,6 +400,7 @@ def train_parts(
     config: TrainConfig,
     init_path: Path | str | None,
     access: str,
+    features: str | None,
     device: str,
     quiet: bool,
 ) -> None:
@@ -381,12 +411,18 @@ def train_parts(
     for number, name in enumerate(names, start=1):
         log.info("network %d of %d: %s", number, len(names), name)
         if (folder / name / "last.pt").exists():
-            resume_training(folder / name, cache_path=cache_path, device=device, quiet=quiet)
+            resume_training(
+                folder / name,
+                cache_path=cache_path,
+                features=features,
+                device=device,
+                quiet=quiet,
+            )
         else:
             train(
                 cache_path,
                 folder,
-                config=config,
+                config=with_features(config, features),
                 split_path=folder / f"{name}.csv",
                 init_path=init_path,
                 run_name=name,

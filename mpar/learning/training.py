@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from mpar.cache.joined import Caches, as_text, list_caches
 from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
-from mpar.errors import CheckpointError, ConfigError
+from mpar.errors import CheckpointError, ConfigError, MparError
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import AUTO, TrainConfig
 from mpar.learning.runs import choose_split, make_run_folder
@@ -102,7 +103,12 @@ def train(
                 )
         check_learnable(store, split)
         run_folder = team.on_leader(lambda: make_run_folder(Path(output_folder), run_name))
-        run = TrainingRun(run_folder, store, split, config, chosen, init, team)
+        try:
+            run = TrainingRun(run_folder, store, split, config, chosen, init, team)
+        except MparError:
+            with contextlib.suppress(OSError):  # of another process of the team
+                run_folder.rmdir()  # nothing is in it yet
+            raise
         if team.is_leader:
             write_split(run_folder / "split.csv", split, store)
             write_json(
@@ -133,6 +139,11 @@ def resolve_model(config: TrainConfig, device: str = "auto") -> TrainConfig:
         return dataclasses.replace(config, model_type="fast")
     log.info("network standard: a GPU computes, so the largest is fast enough")
     return dataclasses.replace(config, model_type="standard")
+
+
+def with_features(config: TrainConfig, features: str | None) -> TrainConfig:
+    """Return the recipe with another place of its image network, if there is another."""
+    return dataclasses.replace(config, features=features) if features else config
 
 
 def _fit_to(config: TrainConfig, init: Checkpoint) -> TrainConfig:
@@ -194,6 +205,7 @@ def resume_training(
     *,
     device: str = "auto",
     cache_path: Caches | None = None,
+    features: str | None = None,
     quiet: bool = True,
 ) -> Path:
     """Continue an interrupted run; on the CPU the final weights equal those without interruption.
@@ -206,6 +218,8 @@ def resume_training(
         Where to compute.
     cache_path : Path, str or sequence of them, optional
         New paths of the caches if they were moved.
+    features : str, optional
+        New path of the image network if it was moved.
     quiet : bool
         Show no progress bar.
 
@@ -228,7 +242,7 @@ def resume_training(
                 f"{run_folder}: found no cache at {path}; pass its new path: mpar-train CACHE "
                 f"--resume {run_folder}"
             )
-    config = TrainConfig.from_dict(checkpoint.training)
+    config = with_features(TrainConfig.from_dict(checkpoint.training), features)
     chosen = local_device(select_device(device))
     with (
         joined_team(chosen) as team,

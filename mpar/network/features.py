@@ -160,6 +160,10 @@ class _Onnx:
         try:
             self.digest = sha256_of(path)
             self._net = cv2.dnn.readNetFromONNX(str(path))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path}: is not there; pass its path with --features FILE.onnx"
+            ) from None
         except (OSError, cv2.error) as error:
             raise self._problem("cannot be read as an ONNX network", error) from None
 

@@ -120,6 +120,13 @@ def test_weights_elsewhere_and_missing(study, trained, onnx, tmp_path):
         assert "learnt on features of mean.onnx" in result.output
         assert not (tmp_path / "p").exists()
         run("predict", *arguments, "--features", moved)
+        resume = ["--resume", trained, "--device", "cpu"]
+        result = CliRunner().invoke(train.main, [str(item) for item in resume])
+        assert result.exit_code == 2
+        assert "mean.onnx: is not there; pass its path with --features FILE.onnx" in result.output
+        assert "all 1 epochs complete" in run("train", *resume, "--features", moved)
+        evaluate = [here, study.cache, "-o", tmp_path / "e", "--device", "cpu"]
+        run("evaluate", *evaluate, "--features", moved)
     finally:
         shutil.move(moved, onnx)
 
@@ -197,3 +204,13 @@ def test_nothing_to_learn_is_refused(study, tmp_path):
     assert "pass --features or --movement" in result.output
     result = CliRunner().invoke(train.main, [str(study.cache), "--features", "x.pt"])
     assert "expected a file .onnx" in result.output
+
+
+@pytest.mark.parametrize("options", [[], ["--folds", "2"], ["--learning-curve"]])
+def test_a_missing_image_network_leaves_no_folder(study, tmp_path, options):
+    """The message says what to do; no empty run is left to be taken for one."""
+    missing = [str(study.cache), "--features", str(tmp_path / "x.onnx"), "-o", str(tmp_path / "o")]
+    result = CliRunner().invoke(train.main, [*missing, *options])
+    assert result.exit_code == 2
+    assert "x.onnx: is not there; pass its path with --features FILE.onnx" in result.output
+    assert not list(tmp_path.glob("o/*"))

@@ -190,7 +190,7 @@ def test_bad_image_networks_are_refused(tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a network")
     for source, text in (
-        (tmp_path / "none.onnx", "cannot be read"),
+        (tmp_path / "none.onnx", "is not there; pass its path"),
         (broken, "cannot be read as an ONNX network"),
         ("cache.h5", "expected a file .onnx"),
     ):
@@ -204,7 +204,7 @@ def test_prediction_needs_the_same_weights(tmp_path):
     model = model_of(load_embedder(str(path)))
     assert model.load_embedder((32, 32)).digest == model.digest
     moved = path.rename(tmp_path / "moved.onnx")
-    with pytest.raises(ConfigError, match=r"features of mean.onnx .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"features of mean.onnx .* is not there"):
         model.load_embedder((32, 32))
     assert model.load_embedder((32, 32), str(moved)).digest == model.digest
     other = write_onnx(tmp_path / "other.onnx", name="other")
