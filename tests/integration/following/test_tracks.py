@@ -191,6 +191,17 @@ def test_commands_take_tracks(tmp_path):
         f"c{i}__{animal}_predictions.csv" for i in range(3) for animal in GREYS
     ]
     assert {path.read_text() == (out / path.name).read_text() for path in paths} == {True}
+    # an animal whose key points are further apart than in training is named, with what to do here
+    wide = np.full((NUM_FRAMES, 2, 2, 2), 50.0)
+    wide[:, 0, :, 0] = [30, 90]
+    wide[:, 1, :, 0] = [45, 55]
+    write_dlc_csv(tracks / "c1DLC_net_1.csv", wide, tuple(GREYS))
+    warned = run("predict", best, videos / "c1.mp4", "-o", tmp_path / "wide", "--tracks", tracks)
+    text = " ".join(warned.output.split())
+    assert "c1__left: the animal reaches beyond its square in 100 % of the frames" in text
+    assert "film it as small as in training" in text
+    assert "--follow-size" not in text
+    assert "c1__right: the animal" not in text
     result = run("predict", best, videos, "-o", tmp_path / "other")
     assert result.exit_code == 2
     assert "pass --tracks with those of this video" in result.output
