@@ -89,6 +89,8 @@ def test_table_shows_mean_and_spread_over_seeds():
     assert row.startswith("| ours | 2 | 0.50 ± 0.14 | 0.80 ± 0.00 | 0.50 ± 0.00 | 0.30 ± 0.00 |")
     assert row.endswith("| 1.00 ± 0.00 | 2.00 ± 0.00 |")
     assert "| one | 1 | 0.40 | 0.80 |" in lay_out({"one": results[:1]})
+    mixed = [results[0] | {"mixed": {"macro_f1": 0.7}}, results[1]]
+    assert "| ours, mixed | 1 | 0.70 | 0.80 |" in lay_out({"ours": mixed})
 
 
 def test_table_shows_means_over_time():
