@@ -64,7 +64,7 @@ def main(
         click.echo(f"wrote {write_archive(Study.open(study), quiet=quiet)}")
         return
 
-    from mpar.studio.window import opened_studio
+    from mpar.studio.routes import opened_studio
 
     if demo:
         study = study or DEMO

@@ -1,8 +1,10 @@
-"""The addresses of the window: each one calls the study and answers with JSON or a file."""
+"""The window as a server: each address calls the study and answers with JSON or a file."""
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,10 @@ from mpar.studio import moving, tables
 from mpar.studio.importing import MAX_FILE_BYTES
 from mpar.studio.results import SENT
 from mpar.studio.runs import report_of
+from mpar.studio.study import Commands
 from mpar.studio.videos import animal_of
 from mpar.studio.window import Studio, list_folder
-from mpar.system.serving import closed_app, json_body
+from mpar.system.serving import PageServer, check_packages, closed_app, json_body, listen
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -25,6 +28,41 @@ _SANDBOX = (
     "script-src 'unsafe-inline'; img-src data:"
 )
 _SHOWN_IN_PAGE = {".png", ".txt", ".csv", ".json", ".html", ".pdf"}
+
+
+@contextlib.contextmanager
+def opened_studio(
+    commands: Commands, folder: Path | str | None = None, *, port: int = 0
+) -> Iterator[PageServer]:
+    """Prepare the window of a study.
+
+    Parameters
+    ----------
+    commands : Commands
+        What jobs run.
+    folder : Path or str, optional
+        With a ``study.json``; by default, one is chosen or made on the page.
+    port : int
+        Port on this computer; 0 takes any that is free.
+
+    Raises
+    ------
+    ConfigError
+        Flask or waitress is missing, the study cannot be read, the port is in use, or another
+        window of this study is open.
+    """
+    check_packages("studio")
+    with contextlib.ExitStack() as stack:
+        studio = Studio(commands, None if folder is None else Path(folder))
+        stack.callback(studio.close)
+        listener = stack.enter_context(listen(port))
+        if folder is not None:
+            studio.run_jobs()
+        server = PageServer(
+            lambda token, number: make_app(studio, token, number), listener, MAX_FILE_BYTES
+        )
+        stack.callback(server.close)
+        yield server
 
 
 def make_app(studio: Studio, token: str, port: int) -> Flask:

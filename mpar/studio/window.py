@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +14,7 @@ from mpar.errors import ConfigError
 from mpar.labels.classes import ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES
 from mpar.matching.regions import read_regions
-from mpar.studio.importing import MAX_FILE_BYTES, LabelImport
+from mpar.studio.importing import LabelImport
 from mpar.studio.jobs import Job, Jobs, Runner
 from mpar.studio.results import list_results, methods_text
 from mpar.studio.runs import (
@@ -39,7 +38,6 @@ from mpar.studio.study import (
 from mpar.studio.tables import digest_of
 from mpar.studio.videos import VideoTable
 from mpar.system.files import locked
-from mpar.system.serving import PageServer, check_packages, listen
 
 _LOCK_NAME = "mpar-studio"
 _STEPS = ("preprocess", "train", "predict", "evaluate", "summarize", "export", "review", "studio")
@@ -401,40 +399,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def opened_studio(
-    commands: Commands, folder: Path | str | None = None, *, port: int = 0
-) -> Iterator[PageServer]:
-    """Prepare the window of a study.
-
-    Parameters
-    ----------
-    commands : Commands
-        What jobs run.
-    folder : Path or str, optional
-        With a ``study.json``; by default, one is chosen or made on the page.
-    port : int
-        Port on this computer; 0 takes any that is free.
-
-    Raises
-    ------
-    ConfigError
-        Flask or waitress is missing, the study cannot be read, the port is in use, or another
-        window of this study is open.
-    """
-    from mpar.studio.routes import make_app
-
-    check_packages("studio")
-    with contextlib.ExitStack() as stack:
-        studio = Studio(commands, None if folder is None else Path(folder))
-        stack.callback(studio.close)
-        listener = stack.enter_context(listen(port))
-        if folder is not None:
-            studio.run_jobs()
-        server = PageServer(
-            lambda token, number: make_app(studio, token, number), listener, MAX_FILE_BYTES
-        )
-        stack.callback(server.close)
-        yield server

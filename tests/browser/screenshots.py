@@ -16,8 +16,8 @@ from mpar_cli._commands import Commands
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from mpar.studio.routes import opened_studio
 from mpar.studio.study import demo_study
-from mpar.studio.window import opened_studio
 from tests.browser.window import SWITCHES
 from tests.fixtures.helpers import find_browser
 

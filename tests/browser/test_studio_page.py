@@ -13,8 +13,8 @@ from mpar_cli._commands import Commands
 from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import DEFAULT_CLASS_MAP, ClassMap
 from mpar.studio.jobs import Jobs
+from mpar.studio.routes import opened_studio
 from mpar.studio.study import Study
-from mpar.studio.window import opened_studio
 from tests.fixtures.helpers import run
 from tests.unit.studio.test_study import put_study
 

@@ -15,8 +15,8 @@ from mpar_cli._commands import Commands
 
 from mpar.errors import ConfigError
 from mpar.studio import tables
+from mpar.studio.routes import opened_studio
 from mpar.studio.study import Study
-from mpar.studio.window import opened_studio
 from mpar.system.files import sha256_of
 from tests.fixtures.helpers import run
 from tests.unit.studio.conftest import PORT
