@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mpar.learning.recipe import TrainConfig
 
 
+# where files of a study lie, and what is asked for each time
+_OF_STUDY = ("output", "overwrite", "resume", "help")
+
+
 class Commands:
     """The commands, as `mpar.studio.study.Commands` describes them."""
 
@@ -26,6 +30,8 @@ class Commands:
         option = options.get(f"--{name}")
         if not isinstance(option, click.Option):
             raise ConfigError(f"found {name!r}, expected an option of mpar-{command}; remove it")
+        if name in _OF_STUDY:
+            raise ConfigError(f"{name}: mpar-{command} takes it from the study; remove it")
         values = value if isinstance(value, list) else [value]
         if option.is_flag and value is not True:
             raise ConfigError(f"{name}: found {value!r}, expected true; remove or correct it")

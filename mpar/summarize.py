@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +47,8 @@ from mpar.report.html_report import summary_page
 from mpar.report.style import add_warning, save_figure
 from mpar.scores.comparison import same_animal_warning
 from mpar.system.files import is_there, write_json, write_table, write_text
+
+log = logging.getLogger(__name__)
 
 BY_ANIMAL, BY_GROUP, SETTINGS = "by_animal.csv", "by_group.csv", "settings.json"
 PAGE, WORKBOOK = "report.html", "summary.xlsx"
@@ -205,7 +209,7 @@ def summarize_assay(
     html : bool
         Also write ``report.html``. An existing page is always replaced together with the tables.
     overwrite : bool
-        Replace these files.
+        Replace these files; those of an earlier summary that this one does not make are removed.
     quiet : bool
         Show no progress bar.
 
@@ -248,6 +252,11 @@ def summarize_assay(
     problems += events.problems
     tables = _make_tables(animals, by_animal, by_group, config) | events.tables(class_names)
     paths = _write_tables(folder, tables, xlsx=config.xlsx)
+    figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
+    figures |= plot_events(events.stimuli, class_names, events.window)
+    made = {path.name for path in paths}
+    made |= {name + suffix for name in figures for suffix in (".png", ".pdf")}
+    _remove_older(folder, made)
     settings = {
         "mpar_version": mpar.__version__,
         "warning": warning,
@@ -256,11 +265,10 @@ def summarize_assay(
         **config.settings(),
         "responses": list(events.responses),
         "left_out": [str(problem) for problem in sorted(problems)],
+        "files": sorted(made),
     }
     write_json(folder / SETTINGS, settings)
     paths.append(folder / SETTINGS)
-    figures = _draw_figures(animals, windows, class_names, by_animal, by_group)
-    figures |= plot_events(events.stimuli, class_names, events.window)
     for name, figure in figures.items():
         paths.append(save_figure(add_warning(figure, warning), folder / name)[0])
     warnings = [*_find_warnings(animals, windows, by_animal), *events.warnings]
@@ -279,6 +287,18 @@ def summarize_assay(
         warnings=tuple([warning] * bool(warning) + warnings),
         problems=tuple(sorted(problems)),
     )
+
+
+def _remove_older(folder: Path, made: Collection[str]) -> None:
+    """Remove what an earlier summary made there and this one does not: it has other settings."""
+    try:
+        known = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    for name in known if isinstance(known, list) else ():
+        if name not in made and name == Path(str(name)).name:
+            (folder / name).unlink(missing_ok=True)
+            log.info("%s: removed, since it belongs to an earlier summary", name)
 
 
 def _make_tables(

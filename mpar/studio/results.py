@@ -12,7 +12,7 @@ from pathlib import Path
 
 import mpar
 from mpar.errors import ConfigError, counted
-from mpar.studio.runs import read_json, report_of
+from mpar.studio.runs import is_outdated, read_json, report_of
 from mpar.studio.study import FILE_NAME, Study
 from mpar.system.files import atomic_path, read_rows
 from mpar.system.folders import find_files
@@ -63,6 +63,8 @@ def methods_text(study: Study) -> str:
         There is no network yet.
     """
     run = study.run_in_use()
+    if is_outdated(study, run):
+        return "The network has gone on since it predicted: predict again, then copy this."
     folder = study.runs / run
     training = read_json(folder / "config.json").get("training", {})
     try:

@@ -46,6 +46,7 @@ def _summary(study: Study, folder: Path, *, has_network: bool) -> dict[str, Any]
     training = read_json(folder / "config.json").get("training", {})
     recalls = [scores["classes"][name]["recall"] for name in responses] if scores else []
     known = [recall for recall in recalls if recall is not None]
+    parts = _parts(folder)
     return {
         "name": folder.name,
         "options": {name: training.get(name) for name in _SHOWN_OPTIONS},
@@ -54,7 +55,8 @@ def _summary(study: Study, folder: Path, *, has_network: bool) -> dict[str, Any]
         "resume_line": shown(["mpar-train", str(study.folder), "--resume", str(folder)]),
         "is_finished": bool(metrics),
         "can_continue": (folder / "last.pt").is_file() and not metrics,
-        "parts": _parts(folder),
+        "parts": {name: len(found) for name, found in parts.items()},
+        "tested_on": sorted(parts["test"]),
         "history": history_of(folder),
         "macro_f1": scores.get("macro_f1"),
         "interval": intervals.get("macro_f1"),
@@ -65,13 +67,13 @@ def _summary(study: Study, folder: Path, *, has_network: bool) -> dict[str, Any]
     }
 
 
-def _parts(folder: Path) -> dict[str, int]:
-    """Return the number of recordings in each part of the split."""
-    parts = {"train": 0, "val": 0, "test": 0}
+def _parts(folder: Path) -> dict[str, list[str]]:
+    """Return the recordings in each part of the split."""
+    parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     with contextlib.suppress(OSError, ValueError):
         for row in read_rows(folder / "split.csv")[1:]:
             if row and row[-1] in parts:
-                parts[row[-1]] += 1
+                parts[row[-1]].append(row[0])
     return parts
 
 
@@ -179,6 +181,16 @@ def summarized_run(study: Study) -> str:
     """Return the run whose predictions the summary is of, "" without a summary."""
     settings = read_json(study.results / "summary" / "settings.json")
     return Path(str(settings.get("predictions", ""))).name
+
+
+def is_summary_old(study: Study) -> bool:
+    """Return True if the predictions of the summary were made anew after it."""
+    try:
+        made = (study.results / "summary" / "settings.json").stat().st_mtime
+        found = study.predictions(summarized_run(study)).glob("*_predictions.csv")
+        return any(path.stat().st_mtime > made for path in found)
+    except OSError:
+        return False
 
 
 def estimate_of(study: Study) -> dict[str, Any]:

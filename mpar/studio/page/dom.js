@@ -67,11 +67,15 @@ export function redrawn(place, work) {
 // Draw the parts of a place, each again only if what it shows has changed, so that what somebody
 // types stays. A part is [name, data, fill].
 const drawn = new Map();
+let pressed = null; // a click needs its button from press to release
+for (const name of ["pointerdown", "pointerup", "pointercancel"]) {
+  addEventListener(name, (event) => { pressed = name === "pointerdown" ? event.target : null; }, true);
+}
 export function draw(id, ...parts) {
   for (const [name, data, fill] of parts) {
     const place = byId(`${id}-${name}`) ?? byId(id).appendChild(make("div", { id: `${id}-${name}`, className: "part" }));
     const key = JSON.stringify(data);
-    if (drawn.get(place.id) === key) continue;
+    if (drawn.get(place.id) === key || place.contains(pressed)) continue;
     redrawn(place, () => place.replaceChildren(...[fill()].flat().filter(Boolean)));
     drawn.set(place.id, key);
   }
@@ -120,6 +124,7 @@ export function counted(number, noun) {
 // `mayClose` (by default, always) says so.
 let mayCloseDialog = () => true;
 byId("dialog").addEventListener("cancel", (event) => {
+  document.activeElement.blur(); // what is typed there counts
   if (!mayCloseDialog()) event.preventDefault();
 });
 export function openDialog(title, children, mayClose = () => true) {

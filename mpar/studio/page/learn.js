@@ -63,7 +63,7 @@ function choices(app) {
   const { state } = app;
   const fields = CHOICES.map((choice) => {
     const value = state.options[choice.of][choice.name];
-    const save = (next) => act(() => app.setOption(choice.of, choice.name, next));
+    const save = (next) => act(() => app.setOption(choice.of, choice.name, next, input));
     let input;
     if (choice.isFlag) {
       input = make("input", { type: "checkbox", checked: Boolean(value) });
@@ -117,8 +117,10 @@ function unfinished(app) {
 function runTable(app, shown) {
   const { runs } = app.state;
   if (!runs.length) return panel("Networks", text("p", "None has been trained yet.", "soft"));
+  const isMixed = new Set(runs.filter((run) => run.macro_f1 !== null).map((run) => run.tested_on.join())).size > 1;
   return panel("Networks", text("p", "The one in use predicts.", "soft"),
-    table(["In use", "Run", "Network", "Learnt from, chosen on, tested on", "#Macro-F1 of the test", "#Recall of responses", "#Epochs", "#Predicted", ""], runs.map((run) => {
+    isMixed ? text("p", "These networks were tested on different recordings, so their scores cannot be compared.", "bad") : null,
+    table(["In use", "Run", "Network", "Learnt from, chosen on, tested on", "#Macro-F1 of the test", "#Recall of responses, mean", "#Epochs", "#Predicted", ""], runs.map((run) => {
       const input = make("input", { type: "radio", name: "run", checked: run.is_in_use, disabled: !run.has_network, "aria-label": `Use ${run.name}` });
       input.addEventListener("change", () => act(async () => {
         await ask("use", { run: run.name });

@@ -25,8 +25,14 @@ const app = {
     await look();
     return number;
   },
-  async setOption(of, name, value) {
-    await ask("option", { command: of, name, value });
+  // Save an option; if it is refused, its field shows again what holds.
+  async setOption(of, name, value, field) {
+    try {
+      await ask("option", { command: of, name, value });
+    } catch (error) {
+      field.value = [app.state.options[of][name] ?? ""].flat().join(", ");
+      throw error;
+    }
     await look();
   },
   // Commands as people type them, one after another; the options need no quotes.
@@ -34,7 +40,8 @@ const app = {
     return parts.map(([name, ...options]) => [app.state.steps[name].line, ...options].join(" ")).join(" && ");
   },
   running(...names) {
-    return app.state.jobs.find((job) => !job.is_over && names.includes(job.command));
+    const open = app.state.jobs.filter((job) => !job.is_over && names.includes(job.command));
+    return open.find((job) => job.state === "running") ?? open.at(-1);
   },
 };
 globalThis.studio = app; // for tests and for the browser's console
@@ -130,7 +137,7 @@ function drawJobs(jobs) {
 function drawNow(jobs) {
   const job = jobs.find((item) => item.state === "running");
   const numWaiting = jobs.filter((item) => item.state === "waiting").length;
-  const last = jobs.find((item) => item.is_over);
+  const last = jobs.find((item) => item.is_over && item.state !== "dropped");
   const failed = !job && last && ["failed", "broken"].includes(last.state) ? last : null;
   if (job) return [text("strong", TITLES[job.command]), ...progressOf(job), stopOf(job), numWaiting ? text("span", `${numWaiting} waiting`, "soft") : null];
   if (failed) return [text("strong", `${TITLES[failed.command]}: ${STATES[failed.state]}`, "bad"), text("span", failed.text, "bad"),

@@ -18,7 +18,7 @@ export function drawResults(app) {
   draw("results",
     ["animals", [state.in_use, app.table?.videos.length, state.drift.length], () => animalsPanel(app)],
     ["summary", [options.summarize, steps.summarize.problem, state.has_summary], () => summaryPanel(app)],
-    ["figures", [state.results, state.in_use, state.summary_run, state.jobs.filter((job) => job.is_over).length], () => figures(state)],
+    ["figures", [state.results, state.in_use, state.summary_run, state.is_summary_old, state.jobs.filter((job) => job.is_over).length], () => figures(state)],
     ["away", [state.results, state.in_use, state.jobs.filter((job) => job.is_over).length, steps.evaluate.problem, state.has_summary], () => takeAway(app)]);
 }
 
@@ -88,7 +88,7 @@ function summaryPanel(app) {
     const input = make("input", { type: "text", value: Array.isArray(value) ? value.join(", ") : value ?? "", placeholder: item.hint });
     input.addEventListener("change", () => act(() => {
       const parts = input.value.split(",").map((part) => part.trim()).filter(Boolean);
-      return app.setOption("summarize", item.name, parts.length ? (item.isList ? parts : input.value.trim()) : null);
+      return app.setOption("summarize", item.name, parts.length ? (item.isList ? parts : input.value.trim()) : null, input);
     }));
     input.ariaLabel = item.label;
     return make("label", {}, `${item.label} `, input, text("small", item.note));
@@ -106,11 +106,12 @@ function summaryPanel(app) {
     command(app.lines(["summarize", ...options]), "tables and figures"));
 }
 
-function figures({ results, in_use: run, summary_run: summarized }) {
+function figures({ results, in_use: run, summary_run: summarized, is_summary_old: isOld }) {
   const found = results.filter((path) => path.startsWith("results/summary/") && path.endsWith(".png"));
   if (!found.length) return null;
   const isOther = summarized && summarized !== run;
-  return panel("Figures", text("p", `Figures and tables are of ${summarized}.${isOther ? ` The run in use is ${run}: compute them again.` : ""}`, isOther ? "bad" : "soft"), make("div", { className: "figures" }, ...found.map((path) => {
+  const why = isOther ? ` The run in use is ${run}: compute them again.` : isOld ? " It has predicted again since: compute them again." : "";
+  return panel("Figures", text("p", `Figures and tables are of ${summarized}.${why}`, why ? "bad" : "soft"), make("div", { className: "figures" }, ...found.map((path) => {
     const name = path.split("/").at(-1).replace(".png", "");
     const caption = CAPTIONS[name] ?? name.replaceAll("_", " ");
     const pdf = path.replace(".png", ".pdf");

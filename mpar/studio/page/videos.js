@@ -30,9 +30,9 @@ export function drawVideos(app) {
 function scorer(app) {
   const { annotator, blind } = app.state.options.review;
   const who = make("input", { type: "text", value: annotator ?? "", placeholder: "your login name" });
-  who.addEventListener("change", () => act(() => app.setOption("review", "annotator", who.value.trim() || null)));
+  who.addEventListener("change", () => act(() => app.setOption("review", "annotator", who.value.trim() || null, who)));
   const hides = make("input", { type: "checkbox", checked: Boolean(blind) });
-  hides.addEventListener("change", () => act(() => app.setOption("review", "blind", hides.checked || null)));
+  hides.addEventListener("change", () => act(() => app.setOption("review", "blind", hides.checked || null, hides)));
   return make("div", {}, make("div", { className: "row" }, make("label", {}, "Who scores ", who),
     make("label", {}, hides, " Blind: hide predictions and what others scored. Only that is a second opinion; otherwise your labels take the place of theirs.")),
   command(app.lines(["review"]), "scoring"));
@@ -88,7 +88,7 @@ function animalsPanel(app) {
   }));
   return panel("Animals", text("p", "Recordings of one animal are never both learnt from and tested. Say where its name stands in the file names; without a pattern, each video counts as one animal."),
     make("div", { className: "row" }, make("label", {}, "Pattern ", input),
-      button("Save the pattern", () => app.setOption("preprocess", "group-pattern", input.value.trim() || null)), result));
+      button("Save the pattern", () => app.setOption("preprocess", "group-pattern", input.value.trim() || null, input)), result));
 }
 
 function patternText(animals) {

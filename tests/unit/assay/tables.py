@@ -29,12 +29,16 @@ def recording(labels, fps=Fraction(10)):
     return recording_of(labels, fps=fps)
 
 
-def summarize(predictions, text=None, **options):
+def summarize(predictions, text=None, overwrite=False, **options):
     folder = predictions.parent
     path = None
     if text is not None:
         path = folder / "animals.csv"
         path.write_text(text, encoding="utf-8")
     return summarize_assay(
-        predictions, folder / "s", metadata_path=path, config=AssayConfig(**options)
+        predictions,
+        folder / "s",
+        metadata_path=path,
+        config=AssayConfig(**options),
+        overwrite=overwrite,
     )

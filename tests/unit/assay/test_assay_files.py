@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import mpar.summarize
 from mpar.assay.windows import (
@@ -42,6 +43,25 @@ def test_figures_of_the_user_are_kept(predictions):
     with pytest.raises(ConfigError, match=r"s: already holds groups_a.pdf; pass --overwrite"):
         summarize(predictions, windows=["a=0-1s"])
     assert [path.name for path in folder.iterdir()] == ["groups_a.pdf"]
+
+
+def test_a_summary_leaves_nothing_of_an_earlier_one(predictions, monkeypatch):
+    """Figures of windows that are no longer asked for go; what the user put there stays."""
+
+    def draw(animals, windows, *rest):
+        return {window.figure_name: Figure() for window in windows}
+
+    monkeypatch.setattr(mpar.summarize, "_draw_figures", draw)
+    folder = predictions.parent / "s"
+    summarize(predictions, windows=["a=0-1s"], wide=True)
+    (folder / "groups_mine.png").write_text("mine")
+    gone = {"groups_a.png", "groups_a.pdf", "wide.csv"}
+    assert gone < {path.name for path in folder.iterdir()}
+    summarize(predictions, windows=["b=0-1s"], overwrite=True)
+    left = {path.name for path in folder.iterdir()}
+    assert not gone & left
+    assert {"groups_mine.png", "groups_b.png", "by_animal.csv"} < left
+    assert (folder / "groups_mine.png").read_text() == "mine"
 
 
 def test_cells_that_a_spreadsheet_would_execute(predictions):

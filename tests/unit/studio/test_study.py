@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 
 from mpar.cache.store import Store
 from mpar.errors import ConfigError
+from mpar.studio.runs import is_summary_old
 from mpar.studio.study import COMMANDS, Study, is_study
 from tests.fixtures.helpers import run
 
@@ -200,3 +202,19 @@ def test_a_correction_is_learnt_and_compared_in_place_of_what_it_corrects(small,
     metrics = json.loads((small / "results/evaluation/metrics.json").read_text())
     assert result.exit_code in {0, 1}, result.output
     assert metrics["scores"]["classes"]["walk"]["support"] == int((now == 4).sum())
+
+
+def test_a_summary_is_old_once_its_predictions_are_new(tmp_path):
+    """The names of the runs are the same, and the numbers are not."""
+    study = Study.open(put_study(tmp_path))
+    put_network(tmp_path, "run_1")
+    assert not is_summary_old(study)
+    prediction = study.predictions("run_1") / "m1_predictions.csv"
+    settings = study.results / "summary" / "settings.json"
+    for path in (prediction, settings):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"predictions": str(prediction.parent)}))
+    os.utime(prediction, (1, 1))
+    assert not is_summary_old(study)
+    os.utime(settings, (0, 0))
+    assert is_summary_old(study)

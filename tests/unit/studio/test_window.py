@@ -373,6 +373,8 @@ def test_options_that_no_command_knows_are_named(client):
     """A typing mistake in study.json is said before any job fails."""
     put_study(client.folder, options={"train": {"epoch": 3}})
     assert "found 'epoch', expected an option of mpar-train" in client("state").json["error"]
+    put_study(client.folder, options={"preprocess": {"output": "other.h5"}})
+    assert "mpar-preprocess takes it from the study" in client("state").json["error"]
     put_study(client.folder, options={"train": {"minutes": {"a": 1}}})
     assert "minutes: found {'a': 1}" in client("state").json["error"]
     put_study(client.folder, options={"train": {"features": True, "movement": True, "minutes": 3}})
