@@ -102,7 +102,8 @@ def events_to_frames(
         notes.append(describe_parts(laid, class_map))
         laid = [add_parts(laid, class_map, line, unscored)]
     filled = [_fill(item, class_map, unscored) for item in laid]
-    filled[:1] = [item.warned(*notes) for item in filled[:1]]
+    if notes:
+        filled[0] = filled[0].warned(*notes)
     if len(filled) == 1:  # parts now have the name of the first
         first = normal(filled[0].path.name)
         corrections = [replace(item, corrects=(*item.corrects, first)) for item in corrections]
