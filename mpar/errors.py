@@ -49,6 +49,7 @@ KINDS = {
     # labels
     "unknown-class": "A behaviour has no class in the class map.",
     "other-classes": "The file was made with another class map.",
+    "blind": "A scoring was begun blind but is opened otherwise, or the other way round.",
     "channel": "A file has several channels, tiers or kinds of classes; choose one.",
     "frame-numbers": "Frame numbers are missing, repeated, or start at the wrong number.",
     "row-count": "The number of rows does not match the frames of the video.",

@@ -48,12 +48,15 @@ class ScoringFiles:
         Who scores.
     class_map : ClassMap
         The codes.
+    is_blind : bool
+        Whether the scorer sees neither predictions nor the labels of others.
     """
 
     folder: Path
     name: str
     annotator: str
     class_map: ClassMap
+    is_blind: bool = False
     _blocks: dict[int, tuple[bytes, str]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -128,6 +131,7 @@ class ScoringFiles:
             "mpar_version": mpar.__version__,
             "recording": self.name,
             "annotator": self.annotator,
+            "is_blind": self.is_blind,
             "saved": now(),
             "num_frames": len(lane.codes),
             **about,
@@ -211,7 +215,22 @@ class ScoringFiles:
             )
         return data
 
+    def _check_blindness(self, data: dict[str, Any]) -> None:
+        """Refuse to go on in the other way: of one file, all labels correct others, or none do."""
+        was_blind = bool(data.get("is_blind", self.is_blind))
+        is_begun = any(data.get(name) for name in ("runs", "history", "undone"))
+        if is_begun and was_blind != self.is_blind:
+            way = "with" if was_blind else "without"
+            raise InputError.of(
+                self.record,
+                "blind",
+                f"was scored {way} --blind from its first frame on; start {way} --blind, or choose "
+                "another --annotator (in mpar-studio: 'Blind' and 'Who scores' above the table of "
+                "videos)",
+            )
+
     def _lane_of(self, data: dict[str, Any], num_frames: int) -> Lane:
+        self._check_blindness(data)
         if data["num_frames"] != num_frames:
             raise InputError.of(
                 self.record,

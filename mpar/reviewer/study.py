@@ -203,7 +203,9 @@ class Study:
             raise InputError(problems)
 
     def _files_of(self, recording: Source) -> ScoringFiles:
-        return ScoringFiles(self.output_folder, recording.name, self.annotator, self.class_map)
+        return ScoringFiles(
+            self.output_folder, recording.name, self.annotator, self.class_map, self.is_blind
+        )
 
     def has_prediction(self, name: str) -> bool:
         """Return True if a prediction may be shown for a recording."""
@@ -274,7 +276,6 @@ class Study:
                     about={
                         "video": recording.video.name,
                         "region": str(region or ""),
-                        "is_blind": self.is_blind,
                     },
                     others=lambda: [path.name for path in self._files_of_others(recording)],
                 )

@@ -45,6 +45,31 @@ def test_blind_scorers_get_nothing_of_others(ask, tmp_path):
     assert json.loads((out / "m1_anna.json").read_text())["is_blind"] is True
 
 
+@pytest.mark.parametrize("was_blind", [False, True])
+def test_a_scoring_is_blind_or_not_from_its_first_frame(ask, tmp_path, was_blind):
+    """The other way, its recording is refused, not the others; an unlabelled one may change."""
+    out = tmp_path / "out"
+    out.mkdir()
+    write_annotation(out / "m1_ben.csv", [LICK] * NUM_FRAMES)
+    asker = ask(is_blind=was_blind)
+    asker.edit("set", start=0, stop=4, code=WALK)
+    asker.state("m2")  # its frames are counted
+    asker.post("seen", {"seen": [[0, 9]]}, name="m2")
+    before = [(out / f"m1_anna.{suffix}").read_bytes() for suffix in ("csv", "json")]
+    asker = ask(is_blind=not was_blind)
+    way = "with" if was_blind else "without"
+    assert f"start {way} --blind, or choose another --annotator" in asker.state()["error"]
+    edit = {"kind": "set", "revision": 1, "start": 20, "stop": 30, "code": LICK}
+    assert asker.post("edit", edit, name="m1").status_code == 422
+    assert [(out / f"m1_anna.{suffix}").read_bytes() for suffix in ("csv", "json")] == before
+    assert json.loads((out / "m2_anna.json").read_text())["is_blind"] is was_blind
+    assert asker.edit("set", "m2", start=0, stop=4, code=WALK).status_code == 200
+    assert json.loads((out / "m2_anna.json").read_text())["is_blind"] is not was_blind
+    asker = ask(is_blind=was_blind)
+    assert asker.edit("undo").status_code == 200  # a redo would bring the labels back
+    assert "--blind" in ask(is_blind=not was_blind).state()["error"]
+
+
 def test_an_existing_file_is_continued(ask, tmp_path):
     """Codes that share a class stay apart; undo leads back to the file as it was."""
     out = tmp_path / "out"
