@@ -106,7 +106,7 @@ class Study:
                 predictions_folder, self.recordings, self.class_map, path, pattern
             )
             self.warnings += self.checking.warnings
-        elif predictions_folder is not None and not self.is_blind:
+        elif predictions_folder is not None and self._predicted and not self.is_blind:
             self.queue = Queue(
                 predictions_folder, [*self.recordings], self.class_map.responses, pattern
             )
@@ -145,8 +145,10 @@ class Study:
         if self.config.class_map is None:
             self.class_map = shared
         if {*shared.class_names} != {*self.class_map.class_names}:
-            raise ConfigError(
-                f"{folder}: was predicted with other classes than those of --class-map; drop it"
+            self._predicted = {}
+            self.warnings.append(
+                f"{folder}: was predicted with other classes than those of the class map, so mpar "
+                "shows no predictions; train with these classes and predict again"
             )
 
     def _list_recordings(self) -> None:

@@ -126,7 +126,10 @@ class Checking:
     ) -> None:
         predictions, class_names, self.warnings = read_known(folder, names, group_pattern)
         if class_names != class_map.class_names:
-            raise ConfigError(f"{folder}: has other classes than those of --class-map; drop it")
+            raise ConfigError(
+                f"{folder}: was predicted with other classes than those of the class map; train "
+                "with these classes and predict again"
+            )
         self._class_map = class_map
         self._lock = threading.Lock()
         self.estimate = Estimate.open(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpar.errors import InputError
+from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.matching.pairing import assign_label_files
 from mpar.reviewer import scoring_files
@@ -133,6 +133,23 @@ def test_scoring_of_another_class_map_is_refused(ask, tmp_path):
     other = type(DEFAULT_CLASS_MAP)(((0, "sit", "sit"), (2, "run", "run")))
     with raises_problem("other-classes"):
         ask(class_map=other)
+
+
+def test_predictions_of_other_classes_are_left_out_with_a_warning(ask, tmp_path):
+    """After a change of classes people can score, but nothing can be estimated."""
+    predictions = put_predictions(tmp_path / "predictions", np.full(NUM_FRAMES, 2))
+    other = type(DEFAULT_CLASS_MAP)((*DEFAULT_CLASS_MAP.rows, (70, "groom", "groom")))
+    asker = ask(predictions, class_map=other)
+    study = asker.get("study").json
+    (warning,) = [text for text in study["warnings"] if "other classes" in text]
+    assert "shows no predictions; train with these classes" in warning
+    assert not study["has_queue"]
+    assert not study["recordings"][0]["has_prediction"]
+    assert asker.state()["predicted"] is None
+    assert asker.edit("set", start=0, stop=9, code=70).status_code == 200
+    assert "0,groom" in (tmp_path / "out" / "m1_anna.csv").read_text()
+    with pytest.raises(ConfigError, match="predicted with other classes"):
+        ask(predictions, class_map=other, is_estimate=True)
 
 
 def test_files_from_a_killed_process_are_completed(ask, tmp_path, monkeypatch):
