@@ -83,7 +83,7 @@ def opened_review(
         Flask or waitress is missing, the port is in use, or another process scores into the same
         folder.
     InputError
-        Files in the output folder cannot be continued.
+        Names of videos or regions do not fit.
     """
     check_packages("review")
     output_folder = Path(output_folder)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import mpar
-from mpar.errors import ConfigError, InputError
+from mpar.errors import InputError
 from mpar.formats.annotations import read_annotation
 from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Scoring
@@ -194,26 +194,42 @@ class ScoringFiles:
             return None
         except (OSError, ValueError):
             data = None
+        missing: list[str] = []
         try:
             if data["format"] != FORMAT or data["format_version"] != VERSION:
                 raise KeyError
             class_map = ClassMap.from_dict(data["class_map"])
             _ = int(data["num_frames"]), str(data["csv"]), str(data["csv_before"])
-        except (KeyError, TypeError, ValueError, ConfigError):
+            if not class_map.labels_alike(self.class_map):
+                missing = self._carry_over(data, class_map)
+        except (LookupError, TypeError, ValueError):  # ConfigError is one
             raise InputError.of(
                 self.record,
                 "damaged",
                 "is damaged or was not written by this version of mpar-review; move it and its CSV "
                 "away, or choose another --annotator",
             ) from None
-        if not class_map.labels_alike(self.class_map):
+        if missing:
             raise InputError.of(
                 self.record,
                 "other-classes",
-                "has another class map; pass the --class-map with which it was scored, or choose "
-                "another --annotator",
+                f"has labels or edits of {', '.join(missing)}, which the class map lacks; give it "
+                "such a row again, or choose another --annotator",
             )
         return data
+
+    def _carry_over(self, data: dict[str, Any], before: ClassMap) -> list[str]:
+        """Give each label the code that its name has now; return the names that are no more."""
+        changes = [*data["history"], *data["undone"]]
+        runs = [*data["runs"], *(run for c in changes for run in (*c["before"], *c["after"]))]
+        names = {run[2]: before.name_of(run[2]) for run in runs if run[2] != UNLABELLED}
+        codes = {name: code for code, name, _ in self.class_map.rows}
+        if missing := sorted({*names.values()} - {*codes}):
+            return missing
+        for run in runs:
+            if run[2] != UNLABELLED:
+                run[2] = codes[names[run[2]]]
+        return []
 
     def _check_blindness(self, data: dict[str, Any]) -> None:
         """Refuse to go on in the other way: of one file, all labels correct others, or none do."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mpar.errors import ConfigError, InputError, Problem, counted
+from mpar.errors import ConfigError, InputError, counted
 from mpar.formats.registry import ANNOTATION_SUFFIXES
 from mpar.labels.bouts import find_runs
 from mpar.labels.classes import DEFAULT_CLASS_MAP, NO_RESPONSES, ClassMap, agree_on
@@ -57,7 +57,7 @@ class Study:
     Raises
     ------
     ConfigError, InputError
-        There is no video, or files in the output folder cannot be continued.
+        There is no video, or names of recordings, regions or the annotator do not fit.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Study:
             return
         names = {path.name for path in self.output_folder.iterdir()}
         folds = {folded(name): name for name in names}
-        problems: list[Problem] = []
+        warnings = dict.fromkeys(self.warnings)
         for recording in self.recordings.values():
             files = self._files_of(recording)
             for path in (files.table, files.record):
@@ -199,10 +199,9 @@ class Study:
                     )
             try:
                 files.check()
-            except InputError as error:
-                problems += error.problems
-        if problems:
-            raise InputError(problems)
+            except InputError as error:  # opening the recording raises it
+                warnings |= dict.fromkeys(map(str, error.problems))
+        self.warnings = [*warnings]
 
     def _files_of(self, recording: Source) -> ScoringFiles:
         return ScoringFiles(
