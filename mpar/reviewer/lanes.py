@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 from mpar.aligning.laying import events_to_frames
 from mpar.errors import InputError
 from mpar.labels.classes import ClassMap
-from mpar.labels.names import added_to
+from mpar.labels.names import added_to, folded
 from mpar.matching.pairing import assign_label_files
 from mpar.matching.regions import recording_name, share_labels
 from mpar.predictions.reading import StoredPrediction
+from mpar.system.csv_text import read_text
 from mpar.video.regions import Region
 from mpar.video.timeline import TimeLine
 
@@ -58,6 +60,21 @@ def read_predicted(stored: StoredPrediction, class_map: ClassMap, num_frames: in
     if rows.probabilities is not None:
         parts = np.rint(np.clip(rows.probabilities, 0, 1) * _LEVELS).astype(np.uint8)[at]
     return PredictedLane(firsts[rows.labels[at]], parts, source)
+
+
+def may_name(path: Path, video: Path) -> bool:
+    """Return False if a label file surely does not name a video.
+
+    Only the text is searched: it takes seconds to read the labels of hundreds of videos.
+    """
+    stem = folded(video.stem)
+    if not re.fullmatch(r"[a-z0-9_.-]+", stem):  # programs write other letters in many ways
+        return True
+    try:
+        text = folded(read_text(path))
+    except InputError:
+        return True
+    return re.search(re.escape(stem) + "(?![a-z0-9])", text) is not None
 
 
 def read_others(

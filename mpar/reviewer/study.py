@@ -24,7 +24,7 @@ from mpar.predictions.reading import (
 )
 from mpar.reviewer.desk import Desk
 from mpar.reviewer.frames import VideoFrames
-from mpar.reviewer.lanes import read_others
+from mpar.reviewer.lanes import may_name, read_others
 from mpar.reviewer.reading import Reading
 from mpar.reviewer.review_config import ReviewConfig, login_name
 from mpar.reviewer.scoring_files import ScoringFiles
@@ -278,7 +278,7 @@ class Study:
                         "video": recording.video.name,
                         "region": str(region or ""),
                     },
-                    others=lambda: [path.name for path in self._files_of_others(recording)],
+                    others=lambda: self._names_of_others(recording),
                 )
             desk.resize(num_frames)
             return desk
@@ -305,7 +305,7 @@ class Study:
         """Return name, size and time of the label files of others."""
         if self.is_blind or not self.output_folder.is_dir():
             return []
-        own = {self._files_of(item).table for item in self.recordings.values()}
+        own = self._own_tables()
         found = []
         for path in find_files(self.output_folder, ANNOTATION_SUFFIXES):
             if path not in own:
@@ -314,28 +314,32 @@ class Study:
                     found.append((str(path), state.st_size, state.st_mtime_ns))
         return found
 
-    def _files_of_others(self, recording: Source) -> list[Path]:
-        """Return the label files of others, and those that may hold labels of several videos."""
+    def _own_tables(self) -> set[Path]:
+        tables = {self._files_of(item).table for item in self.recordings.values()}
+        return tables | {self.regions_path}
+
+    def _files_of_others(self, video: Path) -> tuple[list[Path], list[Path]]:
+        """Return the label files of others that are named after a video, and after none."""
         if self.is_blind or not self.output_folder.is_dir():
-            return []
-        index = NameIndex((video.name, video) for video in self.videos)
-        return [
-            path
+            return [], []
+        index, own = NameIndex((item.name, item) for item in self.videos), self._own_tables()
+        owners = {
+            path: index.find_owners(path.stem)
             for path in find_label_files(self.output_folder)
-            if index.find_owners(path.stem) in ([recording.video], [])
-            and path != self._files_of(recording).table
-            and not path.stem.endswith("_predictions")
-        ]
+            if path not in own and not path.stem.endswith("_predictions")
+        }
+        named = [path for path, found in owners.items() if found == [video]]
+        return named, [path for path, found in owners.items() if not found]
+
+    def _names_of_others(self, recording: Source) -> list[str]:
+        """Return the names of the label files whose labels a recording's scorer corrects."""
+        named, joint = self._files_of_others(recording.video)
+        return [p.name for p in (*named, *(p for p in joint if may_name(p, recording.video)))]
 
     def others_of(self, name: str) -> tuple[dict[str, list[list[int]]], list[str]]:
         """Return the runs of others by annotator as (start, stop, code), and problems."""
         recording, frames = self.recordings[name], self.frames_of(name)
-        index = NameIndex((video.name, video) for video in self.videos)
-        paths = [
-            path
-            for path in self._files_of_others(recording)
-            if index.find_owners(path.stem) == [recording.video]
-        ]
+        paths, _ = self._files_of_others(recording.video)
         lanes, problems = read_others(
             paths,
             recording.video,

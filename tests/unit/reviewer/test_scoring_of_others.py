@@ -238,3 +238,27 @@ def test_what_was_there_at_the_first_label_is_corrected(ask, tmp_path):
         "m1_late.csv": (),
     }
     assert codes_of(out, "m1") == [LICK] * NUM_FRAMES
+
+
+def test_only_files_that_may_hold_labels_of_the_recording_are_corrected(ask, tmp_path):
+    """Of files named after no video those that name it, and no table of another own animal."""
+    out = tmp_path / "out"
+    out.mkdir()
+    head = "Observation id,Media file,Subject,Behavior,Behavior type,Time,FPS\n"
+    for name, media in [("both", "D:/films/M1.mp4"), ("others", "m10.mp4"), ("more", "m2.avi")]:
+        text = f"{head}o,{media},,walk,START,0,30\no,{media},,walk,STOP,1,30\n"
+        (out / f"{name}.csv").write_text(text)
+    (out / "notes.csv").write_text("Date,Room\n1,2\n")
+    asker = ask(annotator="ben")
+    asker.edit("set", start=0, stop=5, code=LICK)
+    assert corrected(out, "m1_ben") == ["both.csv"]
+    asker = ask()
+    asker.edit("set", start=0, stop=5, code=LICK)
+    assert corrected(out) == ["m1_ben.csv", "both.csv"]
+    regions = "Video,Animal,X,Y,Width,Height\nm1.mp4,A,0,0,32,32\nm1.mp4,B,32,0,32,32\n"
+    (out / "regions.csv").write_text(regions)
+    asker = ask()
+    for animal in "AB":
+        asker.edit("set", f"m1__{animal}", start=0, stop=5, code=LICK)
+        names = ["m1_anna.csv", "m1_ben.csv", "both.csv"]
+        assert corrected(out, f"m1__{animal}_anna") == names
