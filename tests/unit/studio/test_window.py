@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import time
+import urllib.request
 from urllib.parse import quote
 
 import pytest
@@ -324,6 +325,25 @@ def test_a_copied_study_works_elsewhere(opened, finished, tmp_path):
     assert len(ask("videos").json["videos"]) == 6
     result = run("predict", copy, "-q")
     assert "6 predictions of this network with these options already there" in result.output
+
+
+def test_a_study_with_predictions_can_be_scored_after_a_change_of_classes(
+    opened, finished, tmp_path
+):
+    """The page leaves out the predictions, and says so."""
+    folder = tmp_path / "Study"
+    shutil.copytree(finished, folder)
+    study = Study.open(folder)
+    classes = tables.read_classes(study)
+    groom = {"code": 70, "name": "groom", "class": "groom", "mirror": "", "response": ""}
+    tables.write_classes(study, classes | {"rows": [*classes["rows"], groom]})
+    ask = opened(folder)
+    reply = ask("review", {})
+    assert reply.status_code == 200, reply.json
+    with urllib.request.urlopen(f"{reply.json['url']}study") as page:
+        shown = json.load(page)
+    assert "predicted with other classes" in shown["warnings"][0]
+    assert "groom" in [item["name"] for item in shown["classes"]]
 
 
 def test_the_page_for_scoring_is_opened_anew_only_if_it_must(opened, small):
