@@ -408,6 +408,7 @@ def train_parts(
 
     Each has a run folder of its name in `folder`, and its split in ``NAME.csv`` beside it.
     """
+    config = with_features(config, features, folder)
     for number, name in enumerate(names, start=1):
         log.info("network %d of %d: %s", number, len(names), name)
         if (folder / name / "last.pt").exists():
@@ -422,7 +423,7 @@ def train_parts(
             train(
                 cache_path,
                 folder,
-                config=with_features(config, features),
+                config=config,
                 split_path=folder / f"{name}.csv",
                 init_path=init_path,
                 run_name=name,

@@ -141,8 +141,12 @@ def resolve_model(config: TrainConfig, device: str = "auto") -> TrainConfig:
     return dataclasses.replace(config, model_type="standard")
 
 
-def with_features(config: TrainConfig, features: str | None) -> TrainConfig:
-    """Return the recipe with another place of its image network, if there is another."""
+def with_features(config: TrainConfig, features: str | None, run_folder: Path) -> TrainConfig:
+    """Return the recipe of a run with another place of its image network, if there is another."""
+    if features and not config.features:
+        raise ConfigError(
+            f"{run_folder}: was trained without features; drop --features, or start a new run"
+        )
     return dataclasses.replace(config, features=features) if features else config
 
 
@@ -242,7 +246,7 @@ def resume_training(
                 f"{run_folder}: found no cache at {path}; pass its new path: mpar-train CACHE "
                 f"--resume {run_folder}"
             )
-    config = with_features(TrainConfig.from_dict(checkpoint.training), features)
+    config = with_features(TrainConfig.from_dict(checkpoint.training), features, run_folder)
     chosen = local_device(select_device(device))
     with (
         joined_team(chosen) as team,

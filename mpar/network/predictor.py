@@ -118,6 +118,8 @@ class ActionRecognitionInference:
             network = DensePredictor(self.checkpoint.build_net().to(self.device), precision)
         self.experts = Experts.from_dict(self.checkpoint.experts)
         self._embedder = None
+        if features is not None and self.experts.features is None:
+            raise ConfigError(f"{checkpoint_path}: was trained without features; drop --features")
         if self.experts.features is not None:
             try:
                 self._embedder = self.experts.features.load_embedder(

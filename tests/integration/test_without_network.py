@@ -131,6 +131,25 @@ def test_weights_elsewhere_and_missing(study, trained, onnx, tmp_path):
         shutil.move(moved, onnx)
 
 
+def test_features_of_a_run_without_any_are_refused(study, onnx, tmp_path):
+    """By mpar-train --resume, mpar-predict and mpar-evaluate, before anything is written."""
+    config = TrainConfig(model_type="none")
+    folder = train_cache(study.cache, tmp_path / "runs", config=config, device="cpu")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    best, output = best_checkpoint(folder), tmp_path / "o"
+    for command, arguments in (
+        (train, ["--resume", folder, "--features"]),
+        (train, ["--resume", folder, "--features", onnx]),
+        (predict, [best, study.videos, "-o", output, "--features", onnx]),
+        (evaluate, [best, study.cache, "-o", output, "--features", onnx]),
+    ):
+        result = CliRunner().invoke(command.main, [str(item) for item in arguments])
+        assert result.exit_code == 2
+        assert ": was trained without features; drop --features" in result.output
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert not output.exists()
+
+
 @pytest.mark.slow
 def test_finished_run_shows_its_summary_again(trained):
     """--resume of a finished run prints the summary and changes nothing."""
