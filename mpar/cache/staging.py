@@ -29,6 +29,7 @@ _SQUARE_ADVICE = (
     "leave it out with --regions"
 )
 _TRACK_ADVICE = "pass a larger --follow-size or fewer --track-points"
+_HELD_ADVICE = "track the video again, or pass other --track-points"
 
 
 def make_part(decoding: Decoding, number: int, options: DecodingOptions) -> DecodedAnimal:
@@ -43,7 +44,7 @@ def make_part(decoding: Decoding, number: int, options: DecodingOptions) -> Deco
     warnings = (
         *decoding.warnings,
         *([squeeze] if squeeze else []),
-        *find_warnings(squares, advice),
+        *find_warnings(squares, advice, _HELD_ADVICE),
     )
     path = SquarePath.of(squares, following.side, region) if following else None
     return DecodedAnimal(

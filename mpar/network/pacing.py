@@ -26,6 +26,7 @@ _SQUARE_ADVICE = (
     "training; if something else moves, leave it out with --regions"
 )
 _TRACK_ADVICE = "film it as small as in training, or track it anew if its key points are wrong"
+_HELD_ADVICE = "track the video again, since labels of these frames may be wrong"
 
 Views = list[View]  # one frame: one view per region
 
@@ -140,7 +141,7 @@ def walk_video(
             probabilities,
             steps,
             meter.appearance(step_rate, _size_of(region or decoding.info), line.fps),
-            tuple(find_warnings(squares, _advice(region))),
+            tuple(find_warnings(squares, _advice(region), _HELD_ADVICE)),
             SquarePath.of(squares, following.side, region) if following else None,
         )
         for probabilities, meter, squares, region in zip(

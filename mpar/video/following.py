@@ -42,7 +42,7 @@ _FIXED_SHARE = 0.25  # of what moves elsewhere meanwhile; what covers less does 
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
-_MAX_TOUCHING = 0.2  # share of the frames
+_MAX_TOUCHING, _MAX_HELD = 0.2, 0.1  # shares of the frames
 
 WHOLE = -1  # in place of a corner: no evidence yet, so the whole region is shown
 
@@ -108,6 +108,8 @@ class Square(NamedTuple):
         Length in px of what was seen of it.
     touches : bool
         It reaches beyond the square, by more than a tenth of its side.
+    is_held : bool
+        The track has no key point in this frame, so the square stays where it was.
     """
 
     x: int
@@ -115,6 +117,7 @@ class Square(NamedTuple):
     evidence: float = 0.0
     length: float = 0.0
     touches: bool = False
+    is_held: bool = False
 
     def region(self, around: Region, side: int) -> Region:
         """Return the square as a region of the picture."""
@@ -268,21 +271,24 @@ class TrackFollower:
 
     def __init__(self, track: Track, shape: tuple[int, int], side: int) -> None:
         middle, half = track.held()
+        is_held = np.isnan(track.middle[:, 0])
         self._found: list[Square] = []
         before: Corner = None
-        for place, (across, down) in zip(middle, half.tolist(), strict=True):
+        for place, (across, down), held in zip(middle, half.tolist(), is_held, strict=False):
             play = tuple(min(_PLAY * side, max(0.0, side / 2 - one)) for one in (across, down))
             x, y = before = _corner_at(place, shape, side, before, play)
             seen = _Seen(place[0], place[1], across, down, 2 * max(across, down), 1.0)
             touches = _touches(seen, x, y, side, shape)
-            self._found.append(Square(x, y, seen.evidence, seen.length, touches))
+            self._found.append(Square(x, y, seen.evidence, seen.length, touches, bool(held)))
         self._num_added = 0
 
     def square(self, frame: int) -> Square:
         """Return the square of a frame; behind the track, it stays."""
         if not self._found:
             return Square(WHOLE, WHOLE)
-        return self._found[min(frame, len(self._found) - 1)]
+        if frame >= len(self._found):
+            return self._found[-1]._replace(is_held=True)
+        return self._found[frame]
 
     def add(self, picture: np.ndarray) -> list[Square]:
         """Take the next frame; return its square."""
@@ -294,15 +300,16 @@ class TrackFollower:
         return []
 
 
-def find_warnings(squares: Sequence[Square], advice: str) -> list[str]:
+def find_warnings(squares: Sequence[Square], advice: str, of_held: str = "") -> list[str]:
     """Return warnings about the squares of all frames of a video; none without squares.
 
-    `advice` says what to do if the animal is cut off.
+    `advice` says what to do if the animal is cut off, `of_held` if tracks lack key points.
     """
     if not squares:
         return []
     num_whole = sum(square.x == WHOLE for square in squares)
     num_touching = sum(square.touches for square in squares)
+    num_held = sum(square.is_held for square in squares)
     warnings = []
     if num_whole:
         which = "all" if num_whole == len(squares) else f"the first {num_whole:,}"
@@ -314,6 +321,11 @@ def find_warnings(squares: Sequence[Square], advice: str) -> list[str]:
         warnings.append(
             f"the animal reaches beyond its square in {100 * num_touching / len(squares):.0f} % of "
             f"the frames; {advice}"
+        )
+    if num_held > _MAX_HELD * len(squares):
+        warnings.append(
+            f"no key point of the tracks in {100 * num_held / len(squares):.0f} % of the frames "
+            f"({num_held:,} of {len(squares):,}), so the square stays where it was; {of_held}"
         )
     return warnings
 

@@ -63,6 +63,32 @@ def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
         assert network.experts.powers == {"network": 1.0, "movement": 0.0, "features": 0.0}
     again = predict_inputs(network, inputs, tmp_path / "predictions")
     assert sorted(again.kept) == names
+    hide_most(tracks / "c0DLC_net_1.csv")
+    inputs, _ = find_inputs([videos / "c0.mp4"], TrackFolder(tracks))
+    done = predict_inputs(network, inputs, tmp_path / "hidden")
+    for item in done.written:
+        (warning,) = [text for text in item.warnings if "key point" in text]
+        assert "in 86 % of the frames (60 of 70)" in warning
+        assert warning.endswith("track the video again, since labels of these frames may be wrong")
+
+
+def hide_most(path):
+    """Leave the key points of the first ten frames of tracks."""
+    places = np.full((NUM_FRAMES, 2, 2, 2), np.nan)
+    places[:10] = 40
+    write_dlc_csv(path, places, tuple(GREYS))
+
+
+def test_tracks_without_key_points_are_a_warning(tmp_path):
+    """A square that stays shows the floor, so preprocessing says so."""
+    videos, labels, tracks, _ = write_chamber(tmp_path)
+    hide_most(tracks / "c0DLC_net_1.csv")
+    report = preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
+    assert report.problems == ()
+    for info in report.recordings:
+        (warning,) = [text for text in info.warnings if "key point" in text]
+        assert "in 86 % of the frames (60 of 70), so the square stays where it was" in warning
+        assert warning.endswith("track the video again, or pass other --track-points")
 
 
 def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):

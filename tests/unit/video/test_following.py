@@ -272,7 +272,21 @@ def test_the_square_around_a_track_holds_all_key_points():
     # a frame without key points is as the one before
     track.middle[50] = track.half_extent[50] = np.nan
     again = TrackFollower(track, (300, 400), side)
-    assert again.square(50) == again.square(49)
+    assert again.square(50)[:2] == again.square(49)[:2]
+
+
+@pytest.mark.parametrize("num_held", [20, 21])
+def test_a_track_without_key_points_is_a_warning(num_held):
+    """Above a tenth of the frames, also those behind its end; by hand."""
+    places = np.tile([[[50.0, 50.0]]], (190, 1, 1))
+    places[: num_held - 10] = np.nan
+    follower = TrackFollower(track_of(places), (HEIGHT, WIDTH), SIDE)
+    warnings = find_warnings([follower.square(i) for i in range(200)], "", ADVICE)
+    expected = (
+        "no key point of the tracks in 10 % of the frames (21 of 200), so the square stays where "
+        "it was; do this"
+    )
+    assert warnings == ([expected] if num_held > 20 else [])
 
 
 def test_the_side_of_squares_holds_the_key_points():
