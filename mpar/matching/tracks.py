@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mpar.errors import ConfigError, InputError, Problem
+from mpar.errors import ConfigError, InputError, Problem, shorten
 from mpar.labels.names import NameIndex, folded
 from mpar.matching.regions import is_file_name
 from mpar.system.csv_text import number_rows, parse_rows, read_text
@@ -181,7 +181,7 @@ def read_tracks(path: Path) -> TrackFile:
     """
     try:
         file = _READERS[path.suffix.lower()](path)
-    except ConfigError:
+    except (ConfigError, InputError):
         raise
     except (OSError, ValueError, LookupError, TypeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0][:200]
@@ -191,7 +191,7 @@ def read_tracks(path: Path) -> TrackFile:
             f"cannot be read as tracks ({reason}), expected a .csv or .h5 of DeepLabCut, or a .slp "
             "or .analysis.h5 of SLEAP; export it again",
         ) from None
-    odd = [animal for animal in file.animals if animal and not is_file_name(animal)]
+    odd = file.animals != ("",) and not all(a and is_file_name(a) for a in file.animals)
     if odd or len({folded(animal) for animal in file.animals}) < len(file.animals):
         raise InputError.of(
             path,
@@ -213,9 +213,23 @@ def _read_csv(path: Path) -> TrackFile:
     head = [cells for _, cells in parse_rows(path, first, delimiter) if cells[0] in _HEADS]
     if [cells[0] for cells in head] not in (_HEADS, [_HEADS[0], *_HEADS[2:]]):
         raise ValueError("its first rows are not scorer, bodyparts and coords")
+    _check_lengths(path, text, delimiter, len(head[0]))
     rows = number_rows(text, len(head), delimiter)
     columns = list(zip(*(cells[1:] for cells in head), strict=True))
     return _from_columns(columns, rows[:, 0], rows[:, 1:])
+
+
+def _check_lengths(path: Path, text: str, delimiter: str, expected: int) -> None:
+    """Raise InputError with each row that is cut, whose missing cells would count as empty."""
+    problems = [
+        Problem.of(
+            path, "cell", f"found {found} cells, expected {expected}; export it again", number
+        )
+        for number, row in enumerate(text.splitlines(), start=1)
+        if row.strip() and (found := row.count(delimiter) + 1) != expected
+    ]
+    if problems:
+        raise InputError(shorten(path, problems))
 
 
 def _read_hdf5(path: Path) -> TrackFile:
@@ -251,10 +265,11 @@ def _from_columns(columns: Sequence[Any], index: np.ndarray, values: np.ndarray)
     if not np.array_equal(index, np.arange(len(values))):
         raise ValueError("its rows are not frames 0, 1, 2, ...: these are no tracks of a video")
     has_animals = len(columns[0]) == 4
-    places = {
-        (column[1] if has_animals else "", column[-2], column[-1]): i
-        for i, column in enumerate(columns)
-    }
+    places: dict[tuple[str, str, str], int] = {}
+    for i, column in enumerate(columns):
+        name = (column[1] if has_animals else "", column[-2], column[-1])
+        if places.setdefault(name, i) != i:
+            raise ValueError(f"it has the column {'/'.join(filter(None, name))} twice")
     # "single" holds points that belong to no animal, such as corners of the arena
     named = dict.fromkeys(animal for animal, _, _ in places)
     animals = tuple(animal for animal in named if animal != "single") or tuple(named)

@@ -153,9 +153,36 @@ def put_gap(path):
     path.write_text("\n".join(lines[:5] + lines[6:]))
 
 
+def cut_rows(path, *numbers, cells=5):
+    """Write tracks with 13 cells a row, of which some lose all but the first ones."""
+    lines = write_dlc_csv(path, make_places(2), TWO).read_text().splitlines()
+    for number in numbers:
+        lines[number - 1] = ",".join(lines[number - 1].split(",")[:cells])
+    path.write_text("\n".join(lines))
+
+
 @pytest.mark.parametrize(
     ("name", "put", "message"),
     [
+        ("m1.csv", lambda path: cut_rows(path, 7), r"csv:7: found 5 cells, expected 13"),
+        ("m1.csv", lambda path: cut_rows(path, 12), r"csv:12: found 5 cells, expected 13"),
+        ("m1.csv", lambda path: cut_rows(path, 6, 9), r"csv:6: .*13.* \(2 such rows\)"),
+        ("m1.csv", lambda path: cut_rows(path, 4), r"csv:4: found 5 cells"),
+        (
+            "m1.csv",
+            lambda path: write_dlc_csv(path, make_places(1), points=("nose", "nose")),
+            "column nose/x twice",
+        ),
+        (
+            "m1.h5",
+            lambda path: write_dlc_hdf5(path, make_places(2), ("left", "left")),
+            "column left/nose/x twice",
+        ),
+        (
+            "m1.csv",
+            lambda path: write_dlc_csv(path, make_places(2), ("left", "")),
+            "names its animals 'left', ''",
+        ),
         ("m1.csv", lambda path: path.write_text("Frame,Action\n0,rest\n"), "first rows are not"),
         ("m1.csv", lambda path: path.write_text(""), "cannot be read as tracks"),
         ("m1.csv", put_gap, "rows are not frames 0, 1, 2"),
