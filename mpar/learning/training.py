@@ -12,7 +12,7 @@ from pathlib import Path
 from mpar.cache.joined import Caches, as_text, list_caches
 from mpar.cache.scenes import check_scenes
 from mpar.cache.store import Store
-from mpar.errors import CheckpointError, ConfigError, MparError
+from mpar.errors import CheckpointError, ConfigError, MparError, counted
 from mpar.learning.loop import TrainingRun
 from mpar.learning.recipe import AUTO, TrainConfig
 from mpar.learning.runs import choose_split, make_run_folder
@@ -233,6 +233,11 @@ def resume_training(
         ``last.pt`` is missing or damaged, or the cache is not the one trained on.
     """
     run_folder = Path(run_folder)
+    if not (run_folder / "last.pt").exists() and (runs := sorted(run_folder.glob("*/last.pt"))):
+        raise CheckpointError(
+            f"{run_folder}: found a folder of {counted(len(runs), 'run')}, expected the folder of a "
+            f"run; pass --resume {runs[-1].parent}"
+        )
     checkpoint = _load_last(run_folder)
     if not checkpoint.state:
         raise CheckpointError(

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 import pkgutil
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -142,6 +143,18 @@ def test_another_cache_is_refused_on_resume(study, tmp_path, monkeypatch):
     preprocess(study.videos, study.annotations, other)
     with pytest.raises(CheckpointError, match="is not the cache"):
         resume_training(study.run, cache_path=other, device="cpu")
+
+
+def test_a_folder_of_runs_is_no_run(tmp_path):
+    """The message names the newest run in it."""
+    for name in ("run_1", "run_2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "last.pt").touch()
+    message = (
+        f"a folder of 2 runs, expected the folder of a run; pass --resume {tmp_path / 'run_2'}"
+    )
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        resume_training(tmp_path)
 
 
 def test_damaged_last_checkpoint_is_refused(study, tmp_path):
