@@ -198,7 +198,8 @@ def show_predicted(done: Predicted, folder: Path) -> None:
             "there and kept"
         )
     num_frames = sum(item.num_frames for item in done.written)
-    click.echo(f"{len(done.written)} videos, {num_frames:,} frames -> {folder}")
+    noun = "recording" if any(item.region for item in done.written) else "video"
+    click.echo(f"{counted(len(done.written), noun)}, {num_frames:,} frames -> {folder}")
 
 
 def show_table(rows: list[list[str]]) -> None:

@@ -235,8 +235,8 @@ def resume_training(
     run_folder = Path(run_folder)
     if not (run_folder / "last.pt").exists() and (runs := sorted(run_folder.glob("*/last.pt"))):
         raise CheckpointError(
-            f"{run_folder}: found a folder of {counted(len(runs), 'run')}, expected the folder of a "
-            f"run; pass --resume {runs[-1].parent}"
+            f"{run_folder}: found a folder of {counted(len(runs), 'run')}, expected the folder of "
+            f"one; pass --resume {runs[-1].parent}"
         )
     checkpoint = _load_last(run_folder)
     if not checkpoint.state:

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from mpar_cli import train as train_module
+from mpar_cli._run import show_predicted
 
 from mpar.cache.store import Store
+from mpar.inference import Predicted
 from mpar.learning.recipe import TrainConfig
 from mpar.network.checkpoint import load_checkpoint
 from tests.fixtures.cli import COMMANDS
-from tests.fixtures.helpers import run
+from tests.fixtures.helpers import recording_of, run
 from tests.fixtures.synthetic import draw_frame_numbers, write_annotation, write_sample, write_video
 
 
@@ -320,6 +322,17 @@ def test_wrong_files_give_one_line(folders, command, arguments, fragment):
     assert fragment in result.output
 
 
+def test_animals_of_one_video_are_counted_as_recordings(tmp_path, capsys):
+    """Whole videos are videos."""
+    found = [recording_of([0, 1], name, region=f"0,0,9,9,{name}") for name in ("a", "b")]
+    show_predicted(Predicted(found, [], []), tmp_path)
+    show_predicted(Predicted([recording_of([0, 1])], [], []), tmp_path)
+    assert capsys.readouterr().out.splitlines() == [
+        f"2 recordings, 4 frames -> {tmp_path}",
+        f"1 video, 2 frames -> {tmp_path}",
+    ]
+
+
 def test_predict_skips_bad_videos(study, tmp_path):
     """Bad sources are named with exit code 1; the good one is predicted, once."""
     (tmp_path / "bad.mp4").write_text("no")
@@ -328,7 +341,7 @@ def test_predict_skips_bad_videos(study, tmp_path):
     result = run("predict", *arguments)
     assert result.exit_code == 1
     assert "bad.mp4: cannot be opened as a video" in result.output
-    assert "1 videos, 48 frames" in result.output
+    assert "1 video, 48 frames" in result.output
     assert "resized" not in result.output  # as the training videos were
     before = (tmp_path / "out" / f"{good.stem}_predictions.csv").stat().st_mtime_ns
     result = run("predict", *arguments)

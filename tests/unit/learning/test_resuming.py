@@ -150,9 +150,7 @@ def test_a_folder_of_runs_is_no_run(tmp_path):
     for name in ("run_1", "run_2"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "last.pt").touch()
-    message = (
-        f"a folder of 2 runs, expected the folder of a run; pass --resume {tmp_path / 'run_2'}"
-    )
+    message = f"a folder of 2 runs, expected the folder of one; pass --resume {tmp_path / 'run_2'}"
     with pytest.raises(CheckpointError, match=re.escape(message)):
         resume_training(tmp_path)
 
