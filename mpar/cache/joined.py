@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mpar.cache.index import Index
 from mpar.cache.layout import RecordingInfo
@@ -75,9 +75,15 @@ def _check_alike(indexes: Sequence[Index]) -> None:
             ),
         ):
             if mine != other:
+                is_of_points = name == "tracks" and None not in (mine, other)
+                option = "track-points" if is_of_points else name.replace("_", "-")
+                found, expected = (
+                    f"no {name}" if value is None else f"{name} {show_option(name, value)}"
+                    for value in (mine, other)
+                )
                 raise ConfigError(
-                    f"{index.path}: found {name} {mine}, expected {other} as in {first.path}; "
-                    f"preprocess both with the same --{name.replace('_', '-')}"
+                    f"{index.path}: found {found}, expected {expected} as in {first.path}; "
+                    f"preprocess both with the same --{option}"
                 )
         for info in index.recordings:
             places = seen.setdefault(info.sha256, [])
@@ -88,6 +94,17 @@ def _check_alike(indexes: Sequence[Index]) -> None:
                         "frames could be both learnt and tested; leave it out of one of them"
                     )
             places.append((info.region, index))
+
+
+def show_option(name: str, value: Any) -> str:
+    """Return a value of an option of preprocessing in words."""
+    if value is None or value is False:
+        return "not given"
+    if value is True:
+        return "given"
+    if name == "tracks":
+        return f"of {', '.join(value) or 'all key points'}"
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _rename(indexes: Sequence[Index]) -> tuple[RecordingInfo, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mpar.cache.joined import show_option
 from mpar.cache.store import Store
 from mpar.cache.writer import NewRecording
 from mpar.errors import ConfigError, Problem, StoreError, counted
@@ -65,7 +66,7 @@ def check_options(
         # frames that already have this size do not change
         is_same_size = key == "size" and was is None and now == list(old.frame_size)
         if was != now and not is_first and not is_same_size:
-            differences.append(f"{key} was {_show(was)}, now {_show(now)}")
+            differences.append(f"{key} was {show_option(key, was)}, now {show_option(key, now)}")
     if not old.class_map.labels_alike(class_map):
         differences.append(_compare_class_maps(old.class_map, class_map))
     if differences:
@@ -73,12 +74,6 @@ def check_options(
             f"{old.path}: was made with other options ({'; '.join(differences)}), and runs trained "
             "on it could not continue; pass --overwrite to replace it, or choose another --output"
         )
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return "not given"
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _compare_class_maps(old: ClassMap, new: ClassMap) -> str:

@@ -405,7 +405,13 @@ def _steps_of(store: Store, recording: int) -> np.ndarray:
 
 
 def _how_to_follow(following: Following | None) -> str:
-    return f"with --follow-size {following.side}" if following else "without --follow"
+    if following is None:
+        return "without --follow and --tracks"
+    size = f"--follow-size {following.side}"
+    if following.points is None:
+        return f"with {size}, without --tracks,"
+    points = f"--track-points {','.join(following.points)} " if following.points else ""
+    return f"with --tracks FOLDER {points}{size}"
 
 
 def fitted_post(checkpoint: Checkpoint) -> PostConfig:

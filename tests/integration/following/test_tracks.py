@@ -97,10 +97,19 @@ def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):
     cache = tmp_path / "cache.h5"
     preprocess(videos, labels, cache, config=tracked(tracks))
     found = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
-    with Store(cache) as store, pytest.raises(ConfigError, match=r"follow tracks \(all key points"):
+    with (
+        Store(cache) as store,
+        pytest.raises(ConfigError, match=r"follow tracks \(all key points") as e,
+    ):
         found.predict_recording(store, 0)
-    with pytest.raises(ConfigError, match="found tracks"):
+    assert "preprocess with --follow-size 40, without --tracks," in str(e.value)
+    message = "found tracks of .*, expected no tracks as in .*the same --tracks"
+    with pytest.raises(ConfigError, match=message):
         Store([study / "cache.h5", cache])
+    followed = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE)
+    message = "tracks was of .*, now not given"
+    with pytest.raises(ConfigError, match=message):
+        preprocess(videos, labels, cache, config=followed)
     inputs, _ = find_inputs([videos], TrackFolder(tracks))
     (problem,) = predict_inputs(found, inputs, tmp_path / "p").problems
     # the path says which video

@@ -128,10 +128,10 @@ def test_caches_that_differ_are_refused(tmp_path):
     """The message names the cache, what differs, and the option."""
     _, (first, _) = studies(tmp_path)
     small = write(tmp_path / "small.h5", [("a", LABELS, film(9, side=20))], first=9)
-    with pytest.raises(ConfigError, match=r"small.h5: found size \[20, 20\], expected \[16, 16\]"):
+    with pytest.raises(ConfigError, match=r"small.h5: found size 20x20, expected size 16x16"):
         Store([first, small])
     slow = write(tmp_path / "slow.h5", [("a", LABELS, film(9))], first=9, rate="15/1")
-    with pytest.raises(ConfigError, match=r"found rate 15/1, expected None .* the same --rate"):
+    with pytest.raises(ConfigError, match=r"found rate 15/1, expected no rate .* the same --rate"):
         Store([first, slow])
 
 
