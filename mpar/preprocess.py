@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mpar.aligning.laying import check_unscored
-from mpar.cache.collecting import Video, collect, follow_size, usual_rate
+from mpar.cache.collecting import Video, collect, follow_size, name_points, usual_rate
 from mpar.cache.decoding import (
     copy_from_old,
     count_all,
@@ -189,21 +189,22 @@ class _Run:
         """Complete the options that depend on the videos, or on the existing cache."""
         rate = self.config.rate or usual_rate(self.videos, old_config)
         side = follow_size(self.videos, self.config, old_config)
-        self.config = dataclasses.replace(self.config, rate=rate, follow_size=side)
+        regions = name_points(self.videos, self.config, old_config)
+        self.config = dataclasses.replace(self.config, rate=rate, follow_size=side, regions=regions)
 
     def begin(self, stack: contextlib.ExitStack) -> tuple[PreprocessConfig, Plan, list[str]]:
         """Lock the cache; return its options, its plan and the videos to decode."""
         stack.enter_context(locked(self.cache_path))
         stack.callback(self._tidy)
         old = self.old = open_old(self.cache_path, self.overwrite)
-        self.settle_config(old.config if old and not self.overwrite else None)
         if old is not None:
             stack.enter_context(old)
-            if not self.overwrite:
-                new, default = self.config.to_dict(), PreprocessConfig().to_dict()
-                if "rate" not in old.config:  # a cache of version 1: each video had its own rate
-                    default["rate"] = new["rate"]
-                check_options(old, self.class_map, new, default)
+        self.settle_config(old.config if old and not self.overwrite else None)
+        if old is not None and not self.overwrite:
+            new, default = self.config.to_dict(), PreprocessConfig().to_dict()
+            if "rate" not in old.config:  # a cache of version 1: each video had its own rate
+                default["rate"] = new["rate"]
+            check_options(old, self.class_map, new, default)
         self.parts = find_known(self.videos, old, self.staging, self.config)
         unknown = [video for video in self.videos if video.sha256 not in self.parts]
         parts = self.parts | expect_parts(unknown, self.class_map, self.config)

@@ -7,18 +7,20 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from mpar.cache.notes import Regions
 from mpar.cache.preprocess_config import PreprocessConfig
-from mpar.errors import InputError, Problem
+from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.classes import ClassMap
 from mpar.matching.groups import find_group, warn_of_groups
 from mpar.matching.pairing import find_recordings, warn_of_unread_labels
+from mpar.matching.regions import RegionTable
 from mpar.matching.sources import Source
+from mpar.matching.tracks import TrackFolder
 from mpar.system.faults import contained
 from mpar.system.files import sha256_of
 from mpar.system.folders import Folders, list_folders
@@ -186,6 +188,35 @@ def usual_rate(videos: Sequence[Video], old_config: dict[str, Any] | None) -> Fr
         return Fraction(old_config["rate"])
     rates = Counter(video.info.fps for video in videos if not video.info.is_rate_guessed)
     return max(rates, key=lambda rate: (rates[rate], rate)) if rates else None
+
+
+def name_points(
+    videos: Sequence[Video], config: PreprocessConfig, old_config: dict[str, Any] | None
+) -> RegionTable | TrackFolder | None:
+    """Return the regions of a cache; tracks name the key points that squares are around.
+
+    By default, these are all key points of the tracks. A cache of an earlier version names none.
+
+    Raises
+    ------
+    ConfigError
+        Tracks have other key points than those of another video, and none were chosen.
+    """
+    regions = config.regions
+    if not isinstance(regions, TrackFolder) or regions.points:
+        return regions
+    if old_config and old_config.get("tracks") == []:
+        return regions
+    tracks = [r.track for video in videos for r in video.regions if r is not None and r.track]
+    files = {track.points: track.path.name for track in tracks}
+    if len(files) > 1:
+        (expected, first), (found, other) = list(files.items())[:2]
+        raise ConfigError(
+            f"{other}: found the key points {', '.join(found)}, expected {', '.join(expected)} as "
+            f"in {first}, since squares are around all of them; pass --track-points with some that "
+            "all tracks have"
+        )
+    return replace(regions, points=next(iter(files), ()))
 
 
 def follow_size(

@@ -143,11 +143,14 @@ class TrackFolder:
                 f"{', '.join(file.points)}; track it, too, or choose others with mpar-preprocess "
                 "--track-points",
             )
-        chosen = [file.points.index(point) for point in self.points or file.points]
+        points = self.points or tuple(sorted(file.points))
+        chosen = [file.points.index(point) for point in points]
         regions = tuple(
-            Region(animal, 0, 0, 0, 0, _as_track(paths[0], file.places[:, i, chosen], file))
-            for i, animal in enumerate(file.animals)
-            if not np.isnan(file.places[:, i, chosen]).all()  # DeepLabCut's spare animals
+            Region(animal, 0, 0, 0, 0, _as_track(paths[0], places_TP2, points, file.is_sparse))
+            for animal, places_TP2 in zip(
+                file.animals, np.moveaxis(file.places[:, :, chosen], 1, 0), strict=True
+            )
+            if not np.isnan(places_TP2).all()  # DeepLabCut's spare animals
         )
         if not regions:
             raise InputError.of(
@@ -160,13 +163,15 @@ class TrackFolder:
         return regions
 
 
-def _as_track(path: Path, places_TP2: np.ndarray, file: TrackFile) -> Track:
+def _as_track(
+    path: Path, places_TP2: np.ndarray, points: tuple[str, ...], is_sparse: bool
+) -> Track:
     """Return the middle and the extent of some key points."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # frames without any point
         low, high = np.nanmin(places_TP2, axis=1), np.nanmax(places_TP2, axis=1)
     middle, half = (low + high) / 2, (high - low) / 2
-    return Track(path, middle.astype(np.float32), half.astype(np.float32), file.is_sparse)
+    return Track(path, middle.astype(np.float32), half.astype(np.float32), is_sparse, points)
 
 
 def read_tracks(path: Path) -> TrackFile:

@@ -31,12 +31,15 @@ class Track:
         Half the distance between the outermost ones, across and down.
     is_sparse : bool
         The file lists only frames in which something was found, so the video may be longer.
+    points : tuple of str
+        Names of its key points.
     """
 
     path: Path
     middle: np.ndarray
     half_extent: np.ndarray
     is_sparse: bool = False
+    points: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

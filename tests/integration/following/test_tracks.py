@@ -64,12 +64,16 @@ def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
     again = predict_inputs(network, inputs, tmp_path / "predictions")
     assert sorted(again.kept) == names
     hide_most(tracks / "c0DLC_net_1.csv")
-    inputs, _ = find_inputs([videos / "c0.mp4"], TrackFolder(tracks))
+    inputs, _ = find_inputs([videos / "c0.mp4"], network.regions_with(tracks))
     done = predict_inputs(network, inputs, tmp_path / "hidden")
     for item in done.written:
         (warning,) = [text for text in item.warnings if "key point" in text]
         assert "in 86 % of the frames (60 of 70)" in warning
         assert warning.endswith("track the video again, since labels of these frames may be wrong")
+    places = np.full((NUM_FRAMES, 2, 2, 2), 40.0)
+    write_dlc_csv(tracks / "c0DLC_net_1.csv", places, tuple(GREYS), ("nose", "ear"))
+    _, (problem,) = find_inputs([videos / "c0.mp4"], network.regions_with(tracks))
+    assert "has no key point tail, expected some of nose, ear" in problem.message
 
 
 def hide_most(path):
@@ -97,12 +101,9 @@ def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):
     cache = tmp_path / "cache.h5"
     preprocess(videos, labels, cache, config=tracked(tracks))
     found = ActionRecognitionInference(best_checkpoint(study / "run"), "cpu")
-    with (
-        Store(cache) as store,
-        pytest.raises(ConfigError, match=r"follow tracks \(all key points") as e,
-    ):
+    message = r"follow tracks \(nose, tail\).*preprocess with --follow-size 40, without --tracks,"
+    with Store(cache) as store, pytest.raises(ConfigError, match=message):
         found.predict_recording(store, 0)
-    assert "preprocess with --follow-size 40, without --tracks," in str(e.value)
     message = "found tracks of .*, expected no tracks as in .*the same --tracks"
     with pytest.raises(ConfigError, match=message):
         Store([study / "cache.h5", cache])
@@ -117,6 +118,33 @@ def test_tracks_are_kept_apart_from_squares_that_mpar_finds(study, tmp_path):
         "the network learnt from squares of 40 px that follow the animal"
     )
     assert "drop --tracks" in problem.message
+
+
+def write_other_points(path):
+    """Write tracks with a third key point."""
+    places = np.full((NUM_FRAMES, 2, 3, 2), 50.0)
+    write_dlc_csv(path, places, tuple(GREYS), ("nose", "tail", "ear"))
+
+
+def test_a_cache_names_all_key_points(tmp_path, monkeypatch):
+    """Tracks with other ones would shift the squares; a cache that names none goes on as before."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
+    cache, old = tmp_path / "c.h5", tmp_path / "old.h5"
+    preprocess(videos, labels, cache, config=tracked(tracks))
+    with monkeypatch.context() as patch:
+        patch.setattr("mpar.preprocess.name_points", lambda videos, config, old: config.regions)
+        preprocess(videos, labels, old, config=tracked(tracks))
+    assert not preprocess(videos, labels, old, config=tracked(tracks)).is_written
+    for path, points in ((cache, ("nose", "tail")), (old, ())):
+        with Store(path) as store:
+            assert store.following.points == points
+    write_other_points(tracks / "c1DLC_net_1.csv")
+    message = "c1DLC_net_1.csv: found the key points ear, nose, tail, expected nose, tail as in c0"
+    with pytest.raises(ConfigError, match=f"{message}.*--track-points"):
+        preprocess(videos, labels, cache, config=tracked(tracks))
+    write_other_points(tracks / "c0DLC_net_1.csv")
+    with pytest.raises(ConfigError, match="tracks was of nose, tail, now of ear, nose, tail"):
+        preprocess(videos, labels, cache, config=tracked(tracks))
 
 
 def test_changed_tracks_are_followed_anew(tmp_path):
@@ -189,7 +217,7 @@ def test_the_side_comes_from_the_tracks(tmp_path, caplog):
     config = PreprocessConfig(size=(32, 48), follow=True, regions=folder)
     preprocess(videos, labels, tmp_path / "c.h5", config=config)
     with Store(tmp_path / "c.h5") as store:
-        assert store.following == Following(25, 32, ())  # 1.4 times 18 px
+        assert store.following == Following(25, 32, ("nose", "tail"))  # 1.4 times 18 px
     config = PreprocessConfig(size=(32, 48), follow=True, regions=TrackFolder(tracks, ("nose",)))
     with pytest.raises(ConfigError, match=r"all at one place.*--follow-size"):
         preprocess(videos, labels, tmp_path / "d.h5", config=config)
