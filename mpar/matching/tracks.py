@@ -231,10 +231,16 @@ def _check_lengths(path: Path, text: str, delimiter: str, expected: int) -> None
             path, "cell", f"found {found} cells, expected {expected}; export it again", number
         )
         for number, row in enumerate(text.splitlines(), start=1)
-        if row.strip() and (found := row.count(delimiter) + 1) != expected
+        if row.strip() and (found := _num_cells(path, row, delimiter)) != expected
     ]
     if problems:
         raise InputError(shorten(path, problems))
+
+
+def _num_cells(path: Path, row: str, delimiter: str) -> int:
+    if '"' in row:  # a delimiter in quotes is part of a cell
+        return len(parse_rows(path, row, delimiter)[0][1])
+    return row.count(delimiter) + 1  # much quicker
 
 
 def _read_hdf5(path: Path) -> TrackFile:

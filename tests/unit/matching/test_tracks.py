@@ -116,6 +116,14 @@ def test_tables_may_have_semicolons(tmp_path, decimal):
     np.testing.assert_allclose(read_tracks(path).places, places)
 
 
+def test_a_delimiter_in_quotes_is_part_of_a_cell(tmp_path):
+    """It does not make the row longer than others."""
+    path, places = tmp_path / "m1.csv", make_places(2)
+    text = write_dlc_csv(path, places, TWO).read_text()
+    path.write_text(text.replace("DLC_net", '"DLC, net"'))
+    np.testing.assert_allclose(read_tracks(path).places, places)
+
+
 def test_an_animal_that_is_never_found_is_left_out(tmp_path):
     """DeepLabCut has as many animals as were planned; a file without any is a problem."""
     places, video = make_places(2), Path("m1.mp4")
