@@ -27,7 +27,7 @@ from tests.fixtures.tracks import write_dlc_csv
 from tests.integration.following.films import GREYS, NUM_FRAMES, SIDE, tracked, write_chamber
 
 
-def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
+def test_two_animals_in_one_chamber_are_not_swapped(study, tmp_path):
     """Labels, squares and predictions by value, though their paths cross."""
     videos, labels, tracks, codes = write_chamber(tmp_path, num_videos=3)
     cache = tmp_path / "cache.h5"
@@ -63,6 +63,9 @@ def test_two_animals_in_one_chamber_are_not_swapped(tmp_path, monkeypatch):
         assert network.experts.powers == {"network": 1.0, "movement": 0.0, "features": 0.0}
     again = predict_inputs(network, inputs, tmp_path / "predictions")
     assert sorted(again.kept) == names
+    message = "preprocess with --tracks FOLDER --track-points nose,tail --follow-size 40 into"
+    with Store(study / "cache.h5") as store, pytest.raises(ConfigError, match=message):
+        network.predict_recording(store, 0)
     hide_most(tracks / "c0DLC_net_1.csv")
     inputs, _ = find_inputs([videos / "c0.mp4"], network.regions_with(tracks))
     done = predict_inputs(network, inputs, tmp_path / "hidden")
