@@ -225,7 +225,7 @@ def test_keys_after_an_undo_wait_for_it(open_window, tmp_path):
     window.settle()
     window.page.route("**/edit?*", delay)
     window.press("Control+z", "Enter", "1", "Control+z", "Control+y", "ArrowRight", "2")
-    window.page.wait_for_selector("body[data-revision='6']")
+    window.page.wait_for_function("() => Number(document.body.dataset.revision) >= 6")
     window.settle()
     expected = [LICK] * 10 + [REST] * (NUM_FRAMES - 10)
     expected[20] = WITHDRAW

@@ -292,7 +292,7 @@ class Review {
     const saved = $("saved");
     saved.classList.toggle("bad", isLost);
     saved.textContent = isLost
-      ? `Not saved (${count}): mpar-review has stopped; start it again`
+      ? `Not saved (${count}): the page for scoring was closed; open it again`
       : count ? "Saving ..." : "Saved";
     document.body.dataset.waiting = count;
   }
