@@ -61,7 +61,7 @@ def spy_on(monkeypatch, network):
 
 def ask_for_squares(videos, tmp_path, predictions, *, name, **options):
     """Return the squares that the page gets of a recording, and score a frame of it."""
-    config = ReviewConfig(annotator="anna", **options)
+    config = ReviewConfig(**{"annotator": "anna"} | options)
     study = ReviewStudy(videos, tmp_path / f"out_{name}", predictions, config)
     try:
         asker = Asker(study)

@@ -122,7 +122,7 @@ def test_the_page_gets_squares_of_predictions_and_of_tracks(study, tmp_path):
         "side": SIDE,
         "moves": found.squares.moves(),
     }
-    blind = {"is_blind": True, "name": "m2"}
+    blind = {"is_blind": True, "name": "m2", "annotator": "ben"}
     assert ask_for_squares(study / "Videos", tmp_path, tmp_path / "p", **blind) is None
     videos, _, tracks, _ = write_chamber(tmp_path / "chamber")
     folder = TrackFolder(tracks)
