@@ -8,20 +8,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mpar.errors import ConfigError
 from mpar.studio.study import Study, shown
 from mpar.system.files import read_rows, sha256_of
 
 _SHOWN_OPTIONS = ("model_type", "num_epochs", "minutes", "view", "features", "clip_length")
 
 
-def list_runs(study: Study) -> list[dict[str, Any]]:
-    """Return the runs of a study, the newest first."""
+def list_runs(study: Study, in_use: str) -> list[dict[str, Any]]:
+    """Return the runs of a study, the newest first; `in_use` is the one that predicts, or ""."""
     folders = sorted(study.runs.iterdir(), reverse=True) if study.runs.is_dir() else []
     trained = study.trained_runs()
-    in_use = ""
-    with contextlib.suppress(ConfigError):
-        in_use = study.run_in_use()
     return [
         _summary(study, folder, has_network=folder.name in trained)
         | {"is_in_use": folder.name == in_use}

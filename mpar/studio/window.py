@@ -134,7 +134,7 @@ class Studio:
         study = self.study()
         run = self._in_use(study)
         outdated = bool(run) and is_outdated(study, run)
-        runs = list_runs(study)
+        runs = list_runs(study, run)
         jobs = [self._job(job) for job in reversed(self.jobs.all())]
         return {
             "name": self.folder.resolve().name,

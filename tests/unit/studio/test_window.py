@@ -390,7 +390,7 @@ def test_an_option_that_a_command_refuses_is_refused_at_once(client, command, na
 
 
 def test_options_that_no_command_knows_are_named(client):
-    """A typing mistake in study.json is said before any job fails."""
+    """The window names a misspelt option in study.json before a job fails."""
     put_study(client.folder, options={"train": {"epoch": 3}})
     assert "found 'epoch', expected an option of mpar-train" in client("state").json["error"]
     put_study(client.folder, options={"preprocess": {"output": "other.h5"}})
