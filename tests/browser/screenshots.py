@@ -78,7 +78,7 @@ def visit(page):  # noqa: PLR0915
     shoot(other, "score")
     for key in ("Control+a", "Delete"):
         other.keyboard.press(key)
-    other.evaluate("async () => { await review.sender.settle(); }")
+    other.evaluate("async () => { await review.settle(); }")
     other.close()
     go(page, "learn")
     page.wait_for_timeout(3000)  # until the studio looks again

@@ -113,6 +113,34 @@ def test_a_small_picture_comes_first_and_cannot_be_scored(open_window):
     assert page.evaluate("() => review.own[199]") == -1
 
 
+@pytest.mark.parametrize("way", ["click", "recording"])
+def test_a_label_that_waits_for_its_frame_goes_nowhere_else(open_window, tmp_path, way):
+    """What the mouse asks for meanwhile, a move or another recording, comes after it."""
+    window = open_window()
+    page = window.page
+    held, released = [], []
+    page.route("**/frames?*", lambda r: r.continue_() if released else held.append(r))
+    page.evaluate("() => review.player.frames.blobs.delete(200)")
+    page.evaluate("() => review.player.frames.bitmaps.delete(200)")
+    page.evaluate("() => review.go(200)")
+    window.press("4")
+    if way == "click":
+        page.mouse.click(*window.place_of(0.5))  # a frame that is here at once
+    else:
+        page.select_option("#recording", "m2")
+    page.wait_for_timeout(100)
+    assert page.evaluate("() => review.own[200]") == -1
+    released.append(True)
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#picture[data-frame='0']")
+    window.settle()
+    assert page.evaluate("() => review.name") == ("m1" if way == "click" else "m2")
+    assert set(window.own()[:200]) == {-1}
+    codes = codes_of(tmp_path / "out")
+    assert [k for k, code in enumerate(codes) if code != -1] == [200]
+
+
 def test_a_killed_server_is_noticed_and_loses_nothing(browser, sources, tmp_path):
     """What the page showed as saved is there when the server starts again."""
     out = tmp_path / "out"

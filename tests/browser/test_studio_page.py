@@ -102,7 +102,7 @@ def score_all(page, *keys):
     """Give every frame a class with keys: the range of all frames, then the class."""
     for key in ("Control+a", *keys):
         page.keyboard.press(key)
-    page.evaluate("async () => { await review.sender.settle(); }")
+    page.evaluate("async () => { await review.settle(); }")
 
 
 def test_from_an_empty_folder_to_the_workbook(open_page, study, tmp_path):  # noqa: PLR0915
@@ -165,7 +165,7 @@ def test_from_an_empty_folder_to_the_workbook(open_page, study, tmp_path):  # no
     for place in range(3):  # what is accepted leads to the next one
         other.wait_for_selector(f"#queue-panel[data-place='{place}']")
         other.keyboard.press("Shift+A")
-    other.evaluate("async () => { await review.sender.settle(); }")
+    other.evaluate("async () => { await review.settle(); }")
     other.close()
     page.wait_for_function("() => studio.state.num_scored_since > 0")
     press(page, "Learn again with what I corrected")

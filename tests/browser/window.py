@@ -50,8 +50,8 @@ class Window:
         self.page.wait_for_selector(f"#picture[data-frame='{frame}']")
 
     def settle(self):
-        """Wait until all edits are confirmed."""
-        self.page.evaluate("async () => { await review.sender.settle(); }")
+        """Wait until all labels are at their frames and all edits are confirmed."""
+        self.page.evaluate("async () => { await review.settle(); }")
 
     def square(self):
         """Return x, y, width and height of the square in px of the video, None if hidden."""

@@ -35,10 +35,10 @@ class Review {
     });
     this.picture = new Picture($("stage"), $("holder"), $("picture"), () => this.regions.isOpen);
     this.timeline = new Timeline($("timeline"), {
-      onSeek: (frame) => this.go(frame),
-      onSelect: (span) => this.scorer.select(span),
-      onEdge: (edge, frame) => this.scorer.moveEdge(edge, frame),
-      onBout: (frame, lane) => this.scorer.selectBout(frame, lane?.codes),
+      onSeek: (frame) => this.inTurn(() => this.go(frame)),
+      onSelect: (span) => this.inTurn(() => this.scorer.select(span)),
+      onEdge: (edge, frame) => this.inTurn(() => this.scorer.moveEdge(edge, frame)),
+      onBout: (frame, lane) => this.inTurn(() => this.scorer.selectBout(frame, lane?.codes)),
     });
     this.timeline.style = (code) => ({ color: this.color(code) });
     this.timeline.seconds = (frame) => this.player.seconds(frame);
@@ -73,11 +73,12 @@ class Review {
 
   #listen() {
     $("recording").addEventListener("change", (event) => {
-      this.open(event.target.value);
+      const { value } = event.target;
+      this.inTurn(() => this.open(value));
       event.target.blur();
     });
-    $("undo").addEventListener("click", () => this.scorer.history("undo"));
-    $("redo").addEventListener("click", () => this.scorer.history("redo"));
+    $("undo").addEventListener("click", () => this.run("undo"));
+    $("redo").addEventListener("click", () => this.run("redo"));
     $("help-button").addEventListener("click", () => $("help").showModal());
     // a button that was clicked with a mouse must not take the next press of the space bar
     document.addEventListener("click", (event) => {
@@ -237,11 +238,19 @@ class Review {
 
   async #leave() {
     if (!this.state) return;
+    this.isLeaving = true;
     this.player.pause();
     this.scorer.stop();
     this.scorer.select(null);
     await this.sender.settle();
     await this.#sendSeen();
+    this.held = null;
+    this.isLeaving = false;
+  }
+
+  // Wait until every label is at its frame and every edit is confirmed.
+  async settle() {
+    while (this.held || !this.sender.isIdle) await new Promise((done) => setTimeout(done, 20));
   }
 
   #reopen() {
@@ -249,18 +258,23 @@ class Review {
     this.open(this.name, this.player.frame);
   }
 
+  // Take the newest state from the server, then say why; commands that come meanwhile wait.
   async #reload(text) {
-    this.say(text);
     this.held = null;
-    if (!this.state) return;
-    this.scorer.drop();
-    try {
-      const state = await getJson("recording", { name: this.name });
-      if (state.runs && state.num_frames === this.state.num_frames) this.#replied(state, true);
-      else this.open(this.name, this.player.frame);
-    } catch (error) {
-      this.say(error.message);
+    if (this.state) {
+      this.scorer.drop();
+      this.hold();
+      try {
+        const state = await getJson("recording", { name: this.name });
+        if (state.runs && state.num_frames === this.state?.num_frames) this.#replied(state, true);
+        else await this.open(this.name, this.player.frame);
+      } catch (error) {
+        this.#release();
+        this.say(error.message);
+        return;
+      }
     }
+    this.say(text);
   }
 
   // Show what the server has, after an edit that was not sent.
@@ -391,19 +405,21 @@ class Review {
     $("late").hidden = false;
   }
 
-  // After an undo, only the server knows the lane: commands wait until it has answered.
+  // After an undo, only the server knows the lane: what is asked for waits until it has answered.
   hold() {
     this.held ??= [];
   }
 
-  // A frame may be scored once it is on the screen: until then, commands wait.
+  // A frame may be scored once it is on the screen: until then, what is asked for waits.
   async holdUntilShown(command, value) {
-    this.hold();
-    this.held.push([command, value]);
-    await this.player.arriving;
-    if (!this.player.isExact) {
+    const { player } = this;
+    const { frame, frames } = player;
+    const held = (this.held = [() => this.#do(command, value)]);
+    await player.arriving;
+    if (this.held !== held) return;
+    if (player.frames !== frames || player.frame !== frame || !player.isExact) {
       this.held = [];
-      this.say(`Frame ${this.player.frame} was not shown, so it was not scored.`);
+      this.say(`Frame ${frame} was not shown, so it was not scored.`);
     }
     this.#release();
   }
@@ -411,15 +427,23 @@ class Review {
   #release() {
     const held = this.held ?? [];
     this.held = null;
-    while (held.length && !this.held) this.run(...held.shift());
+    while (held.length && !this.held) this.inTurn(held.shift());
     this.held?.push(...held);
   }
 
+  // Do what keys, buttons and the mouse ask for in the order in which they ask; what they ask for
+  // while the page goes to another recording is dropped, since it was not meant for either.
+  inTurn(action) {
+    if (this.isLeaving) return;
+    if (this.held) this.held.push(action);
+    else action();
+  }
+
   run(command, value) {
-    if (this.held) {
-      this.held.push([command, value]);
-      return;
-    }
+    this.inTurn(() => this.#do(command, value));
+  }
+
+  #do(command, value) {
     const { player, scorer, timeline, picture } = this;
     const commands = {
       toggle: () => this.toggle(value),
@@ -474,4 +498,4 @@ else {
   await review.openAt(location.hash);
   review.queue?.load();
 }
-window.addEventListener("hashchange", () => review.openAt(location.hash));
+window.addEventListener("hashchange", () => review.inTurn(() => review.openAt(location.hash)));

@@ -53,7 +53,7 @@ export class Queue {
   #fill() {
     const { fps } = this.review.player;
     const items = this.list.map((stretch, k) => make("li", { "aria-current": String(k === this.at) },
-      make("button", { type: "button", class: stretch.isDone ? "done" : "", onclick: () => this.#visit(k) },
+      make("button", { type: "button", class: stretch.isDone ? "done" : "", onclick: () => this.review.inTurn(() => this.#visit(k)) },
         `${stretch.recording} ${clockText(stretch.start / fps, 1)} `, make("small", {}, stretch.reason))));
     const key = (name) => make("kbd", {}, name);
     const text = this.problem
