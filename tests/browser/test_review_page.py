@@ -104,6 +104,7 @@ def test_digits_are_keys_at_a_place(open_window, tmp_path):
 def test_letters_are_characters(open_window, tmp_path):
     """The key a accepts wherever it stands; a Cyrillic letter is the Latin one at its place."""
     window = open_window(predictions=True)
+    window.wait_for_prediction()
     window.type(("a", "KeyQ"))  # AZERTY
     window.type(("ф", "KeyA"))  # Russian
     window.settle()
@@ -162,6 +163,7 @@ def test_playing_labels_what_is_passed(open_window, tmp_path):
 def test_predictions_are_corrected_by_dragging(open_window, tmp_path):
     """Accepted bouts come over; dragged edges move to where the mouse let go."""
     window, out = open_window(predictions=True), tmp_path / "out"
+    window.wait_for_prediction()
     window.press("a", "a", "a", "a")
     window.settle()
     expected = np.repeat([REST, LICK, WALK, REST], 60)

@@ -49,6 +49,10 @@ class Window:
         self.page.evaluate("frame => review.go(frame)", frame)
         self.page.wait_for_selector(f"#picture[data-frame='{frame}']")
 
+    def wait_for_prediction(self):
+        """Wait until the prediction is on the page."""
+        self.page.wait_for_function("() => review.predicted")
+
     def settle(self):
         """Wait until all labels are at their frames and all edits are confirmed."""
         self.page.evaluate("async () => { await review.settle(); }")

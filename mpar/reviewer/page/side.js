@@ -77,14 +77,15 @@ export class Side {
   }
 
   async showCurve(k) {
-    const { review } = this;
+    const { review, probabilities } = this;
     const { name, color } = review.study.classes[k];
-    if (!this.probabilities.has(k)) {
+    if (!probabilities.has(k)) {
       const values = { name: review.name, class: k };
-      this.probabilities.set(k, new Uint8Array((await getBytes("probability", values)).bytes));
+      probabilities.set(k, new Uint8Array((await getBytes("probability", values)).bytes));
     }
-    const values = this.probabilities.get(k);
-    if (values.length !== review.state?.num_frames) return;
+    const values = probabilities.get(k);
+    // another recording, or this one with another prediction, may be open by now
+    if (probabilities !== this.probabilities || values.length !== review.state?.num_frames) return;
     review.timeline.curve = { values, color, name };
     const lane = review.timeline.lanes.find((item) => item.kind === "curve");
     if (lane) lane.label = `p(${name})`;
