@@ -36,7 +36,9 @@ from mpar.learning.splits import Split
 from mpar.network.checkpoint import Checkpoint
 from mpar.network.dense import DensePredictor
 from mpar.network.mixture import MixedPredictor
+from mpar.predictions.postprocess import PostConfig, postprocess
 from mpar.scores.metrics import frame_scores
+from mpar.scores.post_fitting import fit_postprocessing, shortest_bouts
 from mpar.system.files import write_json
 from mpar.video.videos import View
 from tests.fixtures.synthetic import draw_recording
@@ -45,6 +47,9 @@ NUM_TRAIN, NUM_VAL, NUM_TEST = 32, 8, 80
 NUM_FRAMES, SIDE, PAIN_FRACTION = 360, 64, 0.01
 PAIN = ("paw_withdraw", "paw_lick", "paw_shake")
 TOLERANCE = 3
+RAW = PostConfig()
+
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -185,18 +190,38 @@ class TrialRun(TrainingRun):
         if not (is_last or self.is_followed):
             return validation
         network = DensePredictor(self.learner.judged_net())
-        recordings = self.split.test if is_last else self.split.test[: NUM_TEST // 2]
-        scores = score(self.store, recordings, network.predict)
+        if not is_last:
+            scores = self._score(network.predict, self.split.test[: NUM_TEST // 2])
+        else:
+            scores = self._score_twice(network.predict)
         if is_last and self.beside.names:  # what mpar predicts, beside what the network learnt
             self.beside.with_powers(validation.powers)
             mixed = MixedPredictor(self.beside.experts, network)
             scores["powers"] = dict(validation.powers)
-            scores["mixed"] = score(
-                self.store, recordings, lambda frames: mixed.predict(View(f, f) for f in frames)
+            scores["mixed"] = self._score_twice(
+                lambda frames: mixed.predict(View(f, f) for f in frames)
             )
         self.scores.append({"seconds": seconds, **scores})
         self.started = time.perf_counter() - seconds
         return validation
+
+    def _score(
+        self, predict: Predict, recordings: Sequence[int], post: PostConfig = RAW
+    ) -> dict[str, Any]:
+        return score(self.store, recordings, lambda frames: postprocess(predict(frames), post)[0])
+
+    def _score_twice(self, predict: Predict) -> dict[str, Any]:
+        """Score the test animals, raw and with post-processing that the validation animals fit."""
+        val, names = self.split.val, self.store.class_names
+        shortest = shortest_bouts([self.store.labels(i) for i in self.split.train], len(names))
+        post, _ = fit_postprocessing(
+            [self.store.labels(i) for i in val],
+            [predict(self.store.frames(i)) for i in val],
+            names,
+            shortest,
+        )
+        raw = self._score(predict, self.split.test)
+        return raw | {"post": self._score(predict, self.split.test, post)}
 
 
 def split_animals(store: Store, num_train: int, num_val: int) -> Split:
@@ -219,12 +244,10 @@ def learn(store: Store, trial: Trial, *, quiet: bool) -> dict[str, Any]:
     return {**run.scores[-1], "over_time": over_time, "threads": torch.get_num_threads()}
 
 
-def score(
-    store: Store, recordings: Sequence[int], predict: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, Any]:
-    """Score recordings frame by frame and bout by bout; `predict` maps frames to (T, K)."""
+def score(store: Store, recordings: Sequence[int], predict: Predict) -> dict[str, Any]:
+    """Score recordings frame by frame and bout by bout; `predict` maps frames to labels, (T,)."""
     truth = [store.labels(i) for i in recordings]
-    predicted = [predict(store.frames(i)).argmax(axis=1) for i in recordings]
+    predicted = [predict(store.frames(i)) for i in recordings]
     scores = frame_scores(np.concatenate(truth), np.concatenate(predicted), store.class_names)
     return {
         "macro_f1": scores.macro_f1,
@@ -278,9 +301,10 @@ def lay_out(results: dict[str, list[dict[str, Any]]]) -> str:
     """Lay out the means and standard deviations over seeds as a table."""
     lines = ["| trial | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (2 + len(COLUMNS)) + "|"]
     rows = dict(results)
-    for name, found in results.items():
-        if mixed := [result | result["mixed"] for result in found if "mixed" in result]:
-            rows[f"{name}, mixed"] = mixed
+    for kind, label in (("mixed", "mixed"), ("post", "post-processed")):
+        for name, found in list(rows.items()):
+            if more := [result | result[kind] for result in found if kind in result]:
+                rows[f"{name}, {label}"] = more
     for name, found in rows.items():
         columns = zip(*map(numbers_of, found), strict=True)
         cells = [
