@@ -36,9 +36,10 @@ class Review {
     this.picture = new Picture($("stage"), $("holder"), $("picture"), () => this.regions.isOpen);
     this.timeline = new Timeline($("timeline"), {
       onSeek: (frame) => this.inTurn(() => this.go(frame)),
-      onSelect: (span) => this.inTurn(() => this.scorer.select(span)),
-      onEdge: (edge, frame) => this.inTurn(() => this.scorer.moveEdge(edge, frame)),
-      onBout: (frame, lane) => this.inTurn(() => this.scorer.selectBout(frame, lane?.codes)),
+      onSelect: (span) => this.inTurn(() => this.state && this.scorer.select(span)),
+      // an edge is that of the lane on the screen, which changes if something waits
+      onEdge: (edge, frame) => this.state && !this.held && this.inTurn(() => this.scorer.moveEdge(edge, frame)),
+      onBout: (frame, lane) => this.inTurn(() => this.state && this.scorer.selectBout(frame, lane?.codes)),
     });
     this.timeline.style = (code) => ({ color: this.color(code) });
     this.timeline.seconds = (frame) => this.player.seconds(frame);
@@ -86,6 +87,10 @@ class Review {
     });
     document.addEventListener("keydown", (event) => this.#key(event));
     window.addEventListener("pagehide", () => this.#sendSeen(true));
+    window.addEventListener("beforeunload", (event) => {
+      this.scorer.stop();
+      if (!this.isSettled) event.preventDefault();
+    });
     setInterval(() => this.#poll(), POLL_MS);
   }
 
@@ -135,7 +140,7 @@ class Review {
     if (text) this.silence = setTimeout(() => (message.hidden = true), 7000);
   }
 
-  // Open a recording; wait until the server knows its frames.
+  // Open a recording; wait until the server knows its frames. Return whether it is open, and not another.
   async open(name, frame = 0) {
     await this.#leave();
     this.timeline.stretch = null;
@@ -149,22 +154,21 @@ class Review {
       try {
         state = await getJson("recording", { name });
       } catch (error) {
-        this.#veil(error.message);
-        return;
+        state = { error: error.message };
       }
-      if (turn !== this.turn) return;
+      if (turn !== this.turn) return false;
       if (state.error) {
         this.#veil(state.error);
-        return;
+        return false;
       }
       if (state.num_frames !== null) break;
       this.#veil(`mpar counts the frames of this video once, so that their numbers are exact.\n` +
         `${state.num_counted} of about ${state.hint} so far`);
       await new Promise((done) => setTimeout(done, WAIT_MS));
-      if (turn !== this.turn) return;
+      if (turn !== this.turn) return false;
     }
     const times = state.is_steady ? null : new Float64Array((await getBytes("times", { name })).bytes);
-    if (turn !== this.turn) return;
+    if (turn !== this.turn) return false;
     this.state = state;
     this.#veil("");
     const frames = new Frames(name, state.num_frames, () => this.#reopen());
@@ -181,8 +185,9 @@ class Review {
     this.side.opened();
     this.controls.update();
     if (state.problems.length) this.say(state.problems.join("\n"));
-    await this.player.show(frame);
-    if (state.has_probabilities) await this.scorer.curve(0);
+    this.player.show(frame);
+    this.scorer.curve(0);
+    return true;
   }
 
   // Open what a link names, "#name=VIDEO&frame=N&regions=1", by default the first recording.
@@ -228,7 +233,7 @@ class Review {
     this.#takeLanes(state);
     this.side.opened();
     if (state.problems.length) this.say(state.problems.join("\n"));
-    if (state.has_probabilities) await this.scorer.curve(0);
+    this.scorer.curve(0);
   }
 
   #veil(text) {
@@ -250,7 +255,11 @@ class Review {
 
   // Wait until every label is at its frame and every edit is confirmed.
   async settle() {
-    while (this.held || !this.sender.isIdle) await new Promise((done) => setTimeout(done, 20));
+    while (!this.isSettled) await new Promise((done) => setTimeout(done, 20));
+  }
+
+  get isSettled() {
+    return !this.held && !this.scorer.timer && this.sender.isIdle;
   }
 
   #reopen() {
@@ -262,12 +271,14 @@ class Review {
   async #reload(text) {
     this.held = null;
     if (this.state) {
+      const { frames } = this.player;
       this.scorer.drop();
       this.hold();
       try {
         const state = await getJson("recording", { name: this.name });
-        if (state.runs && state.num_frames === this.state?.num_frames) this.#replied(state, true);
-        else await this.open(this.name, this.player.frame);
+        const isHere = this.state && frames === this.player.frames;
+        if (isHere && state.runs && state.num_frames === this.state.num_frames) this.#replied(state, true);
+        else if (isHere) await this.open(this.name, this.player.frame);
       } catch (error) {
         this.#release();
         this.say(error.message);
@@ -325,29 +336,30 @@ class Review {
 
   async #poll() {
     if (!this.state) return;
-    const { name } = this;
+    const { name, sender } = this;
+    const { revision } = sender;
     let found;
     try {
       found = await getJson("progress", { name });
     } catch (error) {
-      if (error.status === 0) this.#showSaved(this.sender.waiting.length, true);
+      if (error.status === 0) this.#showSaved(sender.waiting.length, true);
       return;
     }
     if (name !== this.name || !this.state) return;
-    if ($("saved").classList.contains("bad")) this.#showSaved(this.sender.waiting.length, false);
+    if ($("saved").classList.contains("bad")) this.#showSaved(sender.waiting.length, false);
     this.#showCounted(found);
     if (this.isReading && found.is_reading === false) await this.#readLanes();
     if (found.error) this.say(found.error);
     else if (found.num_frames !== this.state.num_frames) this.#reopen();
-    else if (this.sender.isIdle && found.revision !== this.sender.revision) {
+    else if (this.isSettled && revision === sender.revision && found.revision !== revision) {
       this.#reload("Changed in another window; this is the newest state.");
     } else this.#sendSeen();
   }
 
   async #sendSeen(isLast = false) {
-    const spans = this.seen?.take() ?? [];
+    const { name, seen } = this;
+    const spans = this.state ? seen.take() : [];
     if (!spans.length) return;
-    const { name } = this;
     if (isLast) {
       const path = `seen?${new URLSearchParams({ name })}`;
       navigator.sendBeacon(path, JSON.stringify({ seen: spans }));
@@ -356,7 +368,7 @@ class Review {
     try {
       await post("seen", { name }, { seen: spans });
     } catch {
-      this.seen.fresh.push(...spans);
+      seen.fresh.push(...spans);
     }
   }
 
@@ -368,6 +380,7 @@ class Review {
   }
 
   #shown(frame, isPlaying) {
+    if (!this.state) return;
     $("late").hidden = true;
     this.square.show(frame);
     const isProven = this.player.frames.isProven(frame);
@@ -408,6 +421,7 @@ class Review {
   // After an undo, only the server knows the lane: what is asked for waits until it has answered.
   hold() {
     this.held ??= [];
+    this.timeline.drop();
   }
 
   // A frame may be scored once it is on the screen: until then, what is asked for waits.
@@ -432,9 +446,9 @@ class Review {
   }
 
   // Do what keys, buttons and the mouse ask for in the order in which they ask; what they ask for
-  // while the page goes to another recording is dropped, since it was not meant for either.
+  // while the page goes to another recording or stretch is dropped, since it was meant for neither.
   inTurn(action) {
-    if (this.isLeaving) return;
+    if (this.isLeaving || this.queue?.isBusy) return;
     if (this.held) this.held.push(action);
     else action();
   }

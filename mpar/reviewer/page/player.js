@@ -32,6 +32,7 @@ export class Player {
     this.times = times;
     this.shown = -1;
     this.frame = 0;
+    this.loop = null;
   }
 
   seconds(frame) {

@@ -11,8 +11,8 @@ const MARGIN_SECONDS = 1;
 // Open the recording of a stretch, go to its start, mark it and loop over it.
 async function visit(review, stretch) {
   const { recording, start, stop } = stretch;
-  if (review.name !== recording || !review.state) await review.open(recording, start);
-  if (review.name !== recording || !review.state) return false;
+  const isOpen = review.name === recording && review.state;
+  if (!isOpen && !(await review.open(recording, start))) return false;
   review.timeline.stretch = [start, stop];
   review.player.loop = [start, stop];
   review.scorer.select(null);
@@ -77,8 +77,12 @@ export class Queue {
 
   // Why to look at the stretch that is marked.
   get reason() {
+    return this.#marked?.reason ?? "";
+  }
+
+  get #marked() {
     const stretch = this.list[this.at];
-    return stretch && this.review.timeline.stretch && stretch.recording === this.review.name ? stretch.reason : "";
+    return this.review.timeline.stretch && stretch?.recording === this.review.name ? stretch : null;
   }
 
   next(direction) {
@@ -88,9 +92,8 @@ export class Queue {
   }
 
   accept() {
-    const stretch = this.list[this.at];
-    if (!stretch || stretch.recording !== this.review.name) return;
-    this.review.scorer.acceptSpan(stretch.start, stretch.stop);
+    const stretch = this.#marked;
+    if (!stretch || !this.review.scorer.acceptSpan(stretch.start, stretch.stop)) return;
     stretch.isDone = true;
     this.next(1);
   }
@@ -123,7 +126,9 @@ export class Checks {
     const { review, state } = this;
     if (this.isBusy || !state) return;
     this.isBusy = true;
+    review.scorer.stop();
     try {
+      await review.sender.settle();
       if (direction < 0) await this.#take(await getJson("check", { place: Math.max(0, state.place - 1) }));
       else if (state.stretch) await this.#record();
     } catch (error) {
@@ -135,8 +140,6 @@ export class Checks {
 
   async #record() {
     const { review, state } = this;
-    review.scorer.stop();
-    await review.sender.settle();
     const reply = await post("check", {}, { place: state.place, allows_gaps: this.allowed === state.place });
     if (!reply.num_gaps) {
       await this.#take(reply);

@@ -243,13 +243,7 @@ export class Scorer {
 
   accept() {
     const { predicted } = this.review;
-    if (!predicted) {
-      this.review.say(this.review.isReading
-        ? "mpar is still reading the prediction; wait a moment."
-        : "There is no prediction to accept.", true);
-      return;
-    }
-    const [start, stop] = this.selection ?? runAt(predicted, this.frame);
+    const [start, stop] = this.selection ?? runAt(predicted ?? this.own, this.frame);
     if (!this.acceptSpan(start, stop)) return;
     this.select(null);
     this.review.go(stop);
@@ -258,7 +252,12 @@ export class Scorer {
   // Copy the prediction of [start, stop) into the own lane; return whether that is possible.
   acceptSpan(start, stop) {
     const { predicted } = this.review;
-    if (!predicted) return false;
+    if (!predicted) {
+      this.review.say(this.review.isReading
+        ? "mpar is still reading the prediction; wait a moment."
+        : "There is no prediction to accept.", true);
+      return false;
+    }
     this.stop();
     if (stop > this.review.timeline.numCertain) {
       this.review.say("mpar is still counting these frames; wait a moment.");
@@ -300,6 +299,6 @@ export class Scorer {
     if (!review.state?.has_probabilities) return;
     const { classes } = review.study;
     this.curveClass = (this.curveClass + direction + classes.length) % classes.length;
-    await review.side.showCurve(this.curveClass);
+    await review.side.showCurve(this.curveClass).catch((error) => review.say(error.message));
   }
 }

@@ -84,8 +84,9 @@ export class Side {
       probabilities.set(k, new Uint8Array((await getBytes("probability", values)).bytes));
     }
     const values = probabilities.get(k);
-    // another recording, or this one with another prediction, may be open by now
-    if (probabilities !== this.probabilities || values.length !== review.state?.num_frames) return;
+    // another recording, another prediction or another class may be shown by now
+    if (probabilities !== this.probabilities || k !== review.scorer.curveClass) return;
+    if (values.length !== review.state?.num_frames) return;
     review.timeline.curve = { values, color, name };
     const lane = review.timeline.lanes.find((item) => item.kind === "curve");
     if (lane) lane.label = `p(${name})`;

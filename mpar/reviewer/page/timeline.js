@@ -45,7 +45,7 @@ export class Timeline {
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#up(event));
-    canvas.addEventListener("pointercancel", () => this.#cancel());
+    canvas.addEventListener("pointercancel", () => this.drop());
     canvas.addEventListener("dblclick", (event) => this.#double(event));
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
   }
@@ -439,7 +439,8 @@ export class Timeline {
     this.draw();
   }
 
-  #cancel() {
+  // Let go of what is dragged.
+  drop() {
     this.drag = null;
     this.draw();
   }
