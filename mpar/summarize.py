@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -46,7 +45,7 @@ from mpar.predictions.reading import read_predictions
 from mpar.report.html_report import summary_page
 from mpar.report.style import add_warning, save_figure
 from mpar.scores.comparison import same_animal_warning
-from mpar.system.files import is_there, write_json, write_table, write_text
+from mpar.system.files import is_there, parse_json, write_json, write_table, write_text
 
 log = logging.getLogger(__name__)
 
@@ -292,7 +291,7 @@ def summarize_assay(
 def _remove_older(folder: Path, made: Collection[str]) -> None:
     """Remove what an earlier summary made there and this one does not: it has other settings."""
     try:
-        known = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["files"]
+        known = parse_json((folder / SETTINGS).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, LookupError, TypeError):
         return
     for name in known if isinstance(known, list) else ():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ from mpar.cache.store import Store
 from mpar.errors import ConfigError
 from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import Split, read_split, split_store
-from mpar.system.files import write_json, write_rows
+from mpar.system.files import parse_json, write_json, write_rows
 
 FOLDS_PLAN = "folds.json"
 CURVE_PLAN = "learning_curve_plan.json"
@@ -105,7 +104,7 @@ def write_plan(
 def read_plan(path: Path, what: str, *needed: str) -> Plan:
     """Read a plan; ConfigError says to start a new `what` if it is damaged or lacks a value."""
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = parse_json(path.read_text(encoding="utf-8"))
         return Plan(
             cache=plan["cache"],
             access=plan["access"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from mpar.labels.scorings import JOINT, Scoring
 from mpar.matching.regions import RegionTable, recording_name, share_labels
 from mpar.matching.tracks import TrackFolder
 from mpar.system import xlsx
+from mpar.system.files import parse_json
 from mpar.video.regions import Region
 
 
@@ -125,7 +125,7 @@ def note_corrections(source: Source) -> None:
     """
     for i, part in enumerate(source.labels if len(source.labels) > 1 else ()):
         try:
-            about = json.loads(part.path.with_suffix(".json").read_text(encoding="utf-8"))
+            about = parse_json(part.path.with_suffix(".json").read_text(encoding="utf-8"))
             corrected = about["corrects"] if about["format"] == "mpar-review" else ()
         except (OSError, ValueError, LookupError, TypeError):
             continue

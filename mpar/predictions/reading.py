@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from mpar.matching.regions import recording_name
 from mpar.predictions.writing import OUTPUT_ENDINGS, SUFFIX
 from mpar.system.csv_text import number_columns, read_text
 from mpar.system.faults import LOG_NAME, contained, logged
+from mpar.system.files import parse_json
 from mpar.system.folders import find_files, warn_of_unread
 from mpar.system.progress import Bar
 from mpar.video.following import SquarePath
@@ -46,7 +46,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     """
     sidecar_path = path.with_suffix(".json")
     try:
-        sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
+        sidecar = parse_json(sidecar_path.read_text(encoding="utf-8"))
         ClassMap.from_dict(sidecar["class_map"])
         is_sound = (
             isinstance(sidecar["video"], str)

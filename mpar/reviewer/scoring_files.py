@@ -23,7 +23,7 @@ from mpar.labels.classes import UNLABELLED, ClassMap
 from mpar.labels.scorings import Scoring
 from mpar.reviewer.history import ACCEPTED, SCORED, Change, Lane, find_spans
 from mpar.system import files
-from mpar.system.files import is_there, remove_temporaries, write_text
+from mpar.system.files import is_there, parse_json, remove_temporaries, write_text
 
 FORMAT, VERSION = "mpar-review", 1
 _BLOCK_ROWS = 2048
@@ -189,7 +189,7 @@ class ScoringFiles:
     def _read_record(self) -> dict[str, Any] | None:
         """Return what the JSON file says, None if there is none."""
         try:
-            data = json.loads(self.record.read_text(encoding="utf-8"))
+            data = parse_json(self.record.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):

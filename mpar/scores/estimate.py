@@ -35,7 +35,7 @@ from mpar.scores.intervals import (
 )
 from mpar.scores.sampling import NUM_STRATA, cut_units, draw_order
 from mpar.scores.stretches import Stretch
-from mpar.system.files import write_json
+from mpar.system.files import parse_json, write_json
 
 FORMAT, VERSION = "mpar-estimate", 1
 STRETCH_SECONDS = 2.0
@@ -335,7 +335,7 @@ class Estimate:
     def _load(self, path: Path) -> None:
         """Read what was checked before."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
             data.setdefault("responses", [*unstated_responses(self.class_names)])
             differing = [key for key, value in self._what.items() if data[key] != value]
             scored = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mpar.system.files import write_json
+from mpar.system.files import parse_json, write_json
 
 _WAIT_S = 0.3  # between two looks at the jobs
 _TAIL_BYTES = 1 << 16
@@ -123,7 +122,7 @@ class Jobs:
         return job
 
     def _load(self, number: int) -> Job:
-        data = json.loads(self.path(number).read_text(encoding="utf-8"))
+        data = parse_json(self.path(number).read_text(encoding="utf-8"))
         return Job(**data | {"arguments": tuple(data["arguments"])})
 
     def save(self, job: Job) -> None:
@@ -219,7 +218,7 @@ def _event_of(line: str) -> dict[str, Any] | None:
     if not line.startswith('{"event": '):
         return None
     try:
-        event = json.loads(line)
+        event = parse_json(line)
     except ValueError:  # cut in half
         return None
     return event if isinstance(event, dict) else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 from mpar.studio.study import Study, shown
-from mpar.system.files import read_rows, sha256_of
+from mpar.system.files import parse_json, read_rows, sha256_of
 
 _SHOWN_OPTIONS = ("model_type", "num_epochs", "minutes", "view", "features", "clip_length")
 
@@ -29,7 +28,7 @@ def list_runs(study: Study, in_use: str) -> list[dict[str, Any]]:
 def read_json(path: Path) -> dict[str, Any]:
     """Return what a JSON file of a run holds; nothing if it is not there or not whole."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

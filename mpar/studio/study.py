@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
 import os
 import shlex
 import shutil
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpar.errors import ConfigError
-from mpar.system.files import locked, write_json
+from mpar.system.files import locked, parse_json, write_json
 
 if TYPE_CHECKING:
     from mpar.cache.preprocess_config import PreprocessConfig
@@ -92,7 +91,7 @@ class Study:
         """
         path = Path(folder, FILE_NAME)
         try:
-            data = json.loads(path.read_text(encoding="utf-8-sig"))
+            data = parse_json(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(
                 f"{path}: is not there; check the path, or make a study with mpar-studio "

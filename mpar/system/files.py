@@ -127,6 +127,14 @@ def write_json(path: Path | str, data: Any, *, durable: bool = True) -> None:
     write_text(path, json_text(data), durable=durable)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says; ValueError for what is none, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def json_text(data: Any) -> str:
     """Return what `write_json` writes."""
     return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hmac
 import importlib.util
-import json
 import logging
 import secrets
 import socket
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpar.errors import ConfigError, InputError
 from mpar.system.faults import LOG_NAME, logged, unexpected
+from mpar.system.files import parse_json
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -108,8 +108,8 @@ def json_body() -> dict[str, Any]:
     from flask import request
 
     try:
-        data = json.loads(request.get_data(cache=False))
-    except (ValueError, RecursionError):
+        data = parse_json(request.get_data(cache=False))
+    except ValueError:
         data = None
     if not isinstance(data, dict):
         raise ValueError("expected a JSON object")

@@ -136,6 +136,11 @@ def _hand_made(study):
         (lambda s: (s / "p" / "b_bouts.csv").write_text("x"), (), "b_bouts.csv was changed"),
         (lambda s: (s / "p" / "b_predictions.json").unlink(), (), "without b_predictions.json"),
         (lambda s: (s / "p" / "b_predictions.json").write_text("{"), (), "is damaged"),
+        (
+            lambda s: (s / "p" / "b_predictions.json").write_text("[" * 100_000),
+            (),
+            "is damaged",
+        ),
         (lambda s: _change_sidecar(s, lambda d: d.pop("sha256")), (), "did not note how"),
     ],
 )

@@ -50,7 +50,7 @@ def test_what_a_study_cannot_say(tmp_path, data, found):
         Study.open(put_study(tmp_path, **data))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "\udcff"])
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff", "[" * 100_000])
 def test_a_file_that_is_no_study(tmp_path, text):
     """A message, no traceback, also in the commands."""
     (tmp_path / "study.json").write_bytes(text.encode("utf-8", "surrogateescape"))
