@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from mpar.errors import ConfigError
+from mpar.errors import ConfigError, MparError
 from mpar.labels.classes import ClassMap
 from mpar.labels.names import VIDEO_SUFFIXES
+from mpar.matching.metadata import read_animals
 from mpar.matching.regions import read_regions
 from mpar.studio.importing import LabelImport
 from mpar.studio.jobs import Job, Jobs, Runner
@@ -45,7 +46,7 @@ _STEPS = ("preprocess", "train", "predict", "evaluate", "summarize", "export", "
 _JOBS = ("preprocess", "train", "predict", "evaluate", "summarize", "export", "studio")
 # what the page may write into study.json; every other option is written by hand
 _OPTIONS = {
-    "preprocess": ("size", "follow", "group-pattern"),
+    "preprocess": ("size", "follow", "group-pattern", "label-offset", "unscored"),
     "train": ("model", "minutes", "epochs", "view", "features"),
     "summarize": ("bin", "window", "group-by", "response-window", "response"),
     "evaluate": ("group-pattern",),
@@ -235,18 +236,25 @@ class Studio:
         return {"line": shown([f"mpar-{command}", str(study.folder)]), "problem": problem}
 
     def add(self, command: str, options: list[str], after: int | None = None) -> int:
-        """Add a job on the study; return its number."""
+        """Add a job on the study; return its number, that of the same one if it waits already."""
         if command not in _JOBS or (command == "studio" and options != ["--archive"]):
             raise ValueError(f"found the command {command[:40]!r}, expected one of {_JOBS}")
         self.study()
-        return self.jobs.add(command, options, after).number
+        with self._lock:
+            same = (
+                job.number
+                for job in self.jobs.all()
+                if (job.state, job.command, job.arguments) == ("waiting", command, (*options,))
+            )
+            return next(same, None) or self.jobs.add(command, options, after).number
 
     def use(self, run: str) -> None:
         """Let the network of a run predict from now on."""
-        study = self.study()
-        if run not in study.trained_runs():
-            raise ValueError(f"found no run {run[:60]!r} with a network")
-        dataclasses.replace(study, in_use=run).save()
+        with self._lock:
+            study = self.study()
+            if run not in study.trained_runs():
+                raise ValueError(f"found no run {run[:60]!r} with a network")
+            dataclasses.replace(study, in_use=run).save()
 
     def set_option(self, command: str, name: str, value: Any) -> None:
         """Write an option into ``study.json``; None takes it out."""
@@ -255,18 +263,20 @@ class Studio:
                 f"found the option {name[:40]!r} of {command[:40]!r}, which the page "
                 "does not set; write it into study.json"
             )
-        if value not in (None, "", []):
-            try:
-                self._commands.check_option(command, name, value)
-            except ConfigError as error:
-                raise ValueError(str(error)) from None
-        if name == "group-pattern":
+        value = None if value is False or value in ("", []) else value
+        with self._lock:
             study = self.study()
-            for each in ("preprocess", "evaluate", "review"):
-                study = study.with_option(each, name, value or None)
-        else:
-            study = self.study().with_option(command, name, value or None)
-        study.save()
+            if value is not None:
+                try:
+                    self._commands.check_option(command, name, value)
+                    if name == "group-by":
+                        read_animals([], study.table("animals.csv"), group_by=value)
+                except MparError as error:
+                    raise ValueError(str(error)) from None
+            of = ("preprocess", "evaluate", "review") if name == "group-pattern" else (command,)
+            for each in of:
+                study = study.with_option(each, name, value)
+            study.save()
 
     def set_videos(self, folders: list[Path]) -> None:
         """Let the study have these folders of videos."""
@@ -274,7 +284,8 @@ class Studio:
             raise ValueError(f"{missing[0]}: is not a folder; check the path")
         if not folders:
             raise ValueError("a study needs a folder of videos")
-        self.study().with_videos(folders).save()
+        with self._lock:
+            self.study().with_videos(folders).save()
 
     def make(self, folder: Path, videos: list[Path]) -> None:
         """Make a study, and show it."""

@@ -164,6 +164,9 @@ def test_from_an_empty_folder_to_the_workbook(open_page, study, tmp_path):  # no
     other.keyboard.press(".")
     for place in range(3):  # what is accepted leads to the next one
         other.wait_for_selector(f"#queue-panel[data-place='{place}']")
+        other.wait_for_function(
+            "() => review.predicted && review.timeline.numCertain === review.state.num_frames"
+        )
         other.keyboard.press("Shift+A")
     other.evaluate("async () => { await review.settle(); }")
     other.close()
@@ -374,3 +377,53 @@ def test_everything_has_a_name_and_fits(open_page, scored, size, scheme):
         wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, screen
         assert page.locator("#screens a[aria-current='page']").count() == 1
+
+
+def test_what_is_late_or_clicked_twice(open_page, scored):
+    """An older answer does not replace a newer one, a click counts once, what is typed stays."""
+    page = open_page(scored)
+    page.wait_for_selector("#videos-table tr[data-video]")
+    page.evaluate(
+        """() => { window.set = (name, value) => fetch("option", { method: "POST",
+             headers: { "Content-Type": "application/json" },
+             body: JSON.stringify({ command: "preprocess", name, value }) }); }"""
+    )
+    late = page.evaluate(
+        """async () => {
+          const ask = window.fetch;
+          let isFirst = true;
+          window.fetch = async (path, options) => {
+            const isLate = path === "state" && isFirst;
+            isFirst &&= !isLate;
+            const answer = await ask(path, options);
+            if (isLate) await new Promise((done) => setTimeout(done, 1500));
+            return answer;
+          };
+          const late = studio.look();
+          await new Promise((done) => setTimeout(done, 500));
+          await set("label-offset", 7);
+          await studio.look();
+          const before = studio.state.options.preprocess["label-offset"];
+          await late;
+          window.fetch = ask;
+          return [before, studio.state.options.preprocess["label-offset"]];
+        }"""
+    )
+    assert late == [7, 7]
+    field = "input[aria-label='Where nothing was scored']"
+    page.fill(field, "res")
+    page.evaluate("() => set('label-offset', 8)")
+    page.wait_for_function("() => studio.state.options.preprocess['label-offset'] === 8")
+    page.wait_for_timeout(100)
+    assert page.input_value(field) == "res"
+    page.fill(field, "rest")
+    page.keyboard.press("Tab")
+    page.wait_for_function("() => studio.state.options.preprocess.unscored === 'rest'")
+    page.evaluate(
+        """() => { const item = [...document.querySelectorAll("button")]
+             .find((each) => each.textContent === "Check all files");
+             item.click(); item.click(); }"""
+    )
+    page.wait_for_function("() => studio.state.jobs.length > 0")
+    page.wait_for_timeout(1500)
+    assert page.evaluate("() => studio.state.jobs.length") == 1

@@ -49,8 +49,34 @@ export function make(tag, properties = {}, ...children) {
 
 export const text = (tag, content, className = "") => make(tag, { textContent: content, className });
 
+// A button does nothing as long as it does what the last click asked for.
 export function button(label, onclick, properties = {}) {
-  return make("button", { type: "button", textContent: label, onclick: () => act(onclick), ...properties });
+  let isBusy = false;
+  return make("button", { type: "button", textContent: label, onclick: async () => {
+    if (isBusy) return;
+    isBusy = true;
+    await act(onclick);
+    isBusy = false;
+  }, ...properties });
+}
+
+// The field of an option of a command.
+export function choiceField(app, choice) {
+  const value = app.state.options[choice.of][choice.name];
+  const save = (next) => act(() => app.setOption(choice.of, choice.name, next, input));
+  let input;
+  if (choice.isFlag) {
+    input = make("input", { type: "checkbox", checked: Boolean(value) });
+    input.addEventListener("change", () => save(input.checked ? true : null));
+  } else if (choice.values) {
+    input = make("select", {}, ...choice.values.map((item) => make("option", { value: item, textContent: item || "usual", selected: (value ?? "") === item })));
+    input.addEventListener("change", () => save(input.value || null));
+  } else {
+    input = make("input", { type: choice.isNumber ? "number" : "text", min: choice.least ?? 1, value: value ?? "", placeholder: choice.hint });
+    input.addEventListener("change", () => save(input.value.trim() ? (choice.isNumber ? Number(input.value) : input.value.trim()) : null));
+  }
+  input.ariaLabel = choice.label;
+  return make("label", {}, `${choice.label} `, input, text("small", choice.note));
 }
 
 export function panel(title, ...children) {
@@ -71,11 +97,14 @@ let pressed = null; // a click needs its button from press to release
 for (const name of ["pointerdown", "pointerup", "pointercancel"]) {
   addEventListener(name, (event) => { pressed = name === "pointerdown" ? event.target : null; }, true);
 }
+let typed = null; // where somebody types, until it counts
+addEventListener("input", (event) => { typed = event.target; });
+for (const name of ["change", "focusout"]) addEventListener(name, () => { typed = null; }, true);
 export function draw(id, ...parts) {
   for (const [name, data, fill] of parts) {
     const place = byId(`${id}-${name}`) ?? byId(id).appendChild(make("div", { id: `${id}-${name}`, className: "part" }));
     const key = JSON.stringify(data);
-    if (drawn.get(place.id) === key || place.contains(pressed)) continue;
+    if (drawn.get(place.id) === key || place.contains(pressed) || place.contains(typed)) continue;
     redrawn(place, () => place.replaceChildren(...[fill()].flat().filter(Boolean)));
     drawn.set(place.id, key);
   }

@@ -1,6 +1,6 @@
 // Learn: what there is to learn from, the few choices that matter, curves, and what came of it.
 
-import { act, ask, button, cell, command, counted, draw, link, make, panel, plot, score, table, text, timeText } from "./dom.js";
+import { act, ask, button, cell, choiceField, command, counted, draw, link, make, panel, plot, score, table, text, timeText } from "./dom.js";
 import { openScorer } from "./videos.js";
 
 const CHOICES = [
@@ -61,23 +61,7 @@ function readiness(app) {
 
 function choices(app) {
   const { state } = app;
-  const fields = CHOICES.map((choice) => {
-    const value = state.options[choice.of][choice.name];
-    const save = (next) => act(() => app.setOption(choice.of, choice.name, next, input));
-    let input;
-    if (choice.isFlag) {
-      input = make("input", { type: "checkbox", checked: Boolean(value) });
-      input.addEventListener("change", () => save(input.checked ? true : null));
-    } else if (choice.values) {
-      input = make("select", {}, ...choice.values.map((item) => make("option", { value: item, textContent: item || "usual", selected: (value ?? "") === item })));
-      input.addEventListener("change", () => save(input.value || null));
-    } else {
-      input = make("input", { type: choice.isNumber ? "number" : "text", min: 1, value: value ?? "", placeholder: choice.hint });
-      input.addEventListener("change", () => save(input.value.trim() ? (choice.isNumber ? Number(input.value) : input.value.trim()) : null));
-    }
-    input.ariaLabel = choice.label;
-    return make("label", {}, `${choice.label} `, input, text("small", choice.note));
-  });
+  const fields = CHOICES.map((choice) => choiceField(app, choice));
   const replace = make("input", { type: "checkbox" });
   const options = () => replace.checked ? ["--overwrite"] : [];
   return make("div", { className: "panel" }, text("h2", "Learn"), make("div", { className: "choices" }, ...fields),

@@ -162,22 +162,30 @@ function drawMoved(missing) {
     }), { className: "main" }))));
 }
 
+// An answer that is older than what is shown is dropped.
+let numLooks = 0;
+let lookShown = 0;
 async function look() {
-  const before = app.state;
+  const number = ++numLooks;
   const state = await ask("state").catch((error) => {
     // a study that cannot be read: say so in place of what cannot be shown
     byId("broken-text").textContent = error.message;
     byId("broken").hidden = false;
     throw error;
   });
+  if (number < lookShown) return;
+  lookShown = number;
   byId("broken").hidden = true;
+  const before = app.state;
   app.state = state;
   if (state.folder) {
     document.title = `${state.name} - mpar-studio`;
     byId("name").textContent = state.name;
     byId("name").title = state.folder;
     if (!app.table || state.revision !== app.table.revision || app.table.is_reading || before?.in_use !== state.in_use) {
-      app.table = await ask("videos");
+      const found = await ask("videos");
+      if (!app.table || found.revision >= app.table.revision) app.table = found;
+      if (number < lookShown) return;
     }
     draw("now", ["job", state.jobs, () => drawNow(state.jobs)]);
     byId("now").hidden = !byId("now-job").hasChildNodes();

@@ -51,7 +51,8 @@ function fillAnimals(app, place, found) {
   const rows = found.rows.map((row) => make("tr", {}, ...found.columns.map((name) => {
     if (name === "Recording") return cell(row[name], "name");
     const input = make("input", { type: "text", value: row[name] ?? "", "aria-label": `${name} of ${row.Recording}` });
-    input.addEventListener("input", () => {
+    input.addEventListener("input", (event) => {
+      event.stopPropagation(); // it counts at once, so the table may be drawn anew
       row[name] = input.value;
       unsaved = found;
     });

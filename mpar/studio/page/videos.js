@@ -1,6 +1,6 @@
 // Videos: what each is, who scored it, what is wrong; labels, classes, animals, regions.
 
-import { act, ask, button, byId, cell, chooseFolder, clockText, command, counted, draw, make, openDialog, panel, redrawn, table, text } from "./dom.js";
+import { act, ask, button, byId, cell, choiceField, chooseFolder, clockText, command, counted, draw, make, openDialog, panel, redrawn, table, text } from "./dom.js";
 
 // Open the page for scoring, at a video and a frame of it.
 export async function openScorer(at = {}) {
@@ -14,17 +14,23 @@ const NO_PICTURE = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>
 export function drawVideos(app) {
   const { table: found } = app;
   draw("videos",
-    ["actions", [found.videos.length, found.is_reading, app.state.options.review], () => make("div", { className: "panel" },
+    ["actions", [found.videos.length, found.is_reading, app.state.options.review, app.state.options.preprocess], () => make("div", { className: "panel" },
       make("div", { className: "row" }, text("h2", counted(found.videos.length, "video")),
         text("span", found.is_reading ? "reading files …" : "", "soft")),
       make("div", { className: "row" }, button("Add a folder of videos", () => addFolder(app)),
         button("Import labels", () => openImport(app)), button("Classes and keys", () => openClasses(app)),
         button("Check all files", () => app.start("preprocess", ["--check"]), { title: "Decodes every video and lists what is wrong" })),
-      command(app.lines(["preprocess", "--check"]), "check all files"), scorer(app))],
+      command(app.lines(["preprocess", "--check"]), "check all files"),
+      make("div", { className: "choices" }, ...LABELS.map((choice) => choiceField(app, choice))), scorer(app))],
     ["table", found, () => found.videos.length ? panel("", videoTable(found)) : panel("", text("p", "There is no video in the folders of this study."))],
     ["animals", found.pattern, () => animalsPanel(app)],
     ["problems", found.problems, () => found.problems.length ? panel("Problems of other files", problemList(found.problems)) : null]);
 }
+
+const LABELS = [
+  { of: "preprocess", name: "label-offset", label: "First row of short files", isNumber: true, least: 0, hint: "none", note: "Frame of the first row of label files with fewer rows than their video has frames; without it, such files are a problem." },
+  { of: "preprocess", name: "unscored", label: "Where nothing was scored", hint: "no class", note: "Class of frames in which another program, such as BORIS, scored no behaviour; mpar learns nothing from frames without a class." },
+];
 
 // Who scores, and whether they see what others scored.
 function scorer(app) {

@@ -26,7 +26,7 @@ from mpar.learning.recipe import TrainConfig, named_recipe
         ),
         *(
             ({name: value}, f"{name}: found {value}, expected a whole number, 0 or more")
-            for name in ("num_epochs", "seed", "restart_epochs", "freeze_backbone_epochs")
+            for name in ("seed", "restart_epochs", "freeze_backbone_epochs")
             for value in (-1, 0.5)
         ),
         *(

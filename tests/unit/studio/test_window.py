@@ -201,6 +201,25 @@ def test_options_go_into_the_study(client):
     assert study.options["preprocess"] == {"size": "48", "group-pattern": "m[0-9]+"}
     assert study.options["review"] == study.options["evaluate"] == {"group-pattern": "m[0-9]+"}
     assert client("state").json["options"]["preprocess"]["size"] == "48"
+    client("option", {"command": "preprocess", "name": "label-offset", "value": 0})
+    assert "--label-offset 0" in " ".join(Study.open(client.folder).arguments("preprocess"))
+
+
+def test_groups_are_columns_of_the_animals(client):
+    """Another column is refused at once, with those that there are."""
+    body = {"command": "summarize", "name": "group-by", "value": ["nosuch"]}
+    assert client("option", body).status_code == 400
+    (client.folder / "animals.csv").write_text("Recording,Animal,dose\nm1,a,3\n")
+    answer = client("option", body)
+    assert "animals.csv: found the columns dose, expected 'nosuch'" in answer.json["error"]
+    assert client("option", body | {"value": ["dose"]}).status_code == 200
+
+
+def test_a_job_that_waits_is_not_added_twice(client):
+    """Two clicks, or two pages, ask for the same."""
+    job = {"command": "predict", "options": ["--stride", "2"]}
+    assert [client("job", job).json["number"] for _ in range(2)] == [1, 1]
+    assert client("job", job | {"options": []}).json == {"number": 2}
 
 
 def test_labels_of_any_length_are_received(opened, small):
@@ -366,7 +385,9 @@ def test_the_page_for_scoring_is_opened_anew_only_if_it_must(opened, small):
 @pytest.mark.parametrize(
     ("command", "name", "value", "found"),
     [
-        ("train", "epochs", -3, "found -3, expected a whole number, 0 or more"),
+        ("train", "epochs", -3, "found -3, expected a whole number, 0 to 100,000"),
+        ("train", "epochs", 10**9, "found 1000000000, expected a whole number, 0 to 100,000"),
+        ("preprocess", "label-offset", -1, "found -1"),
         ("train", "minutes", "soon", "found 'soon'"),
         ("train", "model", "huge", "found 'huge'"),
         ("preprocess", "size", "4", "found 4x4, expected at least 16x16 px"),
