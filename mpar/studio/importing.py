@@ -39,7 +39,7 @@ class LabelImport:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._staged = folder / KEPT / "import"
+        self.staged = folder / KEPT / "import"
         self._lock = threading.Lock()
 
     def receive(self, name: str, content: bytes) -> None:
@@ -53,30 +53,40 @@ class LabelImport:
                 f"{name[:60]}: found {suffix or 'no suffix'}, expected a label file "
                 f"({' '.join(_SUFFIXES)})"
             )
-        with self._lock, atomic_path(self._staged / name, durable=False) as new:
+        with self._lock, atomic_path(self.staged / name, durable=False) as new:
             new.write_bytes(content)
 
     def clear(self) -> None:
         """Forget the files that wait."""
         with self._lock:
-            shutil.rmtree(self._staged, ignore_errors=True)
+            shutil.rmtree(self.staged, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
-        found = self._staged.iterdir() if self._staged.is_dir() else ()
+        found = self.staged.iterdir() if self.staged.is_dir() else ()
         return sorted(path for path in found if not path.name.startswith("."))
 
-    def preview(self, study: Study, videos: Sequence[Path]) -> list[dict[str, Any]]:
+    def preview(
+        self, study: Study, videos: Sequence[Path], problems: Sequence[Problem] = ()
+    ) -> list[dict[str, Any]]:
         """Return of each file that waits its format, the videos it belongs to, and its problems.
 
-        A file `can_copy` if it holds labels and no file of its name is there.
+        A file `can_copy` if it holds labels and no file of its name is there. `problems` are those
+        found with all that wait, such as another number of rows than the video has frames.
         """
         path = study.table("classes.csv")
         class_map = DEFAULT_CLASS_MAP if path is None else ClassMap.from_csv(path)
         with self._lock:
-            return [self._look_at(path, study, videos, class_map) for path in self._paths()]
+            return [
+                self._look_at(path, study, videos, class_map, problems) for path in self._paths()
+            ]
 
     def _look_at(
-        self, path: Path, study: Study, videos: Sequence[Path], class_map: ClassMap
+        self,
+        path: Path,
+        study: Study,
+        videos: Sequence[Path],
+        class_map: ClassMap,
+        found: Sequence[Problem],
     ) -> dict[str, Any]:
         name, matches = "", []
         problems: list[Problem] = []
@@ -93,6 +103,8 @@ class LabelImport:
                         matches.append({"video": source.video.name, "count": count, "unit": unit})
         except InputError as error:
             problems = list(error.problems)
+        known = {problem.message for problem in problems}
+        problems += [p for p in found if p.path == path.name and p.message not in known]
         there = study.annotations / path.name
         state = "new"
         if there.exists():

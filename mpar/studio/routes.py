@@ -192,7 +192,8 @@ def _add_tables(app: Flask, token: str, studio: Studio) -> None:
     def show_labels() -> dict[str, Any]:
         study = studio.study()
         studio.videos.look(study)
-        return {"files": studio.imports.preview(study, studio.videos.all())}
+        problems = studio.videos.problems_with(study, studio.imports.staged)
+        return {"files": studio.imports.preview(study, studio.videos.all(), problems)}
 
     @app.post(f"/{token}/import/copy")
     def copy_labels() -> dict[str, Any]:

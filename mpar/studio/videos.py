@@ -188,7 +188,7 @@ class VideoTable:
             return
         try:
             with contained(study.annotations, with_disk=True):
-                read = self._lay(study, state[1])
+                read = self._lay(study, state[1], study.annotations)
         except InputError as error:
             read = Read(problems=list(error.problems))
         except MparError as error:  # of a table, or of the options
@@ -221,19 +221,29 @@ class VideoTable:
         except InputError as error:
             return {"problem": error.problems[0].message, "code": error.problems[0].code}
 
-    def _lay(self, study: Study, videos: list[Path]) -> Read:
+    def problems_with(self, study: Study, labels: Path) -> list[Problem]:
+        """Return what is wrong with a folder of label files, if all videos have been read."""
+        if any(self._keys.get(video) not in self._facts for video in self._videos):
+            return []
+        try:
+            with contained(labels, with_disk=True):
+                return self._lay(study, self._videos, labels).problems
+        except MparError:  # Videos says it
+            return []
+
+    def _lay(self, study: Study, videos: list[Path], annotations: Path) -> Read:
         """Lay labels on frames as preprocessing does, but on as many as packets promise."""
         from mpar.cache.collecting import gather_videos  # slow to load, and not needed at once
         from mpar.cache.labelling import expect_parts, join_labels
 
         class_map, config = self._commands.read_labelling(study)
-        if not videos or not study.annotations.is_dir():
+        if not videos or not annotations.is_dir():
             return Read(class_map)
         if config.follow:  # it says nothing about labels, and need not be measured
             config = replace(config, follow_size=config.follow_size or MIN_SIDE_PX)
         folders = [folder for folder in study.video_folders if folder.is_dir()]
         sources, problems = find_recordings(
-            folders, study.annotations, class_map, config, regions=config.regions, warns=False
+            folders, annotations, class_map, config, regions=config.regions, warns=False
         )
         sizes = Counter(video.stat().st_size for video in videos)
         facts = {s.video: self._fact(s.video, sizes[s.video.stat().st_size] > 1) for s in sources}
@@ -242,7 +252,7 @@ class VideoTable:
         problems = [*problems, *more, *joined.problems]
         read = Read(
             class_map,
-            problems=[p.below(study.annotations, *study.video_folders) for p in problems],
+            problems=[p.below(annotations, *study.video_folders) for p in problems],
             num_refused=len(sources) - len(set(joined.origins)),
             num_px=joined.frame_size[0] * joined.frame_size[1],
         )
@@ -442,11 +452,24 @@ def _problems_of(study: Study) -> Path:
 
 
 def _listed_problems(study: Study) -> list[Problem]:
-    """Return the problems that preprocessing listed last."""
+    """Return the problems that preprocessing listed last, of files that have not changed since."""
     with contextlib.suppress(OSError, ValueError):
         _, *rows = read_rows(_problems_of(study))
-        return [Problem(file, int(line or 0), text, code) for file, line, code, text in rows]
+        made = _problems_of(study).stat().st_mtime
+        folders = (study.annotations, *study.video_folders)
+        return [
+            Problem(file, int(line or 0), text, code)
+            for file, line, code, text in rows
+            if not any(_is_newer(folder / file, made) for folder in folders)
+        ]
     return []
+
+
+def _is_newer(path: Path, seconds: float) -> bool:
+    try:
+        return path.stat().st_mtime > seconds
+    except OSError:
+        return False
 
 
 def _problems_by_video(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import time
 
@@ -104,6 +105,10 @@ def test_problems_stand_at_their_video(small):
     assert codes["mouse_03.mp4"] == ["lost-frames"]
     assert codes["mouse_04.mp4"] == []
     assert [(p["file"], p["code"]) for p in found["problems"]] == [("other.csv", "no-video")]
+    later = (small / "cache.h5.problems.csv").stat().st_mtime + 10
+    os.utime(small / "Videos" / "mouse_03.mp4", (later, later))  # somebody repaired it
+    found = wait_for(VideoTable(small, Commands()), Study.open(small))
+    assert found["videos"][2]["problems"] == []
 
 
 def test_the_pattern_names_animals(small):

@@ -490,3 +490,16 @@ def test_the_expected_time_needs_no_run_and_learns_from_one(opened, small):
     (run / "metrics.csv").write_text("Epoch,Frames_per_second\n1,10\n")
     assert expected(model="fast")["run"] == "run_1"
     assert expected(model="fast")["seconds"] > first["seconds"]
+
+
+def test_label_files_of_another_length_are_known_at_the_import(small, opened):
+    """The import says what the table of videos would say once they are copied."""
+    client = opened(small)
+    while client("videos").json["is_reading"]:
+        time.sleep(0.05)
+    rows = b"".join(b"%d,rest\n" % k for k in range(40))
+    client("import?name=mouse_03_ben.csv", b"Frame,Action\n" + rows)
+    (file,) = client("import").json["files"]
+    assert "[row-count]" in file["problems"][0]
+    assert "40" in file["problems"][0]
+    assert file["can_copy"]
