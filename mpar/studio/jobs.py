@@ -190,11 +190,14 @@ class Jobs:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(job.pid, interrupt)
 
-    def output(self, number: int) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the last event of progress of a job, and its last lines of text."""
+    def output(
+        self, number: int, *, is_whole: bool = False
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return the last event of progress of a job, and its last lines of text, or all."""
         try:
             with self.log_path(number).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                end = file.seek(0, os.SEEK_END)
+                file.seek(0 if is_whole else max(0, end - _TAIL_BYTES))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return None, []

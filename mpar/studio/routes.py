@@ -145,7 +145,7 @@ def _add_reading(app: Flask, token: str, studio: Studio) -> None:
 
     @app.get(f"/{token}/log")
     def show_log() -> dict[str, Any]:
-        return {"lines": studio.jobs.output(request.args.get("number", 0, int))[1]}
+        return {"lines": studio.jobs.output(request.args.get("number", 0, int), is_whole=True)[1]}
 
 
 def _add_files(app: Flask, token: str, studio: Studio) -> None:

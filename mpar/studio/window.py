@@ -206,8 +206,12 @@ class Studio:
         if job.number in self._outputs:
             found = self._outputs[job.number]
         else:
-            progress, texts = self.jobs.output(job.number)
-            found = {"progress": progress, "text": texts[-1] if texts else ""}
+            progress, texts = self.jobs.output(job.number, is_whole=job.is_over)
+            found = {
+                "progress": progress,
+                "text": texts[-1] if texts else "",
+                "num_warnings": sum(text.startswith("warning: ") for text in texts),
+            }
             if job.is_over:  # what it said is final, and the page asks every second
                 self._outputs[job.number] = found
         assert self.folder is not None

@@ -213,6 +213,26 @@ def test_everything_has_a_name_and_nothing_overlaps(open_window, scheme):
     assert page.evaluate("() => document.activeElement.matches(':focus-visible')")
 
 
+def test_a_problem_stays_until_something_is_done(open_window):
+    """A plain message goes by itself; a problem goes with a click, or later with a key."""
+    window = open_window()
+    page, message = window.page, window.page.locator("#message")
+    page.clock.install()
+    page.evaluate("() => review.say('all well', true)")
+    page.clock.fast_forward(8000)
+    assert message.is_hidden()
+    for is_clicked in (True, False):
+        page.evaluate("() => review.say('disk full')")
+        page.clock.fast_forward(60_000)
+        assert message.is_visible()
+        if is_clicked:
+            message.click()
+        else:
+            window.press("ArrowRight")
+        assert message.is_hidden()
+    page.clock.resume()
+
+
 def test_regions_are_drawn_and_saved(open_window, tmp_path):
     """With the mouse and with numbers; the recordings are then those of the animals."""
     window = open_window()

@@ -18,6 +18,7 @@ import { clockText, Timeline } from "./timeline.js";
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1500;
 const WAIT_MS = 200;
+const READ_MS = 7000; // for which a message stays at least
 
 class Review {
   constructor(study, layout) {
@@ -78,6 +79,7 @@ class Review {
       this.inTurn(() => this.open(value));
       event.target.blur();
     });
+    $("message").addEventListener("click", () => this.say(""));
     $("undo").addEventListener("click", () => this.run("undo"));
     $("redo").addEventListener("click", () => this.run("redo"));
     $("help-button").addEventListener("click", () => $("help").showModal());
@@ -131,13 +133,15 @@ class Review {
     return code === NONE || code === undefined ? "no class" : this.study.names[code];
   }
 
+  // Say something: a plain message goes by itself, a problem with a click or the next thing done.
   say(text, isPlain = false) {
     const message = $("message");
     message.textContent = text;
     message.hidden = !text;
     message.setAttribute("role", isPlain ? "status" : "alert");
     clearTimeout(this.silence);
-    if (text) this.silence = setTimeout(() => (message.hidden = true), 7000);
+    this.isRead = false;
+    if (text) this.silence = setTimeout(() => (isPlain ? this.say("") : (this.isRead = true)), READ_MS);
   }
 
   // Open a recording; wait until the server knows its frames. Return whether it is open, and not another.
@@ -454,6 +458,7 @@ class Review {
   }
 
   run(command, value) {
+    if (this.isRead) this.say("");
     this.inTurn(() => this.#do(command, value));
   }
 

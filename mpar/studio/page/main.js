@@ -121,15 +121,18 @@ function drawJobs(jobs) {
     make("ul", { className: "plain", id: "job-list" }, ...jobs.map((job) => {
       const state = make("span", { className: "state", textContent: STATES[job.state] });
       state.dataset.state = job.state;
-      const log = button("What it said", async () => {
+      const showLog = async () => {
         const lines = (await ask(`log?number=${job.number}`)).lines.join("\n");
         const close = openDialog(`Job ${job.number}: ${TITLES[job.command]}`,
           [make("pre", { tabIndex: 0, textContent: lines || "nothing" }), button("Close", () => close())]);
-      }, { "aria-label": `What job ${job.number} said` });
+      };
+      const log = button("What it said", showLog, { "aria-label": `What job ${job.number} said` });
+      const warnings = job.is_over && job.num_warnings > 0 && button(counted(job.num_warnings, "warning"), showLog,
+        { className: "bad", "aria-label": `${counted(job.num_warnings, "warning")} of job ${job.number}` });
       const again = job.is_over && job.state !== "done" && job.command !== "train" && button("Start again",
         () => app.start(job.command, job.arguments), { "aria-label": `Start job ${job.number} again` });
       return make("li", {}, make("div", { className: "row" }, text("strong", `${job.number}. ${TITLES[job.command]}`), state,
-        log, !job.is_over && stopOf(job), again), ...progressOf(job),
+        warnings, log, !job.is_over && stopOf(job), again), ...progressOf(job),
       text("div", wordsOf(job), "soft"), command(job.line, `job ${job.number}`));
     })));
 }

@@ -111,3 +111,16 @@ def test_a_job_that_needs_another_waits_or_is_dropped(tmp_path):
     assert jobs.start_next() is None
     assert jobs.read(2).state == "dropped"
     assert jobs.read(2).is_over
+
+
+def test_all_warnings_of_a_job_are_counted(opened, small):
+    """However much progress it reported after the first."""
+    client = opened(small)
+    job = client.studio.jobs.add("train", [])
+    progress = '{"event": "progress", "stage": "learn", "done": 1, "total": 2}'
+    warning = '{"event": "message", "level": "warning", "text": "few bouts"}'
+    log = "\n".join([warning, *[progress] * 2000, warning])
+    client.studio.jobs.log_path(job.number).write_text(log)
+    client.studio.jobs.save(dataclasses.replace(job, state="done"))
+    assert client("state").json["jobs"][0]["num_warnings"] == 2
+    assert client("log?number=1").json["lines"] == ["warning: few bouts"] * 2
