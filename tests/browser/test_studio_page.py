@@ -16,7 +16,7 @@ from mpar.studio.jobs import Jobs
 from mpar.studio.routes import opened_studio
 from mpar.studio.study import Study
 from tests.fixtures.helpers import run
-from tests.unit.studio.test_study import put_study
+from tests.unit.studio.test_study import put_network, put_study
 
 pytestmark = pytest.mark.browser
 OPTIONS = {"preprocess": {"size": 32}, "train": {"model": "light", "epochs": 1}}
@@ -377,6 +377,22 @@ def test_everything_has_a_name_and_fits(open_page, scored, size, scheme):
         wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, screen
         assert page.locator("#screens a[aria-current='page']").count() == 1
+
+
+def test_many_runs_do_not_cut_the_table(open_page, scored):
+    """The newest run is named, with the number of the others; nothing is cut on a tablet."""
+    runs = [f"run_20261130_12000{k}" for k in range(9)]
+    for run_name in runs:
+        put_network(scored, run_name)
+        folder = scored / "predictions" / run_name
+        folder.mkdir(parents=True)
+        (folder / "mouse_01_predictions.csv").write_text("")
+    page = open_page(scored)
+    page.set_viewport_size({"width": 820, "height": 1180})
+    page.wait_for_selector("#videos-table td.runs >> text=20261130_120008 and 8 more")
+    page.wait_for_function("() => !studio.table.is_reading")
+    wide = "e => e.scrollWidth - e.clientWidth"
+    assert page.locator("#videos-table .scroll").evaluate(wide) <= 0
 
 
 def test_what_is_late_or_clicked_twice(open_page, scored):

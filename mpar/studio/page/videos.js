@@ -56,10 +56,18 @@ function videoTable(found) {
         cell(video.seconds === undefined ? "" : clockText(video.seconds), "number"),
         cell(video.fps === undefined ? "" : `${video.fps} /s`, "number"), cell(video.size, "number"),
         cell(video.animal || "not found", video.animal ? "animal" : "animal bad"), cell(scoredText(video)),
-        cell(video.predicted.map((run) => run.replace("run_", "")).join(", ") || "no", video.predicted.length ? "" : "soft"));
+        predictedCell(video.predicted));
       row.dataset.video = video.name;
       return row;
     }));
+}
+
+// The newest run, and how many older ones there are.
+function predictedCell(runs) {
+  if (!runs.length) return cell("no", "soft");
+  const made = cell(`${runs.at(-1).replace("run_", "")}${runs.length > 1 ? ` and ${runs.length - 1} more` : ""}`, "runs");
+  made.title = runs.join("\n");
+  return made;
 }
 
 function scoredText(video) {
