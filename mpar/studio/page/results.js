@@ -6,7 +6,7 @@ const FIELDS = [
   { name: "bin", label: "Time bins", hint: "such as 5min", note: "Cuts the recording into pieces of this length." },
   { name: "window", label: "Windows", hint: "phase1=0-10min, phase2=10-60min", isList: true, note: "Named stretches of time, separated by commas." },
   { name: "group-by", label: "Groups by", hint: "group", isList: true, note: "Columns of the table of animals, separated by commas." },
-  { name: "response", label: "Responses", hint: "those marked in the classes", isList: true, note: "With stimuli: classes that count as a response, separated by commas." },
+  { name: "response", label: "Responses", hint: "as marked", isList: true, note: "With stimuli: classes that count as a response, separated by commas; by default those marked in the classes." },
   { name: "response-window", label: "Response within", hint: "0-2s", note: "With stimuli: when a response may begin." },
 ];
 const CAPTIONS = { ethograms: "Ethograms of all recordings, by group", time_course: "Time course: mean over animals in each bin, ± SEM" };
