@@ -30,7 +30,7 @@ class _Range(NamedTuple):
 
 _FROM_1 = _Range(Integral, lambda value: value >= 1, "a whole number, 1 or more")
 _FROM_0 = _Range(Integral, lambda value: value >= 0, "a whole number, 0 or more")
-_EPOCHS = _Range(Integral, lambda value: 0 <= value <= 100_000, "a whole number, 0 to 100,000")
+_EPOCHS = _Range(Integral, lambda value: 0 <= value <= 10**7, "a whole number, 0 to 10,000,000")
 _POSITIVE = _Range(Real, lambda value: 0 < value < math.inf, "a number above 0")
 _NOT_NEGATIVE = _Range(Real, lambda value: 0 <= value < math.inf, "0 or more")
 _SHARE = _Range(Real, lambda value: 0 <= value < 1, "0 to below 1")

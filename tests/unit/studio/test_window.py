@@ -385,8 +385,8 @@ def test_the_page_for_scoring_is_opened_anew_only_if_it_must(opened, small):
 @pytest.mark.parametrize(
     ("command", "name", "value", "found"),
     [
-        ("train", "epochs", -3, "found -3, expected a whole number, 0 to 100,000"),
-        ("train", "epochs", 10**9, "found 1000000000, expected a whole number, 0 to 100,000"),
+        ("train", "epochs", -3, "found -3, expected a whole number, 0 to 10,000,000"),
+        ("train", "epochs", 10**9, "found 1000000000, expected a whole number, 0 to 10,000,000"),
         ("preprocess", "label-offset", -1, "found -1"),
         ("train", "minutes", "soon", "found 'soon'"),
         ("train", "model", "huge", "found 'huge'"),
