@@ -31,6 +31,7 @@ from mpar.cache.layout import (
 from mpar.cache.opening import opened
 from mpar.errors import StoreError
 from mpar.labels.classes import ClassMap
+from mpar.system.faults import plain_reason
 from mpar.video.following import Following
 
 
@@ -119,8 +120,8 @@ def read_index(path: Path, status: os.stat_result) -> Index:
             data = _read_plain(path, file)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise StoreError(
-            f"{path}: cannot be read as an HDF5 file ({str(error)[:200]}), expected a cache; check "
-            "the path, copy it again, or make it again with mpar-preprocess"
+            f"{path}: cannot be read as an HDF5 file ({plain_reason(error)}), expected a "
+            "cache; check the path, copy it again, or make it again with mpar-preprocess"
         ) from None
     if not os.path.samestat(path.stat(), status):
         raise StoreError(f"{path}: was replaced while it was being opened; try again")

@@ -22,6 +22,7 @@ from mpar.errors import ConfigError, InputError, Problem, shorten
 from mpar.labels.names import NameIndex, folded
 from mpar.matching.regions import is_file_name
 from mpar.system.csv_text import number_rows, parse_rows, read_text
+from mpar.system.faults import plain_reason
 from mpar.system.folders import find_files
 from mpar.system.tables import DELIMITERS
 from mpar.video.regions import Region, Track
@@ -35,6 +36,10 @@ _FILTERED = "_filtered"  # what DeepLabCut adds to the name of tracks
 _SLEAP_PREFIX = re.compile(r".*?\.\d{3}_(?=.)")  # what SLEAP puts before it: "labels.v001.000_"
 
 log = logging.getLogger(__name__)
+
+
+class _NoTracksError(ValueError):
+    """Why a file holds no tracks, in words for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +190,12 @@ def read_tracks(path: Path) -> TrackFile:
         It is of SLEAP, and sleap-io is not installed.
     """
     try:
-        file = _READERS[path.suffix.lower()](path)
+        with np.errstate(over="ignore"):  # places beyond any picture, which go below
+            file = _READERS[path.suffix.lower()](path)
     except (ConfigError, InputError):
         raise
-    except (OSError, ValueError, LookupError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0][:200]
+    except _UNREADABLE as error:
+        reason = str(error) if isinstance(error, _NoTracksError) else plain_reason(error)
         raise InputError.of(
             path,
             "unknown-format",
@@ -217,9 +223,12 @@ def _read_csv(path: Path) -> TrackFile:
     delimiter = max(DELIMITERS, key=first.count)
     head = [cells for _, cells in parse_rows(path, first, delimiter) if cells[0] in _HEADS]
     if [cells[0] for cells in head] not in (_HEADS, [_HEADS[0], *_HEADS[2:]]):
-        raise ValueError("its first rows are not scorer, bodyparts and coords")
+        raise _NoTracksError("its first rows are not scorer, bodyparts and coords")
     _check_lengths(path, text, delimiter, len(head[0]))
-    rows = number_rows(text, len(head), delimiter)
+    try:
+        rows = number_rows(text, len(head), delimiter)
+    except ValueError:
+        raise _NoTracksError("it has no rows, or a cell that is no number") from None
     columns = list(zip(*(cells[1:] for cells in head), strict=True))
     return _from_columns(columns, rows[:, 0], rows[:, 1:])
 
@@ -253,14 +262,14 @@ def _read_hdf5(path: Path) -> TrackFile:
                 table = group["table"]
                 columns = _unpickle(table.attrs["values_block_0_kind"])
                 return _from_columns(columns, table["index"], table["values_block_0"])
-    raise ValueError("it holds no table of DeepLabCut and no tracks of SLEAP")
+    raise _NoTracksError("it holds no table of DeepLabCut and no tracks of SLEAP")
 
 
 class _PlainUnpickler(pickle.Unpickler):
     """Reads lists and texts; anything that would run code is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(
+        raise _NoTracksError(
             f"its column names use {module}.{name}; save it as .csv (save_as_csv=True)"
         )
 
@@ -274,13 +283,13 @@ def _unpickle(text: Any) -> list[tuple[str, ...]]:
 def _from_columns(columns: Sequence[Any], index: np.ndarray, values: np.ndarray) -> TrackFile:
     """Return tracks from columns (scorer, individual, body part, coordinate) of DeepLabCut."""
     if not np.array_equal(index, np.arange(len(values))):
-        raise ValueError("its rows are not frames 0, 1, 2, ...: these are no tracks of a video")
+        raise _NoTracksError("its rows are not frames 0, 1, 2, ...: these are no tracks of a video")
     has_animals = len(columns[0]) == 4
     places: dict[tuple[str, str, str], int] = {}
     for i, column in enumerate(columns):
         name = (column[1] if has_animals else "", column[-2], column[-1])
         if places.setdefault(name, i) != i:
-            raise ValueError(f"it has the column {'/'.join(filter(None, name))} twice")
+            raise _NoTracksError(f"it has the column {'/'.join(filter(None, name))} twice")
     # "single" holds points that belong to no animal, such as corners of the arena
     named = dict.fromkeys(animal for animal, _, _ in places)
     animals = tuple(animal for animal in named if animal != "single") or tuple(named)
@@ -309,10 +318,12 @@ def _read_sleap(path: Path) -> TrackFile:
     else:
         labels = sleap_io.load_analysis_h5(str(path))
     if len(labels.videos) != 1:
-        raise ValueError(f"it holds {len(labels.videos)} videos, expected one; export each alone")
+        raise _NoTracksError(
+            f"it holds {len(labels.videos)} videos, expected one; export each alone"
+        )
     animals = tuple(track.name for track in labels.tracks)
     if not animals and max((len(frame.instances) for frame in labels), default=0) > 1:
-        raise ValueError("its animals have no tracks; track them in SLEAP first")
+        raise _NoTracksError("its animals have no tracks; track them in SLEAP first")
     return TrackFile(
         animals if len(animals) > 1 else ("",),
         tuple(labels.skeleton.node_names),
@@ -321,4 +332,9 @@ def _read_sleap(path: Path) -> TrackFile:
     )
 
 
+# what h5py, sleap-io and unpickling raise if bytes are damaged
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError),
+    pickle.UnpicklingError,
+)
 _READERS = {".csv": _read_csv, ".h5": _read_hdf5, ".slp": _read_sleap}

@@ -165,11 +165,15 @@ class _Onnx:
                 f"{path}: is not there; pass its path with --features FILE.onnx"
             ) from None
         except (OSError, cv2.error) as error:
-            raise self._problem("cannot be read as an ONNX network", error) from None
+            reason = (
+                error.strerror
+                if isinstance(error, OSError)
+                else "it is damaged, or has layers that OpenCV does not compute"
+            )
+            raise self._problem(f"cannot be read as an ONNX network ({reason})") from None
 
-    def _problem(self, what: str, error: Exception) -> ConfigError:
-        text = " ".join(str(error).split())[:200]
-        return ConfigError(f"{self._path}: {what} ({text}); export it again (README)")
+    def _problem(self, what: str) -> ConfigError:
+        return ConfigError(f"{self._path}: {what}; export it again (README)")
 
     def embed(self, pictures_NSS: np.ndarray) -> np.ndarray:
         x_N3SS = np.repeat(pictures_NSS[:, None].astype(np.float32) / 255, 3, axis=1)
@@ -179,9 +183,11 @@ class _Onnx:
                 try:
                     self._net.setInput(one[None])
                     found.append(np.array(self._net.forward(), np.float32))
-                except cv2.error as error:
+                except cv2.error:
                     side = x_N3SS.shape[-1]
-                    raise self._problem(f"does not take pictures of {side} px", error) from None
+                    raise self._problem(
+                        f"cannot compute an output for pictures of {side} px"
+                    ) from None
         rows = np.concatenate(found)
         if rows.ndim != 2 or len(rows) != len(x_N3SS) or not np.isfinite(rows).all():
             raise ConfigError(

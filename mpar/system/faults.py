@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import platform
 import tempfile
 import traceback
@@ -21,6 +22,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return True if an error says that the memory is full: of Python, of a processor or a GPU."""
     text = str(error).partition("\n")[0].lower()
     return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
+
+
+def plain_reason(error: Exception) -> str:
+    """Return why a library cannot read a file, since the library speaks of its own insides."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else "it is damaged, cut short, or of another kind"
 
 
 @contextlib.contextmanager

@@ -89,5 +89,5 @@ def test_damage_is_still_found(cache):
     data = bytearray(cache.read_bytes())
     data[20] ^= 1
     cache.write_bytes(data)
-    with pytest.raises(StoreError, match="cannot be read as an HDF5 file"):
+    with pytest.raises(StoreError, match=r"cannot be read as an HDF5 file \(it is damaged"):
         Store(cache)

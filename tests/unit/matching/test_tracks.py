@@ -194,7 +194,7 @@ def cut_rows(path, *numbers, cells=5):
         ("m1.csv", lambda path: path.write_text("Frame,Action\n0,rest\n"), "first rows are not"),
         ("m1.csv", lambda path: path.write_text(""), "cannot be read as tracks"),
         ("m1.csv", put_gap, "rows are not frames 0, 1, 2"),
-        ("m1.h5", lambda path: path.write_bytes(b"no HDF5"), "cannot be read as tracks"),
+        ("m1.h5", lambda path: path.write_bytes(b"no HDF5"), r"tracks \(it is damaged, cut short"),
         ("m1.h5", lambda path: h5py.File(path, "w").close(), "no table of DeepLabCut"),
         ("m1.h5", put_harm, "column names use"),
         (
@@ -216,6 +216,28 @@ def test_other_files_are_refused(tmp_path, capsys, name, put, message):
     with pytest.raises(InputError, match=message):
         read_tracks(tmp_path / name)
     assert "harm" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS[1:])
+def test_damage_is_named_in_plain_words(tmp_path, write, name):
+    """Wherever a file is cut, and where bytes of its head are wrong: no words of HDF5."""
+    if write is write_sleap:
+        pytest.importorskip("sleap_io")
+    path, rng = tmp_path / name, np.random.default_rng(0)
+    whole = write(path, make_places(), TWO).read_bytes()
+    refused = []
+    for _ in range(30):
+        wrong = bytearray(whole)
+        for place in rng.integers(0, 512, 20):
+            wrong[place] ^= 0xFF
+        for data in (whole[: rng.integers(len(whole))], bytes(wrong)):
+            path.write_bytes(data)
+            try:
+                read_tracks(path)
+            except InputError as error:
+                refused.append(str(error))
+    assert len(refused) > 30
+    assert [text for text in refused if "cannot be read as tracks (it" not in text] == []
 
 
 def test_files_of_sleap_need_the_extra(tmp_path, monkeypatch):

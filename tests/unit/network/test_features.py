@@ -191,7 +191,7 @@ def test_bad_image_networks_are_refused(tmp_path):
     broken.write_bytes(b"not a network")
     for source, text in (
         (tmp_path / "none.onnx", "is not there; pass its path"),
-        (broken, "cannot be read as an ONNX network"),
+        (broken, r"broken.onnx: cannot be read as an ONNX network \(it is damaged, or has layers"),
         ("cache.h5", "expected a file .onnx"),
     ):
         with pytest.raises(ConfigError, match=text):
