@@ -14,6 +14,8 @@ from mpar.learning.recipe import RECIPES, TrainConfig, check_option
 
 Command = Callable[..., Any]
 _SHORT_NAMES = {"model_type": "model", "num_epochs": "epochs", "use_amp": "amp"}
+# what also matters without a network
+OF_EVERY_MODEL = ("movement", "features", "view", "val_fraction", "test_fraction", "seed")
 _TYPES = {"int": int, "float": float}
 
 

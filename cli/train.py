@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from mpar_cli import _options
-from mpar_cli._recipe import recipe_options
+from mpar_cli._recipe import OF_EVERY_MODEL, recipe_options
 from mpar_cli._run import command
 
 
@@ -108,6 +108,9 @@ def main(
     elif caches:
         if init_path is not None:
             _options.refuse_given(["model_type", "clip_length", "centre_frames"], "--init")
+        if recipe["model_type"] == "none":
+            idle = recipe.keys() - {"model_type", *OF_EVERY_MODEL}
+            _options.refuse_given([*idle], "--model none")
         given = {name: value for name, value in recipe.items() if value is not None}
         config = named_recipe(recipe_name, **given)
         if has_curve:

@@ -225,6 +225,17 @@ def test_nothing_to_learn_is_refused(study, tmp_path):
     assert "expected a file .onnx" in result.output
 
 
+def test_options_of_the_network_are_refused_without_one(study, tmp_path):
+    """They would change nothing, so nobody believes that they did."""
+    arguments = ["--model", "none", "--seed", "1", "--epochs", "5", "--minutes", "3", "--no-amp"]
+    result = CliRunner().invoke(
+        train.main, [str(study.cache), *arguments, "-o", str(tmp_path / "o")]
+    )
+    assert result.exit_code == 2
+    assert "--epochs, --minutes, --amp cannot be combined with --model none" in result.output
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("options", [[], ["--folds", "2"], ["--learning-curve"]])
 def test_a_missing_image_network_leaves_no_folder(study, tmp_path, options):
     """The message says what to do; no empty run is left to be taken for one."""
