@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from mpar.cache.store import Store
-from mpar.errors import ConfigError
 from mpar.labels.classes import UNLABELLED
 from mpar.learning.expert_fitting import (
     FeatureFitting,
@@ -82,11 +81,6 @@ class Beside:
             self.names.remove("movement")
             if team.is_leader:
                 log.info("the movement model does not count: it sees several animals together")
-        if not self.names and config.model_type == NO_NETWORK:
-            raise ConfigError(
-                "model: without a network, nothing tells animals of one picture apart; pass "
-                "--features, or another --model"
-            )
         self.quiet = True
         self._embedder: ViewEmbedder | None = None
         if experts is not None:

@@ -92,7 +92,7 @@ def begin_folds(
     with Store(cache_path, access=access) as store:
         splits = fold_splits(store, num_folds, val_fraction=config.val_fraction, seed=config.seed)
         for number, split in enumerate(splits, start=1):
-            check_learnable(store, split, f"the train part of fold {number}")
+            check_learnable(store, split, config, f"the train part of fold {number}")
         folder = make_run_folder(Path(output_folder), prefix="folds")
         for number, split in enumerate(splits, start=1):
             write_split(folder / f"fold_{number}.csv", split, store)
@@ -279,7 +279,7 @@ def begin_curve(
         splits: dict[str, Split] = {}
         for name, share in SHARES.items():
             splits[name] = _shrink(split, store, share, seed=config.seed)
-            check_learnable(store, splits[name], f"the {name} of the animals to train on")
+            check_learnable(store, splits[name], config, f"the {name} of the animals to train on")
         folder = make_run_folder(Path(output_folder), prefix="curve")
         for name, part in splits.items():
             write_split(folder / f"{name}.csv", part, store)

@@ -17,6 +17,8 @@ from mpar.cache.clips import count_classes
 from mpar.cache.layout import RecordingInfo
 from mpar.cache.store import Store
 from mpar.errors import ConfigError, InputError, Problem
+from mpar.learning.recipe import TrainConfig
+from mpar.network.config import NO_NETWORK
 from mpar.system.files import read_rows, write_rows
 from mpar.video.regions import share_pixels
 
@@ -132,11 +134,18 @@ def _too_few(store: Store, members: dict[str, list[int]], has_test: bool) -> str
     )
 
 
-def check_learnable(store: Store, split: Split, what: str = "the train part") -> None:
-    """Raise ConfigError if the training recordings hold only one class.
+def check_learnable(
+    store: Store, split: Split, config: TrainConfig, what: str = "the train part"
+) -> None:
+    """Raise ConfigError if the training recordings hold only one class, or look all the same.
 
     A network would predict that class for every frame of every video. `what` names the recordings.
     """
+    if config.model_type == NO_NETWORK and not config.features and shares_pictures(store):
+        raise ConfigError(
+            "model: without a network, nothing tells animals of one picture apart; pass "
+            "--features, or another --model"
+        )
     counts_K = class_counts(store, split.train)
     everywhere_K = class_counts(store, range(len(store)))
     if (counts_K > 0).sum() > 1:

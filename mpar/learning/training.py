@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,29 +102,36 @@ def train(
                     f"{store.path}: the {part} part has no labelled frame; label some, or pass "
                     "another --split"
                 )
-        check_learnable(store, split)
-        run_folder = team.on_leader(lambda: make_run_folder(Path(output_folder), run_name))
+        check_learnable(store, split, config)
+        parent = Path(output_folder)
+        new = [path for path in (parent, *parent.parents) if not path.exists()]
+        is_new = run_name is None or not (parent / run_name).exists()
+        run_folder = team.on_leader(lambda: make_run_folder(parent, run_name))
         try:
             run = TrainingRun(run_folder, store, split, config, chosen, init, team)
+            if team.is_leader:
+                write_split(run_folder / "split.csv", split, store)
+                write_json(
+                    run_folder / "config.json",
+                    {
+                        "cache": as_text(cache_path),
+                        "access": access,
+                        "training": config.to_dict(),
+                    },
+                )
+                odd_init = [] if init is None else _warnings_of_init(init, store, split)
+                scenes = check_scenes(store, split.train, split.test or split.val)
+                few = find_scarce(split, store)
+                _log_start(run, [*check_split(split, store), *few, *scenes, *odd_init])
+            run.execute(quiet=quiet)
         except MparError:
-            with contextlib.suppress(OSError):  # of another process of the team
-                run_folder.rmdir()  # nothing is in it yet
+            has_saved = (run_folder / "last.pt").exists()
+            if team.is_leader and is_new and not has_saved:  # nothing to continue
+                shutil.rmtree(run_folder, ignore_errors=True)
+                with contextlib.suppress(OSError):  # another run began in them
+                    for path in new:
+                        path.rmdir()
             raise
-        if team.is_leader:
-            write_split(run_folder / "split.csv", split, store)
-            write_json(
-                run_folder / "config.json",
-                {
-                    "cache": as_text(cache_path),
-                    "access": access,
-                    "training": config.to_dict(),
-                },
-            )
-            odd_init = [] if init is None else _warnings_of_init(init, store, split)
-            scenes = check_scenes(store, split.train, split.test or split.val)
-            few = find_scarce(split, store)
-            _log_start(run, [*check_split(split, store), *few, *scenes, *odd_init])
-        run.execute(quiet=quiet)
     return run_folder
 
 

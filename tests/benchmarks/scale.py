@@ -86,7 +86,7 @@ def begin(path: Path) -> dict[str, float]:
     before, started = own_memory_mib(), time.perf_counter()
     with Store(path) as store:
         split = choose_split(store, config, None)
-        check_learnable(store, split)
+        check_learnable(store, split, config)
         check_split(split, store)
         run_ = TrainingRun(path.parent, store, split, config, torch.device("cpu"))
         samples = run_._samples(0)

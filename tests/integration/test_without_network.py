@@ -243,4 +243,14 @@ def test_a_missing_image_network_leaves_no_folder(study, tmp_path, options):
     result = CliRunner().invoke(train.main, [*missing, *options])
     assert result.exit_code == 2
     assert "x.onnx: is not there; pass its path with --features FILE.onnx" in result.output
-    assert not list(tmp_path.glob("o/*"))
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_refusal_leaves_no_folder(study, tmp_path):
+    """Also one that comes only after the first steps were timed."""
+    output = ["-o", str(tmp_path / "a" / "b"), "--device", "cpu"]
+    options = ["--model", "fast", "--minutes", "0.0001"]
+    result = CliRunner().invoke(train.main, [str(study.cache), *options, *output])
+    assert result.exit_code == 2
+    assert "minutes: found 0.0001, expected" in result.output
+    assert [*tmp_path.iterdir()] == []

@@ -79,6 +79,17 @@ def test_two_animals_in_one_chamber_are_not_swapped(study, tmp_path):
     assert "has no key point tail, expected some of nose, ear" in problem.message
 
 
+@pytest.mark.parametrize("how", [[], ["--folds", "2"], ["--learning-curve"]])
+def test_movement_alone_cannot_tell_animals_of_one_picture_apart(tmp_path, how):
+    """Training is refused, and leaves no folder."""
+    videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=3)
+    preprocess(videos, labels, tmp_path / "c.h5", config=tracked(tracks))
+    result = run("train", tmp_path / "c.h5", "--model", "none", *how, "-o", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert "nothing tells animals of one picture apart; pass --features" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
 def hide_most(path):
     """Leave the key points of the first ten frames of tracks."""
     places = np.full((NUM_FRAMES, 2, 2, 2), np.nan)

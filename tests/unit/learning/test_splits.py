@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mpar.errors import ConfigError, InputError
 from mpar.labels.classes import DEFAULT_CLASS_MAP
+from mpar.learning.recipe import TrainConfig
 from mpar.learning.splits import (
     Split,
     check_learnable,
@@ -153,17 +154,17 @@ def test_too_few_animals_are_refused(tmp_path, groups, fractions, advice, never)
 def test_one_class_to_learn_is_refused(tmp_path):
     """With others elsewhere, or nowhere; two classes in training are enough."""
     with make_store(tmp_path / "c.h5", [("a", [0, -1]), ("b", [0, 1]), ("c", [2, 2])]) as store:
-        check_learnable(store, Split(train=(1,), val=(0,), test=()))
-        check_learnable(store, Split(train=(0, 2), val=(1,), test=()))
+        check_learnable(store, Split(train=(1,), val=(0,), test=()), TrainConfig())
+        check_learnable(store, Split(train=(0, 2), val=(1,), test=()), TrainConfig())
         message = r"the train part has labels of only one class \(rest\), .*paw_withdraw, paw_lick;"
         with pytest.raises(ConfigError, match=message):
-            check_learnable(store, Split(train=(0,), val=(1,), test=(2,)))
+            check_learnable(store, Split(train=(0,), val=(1,), test=(2,)), TrainConfig())
     with make_store(tmp_path / "d.h5", [("a", [2, -1]), ("b", [2, 2])]) as store:
         with pytest.raises(ConfigError, match=r"every labelled frame is paw_lick.*--unscored "):
-            check_learnable(store, Split(train=(0,), val=(1,), test=()))
+            check_learnable(store, Split(train=(0,), val=(1,), test=()), TrainConfig())
         store.config["unscored"] = "paw_lick"
         with pytest.raises(ConfigError, match="every frame; label frames of other classes too"):
-            check_learnable(store, Split(train=(0,), val=(1,), test=()))
+            check_learnable(store, Split(train=(0,), val=(1,), test=()), TrainConfig())
 
 
 def test_file_round_trip(store, tmp_path):
