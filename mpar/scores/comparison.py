@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mpar.aligning.laying import check_unscored, events_to_frames
-from mpar.aligning.recordings import check_recording
+from mpar.aligning.recordings import check_recording, describe_trials
 from mpar.errors import ConfigError, InputError, Problem
 from mpar.labels.classes import DEFAULT_CLASS_MAP, UNLABELLED, ClassMap, agree_on
 from mpar.matching.groups import find_group, warn_of_groups
@@ -197,7 +197,9 @@ def compare_folders(
             if not source.labels:
                 raise InputError.of(item.path, "no-labels", f"has no labels in {annotation_folder}")
             with contained(item.path, with_disk=True):
-                comparisons += _compare_files(source, group, item, class_map, options)
+                comparisons += _compare_files(
+                    source, group, item, class_map, options, annotation_folder
+                )
         except InputError as error:
             problems += error.problems
     found: dict[str, Comparison] = {}
@@ -272,6 +274,7 @@ def _compare_files(
     stored: StoredPrediction,
     class_map: ClassMap,
     options: LabelOptions,
+    folder: Path | str,
 ) -> list[Comparison]:
     sidecar = stored.sidecar
     predicted = stored.read_rows(class_map, with_confidence=True)
@@ -284,14 +287,13 @@ def _compare_files(
             "predict again",
         )
     line = line_of(sidecar) if sidecar else TimeLine(num_frames)
-    recordings = check_recording(
-        source,
-        events_to_frames(source.labels, class_map, line, options),
-        line,
-        class_map,
-        options,
-        group=group,
-    )
+    scorings = events_to_frames(source.labels, class_map, line, options)
+    recordings = check_recording(source, scorings, line, class_map, options, group=group)
+    remarks = [(item.path, text) for item in scorings for text in item.warnings]
+    if len(recordings) > 1 and options.several is None and (text := describe_trials(scorings)):
+        remarks.append((source.path, text))
+    for path, text in remarks:
+        log.warning("%s", Problem.of(path, "warning", text).below(folder))
     rows = predicted.of_frames(num_frames)
     labels_T = np.where(rows < 0, UNLABELLED, predicted.labels[rows])
     confidence_T = None

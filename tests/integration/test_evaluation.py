@@ -21,8 +21,8 @@ from mpar.network.comparing import select_recordings
 from mpar.predictions.postprocess import PostConfig
 from mpar.predictions.writing import OutputConfig, write_prediction
 from mpar.scores.comparison import SAME_ANIMAL, compare_folders
-from tests.fixtures.helpers import raises_problem, recording_of
-from tests.fixtures.synthetic import write_annotation
+from tests.fixtures.helpers import raises_problem, recording_of, run
+from tests.fixtures.synthetic import write_annotation, write_video
 
 CLASS_NAMES = DEFAULT_CLASS_MAP.class_names
 
@@ -165,6 +165,25 @@ def test_folders_are_compared_frame_by_frame(checkpoint, tmp_path):
     (comparison,), _, problems = compare_folders(tmp_path / "p", tmp_path / "ann")
     assert problems == []
     assert np.flatnonzero(comparison.truth != comparison.predicted).tolist() == [9]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_warnings_of_label_files_are_printed_as_by_preprocess(checkpoint, tmp_path):
+    """With the place of the file in its folder, and without any effect on the scores."""
+    (tmp_path / "ann" / "anna").mkdir(parents=True)
+    (tmp_path / "v").mkdir()
+    path = tmp_path / "ann" / "anna" / "m.csv"
+    write_annotation(path, [0, 0, 2, 2])
+    head, *rows = path.read_text().split()
+    path.write_text("\n".join([head, *reversed(rows)]))
+    write_fake_prediction(tmp_path / "p", checkpoint, "m", [0, 0, 2, 2])
+    write_video(tmp_path / "v" / "m.mp4", np.zeros((4, 32, 32), np.uint8))
+    scored = run("evaluate", tmp_path / "p", tmp_path / "ann", "-o", tmp_path / "e")
+    preprocessed = run("preprocess", tmp_path / "v", tmp_path / "ann", "-o", tmp_path / "c.h5")
+    (line,) = [line for line in scored.output.splitlines() if line.startswith("warning: anna/m")]
+    assert "sort" in line
+    assert line in preprocessed.output.splitlines()
+    assert "macro-F1 1.000" in scored.output
 
 
 @pytest.mark.usefixtures("no_figures")
