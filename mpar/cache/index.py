@@ -137,13 +137,16 @@ def _parse(path: Path, text: bytes, fingerprint: str, version: int, size_bytes: 
     try:
         data = json.loads(text)
         height, width = map(int, data["frame_size"])
+        config = dict(data["config"])
+        if config.get("tracks"):
+            config["tracks"] = sorted(config["tracks"])  # earlier versions kept the user's order
         index = Index(
             path,
             version,
             fingerprint,
             len(text),
             ClassMap.from_dict(data["class_map"]),
-            dict(data["config"]),
+            config,
             (height, width),
             tuple(RecordingInfo.from_dict(entry) for entry in data["recordings"]),
             [{key: int(e[key]) for key in places_of(version)} for e in data["recordings"]],

@@ -73,11 +73,14 @@ class TrackFolder:
     path : Path
         Searched with its subfolders.
     points : tuple of str
-        The key points that squares are around; all if empty.
+        The key points that squares are around, in any order; all if empty.
     """
 
     path: Path
     points: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", tuple(sorted({*self.points})))
 
     @property
     def of_every_video(self) -> tuple[Region, ...]:

@@ -80,7 +80,7 @@ class Following:
         return cls(
             side,
             min(map(int, size)) if size else side,
-            None if points is None else tuple(map(str, points)),
+            None if points is None else tuple(sorted(map(str, points))),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -161,6 +162,19 @@ def test_a_cache_names_all_key_points(tmp_path, monkeypatch):
         preprocess(videos, labels, cache, config=tracked(tracks))
 
 
+def test_the_order_of_key_points_does_not_matter(tmp_path):
+    """Also that of a cache of an earlier version, which kept it."""
+    videos, labels, tracks, _ = write_chamber(tmp_path)
+    folder = TrackFolder(tracks, ("nose", "tail"))
+    object.__setattr__(folder, "points", ("tail", "nose"))
+    old = PreprocessConfig(size=(32, 48), follow=True, follow_size=SIDE, regions=folder)
+    assert preprocess(videos, labels, tmp_path / "c.h5", config=old).is_written
+    again = dataclasses.replace(old, regions=TrackFolder(tracks, ("nose", "tail")))
+    assert not preprocess(videos, labels, tmp_path / "c.h5", config=again).is_written
+    with Store(tmp_path / "c.h5") as store:
+        assert store.following == Following.of(old.to_dict()) == Following.of(again.to_dict())
+
+
 def test_changed_tracks_are_followed_anew(tmp_path):
     """Only if asked. Frames of unchanged tracks are copied; those of others are decoded again."""
     videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=2)
@@ -244,9 +258,10 @@ def test_commands_take_tracks(tmp_path):
     """Preprocess and predict, from the command line; without tracks, prediction says what to do."""
     videos, labels, tracks, _ = write_chamber(tmp_path, num_videos=3)
     cache = tmp_path / "cache.h5"
-    how = ["--size", "32", "--tracks", tracks, "--track-points", "nose,tail"]
-    result = run("preprocess", videos, labels, "-o", cache, *how)
-    assert result.exit_code == 0, result.output
+    how = ["--size", "32", "--tracks", tracks, "--track-points"]
+    for points in ("tail,nose", "nose,tail,nose"):  # one and the same
+        result = run("preprocess", videos, labels, "-o", cache, *how, points)
+        assert result.exit_code == 0, result.output
     config = TrainConfig(model_type="light", num_epochs=1, batch_size=4, window=12)
     best = best_checkpoint(train(cache, tmp_path, config=config, device="cpu"))
     assert load_checkpoint(best).following.points == ("nose", "tail")
