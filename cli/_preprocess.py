@@ -76,3 +76,8 @@ def show_report(report: PreprocessReport, class_map: ClassMap) -> None:
     unlabelled = f"{report.class_counts['unlabelled']:,}"
     rows.append(["-1", "unlabelled", f"{report.code_counts[-1]:,}", "", "unlabelled", unlabelled])
     show_table(rows)
+    if any(len(info.annotators) > 1 for info in report.recordings):
+        click.echo(
+            "where several people scored a recording, the codes are those of the first by name, "
+            "the classes those of their majority"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 from mpar.cache.store import Store
 from mpar.labels.classes import DEFAULT_CLASS_MAP
 from mpar.system.files import sha256_of
+from tests.fixtures.helpers import run as run_command
 from tests.fixtures.synthetic import (
     write_annotation,
     write_sample,
@@ -113,6 +114,14 @@ def test_several_annotators_vote_and_keep_their_codes(inputs, cache):
         assert store.labels(2).tolist() == [2] * 8 + [0] * 8
     first = np.concatenate([codes_of("m1", 40), codes_of("m2", 33)])
     assert report.code_counts[0] == (first == 0).sum() + 16  # the first annotator's
+    folders = inputs / "Videos", inputs / "Annotations"
+    shown = run_command("preprocess", *folders, "-o", cache).output
+    text = "the codes are those of the first by name, the classes those of their majority"
+    assert text in shown
+    for name in ("bob", "eve"):
+        (inputs / "Annotations" / f"m3_{name}.csv").unlink()
+    alone = run_command("preprocess", *folders, "-o", cache.with_name("a.h5")).output
+    assert text not in alone
 
 
 def test_label_offset_leaves_the_first_frames_unlabelled(inputs, cache):
