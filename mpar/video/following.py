@@ -39,6 +39,7 @@ _SLACK = 0.1  # of the side: how far an animal that runs may be from the even pa
 _PLAY = 0.1  # of the side: how far it may be from the middle before the square moves
 _CUT = 0.1  # of the side: how far an animal may reach beyond the square
 _FIXED_SHARE = 0.25  # of what moves elsewhere meanwhile; what covers less does not leave its place
+_SURE_LOOKS = 150  # that show a fixture and the animal apart; then it stays one: about 10 s
 _NUM_SAMPLES = 64  # looks for the background
 _WAITING_BYTES = 1 << 26  # of frames that wait for their squares
 _MIN_BLOCK, _MAX_BLOCK = 32, 512  # frames
@@ -468,13 +469,15 @@ class _Fixtures:
     """Hides what changes and never leaves its place: a burnt-in clock, a lamp that blinks.
 
     An animal can only be at one place. So if something small shows evidence while other evidence
-    passes over a much larger area, and no evidence ever connected the two, it is no animal.
+    passes over a much larger area, and no evidence ever connected the two, it is no animal. Once
+    both were seen apart for long enough, an animal that touches it does not make it one.
     """
 
     def __init__(self) -> None:
         self._before = _Samples()  # whether each pixel showed something
         self._ever = np.zeros((1, 1), bool)  # pixels that ever did, (h, w) after the first look
         self._fixed = self._ever  # of these, what belongs to no animal
+        self._num_apart = np.zeros((1, 1), int)  # looks that show it beside something else
 
     def without(self, spots_Thw: np.ndarray) -> np.ndarray:
         """Return the spots of the next looks without those of fixtures."""
@@ -493,7 +496,13 @@ class _Fixtures:
                 elsewhere = shows[shows[:, own].any(axis=1)].any(axis=0) & ~own
                 is_passed_by = areas[label] < _FIXED_SHARE * elsewhere.sum()
                 fixed[label] = is_passed_by or (own & self._fixed).any()
-        self._fixed = fixed[labels]
+        others = new[:, ~fixed[labels]].any(axis=1)
+        num_apart = [
+            np.sum(new[:, labels == label].any(axis=1) & others) if fixed[label] else 0
+            for label in range(number)
+        ]
+        self._num_apart = self._num_apart + np.array(num_apart)[labels]
+        self._fixed = fixed[labels] | (self._num_apart > _SURE_LOOKS)
         return spots_Thw * ~self._fixed
 
 

@@ -147,6 +147,18 @@ def test_a_clock_in_the_picture_is_no_animal(block):
     assert measure_length(frames[:150], (HEIGHT, WIDTH)) < 40
 
 
+@pytest.mark.parametrize("block", [64, 218, 512])
+def test_a_clock_that_the_animal_touches_stays_a_clock(block):
+    """It walks for 30 s, passes beneath the digits, and lies still far from them."""
+    to, fro = walk(300, (40, 70), (100, 80)), walk(300, (100, 80), (40, 70))
+    ways = [to, fro, to, walk(100, (100, 80), (100, 20)), walk(100, (100, 20), (20, 20))]
+    ways.append(walk(100, (20, 20), (30, 80)))
+    path = np.concatenate([*ways, np.tile([30, 80], (300, 1))])
+    squares = follow(add_clock(draw(path, length=24)), block=block)
+    inside = path.clip(SIDE / 2, (WIDTH - SIDE / 2, HEIGHT - SIDE / 2))
+    assert np.abs(middles(squares) - inside)[250:].max() < SIDE / 2
+
+
 def test_a_lamp_that_blinks_from_the_start_gives_way_to_the_animal():
     """While only the lamp is seen, it is followed; from the first walk on, never again."""
     walked = walk(150, (100, 60), (40, 80)).repeat(2, 0)
