@@ -32,10 +32,17 @@ MAX_PROBLEMS_SHOWN = 30
 
 
 class _EchoHandler(logging.Handler):
-    """Print log records to the error stream, with a prefix for warnings."""
+    """Print log records to the error stream, with a prefix for warnings; equal ones only once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warnings: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         is_warning, text = record.levelno >= logging.WARNING, record.getMessage()
+        if is_warning and text in self._warnings:
+            return
+        self._warnings |= {text} if is_warning else set()
         if not write_event("message", level="warning" if is_warning else "info", text=text):
             from tqdm import tqdm  # prints above a progress bar
 

@@ -113,7 +113,7 @@ def _carried(macro_f1: Mapping[str, float]) -> str:
     difference = round(together, 3) - round(macro_f1[best], 3)
     return (
         f"{name[0].upper()}{name[1:]} {verb} the score: macro-F1 {macro_f1[best]:.3f} alone, "
-        f"{together:.3f} together with the others ({difference:+.3f})."
+        f"{together:.3f} as mpar weighs the experts and smooths their labels ({difference:+.3f})."
     )
 
 

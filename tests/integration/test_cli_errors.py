@@ -1,6 +1,7 @@
 """Errors that nobody meant, lost pages, help, and output in any encoding."""
 
 import importlib
+import logging
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 
 import click
 import pytest
+from mpar_cli._run import command
 
 from tests.fixtures.cli import COMMANDS
 from tests.fixtures.helpers import run
@@ -95,3 +97,27 @@ def test_output_fits_a_file_of_any_encoding(study, tmp_path):
         )
         assert done.returncode == expected, done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def test_a_warning_is_printed_once(capsys):
+    """A cache that is opened again warns again; other warnings, and news, are all shown."""
+
+    @command
+    def warn_twice():
+        log = logging.getLogger("mpar.some")
+        for number in (1, 2):
+            log.warning("the same")
+            log.warning("number %d", number)
+            log.info("news")
+
+    for _ in range(2):  # each command anew
+        with pytest.raises(SystemExit):
+            warn_twice()
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == [
+            "warning: the same",
+            "warning: number 1",
+            "news",
+            "warning: number 2",
+            "news",
+        ]
