@@ -198,8 +198,8 @@ def summarize_run(
     else:
         lines.append("test        no test part, so the scores on new animals are unknown")
     lines.append(f"baselines   {evaluation['baselines']['verdict']}")
-    if carried := evaluation["baselines"]["carried"]:
-        lines.append(f"experts     {carried}")
+    if best_alone := evaluation["baselines"]["best_alone"]:
+        lines.append(f"experts     {best_alone}")
     if evaluation["warning"]:
         lines.append(f"warning     {evaluation['warning']}")
 

@@ -99,7 +99,7 @@ def _baseline_block(baselines: Mapping[str, Any], responses: Collection[str]) ->
         ]
         for key, scores in found.items()
     ]
-    says = filter(None, (baselines["carried"], baselines["verdict"]))
+    says = filter(None, (baselines["best_alone"], baselines["verdict"]))
     return "\n".join([*text_table(rows), *says])
 
 

@@ -49,8 +49,8 @@ def measure_baselines(
         animals, ``accuracy`` and ``f1`` by class; ``gain``: the macro-F1 of mpar minus that of the
         movement model, or, if mpar is nothing else, of the constant; ``interval``: that of the
         gain; intervals are None with fewer than two animals; ``verdict``: a sentence that says
-        what this means; ``carried``: one that says which expert carried the score, "" if mpar has
-        only one.
+        what this means; ``best_alone``: one that says which expert scores best alone, "" if
+        there is only one.
     """
     truths = [c.truth for c in comparisons]
     counts = np.bincount(np.concatenate([t[t != UNLABELLED] for t in truths]))
@@ -98,22 +98,25 @@ def measure_baselines(
         "gain": gain,
         "interval": interval,
         "verdict": _verdict(gain, interval, rival, scores["mpar"], responses, experts),
-        "carried": _carried({name: scores[name].macro_f1 for name in ("mpar", *experts)}),
+        "best_alone": _best_alone({name: scores[name].macro_f1 for name in ("mpar", *experts)}),
     }
 
 
-def _carried(macro_f1: Mapping[str, float]) -> str:
-    """Say which expert carried the score, by the macro-F1 of mpar (first) and of each alone."""
+def _best_alone(macro_f1: Mapping[str, float]) -> str:
+    """Say which expert scores best alone, by the macro-F1 of mpar (first) and of each alone.
+
+    It may be one that does not count in mpar, such as the movement model with ``--no-movement``.
+    """
     together, *alone = macro_f1.values()
     if len(alone) < 2:
         return ""
     best = max([*macro_f1][1:], key=lambda name: macro_f1[name])
     name = _EXPERTS[best]
-    verb = "carry" if name.endswith("s") else "carries"
     difference = round(together, 3) - round(macro_f1[best], 3)
     return (
-        f"{name[0].upper()}{name[1:]} {verb} the score: macro-F1 {macro_f1[best]:.3f} alone, "
-        f"{together:.3f} as mpar weighs the experts and smooths their labels ({difference:+.3f})."
+        f"Of the experts alone, {name} score{'s' * (not name.endswith('s'))} best: macro-F1 "
+        f"{macro_f1[best]:.3f}; mpar, which weighs them and smooths their labels, "
+        f"{together:.3f} ({difference:+.3f})."
     )
 
 

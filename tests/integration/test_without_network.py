@@ -90,7 +90,7 @@ def test_video_and_cache_have_the_same_predictions(study, trained):
 
 
 def test_predict_and_evaluate(study, trained, tmp_path):
-    """Commands work as with a network; the report shows each expert and which carries the score."""
+    """Commands work as with a network; the report shows each expert and which is the best alone."""
     best = best_checkpoint(trained)
     run("predict", best, study.videos, "-o", tmp_path / "p", "--device", "cpu")
     tables = [*(tmp_path / "p").glob("*_predictions.csv")]
@@ -101,8 +101,8 @@ def test_predict_and_evaluate(study, trained, tmp_path):
     assert "frozen features alone" in output
     assert "the network alone" not in output
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
-    assert metrics["baselines"]["carried"] in output
-    assert metrics["baselines"]["carried"] in (tmp_path / "e" / "report.html").read_text()
+    assert metrics["baselines"]["best_alone"] in output
+    assert metrics["baselines"]["best_alone"] in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_weights_elsewhere_and_missing(study, trained, onnx, tmp_path):
@@ -179,7 +179,7 @@ def test_features_beside_a_network(study, onnx, tmp_path):
     report = (made / "evaluation" / "classification_report.txt").read_text()
     for name in ("the network alone", "the movement model alone", "frozen features alone"):
         assert name in report
-    assert "the score: macro-F1" in output
+    assert "experts     Of the experts alone, " in output
 
 
 def test_interrupted_embedding_goes_on(study, tmp_path, monkeypatch):

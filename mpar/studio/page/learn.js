@@ -126,7 +126,7 @@ function resultOf(run) {
     make("div", { className: "panel" }, text("h2", `What came of ${run.name}`),
       make("div", { className: "tiles" }, ...[["macro-F1", scores.macro_f1, intervals.macro_f1], ["accuracy", scores.accuracy, intervals.accuracy]].map(([name, value, ends]) =>
         make("div", { className: "tile" }, text("b", score(value)), text("span", `${name}${ends ? `, interval ${score(ends[0])} to ${score(ends[1])}` : ""}`)))),
-      text("p", baselines.verdict, "name"), baselines.carried ? text("p", baselines.carried) : null, report.warning ? text("p", report.warning, "bad") : null, ...report.notes.map((note) => text("p", note, "bad")),
+      text("p", baselines.verdict, "name"), baselines.best_alone ? text("p", baselines.best_alone) : null, report.warning ? text("p", report.warning, "bad") : null, ...report.notes.map((note) => text("p", note, "bad")),
       text("p", `${counted(report.num_recordings, "recording")} of ${counted(intervals.num_animals, "animal")}, ${report.selection === "val" ? "which also chose the best epoch, so the scores are too good" : "which took no part in learning"}.`, "soft"),
       report.page ? make("p", {}, link(report.page, "The whole report")) : null, run.history.length ? curves(run) : null),
     make("div", { className: "two" },
