@@ -21,7 +21,7 @@ export function drawVideos(app) {
         button("Import labels", () => openImport(app)), button("Classes and keys", () => openClasses(app)),
         button("Check all files", () => app.start("preprocess", ["--check"]), { title: "Decodes every video and lists what is wrong" })),
       command(app.lines(["preprocess", "--check"]), "check all files"),
-      make("div", { className: "choices" }, ...LABELS.map((choice) => choiceField(app, choice))), scorer(app))],
+      scorer(app), labelOptions(app))],
     ["table", found, () => found.videos.length ? panel("", videoTable(found)) : panel("", text("p", "There is no video in the folders of this study."))],
     ["animals", found.pattern, () => animalsPanel(app)],
     ["problems", found.problems, () => found.problems.length ? panel("Problems of other files", problemList(found.problems)) : null]);
@@ -31,6 +31,13 @@ const LABELS = [
   { of: "preprocess", name: "label-offset", label: "First row of short files", isNumber: true, least: 0, hint: "none", note: "Frame of the first row of label files with fewer rows than their video has frames; without it, such files are a problem." },
   { of: "preprocess", name: "unscored", label: "Where nothing was scored", hint: "no class", note: "Class of frames in which another program, such as BORIS, scored no behaviour; mpar learns nothing from frames without a class." },
 ];
+
+// What the advice on label files with missing rows names; most studies need none of it.
+function labelOptions(app) {
+  const isSet = LABELS.some(({ of, name }) => (app.state.options[of][name] ?? null) !== null);
+  return make("details", { open: isSet }, text("summary", "Label files that lack rows: --label-offset, --unscored"),
+    make("div", { className: "choices" }, ...LABELS.map((choice) => choiceField(app, choice))));
+}
 
 // Who scores, and whether they see what others scored.
 function scorer(app) {
