@@ -268,3 +268,17 @@ def test_the_page_fits_a_small_laptop_and_a_tablet(open_window, size):
         " - document.querySelector('#side').getBoundingClientRect().bottom"
     )
     assert bottom <= 1
+
+
+def test_the_list_names_the_recording_that_is_open(open_window):
+    """Another recording is chosen while the page waits, and the choice is dropped."""
+    window = open_window()
+    window.page.evaluate("review.hold()")
+    window.page.select_option("#recording", "m2")
+    window.page.evaluate("review.refresh()")  # takes the newest state, and drops what waits
+    window.settle()
+    named = "[review.name, document.getElementById('recording').value]"
+    assert window.page.evaluate(named) == ["m1", "m1"]
+    window.page.select_option("#recording", "m2")
+    window.page.wait_for_function("() => review.state && review.name === 'm2'")
+    assert window.page.evaluate(named) == ["m2", "m2"]

@@ -76,6 +76,8 @@ class Review {
   #listen() {
     $("recording").addEventListener("change", (event) => {
       const { value } = event.target;
+      // the list names what is open: this may have to wait, and may be dropped
+      event.target.value = this.name;
       this.inTurn(() => this.open(value));
       event.target.blur();
     });
