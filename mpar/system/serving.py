@@ -161,6 +161,8 @@ class PageServer:
     ) -> None:
         from waitress import create_server
 
+        # a request that waits for a thread is no news for a scorer
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)
         self.url = f"http://{HOST}:{port}/{token}/"

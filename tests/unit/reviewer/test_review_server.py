@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -285,3 +286,11 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     ):
         pass
     assert output.read_text() == "mine"
+
+
+def test_requests_that_wait_for_a_thread_are_no_news(videos, tmp_path):
+    """A busy page does not write the server's queue into the terminal."""
+    logger = logging.getLogger("waitress.queue")
+    logger.setLevel(logging.WARNING)  # as in a new process
+    with opened_review(videos, tmp_path / "out", config=ReviewConfig(annotator="anna")):
+        assert not logger.isEnabledFor(logging.WARNING)
