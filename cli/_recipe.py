@@ -10,12 +10,9 @@ from typing import Any
 import click
 from mpar_cli._options import checked
 
-from mpar.learning.recipe import RECIPES, TrainConfig, check_option
+from mpar.learning.recipe import RECIPES, TrainConfig, check_option, option_name
 
 Command = Callable[..., Any]
-_SHORT_NAMES = {"model_type": "model", "num_epochs": "epochs", "use_amp": "amp"}
-# what also matters without a network
-OF_EVERY_MODEL = ("movement", "features", "view", "val_fraction", "test_fraction", "seed")
 _TYPES = {"int": int, "float": float}
 
 
@@ -27,7 +24,7 @@ def _option(field: dataclasses.Field[Any]) -> Command:
         *(f"{k}: {v}" for k, v in zip([*RECIPES][1:], others, strict=True) if v != ours),
     ]
     kind: dict[str, Any] = {"help": f"{field.metadata['help']}  [default: {'; '.join(values)}]"}
-    name = _SHORT_NAMES.get(field.name, field.name).replace("_", "-")
+    name = option_name(field.name)
     if field.type == "bool":
         return click.option(f"--{name}/--no-{name}", field.name, default=None, **kind)
     if field.name == "features":  # alone, it means the network of the extra

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from mpar_cli import _options
-from mpar_cli._recipe import OF_EVERY_MODEL, recipe_options
+from mpar_cli._recipe import recipe_options
 from mpar_cli._run import command
 
 
@@ -84,7 +84,7 @@ def main(
     --resume continues with the options of the run. --folds trains several networks, so that every
     animal is scored by a network that never saw it.
     """
-    from mpar.learning.recipe import named_recipe
+    from mpar.learning.recipe import OF_EVERY_MODEL, named_recipe
     from mpar.learning.runs import is_curve, is_folds
     from mpar.learning.training import resume_training, train
     from mpar.system.team import is_leading

@@ -17,6 +17,9 @@ from mpar.errors import ConfigError
 from mpar.network.config import MODEL_TYPES, NO_NETWORK
 
 VIEWS = ("bottom", "side")
+# what also matters without a network
+OF_EVERY_MODEL = ("movement", "features", "view", "val_fraction", "test_fraction", "seed")
+_SHORT_NAMES = {"model_type": "model", "num_epochs": "epochs", "use_amp": "amp"}
 AUTO = "auto"  # the model type that suits the device (`mpar.learning.training.resolve_model`)
 
 
@@ -184,6 +187,11 @@ class TrainConfig:
                 f"training config: found unknown {', '.join(unknown)}, expected {sorted(names)}"
             )
         return cls(**data)
+
+
+def option_name(field_name: str) -> str:
+    """Return the name of a field of `TrainConfig` as an option of mpar-train, without ``--``."""
+    return _SHORT_NAMES.get(field_name, field_name).replace("_", "-")
 
 
 def check_option(name: str, value: Any) -> None:

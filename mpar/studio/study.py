@@ -234,10 +234,25 @@ class Study:
         if command == "train" and "--resume" in given:
             return [str(self.cache)]
         found = [str(item) for item in places[command]()]
-        for name, value in self.options.get(command, {}).items():
+        options = self.options.get(command, {})
+        if command == "train":
+            options = self._that_matter(options, given)
+        for name, value in options.items():
             for one in value if isinstance(value, list) else [value]:
                 found += [f"--{name}"] if one is True else [f"--{name}", str(one)]
         return found
+
+    @staticmethod
+    def _that_matter(options: Mapping[str, Any], given: Sequence[str]) -> dict[str, Any]:
+        """Leave out options that only a network has if the study or the user wants none."""
+        from mpar.learning.recipe import OF_EVERY_MODEL, TrainConfig, option_name
+
+        words = [word for item in given for word in item.split("=", 1)]
+        models = [model for name, model in itertools.pairwise(words) if name == "--model"]
+        is_none = [options.get("model"), *models][-1] == "none"
+        network_only = TrainConfig.__dataclass_fields__.keys() - {"model_type", *OF_EVERY_MODEL}
+        idle = {option_name(name) for name in network_only} if is_none else set()
+        return {k: value for k, value in options.items() if k.removeprefix("no-") not in idle}
 
     def _of_preprocess(self) -> list[Path | str]:
         first, *others = self.video_folders

@@ -163,6 +163,24 @@ def test_what_is_given_decides_where_outputs_go(tmp_path):
     assert study.arguments("export", ["--format", "video"])[-4:] == videos
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "kept"),
+    [
+        ("none", [], ["--model", "none", "--seed", "3"]),
+        ("fast", ["--model", "none"], ["--model", "fast", "--seed", "3"]),
+        ("fast", ["--model=none"], ["--model", "fast", "--seed", "3"]),
+        ("none", ["--model", "fast"], None),
+        ("fast", ["--features", "none"], None),
+    ],
+)
+def test_without_a_network_its_options_are_left_out(tmp_path, model, given, kept):
+    """A study may hold them from before; mpar-train would refuse them."""
+    options = {"model": model, "clip-length": 8, "no-amp": True, "epochs": 12, "seed": 3}
+    study = Study.open(put_study(tmp_path, options={"train": options}))
+    every = ["--model", model, "--clip-length", "8", "--no-amp", "--epochs", "12", "--seed", "3"]
+    assert study.arguments("train", given)[3:] == (kept or every)
+
+
 @pytest.mark.parametrize("is_given", [False, True])
 def test_regions_drawn_for_a_study_lie_in_it(tmp_path, monkeypatch, is_given):
     """Wherever the page for scoring was started; other outputs keep theirs."""
